@@ -1,0 +1,115 @@
+# What a user, a packager and CI call. `make help` lists it.
+
+prefix       ?= /usr
+bindir       ?= $(prefix)/bin
+mandir       ?= $(prefix)/share/man
+docdir       ?= $(prefix)/share/doc/ina260-exporter
+# systemd and udev look in /usr/lib and /usr/local/lib.
+libdir       ?= $(prefix)/lib
+sysconfdir   ?= /etc
+
+target_dir := $(or $(CARGO_TARGET_DIR),target)
+binary     ?= $(target_dir)/release/ina260-exporter
+version    := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+INSTALL    := install -D -p
+
+.DEFAULT_GOAL := build
+.PHONY: build run test check version fmt clippy doc deny scrape unit man shell deb lintian \
+        install install-daemon install-system bench system-test clean help
+
+# Shown by --version and in ina260_exporter_build_info.
+build deb: export INA260_EXPORTER_REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+
+build: ## build the release binary (the default)
+	cargo build --release --locked
+
+run: build ## run the daemon on a simulated sensor
+	@echo "http://localhost:8000/metrics shows a simulated sensor; Ctrl-C ends it"
+	@$(binary) --simulate
+
+test: ## all tests that need no hardware and no root
+	cargo test --locked
+
+bench: ## measure speed and memory; prints them, and writes target/bench/summary.json
+	benches/run
+
+system-test: deb ## prove the package in a virtual machine; ONLY=name runs one scenario
+	tests/system/run $(ONLY)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+clean: ## remove what was built
+	rm -rf target dist
+
+# -- checks -------------------------------------------------------------------------------------------------
+
+check: version fmt clippy doc deny man shell unit test scrape ## all that can be checked without a virtual machine
+
+# $(call need,command,how to get it)
+need = @command -v $(1) >/dev/null || { echo "make $@: $(1) is missing: $(2)" >&2; exit 1; }
+
+version:
+	@grep -qx 'version = "$(version)"' Cargo.toml || { \
+		echo "make $@: Cargo.toml and debian/changelog ($(version)) name different versions" >&2; exit 1; }
+
+fmt:
+	cargo fmt --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+deny:
+	$(call need,cargo-deny,cargo install --locked cargo-deny)
+	.ci/check-dependencies
+
+man:
+	$(call need,man,apt-get install man-db)
+	$(call need,groff,apt-get install groff-base)
+	.ci/check-manuals docs/man/ina260-exporter.8 docs/man/ina260-exporter.toml.5
+
+shell:
+	$(call need,shellcheck,apt-get install shellcheck)
+	.ci/check-scripts
+
+unit: build
+	$(call need,systemd-analyze,apt-get install systemd)
+	.ci/check-unit $(binary)
+
+scrape: build
+	$(call need,promtool,apt-get install prometheus (or only its /usr/bin/promtool))
+	$(call need,curl,apt-get install curl)
+	.ci/check-scrape $(binary)
+
+# -- the package --------------------------------------------------------------------------------------------
+
+# Tests have their own target; run inside the package build they would only double its time on a Pi.
+deb: export DEB_BUILD_OPTIONS ?= nocheck
+deb: ## build dist/ina260-exporter_<version>_<arch>.deb, and a copy as dist/ina260-exporter.deb
+	.ci/build-deb
+
+lintian: deb ## what Debian's own checker says of the package
+	$(call need,lintian,apt-get install lintian)
+	lintian --fail-on error,warning --info target/deb/*.changes
+
+# -- installation -------------------------------------------------------------------------------------------
+
+# Installs what `make` built and builds nothing itself, so that root never runs cargo.
+install: install-daemon install-system ## install below DESTDIR
+
+install-daemon:
+	$(INSTALL) -m 755 $(binary) $(DESTDIR)$(bindir)/ina260-exporter
+	$(INSTALL) -m 644 config/ina260-exporter.toml $(DESTDIR)$(sysconfdir)/ina260-exporter.toml
+	$(INSTALL) -m 644 docs/man/ina260-exporter.8 $(DESTDIR)$(mandir)/man8/ina260-exporter.8
+	$(INSTALL) -m 644 docs/man/ina260-exporter.toml.5 $(DESTDIR)$(mandir)/man5/ina260-exporter.toml.5
+	$(INSTALL) -m 644 README.md $(DESTDIR)$(docdir)/README.md
+	$(INSTALL) -m 644 systemd/ina260-exporter.modules-load $(DESTDIR)$(libdir)/modules-load.d/ina260-exporter.conf
+
+install-system:
+	$(INSTALL) -m 644 systemd/ina260-exporter.service $(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service
+	sed -i 's|/usr/bin/ina260-exporter|$(bindir)/ina260-exporter|' $(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service
+	$(INSTALL) -m 644 systemd/ina260-exporter.sysusers $(DESTDIR)$(libdir)/sysusers.d/ina260-exporter.conf
+	$(INSTALL) -m 644 systemd/ina260-exporter.udev $(DESTDIR)$(libdir)/udev/rules.d/60-ina260-exporter.rules

@@ -1,0 +1,182 @@
+//! From words to units: pure functions, scaled in integers and divided once, so that 0.04375 does not print as
+//! 0.043750000000000004.
+
+use crate::units::{Amperes, Volts, Watts};
+
+/// Watts in one bit of a voltage times one bit of a current, 1.25 mV × 1.25 mA, in units of 1e-10 W.
+const PRODUCT: i64 = 15_625;
+/// One bit of the power register, 10 mW, in units of 1e-10 W.
+const POWER_STEP: i64 = 100_000_000;
+
+/// The words of one result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measurement {
+    /// The bus voltage register.
+    pub voltage_word: u16,
+    /// The current register.
+    pub current_word: u16,
+    /// The power register, where it was read.
+    pub power_word: Option<u16>,
+    /// The power did not fit its register.
+    pub overflow: bool,
+}
+
+impl Measurement {
+    /// 1.25 mV per bit.
+    #[must_use]
+    pub fn voltage(&self) -> Volts {
+        Volts(f64::from(i32::from(self.voltage_word) * 1_250) / 1e6)
+    }
+
+    /// 1.25 mA per bit, two's complement.
+    #[must_use]
+    pub fn current(&self) -> Amperes {
+        Amperes(f64::from(i32::from(self.current_word.cast_signed()) * 1_250) / 1e6)
+    }
+
+    /// Power with the sign of the current.
+    ///
+    /// The chip's register averages products, which the product of two averages does not: they differ while the voltage
+    /// sags with the load. So the product serves while both agree within one step of the register, for it is finer; else the
+    /// register does. With the overflow flag set the register is invalid.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "65535 × 32768 × 15625 is less than 2^53"
+    )]
+    pub fn power(&self) -> Watts {
+        let product =
+            i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed()) * PRODUCT;
+        let register = self.power_word.map(|word| i64::from(word) * POWER_STEP);
+        let exact =
+            match register {
+                Some(register)
+                    if !self.overflow && (product.abs() - register).abs() > POWER_STEP =>
+                {
+                    if product < 0 { -register } else { register }
+                }
+                _ => product,
+            };
+        Watts(exact as f64 / 1e10)
+    }
+
+    /// The power register itself, in milliwatts, 10 per bit, unsigned.
+    #[must_use]
+    pub fn power_register_milliwatts(&self) -> Option<f64> {
+        self.power_word.map(|word| f64::from(u32::from(word) * 10))
+    }
+
+    /// The current in milliamperes, as the chip gives it.
+    #[must_use]
+    pub fn current_milliamperes(&self) -> f64 {
+        f64::from(i32::from(self.current_word.cast_signed()) * 125) / 100.0
+    }
+
+    /// At the end of the scale (or damaged): the voltage is 40.96 V or more.
+    #[must_use]
+    pub const fn voltage_saturated(&self) -> bool {
+        self.voltage_word >= 0x7FFF
+    }
+
+    /// At one end of the scale (or damaged).
+    #[must_use]
+    pub const fn current_saturated(&self) -> bool {
+        matches!(self.current_word, 0x7FFF | 0x8000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(voltage_word: u16, current_word: u16, power_word: Option<u16>) -> Measurement {
+        Measurement {
+            voltage_word,
+            current_word,
+            power_word,
+            overflow: false,
+        }
+    }
+
+    /// `units` × 10^-`digits` in decimal notation without trailing zeros, from integers alone.
+    fn decimal(units: i64, digits: usize) -> String {
+        let sign = if units < 0 { "-" } else { "" };
+        let text = format!("{:0>width$}", units.unsigned_abs(), width = digits + 1);
+        let (whole, fraction) = text.split_at(text.len() - digits);
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() { "" } else { "." };
+        format!("{sign}{whole}{point}{fraction}")
+    }
+
+    #[test]
+    fn every_word_prints_as_its_exact_decimal() {
+        for word in 0..=u16::MAX {
+            let signed = i64::from(word.cast_signed());
+            let m = words(word, word, Some(word));
+            assert_eq!(m.voltage().0.to_string(), decimal(i64::from(word) * 125, 5));
+            assert_eq!(m.current().0.to_string(), decimal(signed * 125, 5));
+            assert_eq!(
+                m.current_milliamperes().to_string(),
+                decimal(signed * 125, 2)
+            );
+            assert_eq!(
+                m.power_register_milliwatts().unwrap().to_string(),
+                decimal(i64::from(word) * 10, 0)
+            );
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_scales_are_those_of_the_datasheet() {
+        for (word, volts) in [
+            (0x0000, 0.0),
+            (0x0001, 0.00125),
+            (0x2570, 11.98),
+            (0x7FFF, 40.95875),
+            (0xFFFF, 81.91875),
+        ] {
+            assert_eq!(words(word, 0, None).voltage(), Volts(volts));
+        }
+        for (word, amperes) in [
+            (0x0000, 0.0),
+            (0x0001, 0.00125),
+            (0x7FFF, 40.95875),
+            (0x8000, -40.96),
+            (0xFFFF, -0.00125),
+            (0x2710, 12.5),
+        ] {
+            assert_eq!(words(0, word, None).current(), Amperes(amperes));
+        }
+        assert!(
+            words(0x7FFF, 0, None).voltage_saturated()
+                && words(0x8000, 0, None).voltage_saturated()
+        );
+        assert!(!words(0x7FFE, 0x7FFE, None).voltage_saturated());
+        assert!(
+            words(0, 0x7FFF, None).current_saturated()
+                && words(0, 0x8000, None).current_saturated()
+        );
+    }
+
+    #[test]
+    fn power_is_the_product_while_it_agrees_with_the_register() {
+        // 12 V × 1 A: the register says 1200 × 10 mW.
+        assert_eq!(words(9600, 800, Some(1200)).power(), Watts(12.0));
+        assert_eq!(words(9600, 801, Some(1201)).power(), Watts(12.015));
+        // One step off is still rounding, more is a rail that sags with its load.
+        assert_eq!(words(9600, 800, Some(1199)).power(), Watts(12.0));
+        assert_eq!(words(9600, 800, Some(1188)).power(), Watts(11.88));
+        // Reverse current: the register is unsigned.
+        assert_eq!(words(9600, 0xFCE0, Some(1188)).power(), Watts(-11.88));
+        assert_eq!(words(9600, 0xFCE0, None).power(), Watts(-12.0));
+    }
+
+    #[test]
+    fn an_overflown_power_register_is_not_used() {
+        let m = Measurement {
+            overflow: true,
+            ..words(0x7FFF, 0x7FFF, Some(41_943))
+        };
+        assert_eq!(m.power(), Watts(1_677.619_201_562_5));
+    }
+}

@@ -1,0 +1,11 @@
+//! INA260 power sensors as Prometheus metrics.
+//!
+//! A library with a thin binary, so that tests, benches and the command line use the same parts:
+//! `chip -> bus -> ina260 -> sampler -> meter -> exposition -> GET /metrics`.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+pub mod bus;
+pub mod config;
+pub mod ina260;
+pub mod units;

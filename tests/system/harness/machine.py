@@ -1,0 +1,110 @@
+"""One virtual machine: a qemu process, its control socket (QMP) and the agent on its second serial port."""
+
+import json
+import shlex
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+MEMORY = "768M"
+PAYLOAD_SIZE = 64 << 20  # the saved state knows the size of the disk that brings package and scenarios
+
+
+class Trouble(Exception):
+    """The machine did not do what it should: it went away, or the time is up."""
+
+
+def accelerator() -> str:
+    # A KVM without the processor's support opens, and then hangs.
+    flags = Path("/proc/cpuinfo").read_text().split()
+    hardware = ("vmx" in flags or "svm" in flags) and Path("/dev/kvm").exists()
+    return "kvm" if hardware else "tcg"
+
+
+class Machine:
+    """`image` is a directory with disk.raw, vmlinuz and initrd; `work` gets the sockets and the console's log."""
+
+    def __init__(self, image: Path, work: Path, payload: Path, state: Path | None = None, keep: bool = False):
+        self.console = work / "console.log"
+        self.output = b""  # of the agent, not yet handed out
+        qmp, agent = work / "qmp", work / "agent"
+        arguments = [
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", "pc", "-accel", accelerator(), "-m", MEMORY, "-smp", "1",
+            "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
+            "-append", "root=/dev/vda rw console=ttyS0",
+            "-drive", f"file={image}/disk.raw,format=raw,if=virtio,snapshot={'off' if keep else 'on'}",
+            "-drive", f"file={payload},format=raw,if=virtio,readonly=on",
+            "-device", "virtio-rng-pci",
+            "-serial", f"file:{self.console}",
+            "-chardev", f"socket,id=agent,path={agent},server=on,wait=off", "-serial", "chardev:agent",
+            "-qmp", f"unix:{qmp},server=on,wait=off",
+        ]  # fmt: skip
+        if state:
+            arguments += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
+        errors = (work / "qemu.log").open("wb")
+        self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+        try:
+            self.agent = self.connect(agent)
+            self.control = self.connect(qmp).makefile("rw")
+            self.control.readline()  # its greeting
+            self.command("qmp_capabilities")
+        except Exception as error:
+            self.stop()
+            raise Trouble(f"qemu does not start: {(work / 'qemu.log').read_text()}") from error
+
+    def connect(self, path: Path) -> socket.socket:
+        end = time.monotonic() + 30
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(str(path))
+                return connection
+            except OSError:
+                connection.close()
+                if time.monotonic() > end or self.process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+
+    def command(self, name: str, **arguments) -> dict:
+        self.control.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.control.flush()
+        while True:
+            answer = json.loads(self.control.readline())
+            if "error" in answer:
+                raise Trouble(f"qemu refuses {name}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def save(self, state: Path) -> None:
+        """Writes the machine's state and ends it; the disk is then as that state knows it."""
+        self.command("migrate-set-parameters", **{"max-bandwidth": 0})
+        self.command("migrate", uri=f"exec:cat > {shlex.quote(str(state))}")
+        while (status := self.command("query-migrate")["status"]) not in ("completed", "failed"):
+            time.sleep(0.2)
+        if status == "failed":
+            raise Trouble("qemu cannot save the machine's state")
+        self.command("quit")
+        self.process.wait()
+
+    def order(self, line: str) -> None:
+        self.agent.sendall(line.encode() + b"\n")
+
+    def line(self, end: float) -> str:
+        """The agent's next line; `end` is on the monotonic clock."""
+        while b"\n" not in self.output:
+            self.agent.settimeout(max(end - time.monotonic(), 0.001))
+            try:
+                received = self.agent.recv(65536)
+            except TimeoutError:
+                raise Trouble("the time is up") from None
+            if not received:
+                raise Trouble("the machine went away")
+            self.output += received
+        line, self.output = self.output.split(b"\n", 1)
+        return line.decode(errors="replace").rstrip("\r")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * I2C buses full of INA260 power sensors, for tests on a real kernel.
+ *
+ * `buses` adapters, /dev/i2c-1 and up, each with sixteen chips at 0x40 to 0x4f, of which only those plugged in answer. Plain I2C
+ * transfers, and the SMBus calls that the I2C core makes of them, as on a Raspberry Pi's adapter. Every chip is steered
+ * by the files in /sys/kernel/debug/ina260-bus/<bus>/<address>/:
+ *
+ *   plugged           1 or 0; at first only 0x40 of each bus is there. Plugging in is a power-on.
+ *   power_on          write 1: the registers fall back to their power-on values, as in a brown-out
+ *   current, voltage  what the chip sees, as register words; power follows from them
+ *   power             a register word to show instead, if not 0
+ *   configuration, mask_enable, alert_limit, manufacturer, die    registers, to read and to spoil
+ *   errno, failures   transfers fail with -errno; after that many if failures is not 0
+ *   hang              Y or N; while Y a transfer waits, unless its caller is killed
+ *   delay_us          each transfer takes this long
+ *   transfers, configured    counts: transfers that reached the chip; writes of its configuration
+ */
+#include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/i2c.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+
+#define FIRST_BUS 1
+#define MAX_BUSES 4
+#define FIRST_ADDRESS 0x40
+#define CHIPS 16
+
+enum {
+	CONFIGURATION = 0x00, CURRENT = 0x01, VOLTAGE = 0x02, POWER = 0x03,
+	MASK_ENABLE = 0x06, ALERT_LIMIT = 0x07, MANUFACTURER = 0xfe, DIE = 0xff,
+};
+
+#define POWER_ON_CONFIGURATION 0x6127
+#define CONFIGURATION_RST BIT(15)
+#define MASK_OCL BIT(15)
+#define MASK_UCL BIT(14)
+#define MASK_BOL BIT(13)
+#define MASK_BUL BIT(12)
+#define MASK_POL BIT(11)
+#define MASK_AFF BIT(4)
+#define MASK_CVRF BIT(3)
+#define MASK_OVF BIT(2)
+#define MASK_LEN BIT(0)
+#define MASK_WRITABLE 0xfc03
+#define POWER_LIMIT 41943 /* 419.43 W; above it only the overflow flag is valid */
+
+struct chip {
+	struct i2c_adapter *adapter;
+	bool plugged, hang;
+	u8 pointer; /* the register that the next read gets */
+	u16 configuration, mask_enable, alert_limit, manufacturer, die;
+	u16 current_, voltage, power;
+	ktime_t started; /* of the first conversion cycle with this configuration */
+	u64 cycles_seen; /* those whose ready flag was read and thereby cleared */
+	bool converted; /* since power-on: until then the data registers are 0 */
+	bool alerted; /* latched */
+	u32 errno, failures, delay_us;
+	u64 transfers, configured;
+};
+
+static unsigned int buses = 1;
+module_param(buses, uint, 0444);
+MODULE_PARM_DESC(buses, "how many buses, numbered from 1");
+
+static struct bus {
+	struct i2c_adapter adapter;
+	struct chip chips[CHIPS];
+} all_buses[MAX_BUSES];
+static struct dentry *control;
+
+static void restart_conversions(struct chip *chip)
+{
+	chip->started = ktime_get();
+	chip->cycles_seen = 0;
+}
+
+static void power_on(struct chip *chip)
+{
+	chip->pointer = CONFIGURATION;
+	chip->configuration = POWER_ON_CONFIGURATION;
+	chip->mask_enable = 0;
+	chip->alert_limit = 0;
+	chip->converted = false;
+	chip->alerted = false;
+	restart_conversions(chip);
+}
+
+/* Conversion cycles finished since `started`. */
+static u64 cycles(const struct chip *chip)
+{
+	static const u16 averaging[] = { 1, 4, 16, 64, 128, 256, 512, 1024 };
+	static const u16 conversion_us[] = { 140, 204, 332, 588, 1100, 2116, 4156, 8244 };
+	u16 word = chip->configuration;
+	u64 elapsed = ktime_us_delta(ktime_get(), chip->started);
+	u32 period = 0;
+
+	if (word & BIT(0))
+		period += conversion_us[word >> 3 & 7];
+	if (word & BIT(1))
+		period += conversion_us[word >> 6 & 7];
+	if (!period)
+		return 0; /* powered down */
+	elapsed = div_u64(elapsed, period * averaging[word >> 9 & 7]);
+	return word & BIT(2) ? elapsed : min_t(u64, elapsed, 1); /* continuous or triggered */
+}
+
+static u32 power(const struct chip *chip)
+{
+	return chip->power ?: abs((s16)chip->current_) * (u32)chip->voltage / 6400;
+}
+
+/* The comparator: of several functions the highest bit wins. */
+static bool beyond_limit(const struct chip *chip)
+{
+	s16 current_ = chip->current_, limit = chip->alert_limit;
+
+	if (chip->mask_enable & MASK_OCL)
+		return current_ > limit;
+	if (chip->mask_enable & MASK_UCL)
+		return current_ < limit;
+	if (chip->mask_enable & MASK_BOL)
+		return chip->voltage > chip->alert_limit;
+	if (chip->mask_enable & MASK_BUL)
+		return chip->voltage < chip->alert_limit;
+	if (chip->mask_enable & MASK_POL)
+		return power(chip) > chip->alert_limit;
+	return false;
+}
+
+static u16 read_mask_enable(struct chip *chip)
+{
+	u64 finished = cycles(chip);
+	u16 word = chip->mask_enable;
+
+	chip->alerted = beyond_limit(chip) || (chip->alerted && word & MASK_LEN);
+	if (chip->alerted)
+		word |= MASK_AFF;
+	if (finished > chip->cycles_seen)
+		word |= MASK_CVRF;
+	if (power(chip) > POWER_LIMIT)
+		word |= MASK_OVF;
+	chip->cycles_seen = finished;
+	chip->alerted = false;
+	return word;
+}
+
+static u16 read_register(struct chip *chip)
+{
+	chip->converted |= cycles(chip) > 0;
+	switch (chip->pointer) {
+	case CONFIGURATION:
+		return chip->configuration;
+	case CURRENT:
+		return chip->converted ? chip->current_ : 0;
+	case VOLTAGE:
+		return chip->converted ? chip->voltage : 0;
+	case POWER:
+		return chip->converted ? power(chip) : 0;
+	case MASK_ENABLE:
+		return read_mask_enable(chip);
+	case ALERT_LIMIT:
+		return chip->alert_limit;
+	case MANUFACTURER:
+		return chip->manufacturer;
+	case DIE:
+		return chip->die;
+	default:
+		return 0;
+	}
+}
+
+static void write_register(struct chip *chip, u16 word)
+{
+	switch (chip->pointer) {
+	case CONFIGURATION:
+		chip->configured++;
+		if (word & CONFIGURATION_RST) {
+			power_on(chip);
+			break;
+		}
+		chip->configuration = 0x6000 | (word & 0x0fff);
+		restart_conversions(chip);
+		break;
+	case MASK_ENABLE:
+		chip->mask_enable = word & MASK_WRITABLE;
+		break;
+	case ALERT_LIMIT:
+		chip->alert_limit = word;
+		break;
+	}
+}
+
+/* What may go wrong before a transfer reaches the chip. */
+static int reach(struct chip *chip)
+{
+	while (READ_ONCE(chip->hang)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		schedule_timeout_killable(msecs_to_jiffies(50));
+	}
+	if (chip->delay_us)
+		fsleep(chip->delay_us);
+	if (chip->errno) {
+		int error = -(int)chip->errno;
+
+		if (chip->failures && !--chip->failures)
+			chip->errno = 0;
+		return error;
+	}
+	return chip->plugged ? 0 : -EREMOTEIO; /* nobody acknowledges */
+}
+
+static int transfer_message(struct chip *chip, struct i2c_msg *message)
+{
+	int error = reach(chip);
+	u16 word, i;
+
+	if (error)
+		return error;
+	if (message->flags & I2C_M_RD) {
+		word = read_register(chip);
+		for (i = 0; i < message->len; i++)
+			message->buf[i] = i % 2 ? word & 0xff : word >> 8; /* high byte first */
+		return 0;
+	}
+	if (message->len > 0)
+		chip->pointer = message->buf[0];
+	if (message->len == 3)
+		write_register(chip, message->buf[1] << 8 | message->buf[2]);
+	return message->len == 2 || message->len > 3 ? -EREMOTEIO : 0;
+}
+
+/* The I2C core holds the bus: transfers come one at a time. */
+static int transfer(struct i2c_adapter *adapter, struct i2c_msg *messages, int count)
+{
+	struct bus *bus = container_of(adapter, struct bus, adapter);
+	struct chip *chip = NULL;
+	int i, error;
+
+	for (i = 0; i < count; i++) {
+		unsigned int index = messages[i].addr - FIRST_ADDRESS;
+
+		if (index >= CHIPS)
+			return -EREMOTEIO;
+		if (chip != &bus->chips[index])
+			bus->chips[index].transfers++;
+		chip = &bus->chips[index];
+		error = transfer_message(chip, &messages[i]);
+		if (error)
+			return error;
+	}
+	return count;
+}
+
+static u32 functionality(struct i2c_adapter *adapter)
+{
+	return I2C_FUNC_I2C | I2C_FUNC_SMBUS_EMUL;
+}
+
+static const struct i2c_algorithm algorithm = {
+	.master_xfer = transfer,
+	.functionality = functionality,
+};
+
+static int set_power_on(void *data, u64 value)
+{
+	struct chip *chip = data;
+
+	i2c_lock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+	power_on(chip);
+	i2c_unlock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(power_on_file, NULL, set_power_on, "%llu\n");
+
+static int get_plugged(void *data, u64 *value)
+{
+	*value = ((struct chip *)data)->plugged;
+	return 0;
+}
+
+static int set_plugged(void *data, u64 value)
+{
+	struct chip *chip = data;
+
+	set_power_on(chip, 1);
+	chip->plugged = value;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(plugged_file, get_plugged, set_plugged, "%llu\n");
+
+static void add_files(struct chip *chip, struct dentry *directory)
+{
+	debugfs_create_file_unsafe("plugged", 0600, directory, chip, &plugged_file);
+	debugfs_create_file_unsafe("power_on", 0200, directory, chip, &power_on_file);
+	debugfs_create_x16("current", 0600, directory, &chip->current_);
+	debugfs_create_x16("voltage", 0600, directory, &chip->voltage);
+	debugfs_create_x16("power", 0600, directory, &chip->power);
+	debugfs_create_x16("configuration", 0600, directory, &chip->configuration);
+	debugfs_create_x16("mask_enable", 0600, directory, &chip->mask_enable);
+	debugfs_create_x16("alert_limit", 0600, directory, &chip->alert_limit);
+	debugfs_create_x16("manufacturer", 0600, directory, &chip->manufacturer);
+	debugfs_create_x16("die", 0600, directory, &chip->die);
+	debugfs_create_u32("errno", 0600, directory, &chip->errno);
+	debugfs_create_u32("failures", 0600, directory, &chip->failures);
+	debugfs_create_bool("hang", 0600, directory, &chip->hang);
+	debugfs_create_u32("delay_us", 0600, directory, &chip->delay_us);
+	debugfs_create_u64("transfers", 0400, directory, &chip->transfers);
+	debugfs_create_u64("configured", 0400, directory, &chip->configured);
+}
+
+static int add_bus(struct bus *bus, int number)
+{
+	struct dentry *directory;
+	char name[16];
+	int i;
+
+	bus->adapter.owner = THIS_MODULE;
+	bus->adapter.algo = &algorithm;
+	bus->adapter.nr = number;
+	snprintf(bus->adapter.name, sizeof(bus->adapter.name), "INA260 test bus %d", number);
+
+	snprintf(name, sizeof(name), "%d", number);
+	directory = debugfs_create_dir(name, control);
+	for (i = 0; i < CHIPS; i++) {
+		struct chip *chip = &bus->chips[i];
+
+		chip->adapter = &bus->adapter;
+		chip->plugged = i == 0;
+		chip->manufacturer = 0x5449;
+		chip->die = 0x2270;
+		power_on(chip);
+		snprintf(name, sizeof(name), "0x%02x", FIRST_ADDRESS + i);
+		add_files(chip, debugfs_create_dir(name, directory));
+	}
+	return i2c_add_numbered_adapter(&bus->adapter);
+}
+
+static void remove_buses(unsigned int count)
+{
+	debugfs_remove_recursive(control);
+	while (count--)
+		i2c_del_adapter(&all_buses[count].adapter);
+}
+
+static int __init start(void)
+{
+	unsigned int i;
+	int error;
+
+	if (buses < 1 || buses > MAX_BUSES)
+		return -EINVAL;
+	control = debugfs_create_dir("ina260-bus", NULL);
+	for (i = 0; i < buses; i++) {
+		error = add_bus(&all_buses[i], FIRST_BUS + i);
+		if (error) {
+			remove_buses(i);
+			return error;
+		}
+	}
+	return 0;
+}
+module_init(start);
+
+static void __exit stop(void)
+{
+	remove_buses(buses);
+}
+module_exit(stop);
+
+MODULE_DESCRIPTION("I2C buses of simulated INA260 power sensors, for tests");
+MODULE_LICENSE("GPL");
