@@ -6,6 +6,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod bus;
+pub mod clock;
 pub mod config;
 pub mod ina260;
+pub mod simulated;
 pub mod units;

@@ -4,103 +4,139 @@
 //! the data (repeated start), which a write followed by a read does not.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use rppal::i2c::{Error as RppalError, I2c};
 
-use super::{Address, Bus, Error, OpenError};
+use super::{Address, Bus, Error, OpenError, Owner};
 
 /// `EACCES` and `EPERM`: the device node's mode, and systemd's device policy.
 const DENIED: [i32; 2] = [13, 1];
 
-/// An open adapter.
+/// `ENODEV`: the adapter itself may be gone (unplugged from USB, say).
+const NO_DEVICE: i32 = 19;
+
+/// An adapter. Its device node is opened anew where it was gone.
 pub struct LinuxBus {
-    i2c: I2c,
+    number: u8,
+    i2c: Option<I2c>,
     /// The address the kernel was told last: one ioctl less for each transfer to the same chip.
     selected: Option<Address>,
 }
 
 impl LinuxBus {
-    /// Opens `/dev/i2c-<bus>`.
+    /// An adapter that is opened at its first transfer.
+    #[must_use]
+    pub const fn closed(number: u8) -> Self {
+        Self {
+            number,
+            i2c: None,
+            selected: None,
+        }
+    }
+
+    /// Opens `/dev/i2c-<number>`.
     ///
     /// # Errors
     /// [`OpenError`], which says what to do about it.
-    pub fn open(bus: u8) -> Result<Self, OpenError> {
-        let i2c = I2c::with_bus(bus).map_err(|error| match error {
-            RppalError::Io(source) if source.kind() == std::io::ErrorKind::NotFound => {
-                OpenError::Absent {
-                    bus,
-                    existing: existing_buses(),
-                }
-            }
-            RppalError::Io(source)
-                if source
-                    .raw_os_error()
-                    .is_some_and(|errno| DENIED.contains(&errno)) =>
-            {
-                OpenError::Denied {
-                    bus,
-                    group: owning_group(bus),
-                }
-            }
-            RppalError::Io(source) => OpenError::Io { bus, source },
-            other => OpenError::Io {
-                bus,
-                source: std::io::Error::other(other),
-            },
-        })?;
-        let capabilities = i2c.capabilities();
-        if !(capabilities.smbus_read_word() && capabilities.smbus_write_word()) {
-            return Err(OpenError::Incapable { bus });
-        }
+    pub fn open(number: u8) -> Result<Self, OpenError> {
         Ok(Self {
-            i2c,
-            selected: None,
+            i2c: Some(open_node(number)?),
+            ..Self::closed(number)
         })
     }
 
-    fn select(&mut self, address: Address) -> Result<(), Error> {
+    /// One transfer with the chip at `address`.
+    fn transfer<T>(
+        &mut self,
+        address: Address,
+        call: impl FnOnce(&I2c) -> Result<T, RppalError>,
+    ) -> Result<T, Error> {
+        let i2c = match &mut self.i2c {
+            Some(i2c) => i2c,
+            closed => {
+                self.selected = None;
+                closed.insert(open_node(self.number).map_err(|error| match error {
+                    OpenError::Io { source, .. } => errno(&source),
+                    OpenError::Denied { .. } => Error::from_errno(DENIED[0]),
+                    OpenError::Absent { .. } | OpenError::Incapable { .. } => {
+                        Error::from_errno(NO_DEVICE)
+                    }
+                })?)
+            }
+        };
         if self.selected != Some(address) {
-            self.i2c
-                .set_slave_address(u16::from(address.0))
-                .map_err(error)?;
+            i2c.set_slave_address(u16::from(address.0))
+                .map_err(transfer_error)?;
             self.selected = Some(address);
         }
-        Ok(())
+        call(i2c).map_err(transfer_error).inspect_err(|error| {
+            if error.errno == NO_DEVICE {
+                self.i2c = None;
+            }
+        })
     }
 }
 
 impl Bus for LinuxBus {
+    fn owner(&self, address: Address) -> Option<Owner> {
+        bound_driver(self.number, address)
+    }
+
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
-        self.select(address)?;
-        self.i2c.smbus_read_word_swapped(register).map_err(error)
+        self.transfer(address, |i2c| i2c.smbus_read_word_swapped(register))
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
-        self.select(address)?;
-        self.i2c
-            .smbus_write_word_swapped(register, word)
-            .map_err(error)
+        self.transfer(address, |i2c| i2c.smbus_write_word_swapped(register, word))
     }
 
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
-        self.select(address)?;
-        self.i2c.smbus_send_byte(byte).map_err(error)
+        self.transfer(address, |i2c| i2c.smbus_send_byte(byte))
     }
 
     fn receive_byte(&mut self, address: Address) -> Result<u8, Error> {
-        self.select(address)?;
-        self.i2c.smbus_receive_byte().map_err(error)
+        self.transfer(address, I2c::smbus_receive_byte)
+    }
+}
+
+fn open_node(bus: u8) -> Result<I2c, OpenError> {
+    let i2c = I2c::with_bus(bus).map_err(|error| match error {
+        RppalError::Io(source) if source.kind() == io::ErrorKind::NotFound => OpenError::Absent {
+            bus,
+            existing: existing_buses(),
+        },
+        RppalError::Io(source) if source.raw_os_error().is_some_and(|n| DENIED.contains(&n)) => {
+            OpenError::Denied {
+                bus,
+                group: owning_group(bus),
+            }
+        }
+        RppalError::Io(source) => OpenError::Io { bus, source },
+        other => OpenError::Io {
+            bus,
+            source: io::Error::other(other),
+        },
+    })?;
+    let capabilities = i2c.capabilities();
+    if capabilities.smbus_read_word() && capabilities.smbus_write_word() {
+        Ok(i2c)
+    } else {
+        Err(OpenError::Incapable { bus })
     }
 }
 
 /// rppal hides the number in an `io::Error`; anything else it says is our own wrong call.
-#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
-fn error(error: RppalError) -> Error {
+fn transfer_error(error: RppalError) -> Error {
     match error {
-        RppalError::Io(source) => Error::from_errno(source.raw_os_error().unwrap_or(5)),
-        _ => Error::from_errno(22),
+        RppalError::Io(source) => errno(&source),
+        _ => Error::from_errno(22), // EINVAL
     }
+}
+
+fn errno(source: &io::Error) -> Error {
+    Error::from_errno(source.raw_os_error().unwrap_or(5)) // EIO
 }
 
 /// Numbers of the buses that have a device node.
@@ -142,17 +178,13 @@ fn group_name(gid: u32, groups: &str) -> String {
         .map_or(number.clone(), |fields| fields[0].to_owned())
 }
 
-/// The kernel driver that owns the chip at `address`, if one does.
-///
 /// rppal always forces its way to the chip and never sees `EBUSY`, so the kernel's own list is asked.
-#[must_use]
-pub fn bound_driver(bus: u8, address: Address) -> Option<String> {
-    let link = fs::read_link(format!(
-        "/sys/bus/i2c/devices/{bus}-{:04x}/driver",
-        address.0
-    ))
-    .ok()?;
-    Some(link.file_name()?.to_string_lossy().into_owned())
+fn bound_driver(bus: u8, address: Address) -> Option<Owner> {
+    let chip = format!("{bus}-{:04x}", address.0);
+    let link = fs::read_link(format!("/sys/bus/i2c/devices/{chip}/driver")).ok()?;
+    let driver = link.file_name()?.to_string_lossy().into_owned();
+    let unbind = format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind");
+    Some(Owner { driver, unbind })
 }
 
 /// The bus clock in hertz, where a device tree states it.

@@ -20,8 +20,13 @@ impl fmt::Display for Address {
 /// One I2C or SMBus adapter, owned by one thread.
 ///
 /// # Errors
-/// Every call fails with the [`Error`] that the adapter reported; nothing is retried here.
+/// Every transfer fails with the [`Error`] that the adapter reported; nothing is retried here.
+#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 pub trait Bus: Send {
+    /// Who else has the chip at `address`, if somebody has.
+    fn owner(&self, _address: Address) -> Option<Owner> {
+        None
+    }
     /// Reads a register of 16 bits, high byte first (SMBus "read word", bytes swapped).
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error>;
     /// Writes a register of 16 bits, high byte first.
@@ -30,6 +35,25 @@ pub trait Bus: Send {
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error>;
     /// Reads the only register of a chip that has just one (SMBus "receive byte").
     fn receive_byte(&mut self, address: Address) -> Result<u8, Error>;
+}
+
+/// A kernel driver that has a chip to itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Name of the driver.
+    pub driver: String,
+    /// The command that makes it let go.
+    pub unbind: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the kernel driver {} has this chip; release it with `{}`",
+            self.driver, self.unbind
+        )
+    }
 }
 
 /// What went wrong on the wire.

@@ -47,8 +47,10 @@ pub enum Reset {
 }
 
 /// What a sensor failed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// A kernel driver has the chip to itself.
+    Owned(bus::Owner),
     /// A register could not be read.
     Read {
         /// Which.
@@ -84,6 +86,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Owned(owner) => write!(f, "{owner}"),
             Self::Read { register, source } => {
                 write!(f, "cannot read register {register:?}: {source}")
             }
@@ -114,7 +117,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::NotAnIna260 { .. } | Self::NotKept { .. } => None,
+            Self::Owned(_) | Self::NotAnIna260 { .. } | Self::NotKept { .. } => None,
         }
     }
 }
@@ -128,8 +131,11 @@ impl Ina260 {
     /// Reads both identity registers.
     ///
     /// # Errors
-    /// A failed transfer, or [`Error::NotAnIna260`].
+    /// A failed transfer, [`Error::Owned`] or [`Error::NotAnIna260`].
     pub fn identify(&self, bus: &mut dyn Bus) -> Result<Identity, Error> {
+        if let Some(owner) = bus.owner(self.address) {
+            return Err(Error::Owned(owner));
+        }
         let manufacturer = self.read(bus, Register::ManufacturerId)?;
         let die = self.read(bus, Register::DieId)?;
         if manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE {

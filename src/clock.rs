@@ -1,0 +1,81 @@
+//! Time as the daemon sees it, so that tests can set it.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync {
+    /// Monotonic time, for pacing.
+    fn now(&self) -> Instant;
+    /// Wall clock time, for what people and Prometheus read; it may jump.
+    fn wall(&self) -> SystemTime;
+    /// Lets time pass that a simulated transfer takes on the wire.
+    fn spend(&self, time: Duration);
+}
+
+/// `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn spend(&self, time: Duration) {
+        // A real adapter's driver sleeps like this while its hardware shifts the bits.
+        thread::sleep(time);
+    }
+}
+
+/// A clock that stands still until it is told to move.
+#[derive(Debug)]
+pub struct SimulatedClock {
+    start: Instant,
+    elapsed_nanos: AtomicU64,
+}
+
+impl Default for SimulatedClock {
+    fn default() -> Self {
+        Self { start: Instant::now(), elapsed_nanos: AtomicU64::new(0) }
+    }
+}
+
+impl SimulatedClock {
+    /// Since the clock was made.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.elapsed_nanos.load(Relaxed))
+    }
+
+    /// Moves on to `instant`; never back.
+    pub fn advance_to(&self, instant: Instant) {
+        let elapsed = instant.saturating_duration_since(self.start);
+        self.elapsed_nanos.fetch_max(nanos(elapsed), Relaxed);
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Instant {
+        self.start + self.elapsed()
+    }
+
+    /// Starts at 2026-01-01 00:00:00 UTC.
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.elapsed()
+    }
+
+    fn spend(&self, time: Duration) {
+        self.elapsed_nanos.fetch_add(nanos(time), Relaxed);
+    }
+}
+
+/// Enough for 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,339 @@
+//! A register-level INA260, from the datasheet and independent of the driver's way to it.
+//!
+//! It lives in the time since its bus was made, and catches up with it at each transfer.
+
+use std::time::Duration;
+
+use super::load::Load;
+use crate::ina260::registers::{
+    CONFIGURATION_FIXED, DIE, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, RESET,
+};
+use crate::ina260::settings::{Averaging, ConversionTime};
+
+/// The power register's end of scale: 419.43 W.
+const POWER_LIMIT: f64 = 41_943.0;
+
+/// How many results the chip finished, and what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Averaged completely.
+    pub finished: u64,
+    /// Their current was read, at least once.
+    pub read: u64,
+    /// Overwritten before their current was read.
+    pub lost: u64,
+}
+
+/// One simulated sensor.
+pub struct Chip {
+    /// What it measures.
+    pub load: Load,
+    /// Its clock: 1.0 is nominal, 1.1 takes 10 % longer for everything.
+    pub slowness: f64,
+    /// The die identity register.
+    pub die: u16,
+    /// What became of its results.
+    pub counts: Counts,
+    configuration: u16,
+    /// Bits 15-10, 1 and 0.
+    mask_enable: u16,
+    flags: u16,
+    alert_limit: u16,
+    current: u16,
+    voltage: u16,
+    power: u16,
+    /// When the conversions started over.
+    started: Duration,
+    /// Cycles finished since then.
+    cycles: u64,
+    /// The result in the registers was read.
+    seen: bool,
+    pointer: u8,
+}
+
+impl Chip {
+    /// A chip that was powered on when its bus was made.
+    #[must_use]
+    pub fn new(load: Load) -> Self {
+        Self {
+            load,
+            slowness: 1.0,
+            die: DIE,
+            counts: Counts::default(),
+            configuration: POWER_ON_CONFIGURATION,
+            mask_enable: 0,
+            flags: 0,
+            alert_limit: 0,
+            current: 0,
+            voltage: 0,
+            power: 0,
+            started: Duration::ZERO,
+            cycles: 0,
+            seen: true,
+            pointer: 0,
+        }
+    }
+
+    /// Everything to its power-on value, as after a brown-out or with the reset bit.
+    pub fn power_on(&mut self, now: Duration) {
+        let (load, counts) = (
+            std::mem::replace(&mut self.load, Load::steady(0.0, 0.0)),
+            self.counts,
+        );
+        *self = Self {
+            slowness: self.slowness,
+            die: self.die,
+            counts,
+            ..Self::new(load)
+        };
+        self.started = now;
+    }
+
+    /// The time from one result to the next.
+    #[must_use]
+    pub fn cycle(&self) -> Duration {
+        let (averaging, voltage, current) = self.settings();
+        Duration::from_micros(u64::from(averaging * (voltage + current))).mul_f64(self.slowness)
+    }
+
+    /// Conversions in a result, and the microseconds of a voltage and of a current conversion.
+    fn settings(&self) -> (u32, u32, u32) {
+        let field = |shift: u32| usize::from(self.configuration >> shift & 0b111);
+        (
+            Averaging::ALL[field(9)].count(),
+            ConversionTime::ALL[field(6)].micros(),
+            ConversionTime::ALL[field(3)].micros(),
+        )
+    }
+
+    /// Reads a register, as a transfer that ends at `now` does.
+    pub fn read(&mut self, register: u8, now: Duration) -> u16 {
+        self.catch_up(now);
+        self.pointer = register;
+        match register {
+            0x00 => self.configuration,
+            0x01 => {
+                if !self.seen {
+                    self.seen = true;
+                    self.counts.read += 1;
+                }
+                self.current
+            }
+            0x02 => self.voltage,
+            0x03 => self.power,
+            0x06 => {
+                let word = self.mask_enable | self.flags;
+                self.flags &= MaskEnable::OVERFLOW;
+                word
+            }
+            0x07 => self.alert_limit,
+            0xFE => MANUFACTURER,
+            0xFF => self.die,
+            _ => 0,
+        }
+    }
+
+    /// Writes a register, as a transfer that ends at `now` does.
+    pub fn write(&mut self, register: u8, word: u16, now: Duration) {
+        self.catch_up(now);
+        self.pointer = register;
+        match register {
+            0x00 if word & RESET != 0 => self.power_on(now),
+            0x00 => {
+                self.configuration = word & 0x0FFF | CONFIGURATION_FIXED;
+                self.flags &= !MaskEnable::READY;
+                self.started = now;
+                self.cycles = 0;
+            }
+            0x06 => self.mask_enable = word & MaskEnable::KEPT,
+            0x07 => self.alert_limit = word,
+            _ => {}
+        }
+    }
+
+    /// Sets the register pointer, which is what a single byte does.
+    pub(super) fn point(&mut self, register: u8) {
+        self.pointer = register;
+    }
+
+    /// The high byte of the register that was pointed to last.
+    pub(super) fn high_byte(&mut self, now: Duration) -> u8 {
+        self.read(self.pointer, now).to_be_bytes()[0]
+    }
+
+    /// Finishes every result that is due by `now`.
+    fn catch_up(&mut self, now: Duration) {
+        if self.configuration & 0b111 != 0b111 {
+            return; // Powered down, or one quantity alone: nothing that the daemon asks for.
+        }
+        let since_start = now.saturating_sub(self.started);
+        let cycle = self.cycle();
+        let cycles = u64::try_from(since_start.as_nanos() / cycle.as_nanos()).unwrap_or(u64::MAX);
+        let new = cycles - self.cycles;
+        if new == 0 {
+            return;
+        }
+        self.counts.lost += new - 1 + u64::from(!self.seen);
+        self.counts.finished += new;
+        self.cycles = cycles;
+        self.seen = false;
+        let nanos = u64::try_from(cycle.as_nanos()).unwrap_or(u64::MAX);
+        self.convert(self.started + Duration::from_nanos(nanos.saturating_mul(cycles - 1)));
+    }
+
+    /// Averages one cycle that begins at `start`: current, then voltage, then their product, again and again.
+    fn convert(&mut self, start: Duration) {
+        let (averaging, voltage_micros, current_micros) = self.settings();
+        let scale = self.slowness / 1e6;
+        let (ct, vt) = (
+            f64::from(current_micros) * scale,
+            f64::from(voltage_micros) * scale,
+        );
+        let (mut current, mut voltage, mut product) = (0.0, 0.0, 0.0);
+        for step in 0..averaging {
+            let begin = start.as_secs_f64() + f64::from(step) * (ct + vt);
+            let amperes = self.load.at(begin + ct / 2.0).0;
+            let volts = self.load.at(begin + ct + vt / 2.0).1;
+            self.compare(amperes, volts);
+            current += amperes;
+            voltage += volts;
+            product += amperes * volts;
+        }
+        let n = f64::from(averaging);
+        self.current = word(current / n / 0.00125, -32_768.0, 32_767.0);
+        self.voltage = word(voltage / n / 0.00125, 0.0, 32_767.0);
+        let power = (product / n).abs() / 0.01;
+        self.power = word(power, 0.0, POWER_LIMIT);
+        self.flags |= MaskEnable::READY;
+        self.flags &= !MaskEnable::OVERFLOW;
+        if power > POWER_LIMIT {
+            self.flags |= MaskEnable::OVERFLOW;
+        }
+    }
+
+    /// The alert comparator sees single conversions; of several functions the highest bit wins.
+    fn compare(&mut self, amperes: f64, volts: f64) {
+        let (current, voltage) = (amperes / 0.00125, volts / 0.00125);
+        let signed = f64::from(self.alert_limit.cast_signed());
+        let unsigned = f64::from(self.alert_limit);
+        let tripped = match self.mask_enable.leading_zeros() {
+            0 => current > signed,
+            1 => current < signed,
+            2 => voltage > unsigned,
+            3 => voltage < unsigned,
+            4 => (amperes * volts).abs() / 0.01 > unsigned,
+            _ => false,
+        };
+        if tripped {
+            self.flags |= MaskEnable::ALERT;
+        } else if self.mask_enable & MaskEnable::LATCH == 0 {
+            self.flags &= !MaskEnable::ALERT;
+        }
+    }
+}
+
+/// Rounds to a register's step and stops at its ends.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to what 16 bits hold"
+)]
+#[expect(
+    clippy::cast_sign_loss,
+    reason = "two's complement is what the register has"
+)]
+fn word(steps: f64, lowest: f64, highest: f64) -> u16 {
+    steps.round().clamp(lowest, highest) as i32 as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ina260::registers::Register;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_result_is_ready_after_a_cycle_and_seen_once() {
+        let mut chip = Chip::new(Load::steady(12.0, -1.0));
+        chip.write(0x00, 0x6E9F, ms(0)); // 942.08 ms
+        assert_eq!(chip.read(0x06, ms(942)) & 0x0008, 0);
+        assert_eq!(chip.read(0x06, ms(943)) & 0x0008, 0x0008);
+        assert_eq!(chip.read(0x06, ms(944)) & 0x0008, 0); // reading cleared it
+        assert_eq!(chip.read(0x01, ms(945)), 0xFCE0);
+        assert_eq!(chip.read(0x02, ms(945)), 9600);
+        assert_eq!(chip.read(0x03, ms(945)), 1200);
+        assert_eq!(
+            chip.counts,
+            Counts {
+                finished: 1,
+                read: 1,
+                lost: 0
+            }
+        );
+        chip.read(0x06, ms(943 * 4));
+        assert_eq!(
+            chip.counts,
+            Counts {
+                finished: 4,
+                read: 1,
+                lost: 2
+            }
+        );
+    }
+
+    #[test]
+    fn power_is_the_mean_of_products() {
+        // Bursts on 1 Ω: 9 W for half of the time; the product of the means would be 9.5 V × 0.5 A.
+        let current = |t: f64| if t.rem_euclid(0.01) < 0.005 { 1.0 } else { 0.0 };
+        let load = Load {
+            source: 10.0,
+            resistance: 1.0,
+            current: Box::new(current),
+        };
+        let mut chip = Chip::new(load);
+        chip.write(0x00, 0x6E07, ms(0)); // 1024 × 280 µs
+        assert!(chip.read(0x03, ms(290)).abs_diff(450) <= 6);
+    }
+
+    #[test]
+    fn overflow_is_flagged_and_the_other_registers_stay_valid() {
+        let mut chip = Chip::new(Load::steady(36.0, 15.0));
+        assert_eq!(chip.read(0x06, ms(3)) & 0x000C, 0x000C);
+        assert_eq!(
+            (chip.read(0x02, ms(3)), chip.read(0x01, ms(3))),
+            (28_800, 12_000)
+        );
+        assert_eq!(chip.read(0x03, ms(3)), 41_943);
+    }
+
+    #[test]
+    fn a_latched_alert_stays_until_it_is_read() {
+        let current = |t: f64| if t < 0.005 { 5.0 } else { 1.0 };
+        let mut chip = Chip::new(Load {
+            source: 5.0,
+            resistance: 0.0,
+            current: Box::new(current),
+        });
+        chip.write(0x07, 1600, ms(0)); // 2 A
+        chip.write(0x06, 0x8001, ms(0));
+        chip.read(0x01, ms(3));
+        assert_eq!(chip.read(0x06, ms(8)) & 0x0010, 0x0010);
+        assert_eq!(chip.read(0x06, ms(12)) & 0x0010, 0);
+    }
+
+    #[test]
+    fn reset_and_brown_out_restore_the_power_on_values() {
+        let mut chip = Chip::new(Load::steady(5.0, 1.0));
+        chip.write(0x00, 0x6007, ms(0));
+        chip.write(0x06, 0x0001, ms(0));
+        chip.write(0x00, 0x8000, ms(1));
+        let registers = [
+            Register::Configuration,
+            Register::MaskEnable,
+            Register::AlertLimit,
+        ];
+        assert_eq!(registers.map(|r| chip.read(r as u8, ms(1))), [0x6127, 0, 0]);
+    }
+}
