@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn power_is_the_mean_of_products() {
         // Bursts on 1 Ω: 9 W for half of the time; the product of the means would be 9.5 V × 0.5 A.
-        let current = |t: f64| if t.rem_euclid(0.01) < 0.005 { 1.0 } else { 0.0 };
+        let current = |t: f64| if t.rem_euclid(0.028_672) < 0.014_336 { 1.0 } else { 0.0 };
         let load = Load {
             source: 10.0,
             resistance: 1.0,
@@ -294,7 +294,7 @@ mod tests {
         };
         let mut chip = Chip::new(load);
         chip.write(0x00, 0x6E07, ms(0)); // 1024 × 280 µs
-        assert!(chip.read(0x03, ms(290)).abs_diff(450) <= 6);
+        assert!(chip.read(0x03, ms(290)).abs_diff(450) <= 1);
     }
 
     #[test]
