@@ -1,0 +1,76 @@
+//! The lowest layer. With nothing else it does what the Python script did.
+
+use serde::Serialize;
+
+/// What the daemon does when nobody says otherwise.
+#[derive(Serialize)]
+pub(super) struct Defaults {
+    listen: &'static str,
+    socket_mode: &'static str,
+    allow: [&'static str; 0],
+    hostname: String,
+    interval: &'static str,
+    summary: &'static str,
+    log: &'static str,
+    script_metrics: bool,
+    wait_for_sensor: bool,
+    device: &'static str,
+    bus: u8,
+    address: u8,
+}
+
+impl Defaults {
+    pub(super) fn new() -> Self {
+        Self {
+            listen: "0.0.0.0:8000",
+            socket_mode: "0666",
+            allow: [],
+            hostname: machine_name(),
+            interval: "1s",
+            summary: "1m",
+            log: "info",
+            script_metrics: true,
+            wait_for_sensor: false,
+            device: "deepx",
+            bus: 1,
+            address: 0x40,
+        }
+    }
+}
+
+/// What a `[[sensor]]` is when its table does not say otherwise; its interval is the daemon's, its device has none.
+#[derive(Serialize)]
+pub(super) struct SensorDefaults {
+    bus: u8,
+    address: u8,
+    averaging: &'static str,
+    voltage_conversion_time: &'static str,
+    current_conversion_time: &'static str,
+    labels: Labels,
+}
+
+/// None.
+#[derive(Serialize)]
+struct Labels {}
+
+impl SensorDefaults {
+    pub(super) const fn new() -> Self {
+        Self {
+            bus: 1,
+            address: 0x40,
+            averaging: "auto",
+            voltage_conversion_time: "auto",
+            current_conversion_time: "auto",
+            labels: Labels {},
+        }
+    }
+}
+
+/// What `gethostname` returns. A machine without a name is not worth a daemon that refuses to start.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}

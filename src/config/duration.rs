@@ -1,0 +1,114 @@
+//! Durations as people write them: `100ms`, `1.5s`, `1m`.
+
+use std::time::Duration;
+
+/// Largest first, in nanoseconds.
+const UNITS: [(&str, u128); 5] = [
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+];
+
+/// A number and a unit; of numbers without one only `0` is clear. Exact: nothing is rounded to fit.
+pub(super) fn parse(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit = &text[digits.len()..];
+    let (_, nanos_per_unit) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let number = |digits: &str| {
+        let short = (1..=12).contains(&digits.len());
+        let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
+        (short && all_digits).then(|| digits.parse::<u128>().ok())?
+    };
+    let scale = 10_u128.pow(u32::try_from(fraction.len().min(12)).ok()?);
+    let scaled = number(fraction)? * nanos_per_unit;
+    let nanos = number(whole)? * nanos_per_unit + scaled / scale;
+    let exact = scaled.is_multiple_of(scale);
+    let nanos = u64::try_from(nanos).ok().filter(|_| exact)?;
+    Some(Duration::from_nanos(nanos))
+}
+
+/// In the largest unit that needs no fraction, so that [`parse`] gives the same duration.
+pub(super) fn write(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    if nanos == 0 {
+        return "0".to_owned();
+    }
+    for (name, nanos_per_unit) in UNITS {
+        if nanos.is_multiple_of(nanos_per_unit) {
+            return format!("{}{name}", nanos / nanos_per_unit);
+        }
+    }
+    format!("{}.{:03}us", nanos / 1_000, nanos % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_unit_and_a_fraction_are_exact() {
+        for (text, nanos) in [
+            ("1s", 1_000_000_000),
+            ("100ms", 100_000_000),
+            ("1.5s", 1_500_000_000),
+            ("500us", 500_000),
+            ("0.3ms", 300_000),
+            ("1m", 60_000_000_000),
+            ("1h", 3_600_000_000_000),
+            ("0", 0),
+            ("0s", 0),
+        ] {
+            assert_eq!(parse(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_clear_is_refused() {
+        for text in [
+            "",
+            "1",
+            "00",
+            "s",
+            "1.s",
+            ".5s",
+            "-1s",
+            "+1s",
+            "1 s",
+            "1S",
+            "1min",
+            "1e3s",
+            "1,5s",
+            "1.0000000001s",
+            "99999999999999999999999999h",
+            "9999999999999h",
+            "1.1.1s",
+            "١s",
+            "1sms",
+            "µs",
+            "1µ",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(nanos: u64) {
+            let duration = Duration::from_nanos(nanos);
+            prop_assert_eq!(parse(&write(duration)), Some(duration));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = parse(&text);
+        }
+    }
+}

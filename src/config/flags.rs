@@ -1,0 +1,130 @@
+//! The command line. Values stay text here: they are read like those of the file and the environment.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use clap::Parser;
+
+/// With the revision it was built from, where the build knew one.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("INA260_EXPORTER_REVISION") {
+        None | Some("") => version.to_owned(),
+        Some(revision) => format!("{version} ({revision})"),
+    }
+});
+
+/// Prometheus metrics of INA260 power sensors on I2C.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "ina260-exporter", version = VERSION.as_str(), after_help = "\
+Flags win over the environment (INA260_EXPORTER_LISTEN and so on), which wins over the file.
+Without any of them one sensor at bus 1, address 0x40, is served on port 8000.")]
+pub struct Flags {
+    /// Value of the label `hostname` [default: the machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+
+    /// Value of the label `device` of the one sensor [default: deepx]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+
+    /// TCP port to serve metrics on [default: 8000]
+    #[arg(long, conflicts_with = "listen")]
+    pub port: Option<u16>,
+
+    /// Configuration file, which must exist [default: /etc/ina260-exporter.toml, which need not]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where to serve metrics: IP:PORT, [IPV6]:PORT or unix:/PATH [default: 0.0.0.0:8000]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+
+    /// Bus of the one sensor, the N of /dev/i2c-N [default: 1]
+    #[arg(long, value_name = "N")]
+    pub bus: Option<String>,
+
+    /// Address of the one sensor, 0x40 to 0x4f [default: 0x40]
+    #[arg(long)]
+    pub address: Option<String>,
+
+    /// The longest time from one result to the next, such as 100ms [default: 1s]
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<String>,
+
+    /// Run on simulated sensors instead of hardware; optionally with faults, e.g. --simulate=no-answer@30s+20s
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub simulate: Option<String>,
+
+    /// Start without any sensor that answers, and wait for one
+    #[arg(long)]
+    pub wait_for_sensor: bool,
+
+    /// Print the configuration in force and where each value came from, or every problem, and exit
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// With --check-config, print problems only
+    #[arg(long, requires = "check_config")]
+    pub quiet: bool,
+
+    /// What goes to the log: error, warn, info, debug (every result) or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl Flags {
+    /// The flags that were given: key of the configuration, the flag's name, its value.
+    ///
+    /// `--port` is none of them: it changes a part of `listen`.
+    pub(super) fn overrides(&self) -> Vec<(&'static str, &'static str, String)> {
+        let wait_for_sensor = self.wait_for_sensor.then(|| "true".to_owned());
+        [
+            ("hostname", "--hostname", &self.hostname),
+            ("device", "--device", &self.device),
+            ("listen", "--listen", &self.listen),
+            ("bus", "--bus", &self.bus),
+            ("address", "--address", &self.address),
+            ("interval", "--interval", &self.interval),
+            ("wait_for_sensor", "--wait-for-sensor", &wait_for_sensor),
+            ("log", "--log-level", &self.log_level),
+        ]
+        .into_iter()
+        .filter_map(|(key, flag, value)| Some((key, flag, value.clone()?)))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn faults_need_an_equals_sign_so_that_simulate_swallows_nothing() {
+        let simulate = |arguments: &[&str]| {
+            Flags::try_parse_from([&["ina260-exporter"], arguments].concat()).map(|f| f.simulate)
+        };
+        assert_eq!(simulate(&[]).unwrap(), None);
+        assert_eq!(simulate(&["--simulate"]).unwrap().unwrap(), "");
+        assert_eq!(
+            simulate(&["--simulate=no-answer@30s+20s"])
+                .unwrap()
+                .unwrap(),
+            "no-answer@30s+20s"
+        );
+        assert!(simulate(&["--simulate", "no-answer@30s"]).is_err());
+    }
+
+    #[test]
+    fn the_port_is_given_once() {
+        let arguments = ["ina260-exporter", "--port", "9000", "--listen", "[::]:8000"];
+        assert!(Flags::try_parse_from(arguments).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! What the daemon runs on: only what is legal can be written with these types, as far as types can say it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::bus::Address;
+use crate::ina260::settings::Settings;
+
+/// What to measure, and how to serve it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Where metrics are served.
+    pub listen: Listen,
+    /// Permissions of the Unix socket.
+    pub socket_mode: u32,
+    /// Networks that may scrape over TCP; empty: everyone.
+    pub allow: Vec<IpNet>,
+    /// Value of the label `hostname`.
+    pub hostname: String,
+    /// How often a line of means goes to the log; `None`: never.
+    pub summary: Option<Duration>,
+    /// What goes to the log.
+    pub log: LogLevel,
+    /// Whether the Python script's three gauges are served, too.
+    pub script_metrics: bool,
+    /// Whether to start without any sensor that answers.
+    pub wait_for_sensor: bool,
+    /// Run on simulated sensors; the text names the faults to inject.
+    pub simulate: Option<String>,
+    /// At least one.
+    pub sensors: Vec<SensorPlan>,
+}
+
+/// One sensor: where it is, how it is set, and what its series are labelled with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SensorPlan {
+    /// Value of the label `device`; no two sensors have the same.
+    pub device: String,
+    /// The N of `/dev/i2c-N`.
+    pub bus: u8,
+    /// On that bus, 0x40 to 0x4f.
+    pub address: Address,
+    /// The longest cycle wanted.
+    pub interval: Duration,
+    /// The settings that fit into the interval.
+    pub settings: Settings,
+    /// Further labels of its series, by name.
+    pub labels: Vec<(String, String)>,
+}
+
+/// Where metrics are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The absolute path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The least important messages that still go to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What made the daemon or a sensor unusable.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// What happens once: starts, stops, outages, summaries.
+    Info,
+    /// Every result.
+    Debug,
+    /// Every transfer.
+    Trace,
+}
+
+impl LogLevel {
+    /// Every level, most important first.
+    pub const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        })
+    }
+}

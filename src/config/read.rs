@@ -1,0 +1,307 @@
+//! From what was written to what it means, one reader a kind of value. A refusal says what is allowed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::duration;
+use super::layers::value_of;
+use super::node::{Node, Value, one_line};
+use super::plan::{Listen, LogLevel};
+use crate::bus::Address;
+use crate::ina260::settings::{Averaging, ConversionTime};
+
+/// Why a value is not taken: sentences that continue after the key's name.
+#[derive(Debug, PartialEq)]
+pub(super) struct Refused(pub(super) Vec<String>);
+
+impl Node {
+    pub(super) fn refuse(&self, why: &str) -> Refused {
+        Refused(vec![format!(" {self} {why}")])
+    }
+
+    fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Untyped(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A whole number; one that stands in quotes in the file is none.
+    fn as_integer(&self) -> Option<i128> {
+        match &self.value {
+            Value::Integer(number) => Some(*number),
+            Value::Untyped(text) => integer(text),
+            _ => None,
+        }
+    }
+}
+
+/// `0x40` and `64` are one number.
+fn integer(text: &str) -> Option<i128> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
+        None => text.parse().ok(),
+    }
+}
+
+/// A name: of the environment, numbers are names, too.
+pub(super) fn text(node: &Node) -> Result<String, Refused> {
+    const LONGEST: usize = 255;
+    let text = node
+        .as_text()
+        .ok_or_else(|| node.refuse("is not text: write it in quotes"))?;
+    if text.is_empty() {
+        Err(node.refuse("is empty"))
+    } else if text.len() > LONGEST {
+        Err(node.refuse(&format!("is longer than {LONGEST} bytes")))
+    } else if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+        // The replacement character stands for what was not UTF-8 in the environment.
+        Err(node.refuse("has characters that can't be printed"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+pub(super) fn boolean(node: &Node) -> Result<bool, Refused> {
+    match &node.value {
+        Value::Bool(yes) => Ok(*yes),
+        Value::Untyped(text) if text == "true" => Ok(true),
+        Value::Untyped(text) if text == "false" => Ok(false),
+        _ => Err(node.refuse("is neither true nor false")),
+    }
+}
+
+pub(super) fn bus(node: &Node) -> Result<u8, Refused> {
+    let number = node
+        .as_integer()
+        .ok_or_else(|| node.refuse("is not a whole number in 0..=255"))?;
+    u8::try_from(number).map_err(|_| node.refuse("is outside 0..=255"))
+}
+
+pub(super) fn address(node: &Node) -> Result<Address, Refused> {
+    let number = node
+        .as_integer()
+        .or_else(|| node.as_text().and_then(integer))
+        .ok_or_else(|| node.refuse("is not a number in 0x40..=0x4f"))?;
+    match u8::try_from(number).map(Address) {
+        Ok(address @ Address(0x40..=0x4f)) => Ok(address),
+        Ok(address) => Err(Refused(vec![format!(" {address} is outside 0x40..=0x4f")])),
+        Err(_) => Err(node.refuse("is outside 0x40..=0x4f")),
+    }
+}
+
+fn a_duration(node: &Node, like: &str) -> Result<Duration, Refused> {
+    node.as_text().and_then(duration::parse).ok_or_else(|| {
+        node.refuse(&format!(
+            "is not a duration like {like}: a number and one of us, ms, s, m, h, in quotes"
+        ))
+    })
+}
+
+/// At least one conversion of each quantity, at most what is still useful.
+pub(super) fn interval(node: &Node) -> Result<Duration, Refused> {
+    let interval = a_duration(node, "\"100ms\" or \"1s\"")?;
+    if (Duration::from_micros(280)..=Duration::from_secs(3600)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err(node.refuse("is outside 280us..=1h"))
+    }
+}
+
+pub(super) fn summary(node: &Node) -> Result<Option<Duration>, Refused> {
+    let period = a_duration(node, "\"1m\", or \"0\" for none")?;
+    if period.is_zero() {
+        Ok(None)
+    } else if (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&period) {
+        Ok(Some(period))
+    } else {
+        Err(node.refuse("is outside 1s..=24h, and not \"0\" for none"))
+    }
+}
+
+pub(super) fn log(node: &Node) -> Result<LogLevel, Refused> {
+    LogLevel::ALL
+        .into_iter()
+        .find(|level| node.as_text() == Some(&level.to_string()))
+        .ok_or_else(|| {
+            node.refuse("is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\"")
+        })
+}
+
+pub(super) fn socket_mode(node: &Node) -> Result<u32, Refused> {
+    let digits = node.as_text().map(|t| t.strip_prefix("0o").unwrap_or(t));
+    digits
+        .filter(|digits| digits.chars().all(|c| c.is_digit(8)))
+        .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| node.refuse("is not an octal mode in \"0000\"..=\"0777\", in quotes"))
+}
+
+pub(super) fn listen(node: &Node) -> Result<Listen, Refused> {
+    /// `sun_path` of `sockaddr_un` has 108 bytes, one of them for the final 0.
+    const LONGEST: usize = 107;
+    let text = node.as_text().unwrap_or_default();
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
+            Err(node.refuse("is not an absolute path of a socket, like \"unix:/run/ina260-exporter/metrics.sock\""))
+        } else if path.len() > LONGEST {
+            Err(node.refuse(&format!(
+                "has a path of {} bytes; a socket's is at most {LONGEST}",
+                path.len()
+            )))
+        } else {
+            Ok(Listen::Unix(PathBuf::from(path)))
+        }
+    } else {
+        text.parse::<SocketAddr>().map(Listen::Tcp).map_err(|_| {
+            node.refuse(
+                "is none of \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\", like \"0.0.0.0:8000\"",
+            )
+        })
+    }
+}
+
+/// In the environment, commas do without brackets.
+pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Refused> {
+    let not_a_list = || node.refuse("is not a list of networks like [\"192.168.0.0/16\", \"::1\"]");
+    let items = match &node.value {
+        Value::List(items) => items.clone(),
+        Value::Untyped(text) if text.trim_start().starts_with('[') => {
+            match value_of(text, &node.origin) {
+                Some(Value::List(items)) => items,
+                _ => return Err(not_a_list()),
+            }
+        }
+        Value::Untyped(text) => text
+            .split(',')
+            .map(|item| Node {
+                origin: node.origin.clone(),
+                value: Value::Text(item.trim().to_owned()),
+            })
+            .collect(),
+        _ => return Err(not_a_list()),
+    };
+    every(items.iter().enumerate().map(|(index, item)| {
+        let text = item.as_text().unwrap_or_default();
+        text.parse::<IpNet>()
+            .map(|network| network.trunc())
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| {
+                Refused(vec![format!(
+                    "[{}] {item} is not a network like \"192.168.0.0/16\" or \"::1\"",
+                    index + 1
+                )])
+            })
+    }))
+}
+
+/// All values, or all refusals.
+fn every<T>(results: impl Iterator<Item = Result<T, Refused>>) -> Result<Vec<T>, Refused> {
+    let (mut values, mut refused) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(Refused(more)) => refused.extend(more),
+        }
+    }
+    if refused.is_empty() {
+        Ok(values)
+    } else {
+        Err(Refused(refused))
+    }
+}
+
+/// `None`: whatever suits the interval.
+pub(super) fn averaging(node: &Node) -> Result<Option<Averaging>, Refused> {
+    if node.as_text() == Some("auto") {
+        return Ok(None);
+    }
+    let count = node
+        .as_integer()
+        .or_else(|| node.as_text().and_then(integer));
+    count
+        .and_then(|count| u32::try_from(count).ok())
+        .and_then(Averaging::from_count)
+        .map(Some)
+        .ok_or_else(|| {
+            let counts = Averaging::ALL.map(|a| a.count().to_string()).join(", ");
+            node.refuse(&format!("is none of \"auto\", {counts}"))
+        })
+}
+
+/// `None`: whatever suits the interval.
+pub(super) fn conversion_time(node: &Node) -> Result<Option<ConversionTime>, Refused> {
+    let text = node.as_text().unwrap_or_default();
+    if text == "auto" {
+        return Ok(None);
+    }
+    ConversionTime::ALL
+        .into_iter()
+        .find(|time| duration::parse(text) == Some(Duration::from_micros(time.micros().into())))
+        .map(Some)
+        .ok_or_else(|| {
+            let times = ConversionTime::ALL.map(|t| format!("\"{}us\"", t.micros()));
+            node.refuse(&format!("is none of \"auto\", {}", times.join(", ")))
+        })
+}
+
+/// Further labels of a sensor.
+pub(super) fn labels(node: &Node) -> Result<Vec<(String, String)>, Refused> {
+    let Value::Table(table) = &node.value else {
+        return Err(node.refuse("is not a table of labels like { rail = \"12V\" }"));
+    };
+    every(table.iter().map(|(name, value)| {
+        let refused = |why: String| Refused(vec![format!(".{} {why}", one_line(name))]);
+        if !is_label_name(name) {
+            Err(refused(
+                "is not a label's name: letters, digits and underscores, no digit first".to_owned(),
+            ))
+        } else if name.starts_with("__") || RESERVED_LABELS.contains(&name.as_str()) {
+            Err(refused(
+                "is a label that Prometheus or this exporter uses; choose another name".to_owned(),
+            ))
+        } else {
+            match text(value) {
+                Ok(text) => Ok((name.clone(), text)),
+                Err(Refused(why)) => Err(refused(why.concat().trim_start().to_owned())),
+            }
+        }
+    }))
+}
+
+/// Of the Prometheus data model, colons aside, which are for recording rules only.
+fn is_label_name(name: &str) -> bool {
+    let mut characters = name.chars();
+    characters
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Ours, those of histograms and summaries, and the two that a scrape adds.
+const RESERVED_LABELS: [&str; 21] = [
+    "address",
+    "averaging",
+    "bus",
+    "cause",
+    "current_conversion_time",
+    "device",
+    "die",
+    "direction",
+    "hostname",
+    "instance",
+    "interval",
+    "job",
+    "kind",
+    "le",
+    "mux",
+    "on",
+    "quantile",
+    "quantity",
+    "revision",
+    "version",
+    "voltage_conversion_time",
+];
