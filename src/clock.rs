@@ -42,7 +42,10 @@ pub struct SimulatedClock {
 
 impl Default for SimulatedClock {
     fn default() -> Self {
-        Self { start: Instant::now(), elapsed_nanos: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            elapsed_nanos: AtomicU64::new(0),
+        }
     }
 }
 

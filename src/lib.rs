@@ -8,6 +8,9 @@
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod exposition;
 pub mod ina260;
+pub mod meter;
+pub mod sampler;
 pub mod simulated;
 pub mod units;

@@ -122,28 +122,33 @@ impl std::error::Error for Error {
     }
 }
 
+/// Reads both identity registers of the chip at `address`.
+///
+/// # Errors
+/// A failed transfer, [`Error::Owned`] or [`Error::NotAnIna260`].
+pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<Identity, Error> {
+    if let Some(owner) = bus.owner(address) {
+        return Err(Error::Owned(owner));
+    }
+    let manufacturer = read(bus, address, Register::ManufacturerId)?;
+    let die = read(bus, address, Register::DieId)?;
+    if manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE {
+        Ok(Identity { die })
+    } else {
+        Err(Error::NotAnIna260 { manufacturer, die })
+    }
+}
+
+fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
+    bus.read_word(address, register as u8)
+        .map_err(|source| Error::Read { register, source })
+}
+
 impl Ina260 {
     /// The alert limit while no alert is wanted.
     const ALERT_LIMIT: u16 = 0x0000;
     /// No alert function, but the latch, always: it is 0 at power-on, so that each look at this register shows a brown-out.
     const MASK_ENABLE: u16 = MaskEnable::LATCH;
-
-    /// Reads both identity registers.
-    ///
-    /// # Errors
-    /// A failed transfer, [`Error::Owned`] or [`Error::NotAnIna260`].
-    pub fn identify(&self, bus: &mut dyn Bus) -> Result<Identity, Error> {
-        if let Some(owner) = bus.owner(self.address) {
-            return Err(Error::Owned(owner));
-        }
-        let manufacturer = self.read(bus, Register::ManufacturerId)?;
-        let die = self.read(bus, Register::DieId)?;
-        if manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE {
-            Ok(Identity { die })
-        } else {
-            Err(Error::NotAnIna260 { manufacturer, die })
-        }
-    }
 
     /// Writes limit, mask/enable and configuration, in this order since the last starts a conversion, and reads them back.
     /// The configuration is left alone where it is right already: a write loses the running average.
@@ -257,8 +262,7 @@ impl Ina260 {
     }
 
     fn read(&self, bus: &mut dyn Bus, register: Register) -> Result<u16, Error> {
-        bus.read_word(self.address, register as u8)
-            .map_err(|source| Error::Read { register, source })
+        read(bus, self.address, register)
     }
 
     fn write(&self, bus: &mut dyn Bus, register: Register, word: u16) -> Result<(), Error> {

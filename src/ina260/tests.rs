@@ -64,7 +64,7 @@ const CHIP: Ina260 = Ina260 {
 fn identify_accepts_every_revision_of_the_die() {
     for die in [0x2270, 0x227F] {
         let mut bus = Script::new([Read(0xFE, Ok(0x5449)), Read(0xFF, Ok(die))]);
-        assert_eq!(CHIP.identify(&mut bus), Ok(Identity { die }));
+        assert_eq!(identify(&mut bus, CHIP.address), Ok(Identity { die }));
         bus.finish();
     }
 }
@@ -84,7 +84,7 @@ fn identify_refuses_a_chip_with_a_foreign_manufacturer_or_die_id() {
         ),
     ] {
         let mut bus = Script::new([Read(0xFE, Ok(manufacturer)), Read(0xFF, Ok(die))]);
-        assert_eq!(CHIP.identify(&mut bus).unwrap_err().to_string(), message);
+        assert_eq!(identify(&mut bus, CHIP.address).unwrap_err().to_string(), message);
         bus.finish();
     }
 }

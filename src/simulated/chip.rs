@@ -286,7 +286,13 @@ mod tests {
     #[test]
     fn power_is_the_mean_of_products() {
         // Bursts on 1 Ω: 9 W for half of the time; the product of the means would be 9.5 V × 0.5 A.
-        let current = |t: f64| if t.rem_euclid(0.028_672) < 0.014_336 { 1.0 } else { 0.0 };
+        let current = |t: f64| {
+            if t.rem_euclid(0.028_672) < 0.014_336 {
+                1.0
+            } else {
+                0.0
+            }
+        };
         let load = Load {
             source: 10.0,
             resistance: 1.0,

@@ -1,0 +1,172 @@
+//! The exporter's own HTTP listener, on TCP or a Unix socket, with what it leaves open closed.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv6Net};
+use metrics_exporter_prometheus::{ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder};
+use metrics_util::MetricKindMask;
+use tokio::runtime::{self, Runtime};
+
+use super::{IDLE, METRICS, Source};
+use crate::config::Listen;
+
+/// Scrapes rendered at the same time; others wait. Each costs a thread.
+const RENDERING: usize = 2;
+
+/// A bound listener that answers nobody yet.
+pub struct Listener {
+    runtime: Runtime,
+    exporter: ExporterFuture,
+}
+
+impl Listener {
+    /// Binds, and makes the recorder whose metrics will be served. An empty `allow` is everyone.
+    ///
+    /// # Errors
+    /// A sentence with the address and what stands in the way.
+    pub fn bind(
+        listen: &Listen,
+        socket_mode: u32,
+        allow: &[IpNet],
+    ) -> Result<(Self, PrometheusRecorder), String> {
+        let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {listen}: {why}");
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(RENDERING)
+            .thread_name("render")
+            .build()
+            .map_err(|error| failed(&error))?;
+        let mut builder = PrometheusBuilder::new()
+            .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE));
+        for metric in METRICS {
+            if let Source::Histogram(buckets) = metric.source {
+                let matcher = Matcher::Full(metric.name.to_owned());
+                builder = builder
+                    .set_buckets_for_metric(matcher, buckets)
+                    .map_err(|error| failed(&error))?;
+            }
+        }
+        builder = match listen {
+            Listen::Tcp(address) => builder.with_http_listener(*address),
+            Listen::Unix(path) => {
+                refuse_what_is_there(path).map_err(|why| failed(&why))?;
+                builder.with_http_uds_listener(path)
+            }
+        };
+        for network in allow {
+            for network in [Some(*network), mapped_twin(*network)].into_iter().flatten() {
+                builder =
+                    builder.add_allowed_address(network.to_string()).map_err(|error| failed(&error))?;
+            }
+        }
+        let guard = runtime.enter();
+        let (recorder, exporter) = builder.build().map_err(|error| failed(&error))?;
+        drop(guard);
+        if let Listen::Unix(path) = listen {
+            fs::set_permissions(path, Permissions::from_mode(socket_mode))
+                .map_err(|error| failed(&error))?;
+        }
+        Ok((Self { runtime, exporter }, recorder))
+    }
+
+    /// Answers, in a thread of its own, until the process ends.
+    ///
+    /// # Errors
+    /// What the kernel says if there can't be another thread.
+    pub fn serve(self) -> io::Result<()> {
+        let Self { runtime, exporter } = self;
+        thread::Builder::new().name("listener".to_owned()).spawn(move || {
+            // It ends with the process. Should it end before, the service finds it silent and ends, too.
+            let _ = runtime.block_on(exporter);
+        })?;
+        Ok(())
+    }
+}
+
+/// The exporter deletes whatever is at its path, be it a file or the socket of a living instance.
+fn refuse_what_is_there(path: &Path) -> Result<(), String> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.to_string()),
+        Ok(found) if !found.file_type().is_socket() => {
+            Err("there is something else at this path, not a socket".to_owned())
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            Err("another process answers at this socket".to_owned())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// A dual-stack listener sees IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
+fn mapped_twin(network: IpNet) -> Option<IpNet> {
+    let IpNet::V4(v4) = network else { return None };
+    let twin = Ipv6Net::new(v4.addr().to_ipv6_mapped(), 96 + v4.prefix_len());
+    twin.ok().map(IpNet::V6)
+}
+
+/// Asks a listener for a sign of life, as a scrape would: any HTTP answer is one.
+///
+/// # Errors
+/// What stood in the way, within about `patience`.
+pub fn ask(listen: &Listen, patience: Duration) -> io::Result<()> {
+    match listen {
+        Listen::Tcp(address) => {
+            let stream = TcpStream::connect_timeout(&reachable(*address), patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.set_write_timeout(Some(patience))?;
+            converse(stream)
+        }
+        Listen::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.set_write_timeout(Some(patience))?;
+            converse(stream)
+        }
+    }
+}
+
+fn converse(mut stream: impl Read + Write) -> io::Result<()> {
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut status = [0; 5];
+    stream.read_exact(&mut status)?;
+    if status == *b"HTTP/" { Ok(()) } else { Err(io::Error::other("not an HTTP answer")) }
+}
+
+/// "Every address" is no address to connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_network_has_a_mapped_twin() {
+        let twin = |text: &str| mapped_twin(text.parse().unwrap()).map(|net| net.to_string());
+        assert_eq!(twin("192.168.0.0/16").unwrap(), "::ffff:192.168.0.0/112");
+        assert_eq!(twin("10.0.0.1/32").unwrap(), "::ffff:10.0.0.1/128");
+        assert_eq!(twin("fd00::/8"), None);
+    }
+
+    #[test]
+    fn every_address_is_asked_at_loopback() {
+        let at = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(at("0.0.0.0:8000"), "127.0.0.1:8000");
+        assert_eq!(at("[::]:8000"), "[::1]:8000");
+        assert_eq!(at("192.0.2.1:8000"), "192.0.2.1:8000");
+    }
+}

@@ -1,0 +1,304 @@
+//! The sampler on the simulated clock: nothing here waits.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::*;
+use crate::bus::Address;
+use crate::clock::SimulatedClock;
+use crate::ina260::Ina260;
+use crate::ina260::settings::{Settings, Wanted};
+use crate::meter::{Failure, SharedMeter};
+use crate::units::Watts;
+use crate::simulated::{Board, Chip, Counts, Fault, Load};
+
+struct Scene {
+    clock: Arc<SimulatedClock>,
+    board: Arc<Board>,
+    sampler: Sampler,
+    meters: Vec<SharedMeter>,
+    changes: Arc<AtomicU32>,
+}
+
+const FIRST: Address = Address(0x40);
+
+fn setup(address: Address, interval: Duration) -> Setup {
+    let settings = Settings::for_interval(interval, Wanted::default()).unwrap();
+    Setup {
+        name: format!("sensor {address}"),
+        chip: Ina260 { address, settings },
+        with_power: true,
+        meter: SharedMeter::default(),
+    }
+}
+
+/// Sensors from 0x40 on, one an interval, on a 400 kHz bus.
+fn scene(intervals: &[Duration]) -> Scene {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    let addresses = (0x40..).map(Address);
+    let setups: Vec<Setup> = addresses
+        .zip(intervals)
+        .map(|(at, i)| setup(at, *i))
+        .collect();
+    for (setup, volts) in setups.iter().zip(5_u32..) {
+        board.plug(
+            setup.chip.address,
+            Chip::new(Load::steady(f64::from(volts), 1.0)),
+        );
+    }
+    let changes = Arc::new(AtomicU32::new(0));
+    let seen = changes.clone();
+    Scene {
+        meters: setups.iter().map(|setup| setup.meter.clone()).collect(),
+        sampler: Sampler::new(
+            Box::new(board.bus()),
+            setups,
+            clock.clone(),
+            Arc::new(move || {
+                seen.fetch_add(1, Relaxed);
+            }),
+        ),
+        clock,
+        board,
+        changes,
+    }
+}
+
+impl Scene {
+    /// Lets the daemon's thread do what it does for a time. Returns the number of rounds.
+    fn run(&mut self, time: Duration) -> u32 {
+        let end = self.clock.now() + time;
+        let mut rounds = 0;
+        loop {
+            let due = self.sampler.round();
+            rounds += 1;
+            assert!(rounds < 1_000_000, "the sampler does not come to rest");
+            if due >= end {
+                self.clock.advance_to(end);
+                return rounds;
+            }
+            self.clock.advance_to(due);
+        }
+    }
+
+    fn up(&self, sensor: usize) -> bool {
+        self.meters[sensor].lock().up
+    }
+
+    fn results(&self, sensor: usize) -> u64 {
+        self.meters[sensor].lock().results
+    }
+
+    fn failures(&self, sensor: usize, failure: Failure) -> u64 {
+        self.meters[sensor].lock().failures[failure as usize]
+    }
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn every_finished_result_is_read_once() {
+    let mut scene = scene(&[secs(1), Duration::from_millis(100)]);
+    scene.run(secs(600));
+    for (sensor, address) in [(0, FIRST), (1, Address(0x41))] {
+        let Counts { finished, read, .. } = scene.board.chip(address, |chip| chip.counts);
+        let results = scene.results(sensor);
+        assert!(
+            read == results && finished - read <= 20,
+            "{results} of {finished}"
+        );
+    }
+    let cycle = scene.meters[0].lock().cycle.as_secs_f64();
+    assert!((cycle / 0.942_08 - 1.0).abs() < 0.01, "{cycle}");
+    let last = scene.meters[1].lock().last.unwrap();
+    assert_eq!(
+        (last.voltage.0, last.current.0, last.power.0),
+        (6.0, 1.0, 6.0)
+    );
+}
+
+#[test]
+fn a_slow_chip_is_followed() {
+    let mut scene = scene(&[secs(1)]);
+    scene.board.inject(Fault::SlowClock);
+    scene.run(secs(600));
+    let cycle = scene.meters[0].lock().cycle.as_secs_f64();
+    assert!((cycle / (0.942_08 * 1.1) - 1.0).abs() < 0.01, "{cycle}");
+    assert!(scene.results(0).abs_diff(579) < 3, "600 s in cycles of 1.036 s");
+}
+
+#[test]
+fn a_stall_is_not_followed_by_a_burst() {
+    let mut scene = scene(&[Duration::from_millis(100)]);
+    scene.run(secs(10));
+    let (results, words) = (scene.results(0), scene.board.words());
+    let stalled = scene.clock.now() + secs(3600);
+    scene.clock.advance_to(stalled);
+    scene.run(secs(1));
+    assert!(
+        scene.results(0) - results <= 13,
+        "an hour's results are gone"
+    );
+    assert!(scene.board.words() - words <= 150);
+}
+
+#[test]
+fn a_lost_sensor_is_down_at_once_and_tried_ever_more_rarely() {
+    let mut scene = scene(&[secs(1)]);
+    scene.run(secs(5));
+    assert!(scene.up(0));
+    scene.board.inject(Fault::NoAnswer);
+    scene.run(Duration::from_millis(1_100));
+    assert!(!scene.up(0));
+    let changes = scene.changes.load(Relaxed);
+    let rounds = scene.run(secs(3600));
+    assert!((115..=130).contains(&rounds), "{rounds} rounds in an hour");
+    assert_eq!(scene.changes.load(Relaxed), changes, "nothing changed");
+    assert!(
+        scene.failures(0, Failure::Nack) > 200,
+        "each attempt and its retry count"
+    );
+
+    scene.board.heal();
+    let results = scene.results(0);
+    scene.run(secs(32));
+    assert!(scene.up(0) && scene.results(0) > results);
+}
+
+#[test]
+fn one_failed_transfer_is_retried_at_once() {
+    let mut scene = scene(&[secs(1)]);
+    scene.run(secs(5));
+    let now = scene.clock.elapsed();
+    scene.board.schedule(crate::simulated::Injected {
+        fault: Fault::ArbitrationLost,
+        address: None,
+        from: now,
+        until: Some(scene.sampler.round() - scene.clock.now() + now + Duration::from_micros(150)),
+    });
+    scene.run(secs(5));
+    assert_eq!(scene.failures(0, Failure::Arbitration), 1);
+    assert!(
+        scene.up(0) && scene.changes.load(Relaxed) == 1,
+        "nobody saw it go"
+    );
+}
+
+#[test]
+fn a_dead_sensor_does_not_disturb_the_others() {
+    let mut scene = scene(&[secs(1), Duration::from_millis(10)]);
+    scene.board.unplug(FIRST);
+    scene.run(secs(60));
+    let finished = scene.board.chip(Address(0x41), |chip| chip.counts.finished);
+    assert!(!scene.up(0) && finished - scene.results(1) < 20);
+}
+
+#[test]
+fn a_stuck_bus_costs_one_timeout_a_pause_whatever_the_number_of_sensors() {
+    let mut scene = scene(&[secs(1); 16]);
+    scene.run(secs(10));
+    scene.board.inject(Fault::Timeout);
+    scene.run(secs(5));
+    assert!((0..16).all(|sensor| !scene.up(sensor)));
+    let words = scene.board.words();
+    scene.run(secs(600));
+    assert!(
+        scene.board.words() - words <= 25,
+        "{}",
+        scene.board.words() - words
+    );
+    scene.board.heal();
+    scene.run(secs(35));
+    assert!((0..16).all(|sensor| scene.up(sensor)));
+}
+
+#[test]
+fn a_brown_out_is_repaired_at_once_and_its_result_thrown_away() {
+    let mut scene = scene(&[secs(1)]);
+    scene.run(secs(5));
+    scene.board.inject(Fault::BrownOut);
+    scene.run(secs(5));
+    assert_eq!(scene.meters[0].lock().resets, [1, 0]);
+    assert!(scene.up(0));
+    let configuration = scene.board.chip(FIRST, |chip| chip.read(0x00, secs(11)));
+    assert_eq!(configuration, 0x6E9F);
+}
+
+#[test]
+fn another_master_is_not_fought() {
+    let mut scene = scene(&[secs(1)]);
+    scene.run(secs(5));
+    let mut writes = 0;
+    for _ in 0..600 {
+        let now = scene.clock.elapsed();
+        scene.board.chip(FIRST, |chip| {
+            writes += u32::from(chip.read(0x00, now) == 0x6E9F);
+            chip.write(0x00, 0x6007, now);
+        });
+        scene.run(secs(1));
+    }
+    assert!(writes < 30, "written {writes} times in ten minutes");
+    assert!(!scene.up(0) && scene.meters[0].lock().resets[1] > 10);
+    scene.run(secs(35));
+    assert!(scene.up(0), "it comes back when the other is gone");
+}
+
+#[test]
+fn something_else_at_the_address_is_not_read() {
+    let mut scene = scene(&[secs(1)]);
+    scene.board.inject(Fault::WrongIdentity);
+    scene.run(secs(5));
+    assert!(!scene.up(0) && scene.results(0) == 0);
+    assert!(scene.failures(0, Failure::Identity) >= 3);
+}
+
+#[test]
+fn overflow_is_counted_and_power_is_the_product() {
+    let mut scene = scene(&[secs(1)]);
+    scene.board.inject(Fault::Overflow);
+    scene.run(secs(3));
+    let meter = scene.meters[0].lock();
+    assert!(meter.overflows[0] >= 2 && meter.overflows[1..] == [0, 0]);
+    assert_eq!(meter.last.unwrap().power, Watts(540.0));
+}
+
+#[test]
+fn a_replaced_configuration_keeps_what_stays_and_lets_go_of_the_rest() {
+    let mut scene = scene(&[secs(1), secs(1)]);
+    scene.run(secs(10));
+    let results = scene.results(1);
+    let mut stays = setup(Address(0x41), secs(1));
+    stays.meter = scene.meters[1].clone();
+    scene.sampler.replace(vec![stays]);
+    scene.run(secs(10));
+    assert!(scene.results(1) >= results + 10, "no cycle was lost");
+    let mask = scene.board.chip(FIRST, |chip| chip.read(0x06, secs(20)));
+    assert_eq!(mask & 0x0001, 0, "alerts are off where nobody looks");
+}
+
+#[test]
+fn the_heartbeat_is_kept_through_backoff_and_a_long_interval_but_not_through_a_hang() {
+    let mut scene = scene(&[secs(60)]);
+    scene.board.inject(Fault::NoAnswer);
+    let heartbeat = scene.sampler.heartbeat();
+    for _ in 0..20 {
+        let due = scene.sampler.round();
+        assert!(heartbeat.is_kept(due));
+        scene.clock.advance_to(due);
+    }
+    scene.board.heal();
+    let due = scene.sampler.round();
+    assert!(heartbeat.is_kept(due) && heartbeat.is_kept(due + secs(4)));
+    assert!(!heartbeat.is_kept(due + Heartbeat::ALLOWANCE));
+}
+
+#[test]
+fn release_switches_the_alerts_off_and_leaves_the_settings() {
+    let mut scene = scene(&[secs(1)]);
+    scene.run(secs(2));
+    scene.sampler.release();
+    let read = |register| scene.board.chip(FIRST, |chip| chip.read(register, secs(2)));
+    assert_eq!((read(0x06) & 0xFC03, read(0x00)), (0x0000, 0x6E9F));
+}

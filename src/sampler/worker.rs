@@ -1,0 +1,111 @@
+//! The thread that runs a sampler, and what others see of it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{Sampler, Setup};
+
+/// The instant by which a sampler will have reported again.
+///
+/// A sensor that is waited for and an interval of a minute keep it; a transfer that does not come back breaks it.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    origin: Instant,
+    by_nanos: Arc<AtomicU64>,
+}
+
+impl Heartbeat {
+    /// For one visit with its transfers: an adapter that gives up takes about a second for each, and a timeout ends a visit.
+    pub const ALLOWANCE: Duration = Duration::from_secs(5);
+
+    pub(super) fn new(origin: Instant) -> Self {
+        let heartbeat = Self {
+            origin,
+            by_nanos: Arc::default(),
+        };
+        heartbeat.promise(origin);
+        heartbeat
+    }
+
+    /// Something happens at `due`, and is done after the allowance.
+    pub(super) fn promise(&self, due: Instant) {
+        let by = due.saturating_duration_since(self.origin) + Self::ALLOWANCE;
+        self.by_nanos
+            .store(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Whether the promise is still good.
+    #[must_use]
+    pub fn is_kept(&self, now: Instant) -> bool {
+        now < self.origin + Duration::from_nanos(self.by_nanos.load(Relaxed))
+    }
+}
+
+enum Order {
+    Replace(Vec<Setup>),
+    Stop,
+}
+
+/// A sampler in its thread.
+pub struct Worker {
+    orders: Sender<Order>,
+    heartbeat: Heartbeat,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a thread called `name`.
+    ///
+    /// # Errors
+    /// What the kernel says if there can't be another thread.
+    pub fn spawn(name: &str, sampler: Sampler) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel();
+        let heartbeat = sampler.heartbeat();
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(sampler, &received))?;
+        Ok(Self {
+            orders,
+            heartbeat,
+            thread,
+        })
+    }
+
+    /// Hands the sensors of a new configuration over.
+    pub fn replace(&self, setups: Vec<Setup>) {
+        // A worker only ends by order; nobody to hear it means that it has its order already.
+        let _ = self.orders.send(Order::Replace(setups));
+    }
+
+    /// Whether the sampler did what it promised.
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.heartbeat.is_kept(now) && !self.thread.is_finished()
+    }
+
+    /// Asks the thread to end; does not wait for it.
+    pub fn stop(&self) {
+        let _ = self.orders.send(Order::Stop);
+    }
+
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+fn run(mut sampler: Sampler, orders: &Receiver<Order>) {
+    loop {
+        let due = sampler.round();
+        match orders.recv_timeout(due.saturating_duration_since(sampler.clock.now())) {
+            Ok(Order::Replace(setups)) => sampler.replace(setups),
+            Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return sampler.release(),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
