@@ -9,7 +9,7 @@ package=./ina260-exporter.deb
 service=ina260-exporter
 configuration=/etc/ina260-exporter.toml
 
-trap 'echo "FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND"' ERR
+trap 'echo "FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
 trap 'code=$?; ((code == 0)) || explain' EXIT
 
 # What a person would look at first.
@@ -25,7 +25,7 @@ explain() {
 }
 
 fail() {
-    echo "FAILED: $*"
+    echo "FAILED: $*" >&2
     exit 1
 }
 
@@ -108,10 +108,12 @@ configure() {
     printf '%s\n' "$@" >"$configuration"
 }
 
-# The usual beginning: a system with I2C, our package, 12 V and 1 A in the registers, and the service running.
+# begin [LINES...]: the usual beginning: a system with I2C, our package, 12 V and 1 A in the registers, this configuration,
+# and the service running.
 begin() {
     enable_i2c
     install_package
+    (($# == 0)) || configure "$@"
     sees 0x2580 0x0320
     systemctl enable --quiet --now "$service"
     wait_until 20 shows ina260_voltage 12
@@ -167,24 +169,24 @@ lacks() {
 
 # --- its journal
 
-# From here on `journal` has what is new.
+# From here on `journal` has what is new. (--after-cursor loses a line where the cursor's own is filtered out.)
 mark_journal() {
-    cursor=$(journalctl --quiet --lines=0 --show-cursor | sed -n 's/^-- cursor: //p')
+    mark=$(date '+%F %T.%6N')
 }
 
 # journal [OPTION...]: the messages of the service alone
 journal() {
     journalctl --sync
-    journalctl --quiet --no-pager --output=cat ${cursor:+"--after-cursor=$cursor"} _SYSTEMD_UNIT="$service.service" "$@"
+    journalctl --quiet --no-pager --output=cat ${mark:+"--since=$mark"} _SYSTEMD_UNIT="$service.service" "$@"
 }
 
-# Messages of systemd about the service.
+# journal_of_systemd [OPTION...]: what systemd says about the service
 journal_of_systemd() {
     journalctl --sync
-    journalctl --quiet --no-pager --output=cat ${cursor:+"--after-cursor=$cursor"} _PID=1 UNIT="$service.service" "$@"
+    journalctl --quiet --no-pager --output=cat ${mark:+"--since=$mark"} _PID=1 UNIT="$service.service" "$@"
 }
 
 # logged TEXT
 logged() {
-    journal | grep --quiet --fixed-strings -- "$1"
+    [[ $(journal) == *"$1"* ]]
 }

@@ -1,0 +1,29 @@
+#!/bin/bash
+# A chip that lost its supply for a moment has its power-on settings: they are put right, and counted.
+. scenarios/lib.sh
+begin
+settings=$(chip configuration) alerts=$(chip mask_enable)
+[[ $settings != 0x6127 ]] || fail "the sensor still has its power-on configuration"
+(((alerts & 1) == 1)) || fail "the alert latch is off: mask/enable $alerts"
+
+for count in 1 2; do
+    chip power_on 1
+    expect "configuration after power-on" 0x6127 "$(chip configuration)"
+    wait_until 10 eval "[[ \$(chip configuration) == $settings ]]"
+    expect "mask/enable" "$alerts" "$(chip mask_enable)"
+    wait_until 10 shows ina260_resets_total "$count" 'cause="brown-out"'
+    wait_until 10 shows ina260_voltage 12
+done
+expect "foreign resets" 0 "$(metric ina260_resets_total 'cause="foreign"')"
+
+# Somebody else's settings are not a brown-out.
+configured=$(chip configured)
+chip configuration 0x6337
+wait_until 15 shows ina260_resets_total 1 'cause="foreign"'
+wait_until 60 eval "[[ \$(chip configuration) == $settings ]]"
+expect "brown-outs" 2 "$(metric ina260_resets_total 'cause="brown-out"')"
+wait_until 10 shows ina260_voltage 12
+
+# Nothing is written to a chip that has its settings: a write loses the running average.
+configured=$(chip configured)
+for_seconds 10 eval "(( \$(chip configured) == $configured ))"
