@@ -1,2 +1,254 @@
-//! x
-fn main() {}
+//! The daemon: start-up in its order, and the exit codes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime};
+
+use ina260_exporter::config::{self, Flags, Loaded, LogLevel, Plan, Problems};
+use ina260_exporter::exposition::{self, Exposition, Listener, Ticker};
+use ina260_exporter::logging::Logging;
+use ina260_exporter::meter::SharedMeter;
+use ina260_exporter::sampler::OnChange;
+use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse};
+use ina260_exporter::simulated::faults;
+use ina260_exporter::station::{NothingToMeasure, Source, Station};
+use tracing::{error, info, warn};
+
+/// Something failed that was not the configuration's fault.
+const FAILURE: u8 = 1;
+/// The command line is wrong (the shells' custom).
+const USAGE: u8 = 2;
+/// Nothing to measure: `EX_UNAVAILABLE` of sysexits.h(3).
+const UNAVAILABLE: u8 = 69;
+/// The configuration is wrong: `EX_CONFIG` of sysexits.h(3).
+const CONFIG: u8 = 78;
+
+/// A working bus lets its thread go at once, a stuck one after the adapter's timeout of about a second.
+const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
+
+fn main() -> ExitCode {
+    let flags = match Flags::from_command_line() {
+        Ok(flags) => flags,
+        Err(usage) => {
+            return if usage.print() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let loaded = config::load(&flags, config::environment());
+    if flags.check_config {
+        return check_config(&flags, loaded);
+    }
+    match loaded {
+        Ok(loaded) => {
+            let logging = Logging::start(loaded.plan.log);
+            start(flags, loaded.plan, logging)
+        }
+        Err(problems) => {
+            let _logging = Logging::start(LogLevel::Info);
+            log_problems(&problems);
+            ExitCode::from(CONFIG)
+        }
+    }
+}
+
+fn check_config(flags: &Flags, loaded: Result<Loaded, Problems>) -> ExitCode {
+    match loaded {
+        Ok(loaded) => {
+            if !flags.quiet {
+                print!("{}", loaded.effective);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::from(CONFIG)
+        }
+    }
+}
+
+/// Signals, buses, sensors, socket, threads; then ready.
+fn start(flags: Flags, plan: Plan, logging: Logging) -> ExitCode {
+    let source = match source(&plan) {
+        Ok(source) => source,
+        Err(message) => {
+            error!("--simulate: {message}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let events = match service::events() {
+        Ok(events) => events,
+        Err(error) => return failed(&format!("cannot catch signals: {error}")),
+    };
+    let mut station = match Station::open(&plan, source) {
+        Ok(station) => station,
+        Err(nothing) => return nothing_to_measure(&nothing),
+    };
+    if !plan.wait_for_sensor
+        && let Err(nothing) = station.survey()
+    {
+        return nothing_to_measure(&nothing);
+    }
+    let (listener, recorder) = match Listener::bind(&plan.listen, plan.socket_mode, &plan.allow) {
+        Ok(bound) => bound,
+        Err(message) => return failed(&message),
+    };
+    let mut exposition = Exposition::new(recorder, SystemTime::now());
+    exposition.show(station.views(&plan));
+    match Exporter::start(flags, plan, logging, station, exposition, listener) {
+        Ok((mut exporter, pulse)) => exporter.run(&events, &pulse),
+        Err(error) => failed(&format!("cannot start a thread: {error}")),
+    }
+}
+
+fn source(plan: &Plan) -> Result<Source, String> {
+    let Some(text) = &plan.simulate else {
+        return Ok(Source::Linux);
+    };
+    let faults = faults::parse(text)?;
+    warn!("the sensors are simulated: nothing of what is served is measured");
+    Ok(Source::Simulated {
+        faults,
+        boards: BTreeMap::new(),
+    })
+}
+
+fn nothing_to_measure(nothing: &NothingToMeasure) -> ExitCode {
+    nothing.0.iter().for_each(|message| error!("{message}"));
+    ExitCode::from(UNAVAILABLE)
+}
+
+fn failed(message: &str) -> ExitCode {
+    error!("{message}");
+    ExitCode::from(FAILURE)
+}
+
+fn log_problems(problems: &Problems) {
+    problems.iter().for_each(|problem| error!("{problem}"));
+}
+
+/// Everything that runs.
+struct Exporter {
+    flags: Flags,
+    plan: Plan,
+    logging: Logging,
+    station: Station,
+    ticker: Ticker,
+    on_change: OnChange,
+}
+
+impl Exporter {
+    fn start(
+        flags: Flags,
+        plan: Plan,
+        logging: Logging,
+        mut station: Station,
+        exposition: Exposition,
+        listener: Listener,
+    ) -> io::Result<(Self, Pulse)> {
+        let ticker = Ticker::spawn(exposition)?;
+        let changed = ticker.clone();
+        let on_change: OnChange = Arc::new(move || changed.tick());
+        station.start(&plan, &on_change)?;
+        listener.serve()?;
+        let listen = plan.listen.clone();
+        let pulse = Pulse::start(move || exposition::ask(&listen, Pulse::PATIENCE))?;
+        Ok((
+            Self {
+                flags,
+                plan,
+                logging,
+                station,
+                ticker,
+                on_change,
+            },
+            pulse,
+        ))
+    }
+
+    fn run(&mut self, events: &Receiver<Event>, pulse: &Pulse) -> ExitCode {
+        let mut notifier = Notifier::from_environment(self.plan.simulate.is_some());
+        let sensors = self.plan.sensors.len();
+        info!(
+            "serving {sensors} sensor{} at {}",
+            plural(sensors),
+            self.plan.listen.url()
+        );
+        notifier.ready();
+        let end = service::run(self, events, &mut notifier, pulse);
+        notifier.stopping();
+        if !self.station.stop(STOP_PATIENCE) {
+            warn!("a transfer does not come back; stopping without waiting for it");
+        }
+        exposition::remove_socket(&self.plan.listen);
+        match end {
+            End::Asked => {
+                info!("stopped");
+                ExitCode::SUCCESS
+            }
+            End::Silent => ExitCode::from(FAILURE),
+        }
+    }
+
+    /// Changes to a new plan, all of it but what a running listener can't change.
+    fn change(&mut self, mut plan: Plan) -> Result<(), String> {
+        let fixed = self.plan.fixed_changes(&plan);
+        if !fixed.is_empty() {
+            warn!("changes of {} apply at the next restart", fixed.join(", "));
+        }
+        self.station.change(&plan, &self.on_change)?;
+        self.logging.set_level(plan.log);
+        self.ticker.show(self.station.views(&plan));
+        plan.listen.clone_from(&self.plan.listen);
+        plan.socket_mode = self.plan.socket_mode;
+        plan.allow.clone_from(&self.plan.allow);
+        self.plan = plan;
+        Ok(())
+    }
+}
+
+impl Daemon for Exporter {
+    fn is_alive(&self, now: Instant) -> bool {
+        self.station.is_alive(now)
+    }
+
+    fn sensors(&self) -> Vec<(&str, &SharedMeter)> {
+        self.station.sensors()
+    }
+
+    fn summary(&self) -> Option<Duration> {
+        self.plan.summary
+    }
+
+    fn reload(&mut self) {
+        let loaded = config::load(&self.flags, config::environment());
+        let changed = match loaded {
+            Ok(loaded) => self
+                .change(loaded.plan)
+                .inspect_err(|message| error!("{message}")),
+            Err(problems) => {
+                log_problems(&problems);
+                Err(String::new())
+            }
+        };
+        if changed.is_ok() {
+            let sensors = self.plan.sensors.len();
+            info!(
+                "configuration reloaded: {sensors} sensor{}",
+                plural(sensors)
+            );
+        } else {
+            error!("configuration not reloaded; everything stays as it was");
+        }
+        self.ticker.reloaded(changed.is_ok(), SystemTime::now());
+    }
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}

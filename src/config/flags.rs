@@ -73,7 +73,29 @@ pub struct Flags {
     pub log_level: Option<String>,
 }
 
+/// Why the command line makes no flags: it is wrong, or asks for help or the version.
+#[derive(Debug)]
+pub struct Usage(clap::Error);
+
+impl Usage {
+    /// Prints it where it belongs. Tells whether the command line was wrong.
+    #[must_use]
+    pub fn print(&self) -> bool {
+        // Nobody is left to tell if neither standard output nor standard error can be written to.
+        let _ = self.0.print();
+        self.0.use_stderr()
+    }
+}
+
 impl Flags {
+    /// Reads this process's command line.
+    ///
+    /// # Errors
+    /// [`Usage`], to be printed.
+    pub fn from_command_line() -> Result<Self, Usage> {
+        Self::try_parse().map_err(Usage)
+    }
+
     /// The flags that were given: key of the configuration, the flag's name, its value.
     ///
     /// `--port` is none of them: it changes a part of `listen`.

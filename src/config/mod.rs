@@ -18,7 +18,7 @@ mod read;
 mod section;
 mod sensors;
 
-pub use flags::Flags;
+pub use flags::{Flags, Usage};
 pub use plan::{Listen, LogLevel, Plan, SensorPlan};
 pub use problem::{Problem, Problems};
 

@@ -35,6 +35,21 @@ pub struct Plan {
     pub sensors: Vec<SensorPlan>,
 }
 
+impl Plan {
+    /// Keys that differ from those of `next` and that a running daemon can't change.
+    #[must_use]
+    pub fn fixed_changes(&self, next: &Self) -> Vec<&'static str> {
+        [
+            ("listen", self.listen != next.listen),
+            ("socket_mode", self.socket_mode != next.socket_mode),
+            ("allow", self.allow != next.allow),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}
+
 /// One sensor: where it is, how it is set, and what its series are labelled with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SensorPlan {
@@ -59,6 +74,17 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// The absolute path of a Unix socket.
     Unix(PathBuf),
+}
+
+impl Listen {
+    /// What a scraper is told.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tcp(address) => format!("http://{address}/metrics"),
+            Self::Unix(_) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Listen {

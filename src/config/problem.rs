@@ -22,6 +22,11 @@ impl Problems {
             sentence: sentence.into(),
         });
     }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
 }
 
 impl fmt::Display for Problem {

@@ -61,9 +61,13 @@ impl Listener {
             }
         };
         for network in allow {
-            for network in [Some(*network), mapped_twin(*network)].into_iter().flatten() {
-                builder =
-                    builder.add_allowed_address(network.to_string()).map_err(|error| failed(&error))?;
+            for network in [Some(*network), mapped_twin(*network)]
+                .into_iter()
+                .flatten()
+            {
+                builder = builder
+                    .add_allowed_address(network.to_string())
+                    .map_err(|error| failed(&error))?;
             }
         }
         let guard = runtime.enter();
@@ -82,10 +86,12 @@ impl Listener {
     /// What the kernel says if there can't be another thread.
     pub fn serve(self) -> io::Result<()> {
         let Self { runtime, exporter } = self;
-        thread::Builder::new().name("listener".to_owned()).spawn(move || {
-            // It ends with the process. Should it end before, the service finds it silent and ends, too.
-            let _ = runtime.block_on(exporter);
-        })?;
+        thread::Builder::new()
+            .name("listener".to_owned())
+            .spawn(move || {
+                // It ends with the process. Should it end before, the service finds it silent and ends, too.
+                let _ = runtime.block_on(exporter);
+            })?;
         Ok(())
     }
 }
@@ -102,6 +108,14 @@ fn refuse_what_is_there(path: &Path) -> Result<(), String> {
             Err("another process answers at this socket".to_owned())
         }
         Ok(_) => Ok(()),
+    }
+}
+
+/// Takes the socket away that the listener leaves behind.
+pub fn remove_socket(listen: &Listen) {
+    if let Listen::Unix(path) = listen {
+        // Where it can't be removed the next start finds that nobody answers there.
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -137,7 +151,11 @@ fn converse(mut stream: impl Read + Write) -> io::Result<()> {
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut status = [0; 5];
     stream.read_exact(&mut status)?;
-    if status == *b"HTTP/" { Ok(()) } else { Err(io::Error::other("not an HTTP answer")) }
+    if status == *b"HTTP/" {
+        Ok(())
+    } else {
+        Err(io::Error::other("not an HTTP answer"))
+    }
 }
 
 /// "Every address" is no address to connect to.

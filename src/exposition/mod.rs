@@ -17,9 +17,9 @@ mod listener;
 mod table;
 mod ticker;
 
-pub use listener::{Listener, ask};
-pub use table::{METRICS, Metric, Source};
+pub use listener::{Listener, ask, remove_socket};
 use table::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, SENSOR_INFO, unix_seconds};
+pub use table::{METRICS, Metric, Source};
 pub use ticker::Ticker;
 
 /// A series that no tick set for so long is gone. Two ticks may be late before anything disappears; and what the last tick before
@@ -81,7 +81,10 @@ impl Exposition {
             BUILD_INFO,
             vec![
                 Label::new("version", env!("CARGO_PKG_VERSION")),
-                Label::new("revision", option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown")),
+                Label::new(
+                    "revision",
+                    option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown"),
+                ),
             ],
         );
         Self {
@@ -118,7 +121,10 @@ impl Exposition {
         gauge(&self.build_info, 1.0);
         let successful = f64::from(u8::from(self.reload_successful));
         gauge(&Key::from_static_name(RELOAD_SUCCESSFUL), successful);
-        gauge(&Key::from_static_name(RELOAD_TIMESTAMP), unix_seconds(self.reload_succeeded));
+        gauge(
+            &Key::from_static_name(RELOAD_TIMESTAMP),
+            unix_seconds(self.reload_succeeded),
+        );
         metrics::with_local_recorder(&self.recorder, || self.process.collect());
         // Idle series are looked for while rendering, and histograms emptied: so it is done although nobody asked.
         let rendered = self.handle.render_to_write(&mut io::sink());
@@ -134,8 +140,11 @@ impl Exposition {
 
 impl Series {
     fn new(view: View) -> Self {
-        let labels: Vec<Label> =
-            view.labels.iter().map(|(name, value)| Label::new(name.clone(), value.clone())).collect();
+        let labels: Vec<Label> = view
+            .labels
+            .iter()
+            .map(|(name, value)| Label::new(name.clone(), value.clone()))
+            .collect();
         let keys = METRICS
             .iter()
             .filter(|metric| match metric.source {
@@ -145,7 +154,11 @@ impl Series {
             })
             .map(|metric| (metric.source, series_keys(metric, &labels)))
             .collect();
-        Self { view, keys, info: None }
+        Self {
+            view,
+            keys,
+            info: None,
+        }
     }
 
     /// Registers and sets in one step, since a series that is registered and not set shows 0.
@@ -170,7 +183,9 @@ impl Series {
                 }
                 Source::State(value) => gauge(value(&meter)),
                 Source::Counter(value) => {
-                    recorder.register_counter(&keys[0], &METADATA).absolute(value(&meter));
+                    recorder
+                        .register_counter(&keys[0], &METADATA)
+                        .absolute(value(&meter));
                 }
                 Source::Counters { counts, .. } => {
                     for (key, count) in keys.iter().zip(counts(&meter)) {
@@ -186,7 +201,9 @@ impl Series {
                 Source::Info | Source::Daemon => {}
             }
         }
-        recorder.register_gauge(self.info_key(meter.die), &METADATA).set(1.0);
+        recorder
+            .register_gauge(self.info_key(meter.die), &METADATA)
+            .set(1.0);
         visits
     }
 

@@ -48,7 +48,9 @@ impl Source {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Script(_) | Self::Reading(_) | Self::State(_) | Self::Info | Self::Daemon => "gauge",
+            Self::Script(_) | Self::Reading(_) | Self::State(_) | Self::Info | Self::Daemon => {
+                "gauge"
+            }
             Self::Counter(_) | Self::Counters { .. } => "counter",
             Self::Histogram(_) => "histogram",
         }
@@ -62,7 +64,8 @@ pub(super) const BUILD_INFO: &str = "ina260_exporter_build_info";
 /// 1 or 0.
 pub(super) const RELOAD_SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
 /// Unix time.
-pub(super) const RELOAD_TIMESTAMP: &str = "ina260_exporter_config_last_reload_success_timestamp_seconds";
+pub(super) const RELOAD_TIMESTAMP: &str =
+    "ina260_exporter_config_last_reload_success_timestamp_seconds";
 
 /// The table.
 pub const METRICS: &[Metric] = &[
@@ -121,7 +124,14 @@ pub const METRICS: &[Metric] = &[
         help: "Failed transfers and refused sensors, by kind; a transfer that worked at the second attempt counts once.",
         source: Source::Counters {
             label: "kind",
-            values: &["nack", "timeout", "arbitration", "io", "identity", "settings"],
+            values: &[
+                "nack",
+                "timeout",
+                "arbitration",
+                "io",
+                "identity",
+                "settings",
+            ],
             counts: |meter| &meter.failures,
         },
     },
@@ -192,16 +202,28 @@ mod tests {
         ];
         for (name, length) in lengths {
             let metric = METRICS.iter().find(|metric| metric.name == name).unwrap();
-            let Source::Counters { values, counts, .. } = metric.source else { panic!("{name}") };
-            assert_eq!((values.len(), counts(&Meter::default()).len()), (length, length));
+            let Source::Counters { values, counts, .. } = metric.source else {
+                panic!("{name}")
+            };
+            assert_eq!(
+                (values.len(), counts(&Meter::default()).len()),
+                (length, length)
+            );
         }
     }
 
     #[test]
     fn names_are_unique_and_have_the_suffix_of_their_type() {
         for (index, metric) in METRICS.iter().enumerate() {
-            assert!(METRICS[..index].iter().all(|other| other.name != metric.name));
-            assert_eq!(metric.source.kind() == "counter", metric.name.ends_with("_total"));
+            assert!(
+                METRICS[..index]
+                    .iter()
+                    .all(|other| other.name != metric.name)
+            );
+            assert_eq!(
+                metric.source.kind() == "counter",
+                metric.name.ends_with("_total")
+            );
             assert!(metric.help.ends_with('.'), "{}", metric.help);
         }
     }

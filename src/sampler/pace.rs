@@ -67,7 +67,8 @@ impl Pace {
         if let Some(before) = self
             .not_before
             .take()
-            .filter(|before| now.duration_since(*before) <= 2 * step) {
+            .filter(|before| now.duration_since(*before) <= 2 * step)
+        {
             let edge = before + now.duration_since(before) / 2;
             self.measure(edge);
             self.due = edge + self.nominal.mul_f64(Self::EARLIEST);

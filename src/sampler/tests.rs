@@ -8,8 +8,8 @@ use crate::clock::SimulatedClock;
 use crate::ina260::Ina260;
 use crate::ina260::settings::{Settings, Wanted};
 use crate::meter::{Failure, SharedMeter};
-use crate::units::Watts;
 use crate::simulated::{Board, Chip, Counts, Fault, Load};
+use crate::units::Watts;
 
 struct Scene {
     clock: Arc<SimulatedClock>,
@@ -126,7 +126,10 @@ fn a_slow_chip_is_followed() {
     scene.run(secs(600));
     let cycle = scene.meters[0].lock().cycle.as_secs_f64();
     assert!((cycle / (0.942_08 * 1.1) - 1.0).abs() < 0.01, "{cycle}");
-    assert!(scene.results(0).abs_diff(579) < 3, "600 s in cycles of 1.036 s");
+    assert!(
+        scene.results(0).abs_diff(579) < 3,
+        "600 s in cycles of 1.036 s"
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The thread that runs a sampler, and what others see of it.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Sampler, Setup};
@@ -54,7 +55,8 @@ enum Order {
 pub struct Worker {
     orders: Sender<Order>,
     heartbeat: Heartbeat,
-    thread: JoinHandle<()>,
+    /// The thread drops the other end last: a wait for its end that can time out, which a join can't.
+    ended: Receiver<Infallible>,
 }
 
 impl Worker {
@@ -64,14 +66,18 @@ impl Worker {
     /// What the kernel says if there can't be another thread.
     pub fn spawn(name: &str, sampler: Sampler) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
         let heartbeat = sampler.heartbeat();
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(sampler, &received))?;
+            .spawn(move || {
+                run(sampler, &received);
+                drop(end);
+            })?;
         Ok(Self {
             orders,
             heartbeat,
-            thread,
+            ended,
         })
     }
 
@@ -84,7 +90,7 @@ impl Worker {
     /// Whether the sampler did what it promised.
     #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {
-        self.heartbeat.is_kept(now) && !self.thread.is_finished()
+        self.heartbeat.is_kept(now) && self.ended.try_recv() == Err(TryRecvError::Empty)
     }
 
     /// Asks the thread to end; does not wait for it.
@@ -92,10 +98,11 @@ impl Worker {
         let _ = self.orders.send(Order::Stop);
     }
 
-    /// Whether the thread has ended.
+    /// Waits for the thread's end until `deadline`. Tells whether it came.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+    pub fn join_until(self, deadline: Instant) -> bool {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
     }
 }
 

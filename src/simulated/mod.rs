@@ -59,6 +59,12 @@ impl Board {
         self.state().chips.insert(address, chip);
     }
 
+    /// Whether a chip is plugged in at `address`.
+    #[must_use]
+    pub fn has(&self, address: Address) -> bool {
+        self.state().chips.contains_key(&address)
+    }
+
     /// Takes a chip off the bus.
     pub fn unplug(&self, address: Address) -> Option<Chip> {
         self.state().chips.remove(&address)

@@ -1,0 +1,324 @@
+//! The sensors at work: a plan becomes buses with their threads, and a new plan changes them without losing a count.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::error;
+
+use crate::bus::linux::LinuxBus;
+use crate::bus::{Address, Bus, OpenError};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Plan, SensorPlan};
+use crate::exposition::View;
+use crate::ina260::{self, Ina260};
+use crate::meter::SharedMeter;
+use crate::sampler::{OnChange, Sampler, Setup, Worker};
+use crate::simulated::{Board, Chip, Injected, Load};
+
+/// With the script's gauges off, the power register is read only where it is worth a word on the bus.
+const POWER_CYCLE: Duration = Duration::from_millis(10);
+/// A bus clock that a Pi can be set to.
+const SIMULATED_HERTZ: u32 = 400_000;
+
+/// Where buses come from.
+pub enum Source {
+    /// The kernel.
+    Linux,
+    /// Simulated boards, one a bus, with these faults.
+    Simulated {
+        /// To be injected in each.
+        faults: Vec<Injected>,
+        /// The boards made so far.
+        boards: BTreeMap<u8, Arc<Board>>,
+    },
+}
+
+impl Source {
+    /// Opens a bus, on which the sensors at `addresses` are looked for.
+    fn open(&mut self, number: u8, addresses: &[Address]) -> Result<Box<dyn Bus>, OpenError> {
+        match self {
+            Self::Linux => LinuxBus::open(number).map(|bus| Box::new(bus) as Box<dyn Bus>),
+            Self::Simulated { faults, boards } => {
+                let board = boards.entry(number).or_insert_with(|| {
+                    let board = Board::new(Arc::new(SystemClock), SIMULATED_HERTZ);
+                    for fault in faults.iter() {
+                        board.schedule(*fault);
+                    }
+                    board
+                });
+                populate(board, number, addresses);
+                Ok(Box::new(board.bus()))
+            }
+        }
+    }
+
+    fn is_simulated(&self) -> bool {
+        matches!(self, Self::Simulated { .. })
+    }
+}
+
+/// Plugs a simulated chip in wherever one is expected.
+fn populate(board: &Board, number: u8, addresses: &[Address]) {
+    for address in addresses {
+        if !board.has(*address) {
+            let load = Load::board(u32::from(number) * 16 + u32::from(address.0 & 0x0F));
+            board.plug(*address, Chip::new(load));
+        }
+    }
+}
+
+/// A sensor's place and numbers.
+struct Sensor {
+    plan: SensorPlan,
+    meter: SharedMeter,
+}
+
+/// Every bus with its sensors.
+pub struct Station {
+    source: Source,
+    sensors: Vec<Sensor>,
+    workers: BTreeMap<u8, Worker>,
+    /// Opened, and not yet in its thread.
+    opened: BTreeMap<u8, Box<dyn Bus>>,
+}
+
+/// Why there is nothing to measure; each line is a message.
+#[derive(Debug)]
+pub struct NothingToMeasure(pub Vec<String>);
+
+impl Station {
+    /// Opens the buses of a plan. A bus that can't be opened is tried again later, if at least one other can.
+    ///
+    /// # Errors
+    /// [`NothingToMeasure`] if none can.
+    pub fn open(plan: &Plan, mut source: Source) -> Result<Self, NothingToMeasure> {
+        let mut opened = BTreeMap::new();
+        let mut failures = Vec::new();
+        for (number, addresses) in by_bus(&plan.sensors) {
+            match source.open(number, &addresses) {
+                Ok(bus) => _ = opened.insert(number, bus),
+                Err(failure) => failures.push((number, failure.to_string())),
+            }
+        }
+        if opened.is_empty() {
+            return Err(NothingToMeasure(
+                failures.into_iter().map(|(_, failure)| failure).collect(),
+            ));
+        }
+        for (number, failure) in failures {
+            error!("{failure}; its sensors are down until it does");
+            opened.insert(number, Box::new(LinuxBus::closed(number)));
+        }
+        let sensors = adopt(&plan.sensors, &[]);
+        Ok(Self {
+            source,
+            sensors,
+            workers: BTreeMap::new(),
+            opened,
+        })
+    }
+
+    /// Looks for the sensors, before anything is started.
+    ///
+    /// # Errors
+    /// [`NothingToMeasure`] if none of them answers; it tells which others do.
+    pub fn survey(&mut self) -> Result<(), NothingToMeasure> {
+        let mut messages = Vec::new();
+        for sensor in &self.sensors {
+            let Some(bus) = self.opened.get_mut(&sensor.plan.bus) else {
+                continue;
+            };
+            match ina260::identify(bus.as_mut(), sensor.plan.address) {
+                Ok(_) => return Ok(()),
+                Err(error) => messages.push(format!("{}: {error}", self.name(&sensor.plan))),
+            }
+        }
+        for (number, bus) in &mut self.opened {
+            let others: Vec<String> = (0x40..=0x4F)
+                .map(Address)
+                .filter(|address| ina260::identify(bus.as_mut(), *address).is_ok())
+                .map(|address| address.to_string())
+                .collect();
+            messages.push(if others.is_empty() {
+                format!("no INA260 answers on bus {number}, from 0x40 to 0x4f")
+            } else {
+                format!("on bus {number} there are INA260s at {}", others.join(", "))
+            });
+        }
+        Err(NothingToMeasure(messages))
+    }
+
+    /// Starts a thread for each bus that has none.
+    ///
+    /// # Errors
+    /// What the kernel says if there can't be another thread.
+    pub fn start(&mut self, plan: &Plan, on_change: &OnChange) -> io::Result<()> {
+        for (number, bus) in std::mem::take(&mut self.opened) {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let sampler = Sampler::new(bus, self.setups(plan, number), clock, on_change.clone());
+            self.workers
+                .insert(number, Worker::spawn(&format!("bus {number}"), sampler)?);
+        }
+        Ok(())
+    }
+
+    /// Changes to a new plan: all of it, or nothing.
+    ///
+    /// # Errors
+    /// A bus that can't be opened, or a thread that can't be started.
+    pub fn change(&mut self, plan: &Plan, on_change: &OnChange) -> Result<(), String> {
+        let wanted = by_bus(&plan.sensors);
+        for (number, addresses) in &wanted {
+            if !self.workers.contains_key(number) || self.source.is_simulated() {
+                let bus = self.source.open(*number, addresses).map_err(|error| {
+                    self.opened.clear();
+                    error.to_string()
+                })?;
+                if !self.workers.contains_key(number) {
+                    self.opened.insert(*number, bus);
+                }
+            }
+        }
+        self.sensors = adopt(&plan.sensors, &self.sensors);
+        for (number, worker) in &self.workers {
+            worker.replace(self.setups(plan, *number));
+        }
+        // A worker whose sensors are all gone lets go of its bus.
+        self.workers.retain(|number, _| wanted.contains_key(number));
+        self.start(plan, on_change)
+            .map_err(|error| error.to_string())
+    }
+
+    /// What is shown of the sensors.
+    #[must_use]
+    pub fn views(&self, plan: &Plan) -> Vec<View> {
+        let view = |sensor: &Sensor| View {
+            labels: labels(plan, &sensor.plan),
+            info: self.info(&sensor.plan),
+            script: plan.script_metrics,
+            meter: sensor.meter.clone(),
+        };
+        self.sensors.iter().map(view).collect()
+    }
+
+    /// Every sensor by the name of its device, with its meter.
+    #[must_use]
+    pub fn sensors(&self) -> Vec<(&str, &SharedMeter)> {
+        self.sensors
+            .iter()
+            .map(|sensor| (sensor.plan.device.as_str(), &sensor.meter))
+            .collect()
+    }
+
+    /// Whether every bus does what it promised.
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.workers.values().all(|worker| worker.is_alive(now))
+    }
+
+    /// Asks every thread to end and gives each the same `patience`: a transfer on a stuck bus can't be broken off. Tells whether
+    /// all have ended.
+    #[must_use]
+    pub fn stop(&mut self, patience: Duration) -> bool {
+        for worker in self.workers.values() {
+            worker.stop();
+        }
+        let deadline = Instant::now() + patience;
+        std::mem::take(&mut self.workers)
+            .into_values()
+            .all(|worker| worker.join_until(deadline))
+    }
+
+    fn setups(&self, plan: &Plan, bus: u8) -> Vec<Setup> {
+        let setup = |sensor: &Sensor| Setup {
+            name: self.name(&sensor.plan),
+            chip: Ina260 {
+                address: sensor.plan.address,
+                settings: sensor.plan.settings,
+            },
+            with_power: plan.script_metrics || sensor.plan.settings.cycle() >= POWER_CYCLE,
+            meter: sensor.meter.clone(),
+        };
+        self.sensors
+            .iter()
+            .filter(|sensor| sensor.plan.bus == bus)
+            .map(setup)
+            .collect()
+    }
+
+    fn name(&self, sensor: &SensorPlan) -> String {
+        let simulated = if self.source.is_simulated() {
+            "simulated "
+        } else {
+            ""
+        };
+        format!(
+            "sensor {} ({simulated}bus {}, {})",
+            sensor.device, sensor.bus, sensor.address
+        )
+    }
+
+    fn info(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
+        let bus = if self.source.is_simulated() {
+            "simulated".to_owned()
+        } else {
+            sensor.bus.to_string()
+        };
+        let settings = &sensor.settings;
+        let micros = |micros: u32| format!("{micros}us");
+        [
+            ("bus", bus),
+            ("address", sensor.address.to_string()),
+            ("averaging", settings.averaging.count().to_string()),
+            (
+                "voltage_conversion_time",
+                micros(settings.voltage_conversion_time.micros()),
+            ),
+            (
+                "current_conversion_time",
+                micros(settings.current_conversion_time.micros()),
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+fn labels(plan: &Plan, sensor: &SensorPlan) -> Vec<(String, String)> {
+    let own = [("hostname", &plan.hostname), ("device", &sensor.device)];
+    own.map(|(name, value)| (name.to_owned(), value.clone()))
+        .into_iter()
+        .chain(sensor.labels.iter().cloned())
+        .collect()
+}
+
+/// The addresses on each bus.
+fn by_bus(sensors: &[SensorPlan]) -> BTreeMap<u8, Vec<Address>> {
+    let mut buses: BTreeMap<u8, Vec<Address>> = BTreeMap::new();
+    for sensor in sensors {
+        buses.entry(sensor.bus).or_default().push(sensor.address);
+    }
+    buses
+}
+
+/// A sensor is known by its place: whatever it is called now, its counts go on.
+fn adopt(plans: &[SensorPlan], before: &[Sensor]) -> Vec<Sensor> {
+    let meter = |plan: &SensorPlan| {
+        let same =
+            |sensor: &&Sensor| (sensor.plan.bus, sensor.plan.address) == (plan.bus, plan.address);
+        before
+            .iter()
+            .find(same)
+            .map(|sensor| sensor.meter.clone())
+            .unwrap_or_default()
+    };
+    plans
+        .iter()
+        .map(|plan| Sensor {
+            plan: plan.clone(),
+            meter: meter(plan),
+        })
+        .collect()
+}
