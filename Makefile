@@ -102,7 +102,9 @@ install: install-daemon install-system ## install below DESTDIR
 
 install-daemon:
 	$(INSTALL) -m 755 $(binary) $(DESTDIR)$(bindir)/ina260-exporter
-	$(INSTALL) -m 644 config/ina260-exporter.toml $(DESTDIR)$(sysconfdir)/ina260-exporter.toml
+	@# Never over a file that somebody edited.
+	test -e $(DESTDIR)$(sysconfdir)/ina260-exporter.toml || \
+		$(INSTALL) -m 644 config/ina260-exporter.toml $(DESTDIR)$(sysconfdir)/ina260-exporter.toml
 	$(INSTALL) -m 644 docs/man/ina260-exporter.8 $(DESTDIR)$(mandir)/man8/ina260-exporter.8
 	$(INSTALL) -m 644 docs/man/ina260-exporter.toml.5 $(DESTDIR)$(mandir)/man5/ina260-exporter.toml.5
 	$(INSTALL) -m 644 README.md $(DESTDIR)$(docdir)/README.md
