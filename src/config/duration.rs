@@ -21,11 +21,11 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     let (_, nanos_per_unit) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let number = |digits: &str| {
-        let short = (1..=12).contains(&digits.len());
+        let short = (1..=20).contains(&digits.len());
         let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
         (short && all_digits).then(|| digits.parse::<u128>().ok())?
     };
-    let scale = 10_u128.pow(u32::try_from(fraction.len().min(12)).ok()?);
+    let scale = 10_u128.pow(u32::try_from(fraction.len().min(20)).ok()?);
     let scaled = number(fraction)? * nanos_per_unit;
     let nanos = number(whole)? * nanos_per_unit + scaled / scale;
     let exact = scaled.is_multiple_of(scale);

@@ -28,9 +28,10 @@ pub(super) fn write(lines: &[Line]) -> String {
     let width = settings.iter().map(String::len).filter(|w| *w <= 60).max();
     let width = width.unwrap_or_default();
     let commented = settings.iter().zip(lines);
-    commented
+    let commented: Vec<String> = commented
         .map(|(setting, line)| format!("{setting:width$}  # {}\n", line.origin))
-        .collect()
+        .collect();
+    commented.concat()
 }
 
 /// A value that is written as TOML, so that reading it gives the same value.

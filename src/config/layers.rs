@@ -78,17 +78,13 @@ impl Layers {
                 continue;
             }
             let key = key.to_ascii_lowercase();
-            let (first, inner) = match key.split_once("__") {
-                Some((first, inner)) => (first, Some(inner)),
-                None => (key.as_str(), None),
-            };
-            let value = inner
-                .into_iter()
-                .flat_map(|inner| inner.rsplit("__"))
-                .fold(Raw::from(value), |value, key| {
-                    Raw::from(Dict::from([(key.to_owned(), value)]))
-                });
-            let dict = Dict::from([(first.to_owned(), value)]);
+            // No table lies deeper; a name of endless tables is one unknown key.
+            let path: Vec<&str> = key.splitn(3, "__").collect();
+            let (first, inner) = path.split_first().unwrap_or((&"", &[]));
+            let value = inner.iter().rev().fold(Raw::from(value), |value, key| {
+                Raw::from(Dict::from([((*key).to_owned(), value)]))
+            });
+            let dict = Dict::from([((*first).to_owned(), value)]);
             self.add(Origin::Environment(name), dict);
         }
     }
@@ -136,11 +132,12 @@ fn node(raw: Raw, typed: bool, origin_of: &dyn Fn(Tag) -> Origin) -> Node {
         },
         Raw::Char(_, character) => Value::Text(character.to_string()),
         Raw::Bool(_, yes) => Value::Bool(yes),
-        Raw::Num(_, number) => match (number, number.to_i128()) {
-            (Num::F32(number), _) => Value::Float(number.into()),
-            (Num::F64(number), _) => Value::Float(number),
-            (_, number) => Value::Integer(number.unwrap_or(i128::MAX)),
-        },
+        Raw::Num(_, Num::F32(number)) => Value::Float(number.into()),
+        Raw::Num(_, Num::F64(number)) => Value::Float(number),
+        Raw::Num(_, number) => {
+            let unsigned = number.to_u128().and_then(|n| i128::try_from(n).ok());
+            Value::Integer(number.to_i128().or(unsigned).unwrap_or(i128::MAX))
+        }
         Raw::Empty(..) => Value::Text(String::new()),
         Raw::Dict(_, dict) => Value::Table(table(dict, typed, origin_of)),
         Raw::Array(_, items) => Value::List(
@@ -187,23 +184,44 @@ fn read(path: &Path, optional: bool) -> Result<String, String> {
     }
 }
 
+/// Parses TOML, on a stack of its own: the parser bounds how deep keys and brackets go, but not the product of both, and
+/// some kilobytes of text can ask for thousands of levels. Nothing deeper than any configuration comes back.
 fn parse(text: &str) -> Result<Dict, String> {
+    const STACK: usize = 128 << 20; // reserved, not used
+    const DEEPEST: usize = 8;
+    let parse = || match parse_here(text)? {
+        dict if depth(&dict) > DEEPEST => Err("has tables in tables without end".to_owned()),
+        dict => Ok(dict),
+    };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, parse)
+            .map_err(|error| format!("cannot be parsed: {error}"))?
+            .join()
+            .unwrap_or_else(|_| Err("cannot be parsed".to_owned()))
+    })
+}
+
+fn depth(dict: &Dict) -> usize {
+    fn of(value: &Raw) -> usize {
+        match value {
+            Raw::Dict(_, dict) => depth(dict),
+            Raw::Array(_, items) => 1 + items.iter().map(of).max().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+    1 + dict.values().map(of).max().unwrap_or_default()
+}
+
+fn parse_here(text: &str) -> Result<Dict, String> {
     Toml::from_str(text).map_err(|error| {
-        let before = error
-            .span()
-            .and_then(|span| text.get(..span.start))
-            .unwrap_or_default();
+        let start = error.span().unwrap_or_default().start;
+        let before = text.get(..start).unwrap_or_default();
+        let line_before = before.rsplit('\n').next().unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
-        format!(
-            "line {line}, column {column}: {}",
-            one_line(error.message())
-        )
+        let column = line_before.chars().count() + 1;
+        let message = error.message().replace('\n', "; ");
+        format!("line {line}, column {column}: {}", one_line(&message))
     })
 }

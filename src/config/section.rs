@@ -80,8 +80,18 @@ impl<'a> Section<'a> {
         for (key, node) in std::mem::take(&mut self.table) {
             let why = elsewhere(&key)
                 .unwrap_or_else(|| format!("is no key here; keys are {}", self.known.join(", ")));
-            self.problem(&node.origin, &format!("{} {why}", one_line(&key)));
+            self.problem(&node.origin, &format!("{} {why}", key_as_written(&key)));
         }
         self.lines
+    }
+}
+
+/// A key that needs quotes has them.
+fn key_as_written(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(is_bare) {
+        one_line(key)
+    } else {
+        format!("\"{}\"", one_line(key))
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
                 &value.origin,
                 format!("{key} {value} contradicts [[sensor]]: write it into the sensor's table"),
             ),
-            ([table], _) => {
+            ([(_, table)], _) => {
                 table.insert(key, value);
             }
             (tables, _) => problems.add(
@@ -75,25 +75,25 @@ pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
             ),
         }
     }
-    let found = tables.into_iter().enumerate().map(|(index, table)| Found {
-        name: name(index, &table),
+    let found = tables.into_iter().map(|(number, table)| Found {
+        name: name(number, &table),
         origin: node.origin.clone(),
         table,
     });
     found.collect()
 }
 
-/// `sensor[1] "orin": `, or without the device if there is none.
-fn name(index: usize, table: &Table) -> String {
+/// `sensor[1] "orin": `, counted from 1, or without the device if there is none.
+fn name(number: usize, table: &Table) -> String {
     match table.get("device").map(|node| &node.value) {
         Some(Value::Text(device) | Value::Untyped(device)) => {
-            format!("sensor[{}] \"{}\": ", index + 1, one_line(device))
+            format!("sensor[{number}] \"{}\": ", one_line(device))
         }
-        _ => format!("sensor[{}]: ", index + 1),
+        _ => format!("sensor[{number}]: "),
     }
 }
 
-fn tables(node: &Node, problems: &mut Problems) -> Vec<Table> {
+fn tables(node: &Node, problems: &mut Problems) -> Vec<(usize, Table)> {
     let value = match &node.value {
         Value::Untyped(text) => value_of(text, &node.origin),
         value => Some(value.clone()),
@@ -112,7 +112,7 @@ fn tables(node: &Node, problems: &mut Problems) -> Vec<Table> {
     let mut tables = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         match item.value {
-            Value::Table(table) => tables.push(table),
+            Value::Table(table) => tables.push((index + 1, table)),
             _ => problems.add(
                 &node.origin,
                 format!("sensor[{}] {item} is not a table", index + 1),
@@ -230,10 +230,9 @@ pub(super) fn check(sensors: &[Sensor], problems: &mut Problems) {
         if let Some(device) = sensor.device.as_ref().map(|device| &device.value) {
             let same = |other: &Sensor| other.device.as_ref().is_some_and(|d| d.value == *device);
             if let Some(other) = earlier(&same) {
-                let why = "every sensor needs a device of its own";
                 problems.add(
                     origin,
-                    format!("{name}device is that of {other}, too; {why}"),
+                    format!("{name}device \"{device}\" is the name of {other} already"),
                 );
             }
         }

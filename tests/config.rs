@@ -1,0 +1,578 @@
+//! The four layers from outside: what a file, the environment and flags amount to, and what bad ones are told.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{env, fs, process};
+
+use clap::Parser;
+use ina260_exporter::bus::Address;
+use ina260_exporter::config::{Flags, Listen, Loaded, LogLevel, Plan, load};
+use proptest::prelude::*;
+
+/// A file of its own for each caller, gone at the end.
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn new(content: impl AsRef<[u8]>) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "ina260-exporter-{}-{}.toml",
+            process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = env::temp_dir().join(name);
+        fs::write(&path, content).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Loads a file with an environment and flags; problems have `FILE` for the file's name.
+fn try_load(
+    file: impl AsRef<[u8]>,
+    environment: &[(&str, &str)],
+    flags: &[&str],
+) -> Result<Loaded, String> {
+    let file = TemporaryFile::new(file);
+    let environment = environment
+        .iter()
+        .map(|(key, value)| (format!("INA260_EXPORTER_{key}"), (*value).to_owned()));
+    let flags = ["ina260-exporter", "--config", file.0.to_str().unwrap()]
+        .into_iter()
+        .chain(flags.iter().copied());
+    load(&Flags::try_parse_from(flags).unwrap(), environment).map_err(|problems| {
+        problems
+            .to_string()
+            .replace(file.0.to_str().unwrap(), "FILE")
+    })
+}
+
+fn plan(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Plan {
+    try_load(file, environment, flags).unwrap().plan
+}
+
+fn problems(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> String {
+    try_load(file, environment, flags).unwrap_err()
+}
+
+#[test]
+fn every_bad_file_gets_its_exact_messages() {
+    let directory = Path::new("tests/config/bad");
+    let mut count = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let case = entry.unwrap().path();
+        if case.extension().is_some_and(|e| e == "toml") {
+            let seen = try_load(fs::read(&case).unwrap(), &[], &[]).unwrap_err() + "\n";
+            let expected = case.with_extension("expected");
+            assert_eq!(
+                seen,
+                fs::read_to_string(expected).unwrap(),
+                "{}",
+                case.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 20);
+}
+
+#[test]
+fn without_anything_it_does_what_the_script_did() {
+    let plan = plan("", &[], &[]);
+    assert_eq!(plan.listen.to_string(), "0.0.0.0:8000");
+    assert_eq!(plan.socket_mode, 0o666);
+    assert!(plan.allow.is_empty());
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(plan.hostname, machine.trim());
+    assert_eq!(plan.summary, Some(Duration::from_secs(60)));
+    assert_eq!(plan.log, LogLevel::Info);
+    assert!(plan.script_metrics && !plan.wait_for_sensor && plan.simulate.is_none());
+    let [sensor] = plan.sensors.as_slice() else {
+        panic!("{plan:?}");
+    };
+    assert_eq!(
+        (sensor.device.as_str(), sensor.bus, sensor.address),
+        ("deepx", 1, Address(0x40))
+    );
+    assert_eq!(sensor.interval, Duration::from_secs(1));
+    assert_eq!(sensor.settings.averaging.count(), 1024);
+    assert!(sensor.labels.is_empty());
+}
+
+#[test]
+fn the_scripts_flags_do_what_they_did() {
+    let plan = plan(
+        "",
+        &[],
+        &["--hostname", "0042", "--device", "7", "--port", "9000"],
+    );
+    assert_eq!(plan.hostname, "0042");
+    assert_eq!(plan.sensors[0].device, "7");
+    assert_eq!(plan.listen.to_string(), "0.0.0.0:9000");
+}
+
+#[test]
+fn every_key_can_come_from_the_environment_whatever_it_looks_like() {
+    let by_environment = |key, value| plan("", &[(key, value)], &[]);
+    for name in [
+        "0042", "0x40", "1e3", "true", "1.10", "[a]", "\"a\"", "-1", "12V é",
+    ] {
+        assert_eq!(by_environment("HOSTNAME", name).hostname, name);
+        assert_eq!(by_environment("DEVICE", name).sensors[0].device, name);
+    }
+    assert_eq!(
+        by_environment("ADDRESS", "0x41").sensors[0].address,
+        Address(0x41)
+    );
+    assert_eq!(
+        by_environment("ADDRESS", "65").sensors[0].address,
+        Address(0x41)
+    );
+    assert_eq!(by_environment("BUS", "3").sensors[0].bus, 3);
+    assert_eq!(
+        by_environment("LISTEN", "[::]:80").listen.to_string(),
+        "[::]:80"
+    );
+    assert_eq!(by_environment("SOCKET_MODE", "0660").socket_mode, 0o660);
+    assert_eq!(
+        by_environment("INTERVAL", "100ms").sensors[0].interval,
+        Duration::from_millis(100)
+    );
+    assert_eq!(by_environment("SUMMARY", "0").summary, None);
+    assert_eq!(by_environment("LOG", "debug").log, LogLevel::Debug);
+    assert!(!by_environment("SCRIPT_METRICS", "false").script_metrics);
+    assert!(by_environment("WAIT_FOR_SENSOR", "true").wait_for_sensor);
+    for list in [
+        "[\"10.0.0.0/8\", \"::1\"]",
+        "10.0.0.0/8,::1",
+        "10.1.2.3/8, ::1/128",
+    ] {
+        let allow = by_environment("ALLOW", list).allow;
+        assert_eq!(
+            allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "::1/128"]
+        );
+    }
+    let sensors = by_environment(
+        "SENSOR",
+        r#"[{ device = "0042", labels = { rail = "012" } }, { device = "b", address = 0x41, averaging = 16 }]"#,
+    )
+    .sensors;
+    assert_eq!(sensors[0].device, "0042");
+    assert_eq!(sensors[0].labels, [("rail".to_owned(), "012".to_owned())]);
+    assert_eq!(
+        (sensors[1].address, sensors[1].settings.averaging.count()),
+        (Address(0x41), 16)
+    );
+}
+
+#[test]
+fn a_bad_variable_or_flag_is_named() {
+    for (environment, flags, message) in [
+        (
+            &[("ADDRESS", "0x50")][..],
+            &[][..],
+            "environment INA260_EXPORTER_ADDRESS: address 0x50 is outside 0x40..=0x4f",
+        ),
+        (
+            &[],
+            &["--address", "0x50"],
+            "--address: address 0x50 is outside 0x40..=0x4f",
+        ),
+        (
+            &[],
+            &["--bus", "one"],
+            "--bus: bus \"one\" is not a whole number in 0..=255",
+        ),
+        (
+            &[],
+            &["--log-level", "loud"],
+            "--log-level: log \"loud\" is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+        ),
+        (
+            &[("PORT", "8000")],
+            &[],
+            "environment INA260_EXPORTER_PORT: port is a flag only; listen has a port",
+        ),
+        (
+            &[("CONFIG", "a.toml")],
+            &[],
+            "environment INA260_EXPORTER_CONFIG: config is a flag only",
+        ),
+        (
+            &[("LOGG", "debug")],
+            &[],
+            "environment INA260_EXPORTER_LOGG: logg is no key here; keys are listen, socket_mode, allow, hostname, \
+             interval, summary, log, script_metrics, wait_for_sensor, device, bus, address, sensor",
+        ),
+        (
+            &[("SENSOR__DEVICE", "orin")],
+            &[],
+            "environment INA260_EXPORTER_SENSOR__DEVICE: sensor {...} is not a list: write [[sensor]], or in the \
+             environment [{ device = \"a\" }, { device = \"b\" }]",
+        ),
+        (
+            &[("SENSOR", "[{device=a}]")],
+            &[],
+            "environment INA260_EXPORTER_SENSOR: sensor \"[{device=a}]\" is not a list: write [[sensor]], or in the \
+             environment [{ device = \"a\" }, { device = \"b\" }]",
+        ),
+        (
+            &[("SENSOR", "[{ device = \"a\", address = 0x50 }]")],
+            &[],
+            "environment INA260_EXPORTER_SENSOR: sensor[1] \"a\": address 0x50 is outside 0x40..=0x4f",
+        ),
+        (
+            &[("HOSTNAME", "caf\u{fffd}")],
+            &[],
+            "environment INA260_EXPORTER_HOSTNAME: hostname \"caf\u{fffd}\" has characters that can't be printed",
+        ),
+    ] {
+        assert_eq!(problems("", environment, flags), message);
+    }
+}
+
+#[test]
+fn what_the_build_left_in_the_environment_is_no_key() {
+    assert!(try_load("", &[("REVISION", "1367b41")], &[]).is_ok());
+}
+
+#[test]
+fn flags_win_over_the_environment_which_wins_over_the_file() {
+    let file = "hostname = \"file\"\ninterval = \"10ms\"\nlog = \"warn\"";
+    let environment = [("HOSTNAME", "environment"), ("INTERVAL", "20ms")];
+    let plan = plan(file, &environment, &["--hostname", "flag"]);
+    assert_eq!(plan.hostname, "flag");
+    assert_eq!(plan.sensors[0].interval, Duration::from_millis(20));
+    assert_eq!(plan.log, LogLevel::Warn);
+}
+
+#[test]
+fn a_sensor_has_its_own_interval_or_the_common_one() {
+    let file = "interval = \"10ms\"\n[[sensor]]\ndevice = \"a\"\n[[sensor]]\ndevice = \"b\"\nbus = 2\ninterval = \"1s\"";
+    let sensors = plan(file, &[], &[]).sensors;
+    assert_eq!(sensors[0].interval, Duration::from_millis(10));
+    assert_eq!(sensors[0].settings.averaging.count(), 16);
+    assert_eq!(sensors[1].interval, Duration::from_secs(1));
+}
+
+#[test]
+fn the_one_sensors_keys_change_the_only_table_and_are_refused_with_several() {
+    let one = "[[sensor]]\ndevice = \"orin\"\naddress = 0x41\n";
+    let changed = plan(
+        one,
+        &[("ADDRESS", "0x42"), ("BUS", "3")],
+        &["--device", "nano"],
+    )
+    .sensors;
+    assert_eq!(changed.len(), 1);
+    assert_eq!(
+        (
+            changed[0].device.as_str(),
+            changed[0].bus,
+            changed[0].address
+        ),
+        ("nano", 3, Address(0x42))
+    );
+
+    let two = one.to_owned() + "[[sensor]]\ndevice = \"nano\"\n";
+    assert_eq!(
+        problems(
+            &two,
+            &[("BUS", "3")],
+            &["--device", "x", "--address", "0x44"]
+        ),
+        "--address: address \"0x44\" is for one sensor, but FILE has 2\n\
+         environment INA260_EXPORTER_BUS: bus \"3\" is for one sensor, but FILE has 2\n\
+         --device: device \"x\" is for one sensor, but FILE has 2"
+    );
+}
+
+#[test]
+fn a_list_of_sensors_in_the_environment_replaces_the_files() {
+    let environment = [("SENSOR", "[{ device = \"a\" }]")];
+    for file in [
+        "device = \"deepx\"\nbus = 7",
+        "[[sensor]]\ndevice = \"x\"\n[[sensor]]\ndevice = \"y\"\nbus = 2",
+    ] {
+        let sensors = plan(file, &environment, &[]).sensors;
+        assert_eq!(
+            (sensors.len(), sensors[0].device.as_str(), sensors[0].bus),
+            (1, "a", 1)
+        );
+    }
+}
+
+#[test]
+fn a_port_changes_the_port_of_whatever_address_is_listened_on() {
+    let listen = |file, environment: &[_]| {
+        plan(file, environment, &["--port", "9000"])
+            .listen
+            .to_string()
+    };
+    assert_eq!(listen("listen = \"[::]:8000\"", &[]), "[::]:9000");
+    assert_eq!(listen("", &[("LISTEN", "127.0.0.1:1")]), "127.0.0.1:9000");
+    assert_eq!(
+        problems("listen = \"unix:/run/a.sock\"", &[], &["--port", "9000"]),
+        "--port: 9000 contradicts listen \"unix:/run/a.sock\" (FILE), which has no port"
+    );
+}
+
+#[test]
+fn a_unix_socket_may_be_listened_on_without_saying_more() {
+    let plan = plan(
+        "listen = \"unix:/run/ina260-exporter/metrics.sock\"",
+        &[],
+        &[],
+    );
+    assert_eq!(
+        plan.listen,
+        Listen::Unix("/run/ina260-exporter/metrics.sock".into())
+    );
+}
+
+#[test]
+fn faults_are_handed_on_as_they_are() {
+    let plan = plan(
+        "",
+        &[],
+        &["--simulate=no-answer@30s+20s", "--wait-for-sensor"],
+    );
+    assert_eq!(plan.simulate.as_deref(), Some("no-answer@30s+20s"));
+    assert!(plan.wait_for_sensor);
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there_and_readable() {
+    let told = |path: &str| {
+        let flags = Flags {
+            config: Some(path.into()),
+            ..Flags::default()
+        };
+        load(&flags, []).unwrap_err().to_string()
+    };
+    assert_eq!(
+        told("/nonexistent/a.toml"),
+        "/nonexistent/a.toml: cannot be read: No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        told("/tmp"),
+        "/tmp: cannot be read: Is a directory (os error 21)"
+    );
+    assert_eq!(told("/dev/zero"), "/dev/zero: is longer than 1048576 bytes");
+}
+
+#[test]
+fn the_effective_configuration_tells_where_each_value_came_from() {
+    let file = "hostname = \"pi4\"\n[[sensor]]\ndevice = \"a \\\\ \\\"b\\\"\"\nlabels = { rail = \"12V\" }\ninterval = \"1500ms\"";
+    let loaded = try_load(
+        file,
+        &[("LOG", "debug")],
+        &["--port", "9000", "--address", "0x4f"],
+    )
+    .unwrap();
+    let lines: Vec<String> = loaded
+        .effective
+        .lines()
+        .map(|line| match line.split_once("  # ") {
+            Some((setting, origin)) if origin.starts_with('/') => {
+                format!("{} # FILE", setting.trim_end())
+            }
+            Some((setting, origin)) => format!("{} # {origin}", setting.trim_end()),
+            None => line.to_owned(),
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "listen = \"0.0.0.0:9000\" # --port",
+            "socket_mode = \"0666\" # default",
+            "allow = [] # default",
+            "hostname = \"pi4\" # FILE",
+            "interval = \"1s\" # default",
+            "summary = \"1m\" # default",
+            "log = \"debug\" # environment INA260_EXPORTER_LOG",
+            "script_metrics = true # default",
+            "wait_for_sensor = false # default",
+            "",
+            "[[sensor]]",
+            "device = \"a \\\\ \\\"b\\\"\" # FILE",
+            "bus = 1 # default",
+            "address = 0x4f # --address",
+            "interval = \"1500ms\" # FILE",
+            "averaging = \"auto\" # default",
+            "voltage_conversion_time = \"auto\" # default",
+            "current_conversion_time = \"auto\" # default",
+            "labels = { rail = \"12V\" } # FILE",
+        ]
+    );
+    let alone = try_load("", &[], &[]).unwrap().effective;
+    assert!(alone.contains("\ndevice = \"deepx\"") && !alone.contains("[[sensor]]"));
+}
+
+/// The shipped file with lines uncommented: all from `[[sensor]]` on, or all before it.
+fn shipped(table: bool, one_sensor: bool) -> String {
+    let mut in_table = false;
+    let lines = include_str!("../config/ina260-exporter.toml")
+        .lines()
+        .map(|line| {
+            let Some(setting) = line
+                .strip_prefix('#')
+                .filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()))
+            else {
+                return line.to_owned();
+            };
+            in_table |= setting == "[[sensor]]";
+            let of_one = ["device", "bus", "address"]
+                .iter()
+                .any(|key| setting.starts_with(key));
+            let wanted = if in_table {
+                table
+            } else {
+                one_sensor || !of_one
+            };
+            if wanted {
+                setting.to_owned()
+            } else {
+                line.to_owned()
+            }
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_file_shows_the_defaults_and_every_line_of_it_is_legal() {
+    let defaults = plan("", &[], &[]);
+    assert_eq!(
+        plan(include_str!("../config/ina260-exporter.toml"), &[], &[]),
+        defaults
+    );
+    let uncommented = plan(&shipped(false, true), &[], &[]);
+    assert_eq!(
+        Plan {
+            hostname: defaults.hostname.clone(),
+            ..uncommented
+        },
+        defaults
+    );
+    let sensor = &plan(&shipped(true, false), &[], &[]).sensors[0];
+    assert_eq!((sensor.device.as_str(), sensor.labels.len()), ("orin", 1));
+    // Every key there is stands in it.
+    let mut settings = shipped(true, true);
+    settings.retain(|c| c != '#');
+    for line in try_load(shipped(true, false), &[], &[])
+        .unwrap()
+        .effective
+        .lines()
+    {
+        if let Some((key, _)) = line.split_once(" = ") {
+            assert!(settings.contains(&format!("\n{key} = ")), "{key}");
+        }
+    }
+}
+
+/// Any legal value of a few keys, as the file has it.
+fn legal_file() -> impl Strategy<Value = String> {
+    let quoted = |name: String| format!("\"{}\"", name.replace('\\', r"\\").replace('"', r#"\""#));
+    let name = "[ -~é]{1,20}".prop_map(quoted);
+    let settings = (
+        prop_oneof![
+            Just("\"[::]:80\""),
+            Just("\"unix:/run/a b\""),
+            Just("\"127.0.0.1:0\"")
+        ],
+        name.clone(),
+        280_u64..3_600_000_000,
+        prop_oneof![Just(0_u64), 1_u64..86_400],
+        any::<(bool, bool)>(),
+        0_u32..0o1000,
+    );
+    let sensor = (
+        name.clone(),
+        0x40_u8..=0x4f,
+        prop_oneof![Just("\"auto\""), Just("1"), Just("\"4\"")],
+        prop::collection::btree_map("[a-z]{1,3}_[a-z]{0,3}", name, 0..3),
+    );
+    (settings, prop::collection::vec(sensor, 0..4)).prop_map(|(top, sensors)| {
+        let (listen, hostname, interval, summary, (script, wait), mode) = top;
+        let mut file = format!(
+            "listen = {listen}\nhostname = {hostname}\ninterval = \"{interval}us\"\nsummary = \"{summary}s\"\n\
+             script_metrics = {script}\nwait_for_sensor = {wait}\nsocket_mode = \"{mode:o}\"\n"
+        );
+        let tables = sensors.iter().enumerate().map(|(bus, sensor)| {
+            let (device, address, averaging, labels) = sensor;
+            let labels: Vec<String> = labels
+                .iter()
+                .map(|(name, value)| format!("{name} = {value}"))
+                .collect();
+            format!(
+                "[[sensor]]\ndevice = {device}\nbus = {bus}\naddress = {address}\naveraging = {averaging}\n\
+                 interval = \"{}us\"\nlabels = {{ {} }}\n",
+                interval + 1120,
+                labels.join(", ")
+            )
+        });
+        file.extend(tables);
+        file
+    })
+}
+
+proptest! {
+    // A failure is told, not written into the source tree.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_effective_configuration_is_the_same_plan_again(file in legal_file()) {
+        // Two sensors may have got one name.
+        if let Ok(loaded) = try_load(&file, &[], &[]) {
+            let again = try_load(&loaded.effective, &[], &[]).unwrap();
+            prop_assert_eq!(again.plan, loaded.plan);
+        } else {
+            prop_assert!(problems(&file, &[], &[]).contains("is the name of"));
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes: Vec<u8>) {
+        let _ = try_load(bytes, &[], &[]);
+    }
+
+    #[test]
+    fn nothing_like_a_configuration_panics(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "listen", "allow", "sensor", "device", "address", "labels", "interval", "[[", "]]", "[", "]", "{", "}",
+            "=", "=", "\n", "\n", ",", ".", "\"", "\"1s\"", "\"unix:/a\"", "0x40", "-1", "1e400", "nan", "true",
+            "2024-01-01", "é", "\u{0}", "'", "#", "99999999999999999999",
+        ]), 0..40)
+    ) {
+        let _ = try_load(words.concat(), &[], &[]);
+        let _ = try_load("", &[("SENSOR", &words.concat()), ("ALLOW", &words.concat())], &[]);
+        let _ = try_load("", &[("DEVICE", &words.concat()), (&words.concat(), "1")], &[]);
+    }
+}
+
+#[test]
+fn depth_does_not_overflow_the_stack() {
+    let dotted = "a.".repeat(75);
+    for levels in [1, 10, 75] {
+        let inline = format!("{{{dotted}a=").repeat(levels) + "1" + &"}".repeat(levels);
+        let _ = try_load(format!("[{dotted}a]\n{dotted}a={inline}"), &[], &[]);
+    }
+    for (open, close) in [("[", "]"), ("{a=", "}"), ("a.", "a=1")] {
+        let deep = open.repeat(100_000);
+        let _ = try_load(
+            format!("sensor = {deep}{}", close.repeat(100_000)),
+            &[],
+            &[],
+        );
+        let _ = try_load(format!("{deep}{close}"), &[], &[]);
+        let _ = try_load("", &[("SENSOR", &deep)], &[]);
+        let _ = try_load("", &[(&"a__".repeat(100_000), "1")], &[]);
+    }
+}
