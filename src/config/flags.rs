@@ -36,7 +36,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Where to serve metrics: IP:PORT, [IPV6]:PORT or unix:/PATH [default: 0.0.0.0:8000]
+    /// Where to serve metrics: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
 
@@ -48,7 +48,7 @@ pub struct Flags {
     #[arg(long)]
     pub address: Option<String>,
 
-    /// The longest time from one result to the next, such as 100ms [default: 1s]
+    /// The longest time from one result to the next, for sensors without an interval of their own [default: 1s]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
 

@@ -1,7 +1,7 @@
 //! What to measure, and how to serve it: four layers of configuration become one checked plan.
 //!
-//! Lowest to highest: built-in [`defaults`], the file, the environment (`INA260_EXPORTER_*`), the flags. A new key needs
-//! its default there, a reader here or in [`sensors`], and a field in the [`Plan`].
+//! Lowest to highest: built-in defaults, the file, the environment (`INA260_EXPORTER_*`), the flags. A new key needs a
+//! default in `defaults`, a reader here or in `sensors`, and a field in the [`Plan`].
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,6 +10,7 @@ mod defaults;
 mod duration;
 mod effective;
 mod flags;
+mod labels;
 mod layers;
 mod node;
 mod plan;

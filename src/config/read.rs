@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::duration;
 use super::layers::value_of;
-use super::node::{Node, Value, one_line};
+use super::node::{Node, Value};
 use super::plan::{Listen, LogLevel};
 use crate::bus::Address;
 use crate::ina260::settings::{Averaging, ConversionTime};
@@ -199,7 +199,9 @@ pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Refused> {
 }
 
 /// All values, or all refusals.
-fn every<T>(results: impl Iterator<Item = Result<T, Refused>>) -> Result<Vec<T>, Refused> {
+pub(super) fn every<T>(
+    results: impl Iterator<Item = Result<T, Refused>>,
+) -> Result<Vec<T>, Refused> {
     let (mut values, mut refused) = (Vec::new(), Vec::new());
     for result in results {
         match result {
@@ -247,61 +249,3 @@ pub(super) fn conversion_time(node: &Node) -> Result<Option<ConversionTime>, Ref
             node.refuse(&format!("is none of \"auto\", {}", times.join(", ")))
         })
 }
-
-/// Further labels of a sensor.
-pub(super) fn labels(node: &Node) -> Result<Vec<(String, String)>, Refused> {
-    let Value::Table(table) = &node.value else {
-        return Err(node.refuse("is not a table of labels like { rail = \"12V\" }"));
-    };
-    every(table.iter().map(|(name, value)| {
-        let refused = |why: String| Refused(vec![format!(".{} {why}", one_line(name))]);
-        if !is_label_name(name) {
-            Err(refused(
-                "is not a label's name: letters, digits and underscores, no digit first".to_owned(),
-            ))
-        } else if name.starts_with("__") || RESERVED_LABELS.contains(&name.as_str()) {
-            Err(refused(
-                "is a label that Prometheus or this exporter uses; choose another name".to_owned(),
-            ))
-        } else {
-            match text(value) {
-                Ok(text) => Ok((name.clone(), text)),
-                Err(Refused(why)) => Err(refused(why.concat().trim_start().to_owned())),
-            }
-        }
-    }))
-}
-
-/// Of the Prometheus data model, colons aside, which are for recording rules only.
-fn is_label_name(name: &str) -> bool {
-    let mut characters = name.chars();
-    characters
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// Ours, those of histograms and summaries, and the two that a scrape adds.
-const RESERVED_LABELS: [&str; 21] = [
-    "address",
-    "averaging",
-    "bus",
-    "cause",
-    "current_conversion_time",
-    "device",
-    "die",
-    "direction",
-    "hostname",
-    "instance",
-    "interval",
-    "job",
-    "kind",
-    "le",
-    "mux",
-    "on",
-    "quantile",
-    "quantity",
-    "revision",
-    "version",
-    "voltage_conversion_time",
-];

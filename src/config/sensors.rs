@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::duration;
 use super::effective::{Line, Toml};
+use super::labels;
 use super::layers::{sensor_defaults, value_of};
 use super::node::{Node, Origin, Table, Value, one_line};
 use super::plan::SensorPlan;
@@ -62,6 +63,8 @@ pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
                 &value.origin,
                 format!("{key} {value} contradicts [[sensor]]: write it into the sensor's table"),
             ),
+            // The list itself is the problem, and told.
+            ([], _) => {}
             ([(_, table)], _) => {
                 table.insert(key, value);
             }
@@ -159,7 +162,7 @@ impl Found {
         let averaging = section.take("averaging", read::averaging);
         let voltage = section.take("voltage_conversion_time", read::conversion_time);
         let current = section.take("current_conversion_time", read::conversion_time);
-        let labels = section.take("labels", read::labels);
+        let labels = section.take("labels", labels::read);
         let settings = match (&interval, averaging, voltage, current) {
             (Some(interval), Some(averaging), Some(voltage), Some(current)) => {
                 fit(&mut section, interval, &averaging, &voltage, &current)
