@@ -130,17 +130,14 @@ impl Station {
             let Some(bus) = self.opened.get_mut(&sensor.plan.bus) else {
                 continue;
             };
-            match ina260::identify(bus.as_mut(), sensor.plan.address) {
+            let mut attempt = || ina260::identify(bus.as_mut(), sensor.plan.address);
+            match attempt().or_else(|_| attempt()) {
                 Ok(_) => return Ok(()),
                 Err(error) => messages.push(format!("{}: {error}", self.name(&sensor.plan))),
             }
         }
         for (number, bus) in &mut self.opened {
-            let others: Vec<String> = (0x40..=0x4F)
-                .map(Address)
-                .filter(|address| ina260::identify(bus.as_mut(), *address).is_ok())
-                .map(|address| address.to_string())
-                .collect();
+            let others = answering(bus.as_mut());
             messages.push(if others.is_empty() {
                 format!("no INA260 answers on bus {number}, from 0x40 to 0x4f")
             } else {
@@ -157,9 +154,15 @@ impl Station {
     pub fn start(&mut self, plan: &Plan, on_change: &OnChange) -> io::Result<()> {
         for (number, bus) in std::mem::take(&mut self.opened) {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-            let sampler = Sampler::new(bus, self.setups(plan, number), clock, on_change.clone());
-            self.workers
-                .insert(number, Worker::spawn(&format!("bus {number}"), sampler)?);
+            let name = self.bus_name(number);
+            let sampler = Sampler::new(
+                name.clone(),
+                bus,
+                self.setups(plan, number),
+                clock,
+                on_change.clone(),
+            );
+            self.workers.insert(number, Worker::spawn(&name, sampler)?);
         }
         Ok(())
     }
@@ -249,15 +252,21 @@ impl Station {
     }
 
     fn name(&self, sensor: &SensorPlan) -> String {
+        format!(
+            "sensor {} ({}, {})",
+            sensor.device,
+            self.bus_name(sensor.bus),
+            sensor.address
+        )
+    }
+
+    fn bus_name(&self, number: u8) -> String {
         let simulated = if self.source.is_simulated() {
             "simulated "
         } else {
             ""
         };
-        format!(
-            "sensor {} ({simulated}bus {}, {})",
-            sensor.device, sensor.bus, sensor.address
-        )
+        format!("{simulated}bus {number}")
     }
 
     fn info(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
@@ -284,6 +293,19 @@ impl Station {
         .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
+}
+
+/// Where INA260s answer; a stuck bus is not asked sixteen times.
+fn answering(bus: &mut dyn Bus) -> Vec<String> {
+    let mut found = Vec::new();
+    for address in (0x40..=0x4F).map(Address) {
+        match ina260::identify(bus, address) {
+            Ok(_) => found.push(address.to_string()),
+            Err(error) if error.is_timeout() => break,
+            Err(_) => {}
+        }
+    }
+    found
 }
 
 fn labels(plan: &Plan, sensor: &SensorPlan) -> Vec<(String, String)> {

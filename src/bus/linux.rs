@@ -187,16 +187,6 @@ fn bound_driver(bus: u8, address: Address) -> Option<Owner> {
     Some(Owner { driver, unbind })
 }
 
-/// The bus clock in hertz, where a device tree states it.
-#[must_use]
-pub fn clock_frequency(bus: u8) -> Option<u32> {
-    let cells = fs::read(format!(
-        "/sys/class/i2c-adapter/i2c-{bus}/of_node/clock-frequency"
-    ))
-    .ok()?;
-    Some(u32::from_be_bytes(cells.try_into().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

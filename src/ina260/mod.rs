@@ -113,6 +113,18 @@ impl fmt::Display for Error {
     }
 }
 
+impl Error {
+    /// Whether the bus is stuck, which every further transfer would suffer from, too.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { source, .. } | Self::Write { source, .. }
+                if source.kind == bus::ErrorKind::Timeout
+        )
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

@@ -84,7 +84,10 @@ fn identify_refuses_a_chip_with_a_foreign_manufacturer_or_die_id() {
         ),
     ] {
         let mut bus = Script::new([Read(0xFE, Ok(manufacturer)), Read(0xFF, Ok(die))]);
-        assert_eq!(identify(&mut bus, CHIP.address).unwrap_err().to_string(), message);
+        assert_eq!(
+            identify(&mut bus, CHIP.address).unwrap_err().to_string(),
+            message
+        );
         bus.finish();
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::debug;
+use tracing::{debug, warn};
 
-use crate::bus::{Bus, ErrorKind};
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::ina260::Error;
 
@@ -25,6 +25,8 @@ pub type OnChange = Arc<dyn Fn() + Send + Sync>;
 
 /// A bus with all its sensors. There is no lock around a bus: its thread owns it.
 pub struct Sampler {
+    /// How messages call the bus: `bus 1`.
+    name: String,
     bus: Box<dyn Bus>,
     sensors: Vec<Sensor>,
     clock: Arc<dyn Clock>,
@@ -35,6 +37,8 @@ pub struct Sampler {
     stuck_until: Option<Instant>,
     /// Indices of the sensors, sorted anew in each round; kept to keep its memory.
     order: Vec<usize>,
+    /// Whether somebody was told already that the bus is too slow for its sensors.
+    warned: bool,
 }
 
 impl Sampler {
@@ -46,6 +50,7 @@ impl Sampler {
     /// A sampler that has not looked at anything yet.
     #[must_use]
     pub fn new(
+        name: String,
         bus: Box<dyn Bus>,
         setups: Vec<Setup>,
         clock: Arc<dyn Clock>,
@@ -53,6 +58,7 @@ impl Sampler {
     ) -> Self {
         let now = clock.now();
         let mut sampler = Self {
+            name,
             bus,
             sensors: Vec::new(),
             heartbeat: Heartbeat::new(now),
@@ -62,6 +68,7 @@ impl Sampler {
             stuck: Backoff::default(),
             stuck_until: None,
             order: Vec::new(),
+            warned: false,
         };
         sampler.replace(setups);
         sampler
@@ -84,6 +91,7 @@ impl Sampler {
             self.sensors.push(sensor);
         }
         release(&before, self.bus.as_mut());
+        self.warned = false;
     }
 
     /// Serves every sensor that is due, earliest first, then looks for one that is lost. Returns when to come back.
@@ -117,6 +125,7 @@ impl Sampler {
                 break; // A timeout ends the round.
             }
             if due && probe {
+                self.compare_with_bus();
                 break;
             }
         }
@@ -129,7 +138,7 @@ impl Sampler {
         self.heartbeat.promise(self.clock.now());
         let result = sensor.visit(self.bus.as_mut(), self.clock.as_ref());
         let mut changed = sensor.take_changed();
-        let timeout = result.err().filter(is_timeout);
+        let timeout = result.err().filter(Error::is_timeout);
         if let Some(error) = &timeout {
             self.timeouts_in_a_row += 1;
             if self.timeouts_in_a_row >= Self::TIMEOUTS_OF_A_STUCK_BUS {
@@ -151,6 +160,23 @@ impl Sampler {
         timeout.is_none()
     }
 
+    /// Says so, once, if the bus can't carry what its sensors make: the daemon then reads what fits.
+    fn compare_with_bus(&mut self) {
+        let Some(word) = self.sensors.iter().filter_map(Sensor::word_time).min() else {
+            return;
+        };
+        let carries = 1.0 / word.as_secs_f64();
+        let demand: f64 = self.sensors.iter().map(Sensor::demand).sum();
+        if demand > carries && !self.warned {
+            self.warned = true;
+            warn!(
+                "{}: its sensors make {demand:.0} words a second, it carries {carries:.0} (a word takes {word:?}): some results will \
+                 not be read; use a longer interval or a faster bus",
+                self.name
+            );
+        }
+    }
+
     /// Switches the alerts of every chip off, at the end.
     pub fn release(&mut self) {
         release(&self.sensors, self.bus.as_mut());
@@ -168,18 +194,11 @@ fn release(sensors: &[Sensor], bus: &mut dyn Bus) {
     for sensor in sensors {
         if let Err(error) = sensor.release(bus) {
             debug!("{}: alerts not switched off: {error}", sensor.setup.name);
-            if is_timeout(&error) {
+            if error.is_timeout() {
                 return;
             }
         }
     }
-}
-
-fn is_timeout(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Read { source, .. } | Error::Write { source, .. } if source.kind == ErrorKind::Timeout
-    )
 }
 
 #[cfg(test)]

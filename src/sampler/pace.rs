@@ -23,6 +23,8 @@ impl Pace {
     const STEPS: u32 = 16;
     /// The first look, in parts of a cycle: the tolerance of the chip's clock, and then some.
     const EARLIEST: f64 = 0.85;
+    /// Looks between two results, as a rule: those after the earliest, until it is there.
+    pub(super) const LOOKS: u32 = 3;
     /// So many cycles make a measurement of the cycle; then it begins anew, to follow the temperature.
     const RUN: u32 = 256;
 

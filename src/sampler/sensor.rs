@@ -35,6 +35,8 @@ pub(super) struct Sensor {
     /// Grows while another master keeps writing to the chip.
     foreign: Backoff,
     last_foreign: Option<Instant>,
+    /// What a word took on the bus while the sensor was set.
+    word_time: Option<Duration>,
 }
 
 enum State {
@@ -59,6 +61,8 @@ struct Outage {
 impl Sensor {
     /// How often settings are compared that the flags do not show.
     const CHECK: Duration = Duration::from_secs(1);
+    /// Words that it takes to prove identity and write the settings.
+    const PREPARATION: u32 = 9;
     /// After so long without another master's write, the next is the first again.
     const FOREIGN_CALM: Duration = Duration::from_secs(60);
 
@@ -70,6 +74,7 @@ impl Sensor {
             chatter: Chatter::new(now),
             foreign: Backoff::default(),
             last_foreign: None,
+            word_time: None,
         }
     }
 
@@ -92,6 +97,17 @@ impl Sensor {
 
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state, State::Running { .. })
+    }
+
+    /// What a word takes on the bus, once the sensor was set.
+    pub(super) fn word_time(&self) -> Option<Duration> {
+        self.word_time
+    }
+
+    /// Words a second that it takes to read every result: some looks, and the registers.
+    pub(super) fn demand(&self) -> f64 {
+        let registers = if self.setup.with_power { 3 } else { 2 };
+        f64::from(Pace::LOOKS + registers) / self.setup.chip.settings.cycle().as_secs_f64()
     }
 
     /// Whether the sensor went up or down since this was asked last.
@@ -207,9 +223,11 @@ impl Sensor {
     /// Proves identity, writes the settings, and starts to pace.
     fn prepare(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<(), Error> {
         let chip = self.setup.chip;
+        let begun = clock.now();
         let identity = ina260::identify(bus, chip.address)?;
         let prepared = chip.prepare(bus)?;
         let now = clock.now();
+        self.word_time = Some(now.duration_since(begun) / Self::PREPARATION);
         let nominal = chip.settings.cycle();
         let mut meter = self.setup.meter.lock();
         meter.die = Some(identity.die);

@@ -51,6 +51,7 @@ fn scene(intervals: &[Duration]) -> Scene {
     Scene {
         meters: setups.iter().map(|setup| setup.meter.clone()).collect(),
         sampler: Sampler::new(
+            "bus 1".to_owned(),
             Box::new(board.bus()),
             setups,
             clock.clone(),

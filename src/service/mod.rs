@@ -59,7 +59,7 @@ pub fn run(
                 return End::Silent;
             }
         }
-        notifier.status(&status(&daemon.sensors(), now));
+        notifier.status(&status(&daemon.sensors(), now), now);
         if daemon
             .summary()
             .is_some_and(|period| now.duration_since(summarised) >= period)

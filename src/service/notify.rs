@@ -13,9 +13,12 @@ pub struct Notifier {
     /// What every status begins with.
     preface: &'static str,
     status: String,
+    status_sent: Option<Instant>,
 }
 
 impl Notifier {
+    const STATUS_PERIOD: Duration = Duration::from_secs(1);
+
     /// Reads what systemd put into the environment. The status says so if sensors are `simulated`.
     #[must_use]
     pub fn from_environment(simulated: bool) -> Self {
@@ -24,6 +27,7 @@ impl Notifier {
             pinged: None,
             preface: if simulated { "simulated: " } else { "" },
             status: String::new(),
+            status_sent: None,
         }
     }
 
@@ -55,13 +59,18 @@ impl Notifier {
         self.watchdog.map_or(Duration::MAX, |period| period / 6)
     }
 
-    /// A line for `systemctl status`; one that says nothing new is not sent.
-    pub fn status(&mut self, line: &str) {
+    /// A line for `systemctl status`, at most once a second, and only if it says something new.
+    pub fn status(&mut self, line: &str, now: Instant) {
+        let too_soon = |sent| now.duration_since(sent) < Self::STATUS_PERIOD;
+        if self.status_sent.is_some_and(too_soon) {
+            return;
+        }
         // A newline would begin another assignment.
         let line = format!("{}{line}", self.preface).replace(char::is_control, " ");
         if line != self.status {
             send(&[NotifyState::Status(&line)]);
             self.status = line;
+            self.status_sent = Some(now);
         }
     }
 }
