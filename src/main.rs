@@ -94,10 +94,11 @@ fn start(flags: Flags, plan: Plan, logging: Logging) -> ExitCode {
     {
         return nothing_to_measure(&nothing);
     }
-    let (listener, recorder) = match Listener::bind(&plan.listen, plan.socket_mode, &plan.allow) {
-        Ok(bound) => bound,
-        Err(message) => return failed(&message),
-    };
+    let (listener, recorder) =
+        match Listener::bind(&plan.listen, plan.socket_mode, &plan.allowed_peers()) {
+            Ok(bound) => bound,
+            Err(message) => return failed(&message),
+        };
     let mut exposition = Exposition::new(recorder, SystemTime::now());
     exposition.show(station.views(&plan));
     match Exporter::start(flags, plan, logging, station, exposition, listener) {

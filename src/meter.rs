@@ -119,7 +119,11 @@ impl Sums {
     pub fn means(&self) -> Option<(Volts, Amperes, Watts)> {
         let n = f64::from(self.results);
         (self.results > 0).then(|| {
-            (Volts(self.voltage / n), Amperes(self.current / n), Watts(self.power / n))
+            (
+                Volts(self.voltage / n),
+                Amperes(self.current / n),
+                Watts(self.power / n),
+            )
         })
     }
 }
@@ -259,9 +263,15 @@ mod tests {
         let mut meter = Meter::default();
         assert_eq!(meter.take_sums().means(), None);
         for volts in [4.0, 6.0] {
-            meter.record(Reading { voltage: Volts(volts), ..reading(Instant::now()) });
+            meter.record(Reading {
+                voltage: Volts(volts),
+                ..reading(Instant::now())
+            });
         }
-        assert_eq!(meter.take_sums().means(), Some((Volts(5.0), Amperes(1.0), Watts(5.0))));
+        assert_eq!(
+            meter.take_sums().means(),
+            Some((Volts(5.0), Amperes(1.0), Watts(5.0)))
+        );
         assert_eq!(meter.take_sums().results, 0);
     }
 

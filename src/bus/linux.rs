@@ -168,8 +168,14 @@ fn owning_group(bus: u8) -> String {
     )
 }
 
+/// What every group but its own looks like to a process in a user namespace of its own, as the service is: `nobody`'s number.
+const HIDDEN_GROUP: u32 = 65_534;
+
 /// Looks a group up in the text of `/etc/group` (group(5)); its number where it has no name.
 fn group_name(gid: u32, groups: &str) -> String {
+    if gid == HIDDEN_GROUP {
+        return "i2c, as a rule (see it with `ls -l`)".to_owned();
+    }
     let number = gid.to_string();
     groups
         .lines()
@@ -196,6 +202,7 @@ mod tests {
         let groups = "root:x:0:\ni2c:x:994:pi\n";
         assert_eq!(group_name(994, groups), "i2c");
         assert_eq!(group_name(4242, groups), "4242");
+        assert!(group_name(65_534, "nogroup:x:65534:\n").starts_with("i2c"));
     }
 
     #[test]

@@ -66,11 +66,11 @@ impl SensorDefaults {
     }
 }
 
-/// What `gethostname` returns. A machine without a name is not worth a daemon that refuses to start.
+/// The machine's name as `gethostname(2)` has it; not from below `/proc/sys`, which the service does not see.
 fn machine_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "localhost".to_owned(),
+    let uname = rustix::system::uname();
+    match uname.nodename().to_string_lossy().trim() {
+        "" | "(none)" => "localhost".to_owned(),
         name => name.to_owned(),
     }
 }

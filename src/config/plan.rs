@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::bus::Address;
 use crate::ina260::settings::Settings;
@@ -36,6 +36,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The networks of `allow` as a listener has to know them: a dual-stack one sees IPv4 peers as `::ffff:a.b.c.d`
+    /// (RFC 4291, section 2.5.5.2), so that each IPv4 network has a twin.
+    #[must_use]
+    pub fn allowed_peers(&self) -> Vec<String> {
+        let with_twin = |network: &IpNet| [Some(*network), mapped_twin(*network)];
+        self.allow
+            .iter()
+            .flat_map(with_twin)
+            .flatten()
+            .map(|network| network.to_string())
+            .collect()
+    }
+
     /// Keys that differ from those of `next` and that a running daemon can't change.
     #[must_use]
     pub fn fixed_changes(&self, next: &Self) -> Vec<&'static str> {
@@ -131,5 +144,24 @@ impl fmt::Display for LogLevel {
             Self::Debug => "debug",
             Self::Trace => "trace",
         })
+    }
+}
+
+fn mapped_twin(network: IpNet) -> Option<IpNet> {
+    let IpNet::V4(v4) = network else { return None };
+    let twin = Ipv6Net::new(v4.addr().to_ipv6_mapped(), 96 + v4.prefix_len());
+    twin.ok().map(IpNet::V6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_network_has_a_mapped_twin() {
+        let twin = |text: &str| mapped_twin(text.parse().unwrap()).map(|net| net.to_string());
+        assert_eq!(twin("192.168.0.0/16").unwrap(), "::ffff:192.168.0.0/112");
+        assert_eq!(twin("10.0.0.1/32").unwrap(), "::ffff:10.0.0.1/128");
+        assert_eq!(twin("fd00::/8"), None);
     }
 }

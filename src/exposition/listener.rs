@@ -9,7 +9,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv6Net};
 use metrics_exporter_prometheus::{ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder};
 use metrics_util::MetricKindMask;
 use tokio::runtime::{self, Runtime};
@@ -27,14 +26,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds, and makes the recorder whose metrics will be served. An empty `allow` is everyone.
+    /// Binds, and makes the recorder whose metrics will be served to peers in the networks of `allow`; without any, to everyone.
     ///
     /// # Errors
     /// A sentence with the address and what stands in the way.
     pub fn bind(
         listen: &Listen,
         socket_mode: u32,
-        allow: &[IpNet],
+        allow: &[String],
     ) -> Result<(Self, PrometheusRecorder), String> {
         let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {listen}: {why}");
         let runtime = runtime::Builder::new_current_thread()
@@ -61,14 +60,9 @@ impl Listener {
             }
         };
         for network in allow {
-            for network in [Some(*network), mapped_twin(*network)]
-                .into_iter()
-                .flatten()
-            {
-                builder = builder
-                    .add_allowed_address(network.to_string())
-                    .map_err(|error| failed(&error))?;
-            }
+            builder = builder
+                .add_allowed_address(network)
+                .map_err(|error| failed(&error))?;
         }
         let guard = runtime.enter();
         let (recorder, exporter) = builder.build().map_err(|error| failed(&error))?;
@@ -119,13 +113,6 @@ pub fn remove_socket(listen: &Listen) {
     }
 }
 
-/// A dual-stack listener sees IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
-fn mapped_twin(network: IpNet) -> Option<IpNet> {
-    let IpNet::V4(v4) = network else { return None };
-    let twin = Ipv6Net::new(v4.addr().to_ipv6_mapped(), 96 + v4.prefix_len());
-    twin.ok().map(IpNet::V6)
-}
-
 /// Asks a listener for a sign of life, as a scrape would: any HTTP answer is one.
 ///
 /// # Errors
@@ -171,14 +158,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_ipv4_network_has_a_mapped_twin() {
-        let twin = |text: &str| mapped_twin(text.parse().unwrap()).map(|net| net.to_string());
-        assert_eq!(twin("192.168.0.0/16").unwrap(), "::ffff:192.168.0.0/112");
-        assert_eq!(twin("10.0.0.1/32").unwrap(), "::ffff:10.0.0.1/128");
-        assert_eq!(twin("fd00::/8"), None);
-    }
 
     #[test]
     fn every_address_is_asked_at_loopback() {

@@ -11,6 +11,7 @@ use crate::ina260::Error;
 
 mod backoff;
 mod pace;
+mod report;
 mod retry;
 mod sensor;
 mod worker;

@@ -6,11 +6,12 @@ use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, Chatter};
 use super::pace::Pace;
+use super::report::{own_failure, reading, transfer_failure};
 use super::retry::Retry;
-use crate::bus::{Bus, ErrorKind};
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::ina260::{self, Error, Ina260, Measurement, Prepared};
-use crate::meter::{Failure, Raw, Reading, Reset, SharedMeter};
+use crate::meter::{Failure, Reset, SharedMeter};
 
 /// What the sampler has to know of a sensor.
 #[derive(Clone, Debug)]
@@ -297,45 +298,5 @@ impl Sensor {
         });
         self.changed = true;
         self.setup.meter.lock().up = false;
-    }
-}
-
-fn transfer_failure(kind: ErrorKind) -> Failure {
-    match kind {
-        ErrorKind::Nack => Failure::Nack,
-        ErrorKind::Timeout => Failure::Timeout,
-        ErrorKind::Arbitration => Failure::Arbitration,
-        ErrorKind::Io => Failure::Io,
-    }
-}
-
-/// The kind of a failure that is not a failed transfer.
-fn own_failure(error: &Error) -> Option<Failure> {
-    match error {
-        Error::Read { .. } | Error::Write { .. } => None,
-        Error::Owned(_) => Some(Failure::Io),
-        Error::NotAnIna260 { .. } => Some(Failure::Identity),
-        Error::NotKept { .. } => Some(Failure::Settings),
-    }
-}
-
-fn reading(measurement: Measurement, clock: &dyn Clock) -> Reading {
-    let voltage = measurement.voltage();
-    Reading {
-        at: clock.now(),
-        wall: clock.wall(),
-        voltage,
-        current: measurement.current(),
-        power: measurement.power(),
-        raw: measurement.power_register_milliwatts().map(|power| Raw {
-            voltage: voltage.0,
-            current: measurement.current_milliamperes(),
-            power,
-        }),
-        overflows: [
-            measurement.overflow,
-            measurement.current_saturated(),
-            measurement.voltage_saturated(),
-        ],
     }
 }

@@ -226,3 +226,6 @@ impl Bus for SimulatedBus {
         self.0.transfer(address, CLOCKS_PER_BYTE, Chip::high_byte)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,67 +8,20 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use crate::bus::linux::LinuxBus;
-use crate::bus::{Address, Bus, OpenError};
+use crate::bus::{Address, Bus};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Plan, SensorPlan};
 use crate::exposition::View;
 use crate::ina260::{self, Ina260};
 use crate::meter::SharedMeter;
 use crate::sampler::{OnChange, Sampler, Setup, Worker};
-use crate::simulated::{Board, Chip, Injected, Load};
+
+mod source;
+
+pub use source::Source;
 
 /// With the script's gauges off, the power register is read only where it is worth a word on the bus.
 const POWER_CYCLE: Duration = Duration::from_millis(10);
-/// A bus clock that a Pi can be set to.
-const SIMULATED_HERTZ: u32 = 400_000;
-
-/// Where buses come from.
-pub enum Source {
-    /// The kernel.
-    Linux,
-    /// Simulated boards, one a bus, with these faults.
-    Simulated {
-        /// To be injected in each.
-        faults: Vec<Injected>,
-        /// The boards made so far.
-        boards: BTreeMap<u8, Arc<Board>>,
-    },
-}
-
-impl Source {
-    /// Opens a bus, on which the sensors at `addresses` are looked for.
-    fn open(&mut self, number: u8, addresses: &[Address]) -> Result<Box<dyn Bus>, OpenError> {
-        match self {
-            Self::Linux => LinuxBus::open(number).map(|bus| Box::new(bus) as Box<dyn Bus>),
-            Self::Simulated { faults, boards } => {
-                let board = boards.entry(number).or_insert_with(|| {
-                    let board = Board::new(Arc::new(SystemClock), SIMULATED_HERTZ);
-                    for fault in faults.iter() {
-                        board.schedule(*fault);
-                    }
-                    board
-                });
-                populate(board, number, addresses);
-                Ok(Box::new(board.bus()))
-            }
-        }
-    }
-
-    fn is_simulated(&self) -> bool {
-        matches!(self, Self::Simulated { .. })
-    }
-}
-
-/// Plugs a simulated chip in wherever one is expected.
-fn populate(board: &Board, number: u8, addresses: &[Address]) {
-    for address in addresses {
-        if !board.has(*address) {
-            let load = Load::board(u32::from(number) * 16 + u32::from(address.0 & 0x0F));
-            board.plug(*address, Chip::new(load));
-        }
-    }
-}
-
 /// A sensor's place and numbers.
 struct Sensor {
     plan: SensorPlan,
