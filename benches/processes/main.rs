@@ -1,0 +1,3 @@
+//! What whole processes cost.
+
+fn main() {}
