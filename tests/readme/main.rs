@@ -1,0 +1,7 @@
+//! The documents against the code: what they name exists, and what exists is named.
+
+mod documents;
+mod messages;
+mod metrics;
+mod project;
+mod settings;

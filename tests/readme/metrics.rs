@@ -1,0 +1,136 @@
+//! The metric table against the code's, and against a real scrape.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, process, thread};
+
+use ina260_exporter::exposition::{METRICS, Source};
+
+use crate::documents::{Set, read, rows, spans};
+
+/// What is served but not ours.
+const FOREIGN: &str = "process_";
+
+/// Type and labels by name, as the README has them.
+fn told() -> BTreeMap<String, (String, Vec<String>)> {
+    let rows = rows("## Metrics").into_iter();
+    rows.map(|row| (spans(&row[0]).remove(0), (row[1].clone(), spans(&row[2]))))
+        .filter(|(name, _)| !name.starts_with(FOREIGN))
+        .collect()
+}
+
+#[test]
+fn every_metric_is_in_the_readme_with_its_type_and_its_labels() {
+    let mut told = told();
+    for metric in METRICS {
+        let name = metric.name;
+        let (kind, labels) = told.remove(name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(kind, metric.source.kind(), "{name}");
+        match metric.source {
+            Source::Counters { label, values, .. } => {
+                assert_eq!(labels, [&[label], values].concat(), "{name}");
+            }
+            // Known to a scrape only.
+            Source::Info | Source::Daemon => {}
+            _ => assert_eq!(labels, [""; 0], "{name}"),
+        }
+    }
+    assert!(told.is_empty(), "in README.md only: {told:?}");
+}
+
+#[test]
+fn no_document_names_a_metric_that_does_not_exist() {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for path in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "config/ina260-exporter.toml",
+        "docs/man/ina260-exporter.8",
+        "docs/man/ina260-exporter.toml.5",
+    ] {
+        let text = read(path);
+        for word in text.split(|c| !is_part(c)) {
+            let known = METRICS.iter().any(|metric| metric.name == word);
+            let is_metric = word.starts_with("ina260_") && word != "ina260_exporter";
+            assert!(known || !is_metric, "{path} names {word}");
+        }
+    }
+}
+
+#[test]
+fn a_real_scrape_has_the_readmes_metrics_and_labels() {
+    let directory = env::temp_dir().join(format!("ina260-exporter-readme-{}", process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let socket = directory.join("metrics.sock");
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
+        .args(["--simulate", "--config", "/dev/null", "--interval", "100ms"])
+        .arg(format!("--listen=unix:{}", socket.display()))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let seen = first_scrape_with(&socket, "\nina260_voltage{");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+
+    // Each of these stands for all of them, or is told once for all sensors.
+    let everywhere = ["hostname", "device", "le"];
+    let mut labels: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let seen = seen.expect("a result within 10 s");
+    for (name, of_it) in seen.lines().filter_map(series) {
+        let own = of_it.filter(|label| !everywhere.contains(label));
+        labels.entry(name.to_owned()).or_default().extend(own);
+    }
+    labels.retain(|name, _| !name.starts_with(FOREIGN));
+    let told = told();
+    let names: Set = told.keys().cloned().collect();
+    assert_eq!(labels.keys().cloned().collect::<Set>(), names);
+    for (name, (_, told)) in &told {
+        // A label with fixed values stands before them, the others stand alone.
+        let is_counter = name.ends_with("_total");
+        let told = told.iter().take(if is_counter { 1 } else { usize::MAX });
+        let told: BTreeSet<&str> = told.map(String::as_str).collect();
+        assert_eq!(labels[name], told, "{name}");
+    }
+}
+
+/// Asks until `wanted` is there, but not for ever.
+fn first_scrape_with(socket: &Path, wanted: &str) -> Option<String> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        match scrape(socket) {
+            Ok(seen) if seen.contains(wanted) => return Some(seen),
+            _ => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+    None
+}
+
+fn scrape(socket: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut seen = String::new();
+    stream.read_to_string(&mut seen)?;
+    Ok(seen)
+}
+
+/// The metric and the names of the labels of a line with a value; a histogram's parts are the histogram.
+fn series(line: &str) -> Option<(&str, impl Iterator<Item = &str>)> {
+    let is_series = |word: &str| word.starts_with("ina260_") || word.starts_with(FOREIGN);
+    let end = line.find(['{', ' ']).filter(|_| is_series(line))?;
+    let (name, rest) = line.split_at(end);
+    let whole = ["_bucket", "_sum", "_count"]
+        .into_iter()
+        .find_map(|part| name.strip_suffix(part));
+    let labels = rest.strip_prefix('{').unwrap_or_default();
+    let names = labels
+        .split("\",")
+        .filter_map(|label| label.split_once("=\""));
+    Some((whole.unwrap_or(name), names.map(|(name, _)| name)))
+}
