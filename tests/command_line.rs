@@ -1,0 +1,242 @@
+//! The built binary from the command line: what it prints, and how it exits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use ina260_exporter::bus::Address;
+use ina260_exporter::clock::SimulatedClock;
+use ina260_exporter::config::{Flags, load};
+use ina260_exporter::simulated::{Board, Chip, Fault, Injected, Load};
+use ina260_exporter::station::{Source, Station};
+use support::{Directory, Ended, Launch, run, text};
+
+mod support;
+
+/// Runs the binary with nothing in its configuration file.
+fn run_bare(arguments: &[&str]) -> Ended {
+    run_with("", arguments)
+}
+
+fn run_with(config: &str, arguments: &[&str]) -> Ended {
+    let directory = Directory::new();
+    let config = directory.write("test.toml", config);
+    run(&[&["--config", text(&config)], arguments].concat())
+}
+
+#[test]
+fn the_version_and_the_help_are_asked_for_and_no_error() {
+    let version = run(&["--version"]);
+    let expected = format!("ina260-exporter {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(version.code, Some(0));
+    assert!(version.stdout.starts_with(&expected), "{}", version.stdout);
+    assert_eq!(version.stderr, "");
+
+    let help = run(&["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    let flags = [
+        "--hostname",
+        "--device",
+        "--port",
+        "--config",
+        "--listen",
+        "--bus",
+        "--address",
+        "--interval",
+        "--simulate",
+        "--wait-for-sensor",
+        "--check-config",
+        "--log-level",
+        "--version",
+    ];
+    for flag in flags {
+        assert!(help.stdout.contains(flag), "{flag} is not in the help");
+    }
+}
+
+#[test]
+fn a_wrong_flag_is_told_the_usage() {
+    for arguments in [
+        &["--colour", "red"][..],
+        &["--port", "8000", "--listen", "0.0.0.0:8000"],
+        &["--simulate", "no-answer@1"],
+        &["--quiet"],
+        &["orin"],
+    ] {
+        let ended = run_bare(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}");
+        assert_eq!(ended.stdout, "");
+        assert!(ended.stderr.contains("Usage: "), "{}", ended.stderr);
+    }
+    let ended = run_bare(&["--port", "many"]);
+    assert_eq!(ended.code, Some(2));
+    let message = "invalid value 'many' for '--port <PORT>'";
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+}
+
+#[test]
+fn a_fault_that_is_none_is_told_which_there_are() {
+    let ended = run_bare(&["--simulate=nonsense"]);
+    assert_eq!(ended.code, Some(2));
+    let message = "\"nonsense\" is not a fault: KIND@START or KIND@START+DURATION in seconds, KIND one of no-answer, ";
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+}
+
+#[test]
+fn without_the_bus_it_tells_how_to_enable_it_and_which_exist() {
+    let ended = run_bare(&["--bus", "200"]);
+    assert_eq!(ended.code, Some(69));
+    let buses = ["no I2C bus does", "these do: /dev/i2c-"];
+    assert!(buses.iter().any(|buses| ended.stderr.contains(buses)));
+    for part in [
+        "/dev/i2c-200 does not exist",
+        "raspi-config",
+        "dtparam=i2c_arm=on",
+        "modprobe i2c-dev",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    assert_eq!(ended.stderr.lines().count(), 1);
+}
+
+#[test]
+fn without_a_sensor_it_tells_which_address_did_not_answer() {
+    let ended = run_bare(&["--simulate=no-answer@0", "--address", "0x4a"]);
+    assert_eq!(ended.code, Some(69));
+    for part in [
+        "sensor deepx (simulated bus 1, 0x4a): ",
+        "no answer (errno 121)",
+        "no INA260 answers on bus 1, from 0x40 to 0x4f",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn something_else_at_the_address_is_told_by_both_its_identity_words() {
+    let ended = run_bare(&["--simulate=wrong-identity@0"]);
+    assert_eq!(ended.code, Some(69));
+    let message = "not an INA260: manufacturer 0x5449, die 0x2260";
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+}
+
+#[test]
+fn without_the_sensor_it_tells_which_others_answer() {
+    let flags = Flags::try_parse_from(["", "--config", "/dev/null", "--address", "0x41"]).unwrap();
+    let plan = load(&flags, []).unwrap().plan;
+    let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+    for address in [0x40, 0x41, 0x4F] {
+        board.plug(Address(address), Chip::new(Load::steady(5.0, 1.0)));
+    }
+    board.schedule(Injected {
+        fault: Fault::NoAnswer,
+        address: Some(Address(0x41)),
+        from: Duration::ZERO,
+        until: None,
+    });
+    let source = Source::Simulated {
+        faults: Vec::new(),
+        boards: BTreeMap::from([(1, board)]),
+    };
+    let mut station = Station::open(&plan, source).unwrap();
+    let messages = station.survey().unwrap_err().0;
+    assert_eq!(
+        messages,
+        [
+            "sensor deepx (simulated bus 1, 0x41): cannot read register ManufacturerId: no answer (errno 121)",
+            "on bus 1 there are INA260s at 0x40, 0x4f",
+        ]
+    );
+}
+
+#[test]
+fn waiting_for_a_sensor_it_serves_that_there_is_none() {
+    let daemon = Launch::simulated("no-answer@0")
+        .arguments(&["--wait-for-sensor"])
+        .start();
+    let scrape = daemon.scrape_until("a sensor that is known", |scrape| {
+        scrape.value("ina260_up", &[]).is_some()
+    });
+    assert!(scrape.the("ina260_up") == 0.0);
+    assert!(scrape.the("ina260_results_total") == 0.0);
+    assert_eq!(scrape.value("ina260_bus_voltage_volts", &[]), None);
+}
+
+#[test]
+fn a_configuration_file_that_is_named_must_exist() {
+    for arguments in [&[][..], &["--check-config"]] {
+        let named = [&["--config", "/nonexistent/ina260.toml"], arguments].concat();
+        let ended = run(&named);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""));
+        let message = "/nonexistent/ina260.toml: cannot be read: No such file";
+        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    }
+}
+
+const BAD: &str = "colour = \"red\"\naddress = 0x50\n";
+
+#[test]
+fn a_bad_configuration_starts_nothing_and_is_told_every_problem() {
+    let ended = run_with(BAD, &["--simulate", "--interval", "soon"]);
+    assert_eq!(ended.code, Some(78));
+    assert_eq!(ended.stderr.lines().count(), 3, "{}", ended.stderr);
+    for part in [
+        "test.toml: ",
+        "colour",
+        "address 0x50 is outside 0x40..=0x4f",
+        "--interval",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    assert!(ended.stderr.lines().all(|line| line.contains(" ERROR ")));
+}
+
+#[test]
+fn check_config_prints_the_configuration_with_where_it_came_from() {
+    let ended = run_with(
+        "hostname = \"pi4\"\n",
+        &["--check-config", "--port", "9000"],
+    );
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    for part in [
+        "listen = \"0.0.0.0:9000\"  # --port\n",
+        "test.toml\n",
+        "address = 0x40           # default\n",
+    ] {
+        assert!(ended.stdout.contains(part), "{}", ended.stdout);
+    }
+    // What it prints is a configuration that means the same.
+    let again = run_with(&ended.stdout, &["--check-config"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    let settings = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| line.split('#').next().unwrap().trim().to_owned())
+            .collect()
+    };
+    assert_eq!(settings(&again.stdout), settings(&ended.stdout));
+
+    let bad = run_with(BAD, &["--check-config"]);
+    assert_eq!((bad.code, bad.stdout.as_str()), (Some(78), ""));
+    assert_eq!(bad.stderr.lines().count(), 2, "{}", bad.stderr);
+}
+
+#[test]
+fn a_quiet_check_prints_problems_only() {
+    let good = run_bare(&["--check-config", "--quiet"]);
+    assert_eq!(
+        (good.code, good.stdout + &good.stderr),
+        (Some(0), String::new())
+    );
+    let bad = run_with(BAD, &["--check-config", "--quiet"]);
+    assert_eq!((bad.code, bad.stdout.as_str()), (Some(78), ""));
+    assert_eq!(bad.stderr.lines().count(), 2, "{}", bad.stderr);
+}
+
+#[test]
+fn one_sensors_flags_contradict_several_sensors() {
+    let two = "[[sensor]]\ndevice = \"a\"\n[[sensor]]\ndevice = \"b\"\naddress = 0x41\n";
+    let ended = run_with(two, &["--device", "c", "--simulate"]);
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.stderr.contains("--device"), "{}", ended.stderr);
+}

@@ -1,0 +1,280 @@
+//! The built binary over real HTTP: where it listens, whom it answers, what a scrape shows.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::thread;
+use std::time::Duration;
+
+use support::{Directory, Ear, Launch, Scrape, free_port, get, has_ipv6, text};
+
+mod support;
+
+fn has_readings(scrape: &Scrape) -> bool {
+    scrape.value("ina260_bus_voltage_volts", &[]).is_some()
+}
+
+#[test]
+fn serves_on_ipv4() {
+    let daemon = Launch::simulated("").start();
+    daemon.scrape_until("a result", has_readings);
+    let health = get(daemon.listen(), "/health");
+    assert_eq!((health.status, health.body.as_str()), (200, "OK"));
+}
+
+#[test]
+fn serves_on_ipv6() {
+    if has_ipv6() {
+        let listen = format!("[::1]:{}", free_port());
+        let daemon = Launch::simulated("").listen(&listen).start();
+        daemon.scrape_until("a result", has_readings);
+    }
+}
+
+#[test]
+fn serves_both_at_once_and_allows_by_network_on_each() {
+    if !has_ipv6() {
+        return;
+    }
+    let status = |allow: &str| {
+        let port = free_port();
+        let _daemon = Launch::simulated("")
+            .listen(&format!("[::]:{port}"))
+            .config(&format!("allow = [{allow}]"))
+            .start();
+        ["127.0.0.1", "[::1]"].map(|ip| get(&format!("{ip}:{port}"), "/metrics").status)
+    };
+    assert_eq!(status(""), [200, 200]);
+    assert_eq!(status("\"127.0.0.0/8\""), [200, 403]);
+    assert_eq!(status("\"::1\""), [403, 200]);
+    assert_eq!(status("\"192.168.0.0/16\", \"fd00::/8\""), [403, 403]);
+}
+
+#[test]
+fn refuses_whom_it_does_not_allow_on_ipv4() {
+    let daemon = Launch::simulated("")
+        .config("allow = [\"192.168.0.0/16\"]")
+        .start();
+    assert_eq!(get(daemon.listen(), "/metrics").status, 403);
+}
+
+#[test]
+fn serves_on_a_unix_socket_with_its_mode_and_takes_it_away() {
+    for (config, mode) in [("", 0o666), ("socket_mode = \"0600\"", 0o600)] {
+        let directory = Directory::new();
+        let socket = directory.path("metrics.sock");
+        let mut daemon = Launch::simulated("")
+            .listen(&format!("unix:{}", text(&socket)))
+            .config(config)
+            .start();
+        let seen = fs::metadata(&socket).unwrap().permissions().mode();
+        assert_eq!(seen & 0o777, mode, "{seen:o}");
+        daemon.scrape_until("a result", has_readings);
+        assert_eq!(daemon.stop("TERM").0, Some(0));
+        assert!(!socket.exists());
+    }
+}
+
+#[test]
+fn a_socket_that_a_dead_instance_left_is_replaced() {
+    let directory = Directory::new();
+    let socket = directory.path("metrics.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    assert!(socket.exists());
+    let daemon = Launch::simulated("")
+        .listen(&format!("unix:{}", text(&socket)))
+        .start();
+    assert_eq!(get(daemon.listen(), "/metrics").status, 200);
+}
+
+/// Starts a daemon that can't listen, and returns what it says about that.
+fn refused(listen: &str) -> String {
+    let ear = Ear::new();
+    let mut daemon = Launch::simulated("")
+        .listen(listen)
+        .notify(&ear, None)
+        .spawn();
+    assert_eq!(daemon.wait(), Some(1));
+    assert!(ear.heard().is_empty(), "{:?}", ear.heard());
+    daemon.log().pop().unwrap()
+}
+
+#[test]
+fn the_socket_of_a_living_instance_is_left_to_it() {
+    let directory = Directory::new();
+    let listen = format!("unix:{}", text(&directory.path("metrics.sock")));
+    let first = Launch::simulated("").listen(&listen).start();
+    let message = refused(&listen);
+    let expected = format!("cannot listen on {listen}: another process answers at this socket");
+    assert!(message.contains(&expected), "{message}");
+    assert_eq!(get(first.listen(), "/metrics").status, 200);
+}
+
+#[test]
+fn a_file_at_the_sockets_path_is_not_touched() {
+    let directory = Directory::new();
+    let file = directory.write("metrics.sock", "somebody's letters");
+    let listen = format!("unix:{}", text(&file));
+    let message = refused(&listen);
+    let expected = format!("cannot listen on {listen}: there is something else at this path");
+    assert!(message.contains(&expected), "{message}");
+    assert_eq!(fs::read_to_string(file).unwrap(), "somebody's letters");
+}
+
+#[test]
+fn a_taken_port_is_named_before_it_is_ready() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let message = refused(&listen);
+    let expected = format!("cannot listen on {listen}: ");
+    assert!(message.contains(&expected), "{message}");
+}
+
+#[test]
+fn the_scripts_flags_give_the_scripts_metrics() {
+    let daemon = Launch::simulated("")
+        .arguments(&["--hostname", "pi4", "--device", "orin"])
+        .port(free_port())
+        .start();
+    let labels = [("hostname", "pi4"), ("device", "orin")];
+    let script = ["ina260_voltage", "ina260_current", "ina260_power"];
+    let base = [
+        "ina260_bus_voltage_volts",
+        "ina260_current_amperes",
+        "ina260_power_watts",
+    ];
+    // A scrape between two of a tick's gauges shows values of two results; the next one does not.
+    daemon.scrape_until("the same result in two sets of units", |scrape| {
+        if !has_readings(scrape) {
+            return false;
+        }
+        let [volts, milliamperes, milliwatts] = script.map(|name| {
+            let all = scrape.all(name, &[]);
+            assert_eq!(all.len(), 1);
+            assert_eq!(all[0].labels.len(), 2, "{all:?}");
+            scrape.value(name, &labels).unwrap()
+        });
+        let [v, a, w] = base.map(|name| scrape.value(name, &labels).unwrap());
+        volts == v && (milliamperes / 1e3 - a).abs() < 1e-9 && (milliwatts / 1e3 - w).abs() <= 0.01
+    });
+}
+
+#[test]
+fn without_script_metrics_there_are_only_base_units() {
+    let daemon = Launch::simulated("")
+        .config("script_metrics = false")
+        .start();
+    let scrape = daemon.scrape_until("a result", has_readings);
+    for name in ["ina260_voltage", "ina260_current", "ina260_power"] {
+        assert_eq!(scrape.all(name, &[]).len(), 0);
+    }
+}
+
+#[test]
+fn values_follow_the_load() {
+    let daemon = Launch::simulated("")
+        .arguments(&["--interval", "100ms"])
+        .start();
+    let mut seen = [false, false];
+    daemon.scrape_until("a load that idles and one that works", |scrape| {
+        let (Some(volts), Some(amperes)) = (
+            scrape.value("ina260_bus_voltage_volts", &[]),
+            scrape.value("ina260_current_amperes", &[]),
+        ) else {
+            return false;
+        };
+        // 0.6 A and 0.1 A that breathe; 1.2 A more at work.
+        assert!((0.49..=1.91).contains(&amperes), "{amperes} A");
+        // Two scrapes of two results may mix while the load steps, but not while it stays as it is.
+        let sags = (volts - (5.1 - 0.05 * amperes)).abs() < 0.005;
+        seen[0] |= sags && amperes < 0.75;
+        seen[1] |= sags && amperes > 1.6;
+        seen == [true, true]
+    });
+    let info = daemon.scrape();
+    let info = info.all(
+        "ina260_sensor_info",
+        &[("bus", "simulated"), ("address", "0x40")],
+    );
+    assert_eq!(info.len(), 1);
+}
+
+const READINGS: [&str; 8] = [
+    "ina260_voltage",
+    "ina260_current",
+    "ina260_power",
+    "ina260_bus_voltage_volts",
+    "ina260_current_amperes",
+    "ina260_power_watts",
+    "ina260_last_result_timestamp_seconds",
+    "ina260_cycle_seconds",
+];
+
+fn shows_any_reading(scrape: &Scrape) -> bool {
+    READINGS
+        .iter()
+        .any(|name| !scrape.all(name, &[]).is_empty())
+}
+
+fn shows_every_reading(scrape: &Scrape) -> bool {
+    READINGS
+        .iter()
+        .all(|name| !scrape.all(name, &[]).is_empty())
+}
+
+/// What a busy machine may add to what is promised.
+const SLACK: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
+    // Looked for 1, 3 and 7 s after it was lost, so it is found soon after the fault ends.
+    let daemon = Launch::simulated("no-answer@2s+6.5s")
+        .arguments(&["--interval", "100ms"])
+        .start();
+    let mut last = daemon.scrape_until("every reading", shows_every_reading);
+    let mut watch = |scrape: &Scrape| {
+        assert_eq!(scrape.fallen(&last), [""; 0]);
+        last = scrape.clone();
+    };
+
+    daemon.wait_for_line("no answer");
+    let promised = Duration::from_millis(1_500) + SLACK;
+    daemon.scrape_within(promised, "a sensor that is down", |scrape| {
+        watch(scrape);
+        scrape.the("ina260_up") == 0.0
+    });
+    let promised = Duration::from_secs(5) + SLACK;
+    let dead = daemon.scrape_within(promised, "a scrape without readings", |scrape| {
+        watch(scrape);
+        assert!(scrape.the("ina260_up") == 0.0);
+        !shows_any_reading(scrape)
+    });
+    assert!(dead.value("ina260_read_errors_total", &[("kind", "nack")]) >= Some(2.0));
+    assert_eq!(dead.all("ina260_sensor_info", &[]).len(), 1);
+
+    daemon.wait_for_line("answers again");
+    let promised = Duration::from_secs(2) + SLACK;
+    let back = daemon.scrape_within(promised, "every reading again", |scrape| {
+        watch(scrape);
+        scrape.the("ina260_up") == 1.0 && shows_every_reading(scrape)
+    });
+    assert!(back.the("ina260_results_total") > dead.the("ina260_results_total"));
+    let lines = daemon.log_lines("sensor deepx");
+    assert_eq!(lines.len(), 3, "found, lost, found again: {lines:#?}");
+    assert!(lines[1].contains(" WARN ") && lines[1].contains("cannot read register MaskEnable"));
+    assert!(lines[2].contains(" INFO ") && lines[2].contains("after 3 failed rounds"));
+}
+
+#[test]
+fn a_dead_sensor_disappears_although_nobody_scrapes() {
+    let daemon = Launch::simulated("no-answer@1.5s")
+        .arguments(&["--interval", "100ms"])
+        .start();
+    daemon.scrape_until("every reading", shows_every_reading);
+    daemon.wait_for_line("no answer");
+    // Time itself is what is tested here.
+    thread::sleep(Duration::from_secs(5) + SLACK);
+    let scrape = daemon.scrape();
+    assert!(!shows_any_reading(&scrape) && scrape.the("ina260_up") == 0.0);
+}

@@ -1,0 +1,325 @@
+//! The built binary as a service: what it tells systemd, and what signals do to it.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use support::{Daemon, Ear, Launch, PATIENCE, Scrape, within};
+
+mod support;
+
+const DEVICE_A: (&str, &str) = ("device", "a");
+const DEVICE_B: (&str, &str) = ("device", "b");
+const DEVICE_C: (&str, &str) = ("device", "c");
+
+fn results(scrape: &Scrape, device: (&str, &str)) -> Option<f64> {
+    scrape.value("ina260_results_total", &[device])
+}
+
+/// Longer than a heartbeat's allowance of 5 s: whatever breaks it shows.
+const LONG: Duration = Duration::from_secs(8);
+
+#[test]
+fn tells_systemd_in_order_that_it_is_ready_alive_and_stopping() {
+    let ear = Ear::new();
+    let mut daemon = Launch::simulated("")
+        .arguments(&["--interval", "10ms"])
+        .notify(&ear, Some(Duration::from_millis(600)))
+        .spawn();
+    ear.wait_for(1, "READY=1");
+    // It is ready now, not soon.
+    daemon.scrape();
+    ear.wait_for(1, "WATCHDOG=1");
+    ear.wait_for(5, "STATUS=");
+    daemon.stop("TERM");
+    let heard = ear.heard();
+    assert_eq!(heard.first().unwrap().message, "READY=1");
+    assert_eq!(heard.last().unwrap().message, "STOPPING=1");
+    assert_eq!(ear.all("READY").len() + ear.all("STOPPING").len(), 2);
+
+    let statuses = ear.all("STATUS=");
+    let status = &statuses.last().unwrap().message;
+    assert!(status.starts_with("STATUS=simulated: deepx: "), "{status}");
+    let units = status
+        .split(' ')
+        .filter(|word| word.starts_with(['V', 'A', 'W']));
+    assert_eq!(units.count(), 3, "{status}");
+    // This process may hear late and then two at once, but not most of the time.
+    let mut gaps: Vec<Duration> = statuses
+        .windows(2)
+        .map(|pair| pair[1].at - pair[0].at)
+        .collect();
+    gaps.sort_unstable();
+    assert!(gaps[2] >= Duration::from_millis(900), "{gaps:?}");
+}
+
+/// The longest time without a sign of life, up to now.
+fn longest_silence(ear: &Ear) -> Duration {
+    let signs = ear.all("WATCHDOG=1");
+    let now = std::time::Instant::now();
+    let next = signs.iter().skip(1).map(|heard| heard.at).chain([now]);
+    signs.iter().zip(next).map(|(a, b)| b - a.at).max().unwrap()
+}
+
+/// With signs of life every half second at most.
+const WATCHDOG: Option<Duration> = Some(Duration::from_millis(1_500));
+
+#[test]
+fn a_transfer_that_hangs_gets_no_watchdog() {
+    let ear = Ear::new();
+    let daemon = Launch::simulated("hang@1s+10s")
+        .arguments(&["--interval", "100ms"])
+        .notify(&ear, WATCHDOG)
+        .start();
+    ear.wait_for(4, "WATCHDOG=1");
+    within(PATIENCE, "two seconds without a sign of life", || {
+        (longest_silence(&ear) >= Duration::from_secs(2)).then_some(())
+    });
+    let before = ear.all("WATCHDOG=1").len();
+    ear.wait_for(before + 1, "WATCHDOG=1");
+    // Only the end of the transfer made it say that it lives.
+    daemon.scrape_until("a sensor that is up", |scrape| {
+        scrape.the("ina260_up") == 1.0
+    });
+}
+
+#[test]
+fn a_sensor_that_is_waited_for_and_a_long_interval_do_not_stop_the_watchdog() {
+    let (lost, slow) = (Ear::new(), Ear::new());
+    // Looked for after 1, 3, 7 and 15 s; nothing happens between.
+    let _lost = Launch::simulated("no-answer@0")
+        .arguments(&["--wait-for-sensor"])
+        .notify(&lost, WATCHDOG)
+        .start();
+    let _slow = Launch::simulated("")
+        .arguments(&["--interval", "60s"])
+        .notify(&slow, WATCHDOG)
+        .start();
+    thread::sleep(LONG + Duration::from_secs(6));
+    for ear in [lost, slow] {
+        let silence = longest_silence(&ear);
+        assert!(silence < Duration::from_secs(4), "{silence:?}");
+        assert!(
+            ear.all("STATUS=")
+                .last()
+                .unwrap()
+                .message
+                .ends_with("no result")
+        );
+    }
+}
+
+#[test]
+fn signals_stop_it_at_once_whatever_the_interval() {
+    for (signal, interval) in [
+        ("TERM", "60s"),
+        ("INT", "60s"),
+        ("TERM", "1s"),
+        ("INT", "10ms"),
+    ] {
+        let mut daemon = Launch::simulated("")
+            .arguments(&["--interval", interval])
+            .start();
+        daemon.wait_for_line("a result every");
+        let (code, took) = daemon.stop(signal);
+        println!("SIG{signal} with an interval of {interval}: {took:?}");
+        assert_eq!(code, Some(0));
+        assert!(
+            took < Duration::from_secs(1),
+            "promised are 0.2 s: {took:?}"
+        );
+        assert!(daemon.log().last().unwrap().ends_with("stopped"));
+    }
+}
+
+#[test]
+fn stops_although_a_transfer_hangs() {
+    let mut daemon = Launch::simulated("hang@0")
+        .arguments(&["--wait-for-sensor"])
+        .start();
+    let (code, took) = daemon.stop("TERM");
+    assert_eq!(code, Some(0));
+    assert!(
+        took < Duration::from_secs(5),
+        "promised are 1.5 s: {took:?}"
+    );
+    assert_eq!(daemon.log_lines("a transfer does not come back").len(), 1);
+}
+
+#[test]
+fn outside_systemd_all_of_it_is_silent() {
+    let mut daemon = Launch::simulated("").start();
+    daemon.scrape_until("a result", |scrape| {
+        results(scrape, ("device", "deepx")) >= Some(1.0)
+    });
+    daemon.stop("TERM");
+    let log = daemon.log();
+    let expected = [
+        " WARN the sensors are simulated",
+        " INFO ",
+        " INFO ",
+        " INFO stopped",
+    ];
+    assert!(
+        log.len() == 4
+            && log
+                .iter()
+                .zip(expected)
+                .all(|(line, part)| line.contains(part)),
+        "{log:#?}"
+    );
+}
+
+/// Three sensors' worth of configuration.
+fn sensors(text: &str) -> String {
+    let tables = text.split_whitespace().map(|sensor| {
+        let (device, address) = sensor.split_once(':').unwrap();
+        format!("[[sensor]]\ndevice = \"{device}\"\naddress = {address}\n")
+    });
+    format!("interval = \"100ms\"\n{}", tables.collect::<String>())
+}
+
+fn up(scrape: &Scrape, device: (&str, &str)) -> bool {
+    scrape.value("ina260_up", &[device]) == Some(1.0)
+}
+
+#[test]
+fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
+    let daemon = Launch::simulated("")
+        .config(&sensors("a:0x40 b:0x41 kept:0x42"))
+        .start();
+    let kept = ("device", "kept");
+    let before = daemon.scrape_until("twenty results of each", |scrape| {
+        [DEVICE_A, DEVICE_B, kept]
+            .iter()
+            .all(|device| results(scrape, *device) >= Some(20.0))
+    });
+    let line = daemon.reload(&sensors("c:0x40 new:0x43 kept:0x42"));
+    assert!(line.contains("configuration reloaded: 3 sensors"), "{line}");
+
+    let after = daemon.scrape_until("sensors under their new names", |scrape| {
+        up(scrape, DEVICE_C) && up(scrape, ("device", "new")) && up(scrape, kept)
+    });
+    assert!(results(&after, DEVICE_C) >= results(&before, DEVICE_A));
+    assert!(results(&after, kept) >= results(&before, kept));
+    assert!(results(&after, ("device", "new")) < Some(20.0));
+    assert!(after.the("ina260_exporter_config_last_reload_successful") == 1.0);
+
+    // Histograms stay until the next start.
+    daemon.scrape_within(LONG, "nothing more of sensors that are gone", |scrape| {
+        [DEVICE_A, DEVICE_B].iter().all(|device| {
+            let mut names = scrape.names(&[*device]);
+            names.retain(|name| !name.starts_with("ina260_read_duration_seconds_"));
+            names.is_empty()
+        })
+    });
+}
+
+const SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
+const SUCCEEDED: &str = "ina260_exporter_config_last_reload_success_timestamp_seconds";
+
+#[test]
+fn a_bad_file_leaves_everything_as_it_was() {
+    let daemon = Launch::simulated("").config(&sensors("a:0x40")).start();
+    let before = daemon.scrape_until("ten results", |scrape| {
+        results(scrape, DEVICE_A) >= Some(10.0)
+    });
+    assert!(before.the(SUCCESSFUL) == 1.0);
+
+    let line = daemon.reload(&(sensors("b:0x41 c:0x50") + "colour = \"red\"\n"));
+    assert!(line.contains("ERROR configuration not reloaded"), "{line}");
+    let problems = daemon.log_lines("test.toml: sensor[2] \"c\": ");
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].contains("0x50 is outside 0x40..=0x4f") || problems[1].contains("0x50"));
+
+    let failed = daemon.scrape_until("a reload that failed", |scrape| {
+        scrape.the(SUCCESSFUL) == 0.0
+    });
+    assert!(failed.the(SUCCEEDED) == before.the(SUCCEEDED));
+    let later = daemon.scrape_until("ten results more", |scrape| {
+        results(scrape, DEVICE_A) >= results(&before, DEVICE_A).map(|n| n + 10.0)
+    });
+    assert_eq!(later.fallen(&before), [""; 0]);
+    assert!(up(&later, DEVICE_A) && later.names(&[DEVICE_B]).is_empty());
+
+    daemon.reload(&sensors("a:0x40 b:0x41"));
+    let good = daemon.scrape_until("a reload that worked", |scrape| {
+        scrape.the(SUCCESSFUL) == 1.0 && up(scrape, DEVICE_B)
+    });
+    assert!(good.the(SUCCEEDED) > before.the(SUCCEEDED));
+    assert_eq!(good.fallen(&later), [""; 0]);
+}
+
+#[test]
+fn what_only_a_restart_changes_is_named_in_one_warning() {
+    let daemon = Launch::simulated("").start();
+    let toml = "socket_mode = \"0600\"\nallow = [\"192.0.2.0/24\"]\n";
+    let line = daemon.reload(&(toml.to_owned() + &sensors("a:0x40")));
+    assert!(line.contains("configuration reloaded"), "{line}");
+    let warnings = daemon.log_lines("apply at the next restart");
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("WARN changes of socket_mode, allow apply"));
+    // Everybody may still scrape, and the rest of the file is in force.
+    daemon.scrape_until("the new sensor", |scrape| up(scrape, DEVICE_A));
+
+    // What was named once and is still as it was is named again: it still waits for the restart.
+    daemon.reload(&(toml.to_owned() + &sensors("b:0x41")));
+    assert_eq!(daemon.log_lines("apply at the next restart").len(), 2);
+}
+
+#[test]
+fn the_listener_stays_where_it_is_until_a_restart() {
+    let port = support::free_port();
+    let listen = |port: u16| format!("listen = \"127.0.0.1:{port}\"\n");
+    let daemon = Launch::simulated("").listen_in_file(port).start();
+    daemon.reload(&listen(support::free_port()));
+    let warnings = daemon.log_lines("changes of listen apply at the next restart");
+    assert_eq!(warnings.len(), 1, "{:#?}", daemon.log());
+    daemon.scrape();
+}
+
+#[test]
+fn the_log_level_changes_with_a_reload() {
+    let daemon = Launch::simulated("").config(&sensors("a:0x40")).start();
+    daemon.scrape_until("a result", |scrape| up(scrape, DEVICE_A));
+    assert_eq!(daemon.log_lines("DEBUG"), [""; 0]);
+    daemon.reload(&("log = \"debug\"\n".to_owned() + &sensors("a:0x40")));
+    let line = daemon.wait_for_line("DEBUG sensor a (simulated bus 1, 0x40): ");
+    assert!(
+        line.contains(" V, ") && line.contains(" A, ") && line.ends_with(" W"),
+        "{line}"
+    );
+    // The message about this reload still comes through before the level falls.
+    daemon.reload(&("log = \"info\"\n".to_owned() + &sensors("a:0x40")));
+    let quiet = daemon.log_lines("DEBUG").len();
+    daemon.scrape_until("more results", |scrape| {
+        results(scrape, DEVICE_A) >= Some(40.0)
+    });
+    assert!(daemon.log_lines("DEBUG").len() <= quiet + 1);
+}
+
+/// Clients that connect and say nothing.
+fn idle(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
+    let address = daemon.listen().parse().unwrap();
+    let connect = |_| TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    (0..count).map(connect).collect()
+}
+
+#[test]
+fn a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages() {
+    // It spins when descriptors run out: not at the cost of the other tests.
+    let mut daemon = Launch::simulated("")
+        .through("ulimit -n 64; exec nice -n 19 \"$@\"")
+        .start();
+    let clients = idle(&daemon, 100);
+    assert_eq!(daemon.wait(), Some(1));
+    drop(clients);
+    let log = daemon.log();
+    assert!(log.len() < 100, "{} lines", log.len());
+    assert!(
+        log.last()
+            .unwrap()
+            .contains("the listener has not answered for 15s"),
+        "{log:#?}"
+    );
+}

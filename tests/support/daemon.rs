@@ -1,0 +1,307 @@
+//! The built binary in a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Directory, Ear, PATIENCE, Scrape, free_port, get, text, until, within};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ina260-exporter");
+
+/// A command line without anything that the machine might bring in.
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null());
+    command
+}
+
+/// How a process ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the binary, which is expected to end by itself.
+pub fn run(arguments: &[&str]) -> Ended {
+    let child = command(BINARY, arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut process = Process(child);
+    let mut stdout = process.0.stdout.take().unwrap();
+    let mut stderr = process.0.stderr.take().unwrap();
+    let status = process.wait();
+    let mut ended = Ended {
+        code: status.code(),
+        stdout: String::new(),
+        stderr: String::new(),
+    };
+    stdout.read_to_string(&mut ended.stdout).unwrap();
+    stderr.read_to_string(&mut ended.stderr).unwrap();
+    ended
+}
+
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Process {
+    fn wait(&mut self) -> ExitStatus {
+        until("the daemon's end", || self.0.try_wait().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a daemon is started with.
+pub struct Launch {
+    listen: String,
+    /// Empty where the configuration file says it.
+    listen_flag: Vec<String>,
+    config: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    wrapper: Option<&'static str>,
+}
+
+impl Launch {
+    /// A simulated sensor with these faults, on a loopback port.
+    pub fn simulated(faults: &str) -> Self {
+        let launch = Self {
+            listen: String::new(),
+            listen_flag: Vec::new(),
+            config: String::new(),
+            arguments: vec![format!("--simulate={faults}")],
+            environment: Vec::new(),
+            wrapper: None,
+        };
+        launch.listen(&format!("127.0.0.1:{}", free_port()))
+    }
+
+    pub fn listen(mut self, listen: &str) -> Self {
+        listen.clone_into(&mut self.listen);
+        self.listen_flag = vec!["--listen".to_owned(), listen.to_owned()];
+        self
+    }
+
+    /// As the script was told.
+    pub fn port(mut self, port: u16) -> Self {
+        self.listen = format!("127.0.0.1:{port}");
+        self.listen_flag = vec!["--port".to_owned(), port.to_string()];
+        self
+    }
+
+    /// In the configuration file, which thereby is complete.
+    pub fn listen_in_file(mut self, port: u16) -> Self {
+        self.listen = format!("127.0.0.1:{port}");
+        self.listen_flag = Vec::new();
+        self.config = format!("listen = \"{}\"\n", self.listen);
+        self
+    }
+
+    pub fn config(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.config);
+        self
+    }
+
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// With a service manager that wants to hear of it every so often, if at all.
+    pub fn notify(mut self, ear: &Ear, watchdog: Option<Duration>) -> Self {
+        let mut set = |name: &str, value: String| self.environment.push((name.to_owned(), value));
+        set("NOTIFY_SOCKET", text(ear.path()).to_owned());
+        if let Some(period) = watchdog {
+            set("WATCHDOG_USEC", period.as_micros().to_string());
+        }
+        self
+    }
+
+    /// Through a shell, which finds the daemon's command line in `"$@"`.
+    pub fn through(mut self, shell: &'static str) -> Self {
+        self.wrapper = Some(shell);
+        self
+    }
+
+    /// Starts it and does not wait for anything.
+    pub fn spawn(self) -> Daemon {
+        let directory = Directory::new();
+        // The machine's own file must not come in, even if the test needs none.
+        let config = directory.write("test.toml", &self.config);
+        let mut arguments = vec!["--config", text(&config)];
+        let rest = self.listen_flag.iter().chain(&self.arguments);
+        arguments.extend(rest.map(String::as_str));
+        let mut command = match self.wrapper {
+            Some(shell) => {
+                let shell = ["-c", shell, "sh", BINARY];
+                command("sh", &[&shell[..], &arguments].concat())
+            }
+            None => command(BINARY, &arguments),
+        };
+        let mut child = command
+            .envs(self.environment)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Log::collect(child.stderr.take().unwrap());
+        Daemon {
+            process: Process(child),
+            log,
+            listen: self.listen,
+            directory,
+        }
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(self) -> Daemon {
+        let daemon = self.spawn();
+        daemon.wait_for_line("serving ");
+        daemon
+    }
+}
+
+/// A daemon at work.
+pub struct Daemon {
+    process: Process,
+    log: Log,
+    listen: String,
+    directory: Directory,
+}
+
+impl Daemon {
+    /// What a scrape shows now.
+    pub fn scrape(&self) -> Scrape {
+        get(&self.listen, "/metrics").scrape()
+    }
+
+    /// Scrapes until a scrape is as it should be.
+    pub fn scrape_until(&self, what: &str, mut wanted: impl FnMut(&Scrape) -> bool) -> Scrape {
+        self.scrape_within(PATIENCE, what, &mut wanted)
+    }
+
+    pub fn scrape_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut wanted: impl FnMut(&Scrape) -> bool,
+    ) -> Scrape {
+        within(patience, what, || Some(self.scrape()).filter(&mut wanted))
+    }
+
+    pub fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// The lines that it has written to standard error.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
+    pub fn log_lines(&self, with: &str) -> Vec<String> {
+        let mut lines = self.log();
+        lines.retain(|line| line.contains(with));
+        lines
+    }
+
+    /// Waits for a line on standard error, and returns the first such.
+    pub fn wait_for_line(&self, with: &str) -> String {
+        self.wait_for_line_after(0, with)
+    }
+
+    /// The same, among the lines after the first so many.
+    pub fn wait_for_line_after(&self, lines: usize, with: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.iter().skip(lines).find(|line| line.contains(with)) {
+                return line.clone();
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "no line with \"{with}\" among\n{}",
+                log.join("\n")
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Replaces the configuration file and asks for a reload, whose last line is returned.
+    pub fn reload(&self, toml: &str) -> String {
+        let before = self.log().len();
+        self.directory.write("test.toml", toml);
+        self.signal("HUP");
+        self.wait_for_line_after(before, "configuration ")
+    }
+
+    pub fn signal(&self, name: &str) {
+        let script = format!("kill -s {name} {}", self.process.0.id());
+        let status = command("sh", &["-c", &script]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end by itself; the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        let code = self.process.wait().code();
+        self.log.wait_for_the_end();
+        code
+    }
+
+    /// Asks it to end, and tells its exit code and how long that took.
+    pub fn stop(&mut self, signal: &str) -> (Option<i32>, Duration) {
+        let begun = Instant::now();
+        self.signal(signal);
+        let code = self.process.wait().code();
+        let took = begun.elapsed();
+        self.log.wait_for_the_end();
+        (code, took)
+    }
+}
+
+/// Standard error, read line by line as it is written.
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Log {
+    fn collect(stderr: impl Read + Send + 'static) -> Self {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let shared = lines.clone();
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                shared.lock().unwrap().push(line);
+            }
+        });
+        Self {
+            lines,
+            reader: Some(reader),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    fn wait_for_the_end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+    }
+}
