@@ -16,4 +16,5 @@ pub mod sampler;
 pub mod service;
 pub mod simulated;
 pub mod station;
+pub mod system;
 pub mod units;

@@ -12,7 +12,7 @@ use ina260_exporter::exposition::{self, Exposition, Listener, Ticker};
 use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::OnChange;
-use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse};
+use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse, Store};
 use ina260_exporter::simulated::faults;
 use ina260_exporter::station::{NothingToMeasure, Source, Station};
 use tracing::{error, info, warn};
@@ -99,10 +99,26 @@ fn start(flags: Flags, plan: Plan, logging: Logging) -> ExitCode {
             Ok(bound) => bound,
             Err(message) => return failed(&message),
         };
+    // Bound, the listener lets scrapes wait; none sees counts before they go on from the last.
+    let store = if plan.simulate.is_some() {
+        None
+    } else {
+        Store::from_environment()
+    };
+    match store.as_ref().map_or(Ok(Vec::new()), Store::take) {
+        Ok(entries) => station.carry_over(&entries),
+        Err(untaken) => {
+            warn!("the totals of the last run are not taken over: {untaken}; counting from 0");
+        }
+    }
     let mut exposition = Exposition::new(recorder, SystemTime::now());
     exposition.show(station.views(&plan));
     match Exporter::start(flags, plan, logging, station, exposition, listener) {
-        Ok((mut exporter, pulse)) => exporter.run(&events, &pulse),
+        Ok((mut exporter, pulse)) => {
+            let end = exporter.run(&events, &pulse);
+            exporter.stop(store.as_ref());
+            end
+        }
         Err(error) => failed(&format!("cannot start a thread: {error}")),
     }
 }
@@ -183,17 +199,23 @@ impl Exporter {
         notifier.ready();
         let end = service::run(self, events, &mut notifier, pulse);
         notifier.stopping();
+        match end {
+            End::Asked => ExitCode::SUCCESS,
+            End::Silent => ExitCode::from(FAILURE),
+        }
+    }
+
+    fn stop(&mut self, store: Option<&Store>) {
         if !self.station.stop(STOP_PATIENCE) {
             warn!("a transfer does not come back; stopping without waiting for it");
         }
         exposition::remove_socket(&self.plan.listen);
-        match end {
-            End::Asked => {
-                info!("stopped");
-                ExitCode::SUCCESS
-            }
-            End::Silent => ExitCode::from(FAILURE),
+        if let Some(store) = store
+            && let Err(error) = store.save(&self.station.totals())
+        {
+            error!("the totals can't be saved: {error}; the next start counts from 0");
         }
+        info!("stopped");
     }
 
     /// Changes to a new plan, all of it but what a running listener can't change.

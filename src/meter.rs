@@ -25,14 +25,14 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Every kind, in the order of its counter.
-    pub const ALL: [Self; 6] = [
-        Self::Nack,
-        Self::Timeout,
-        Self::Arbitration,
-        Self::Io,
-        Self::Identity,
-        Self::Settings,
+    /// What each kind is called, in the order of its counter.
+    pub const NAMES: [&str; 6] = [
+        "nack",
+        "timeout",
+        "arbitration",
+        "io",
+        "identity",
+        "settings",
     ];
 }
 
@@ -46,8 +46,8 @@ pub enum Reset {
 }
 
 impl Reset {
-    /// Every cause, in the order of its counter.
-    pub const ALL: [Self; 2] = [Self::BrownOut, Self::Foreign];
+    /// What each cause is called, in the order of its counter.
+    pub const NAMES: [&str; 2] = ["brown-out", "foreign"];
 }
 
 /// A quantity that can leave its register's range.
@@ -62,8 +62,8 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    /// Every quantity, in the order of its counter.
-    pub const ALL: [Self; 3] = [Self::Power, Self::Current, Self::Voltage];
+    /// What each quantity is called, in the order of its counter.
+    pub const NAMES: [&str; 3] = ["power", "current", "voltage"];
 }
 
 /// What the Python script showed: the chip's own words in its units.
@@ -92,7 +92,7 @@ pub struct Reading {
     pub power: Watts,
     /// The script's view of it, where the power register was read.
     pub raw: Option<Raw>,
-    /// Which quantities left their range, in the order of [`Quantity::ALL`].
+    /// Which quantities left their range, in the order of [`Quantity::NAMES`].
     pub overflows: [bool; 3],
 }
 
@@ -141,12 +141,12 @@ pub struct Meter {
     pub die: Option<u16>,
     /// Results read.
     pub results: u64,
-    /// Failed reads, in the order of [`Failure::ALL`].
-    pub failures: [u64; Failure::ALL.len()],
-    /// Lost settings, in the order of [`Reset::ALL`].
-    pub resets: [u64; Reset::ALL.len()],
-    /// Results with a quantity out of range, in the order of [`Quantity::ALL`].
-    pub overflows: [u64; Quantity::ALL.len()],
+    /// Failed reads, in the order of [`Failure::NAMES`].
+    pub failures: [u64; Failure::NAMES.len()],
+    /// Lost settings, in the order of [`Reset::NAMES`].
+    pub resets: [u64; Reset::NAMES.len()],
+    /// Results with a quantity out of range, in the order of [`Quantity::NAMES`].
+    pub overflows: [u64; Quantity::NAMES.len()],
     /// Since they were last taken away.
     sums: Sums,
     /// Seconds that visits on the bus took, since they were last taken away.
@@ -166,6 +166,36 @@ impl Meter {
         }
         self.sums.add(&reading);
         self.last = Some(reading);
+    }
+
+    /// Everything that outlives the process, by name.
+    #[must_use]
+    pub fn carried(&self) -> Vec<(String, u128)> {
+        let mut copy = self.clone();
+        copy.carried_mut()
+            .into_iter()
+            .map(|(name, count)| (name, u128::from(*count)))
+            .collect()
+    }
+
+    /// Goes on from what an earlier process counted; a name that nobody knows any more is left out.
+    pub fn carry_over(&mut self, carried: &[(String, u128)]) {
+        for (name, count) in self.carried_mut() {
+            let before = carried.iter().find(|(carried, _)| *carried == name);
+            *count += before.map_or(0, |(_, before)| u64::try_from(*before).unwrap_or(0));
+        }
+    }
+
+    fn carried_mut(&mut self) -> Vec<(String, &mut u64)> {
+        let failures = Failure::NAMES.iter().zip(&mut self.failures);
+        let resets = Reset::NAMES.iter().zip(&mut self.resets);
+        let overflows = Quantity::NAMES.iter().zip(&mut self.overflows);
+        [("results".to_owned(), &mut self.results)]
+            .into_iter()
+            .chain(failures.map(|(kind, count)| (format!("read_errors.{kind}"), count)))
+            .chain(resets.map(|(cause, count)| (format!("resets.{cause}"), count)))
+            .chain(overflows.map(|(quantity, count)| (format!("overflows.{quantity}"), count)))
+            .collect()
     }
 
     /// Takes the sums since the last time away.
@@ -273,6 +303,23 @@ mod tests {
             Some((Volts(5.0), Amperes(1.0), Watts(5.0)))
         );
         assert_eq!(meter.take_sums().results, 0);
+    }
+
+    #[test]
+    fn what_is_carried_over_goes_on_from_there() {
+        let mut before = Meter {
+            results: 5,
+            ..Meter::default()
+        };
+        before.fail(Failure::Identity);
+        let mut after = Meter {
+            results: 1,
+            ..Meter::default()
+        };
+        let mut carried = before.carried();
+        carried.push(("of.another.version".to_owned(), 7));
+        after.carry_over(&carried);
+        assert_eq!((after.results, after.failures), (6, [0, 0, 0, 0, 1, 0]));
     }
 
     #[test]

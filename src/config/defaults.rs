@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::system;
+
 /// What the daemon does when nobody says otherwise.
 #[derive(Serialize)]
 pub(super) struct Defaults {
@@ -25,7 +27,7 @@ impl Defaults {
             listen: "0.0.0.0:8000",
             socket_mode: "0666",
             allow: [],
-            hostname: machine_name(),
+            hostname: system::host_name(),
             interval: "1s",
             summary: "1m",
             log: "info",
@@ -63,14 +65,5 @@ impl SensorDefaults {
             current_conversion_time: "auto",
             labels: Labels {},
         }
-    }
-}
-
-/// The machine's name as `gethostname(2)` has it; not from below `/proc/sys`, which the service does not see.
-fn machine_name() -> String {
-    let uname = rustix::system::uname();
-    match uname.nodename().to_string_lossy().trim() {
-        "" | "(none)" => "localhost".to_owned(),
-        name => name.to_owned(),
     }
 }

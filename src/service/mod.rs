@@ -8,10 +8,12 @@ use tracing::{error, info};
 mod notify;
 mod pulse;
 mod signals;
+mod totals;
 
 pub use notify::Notifier;
 pub use pulse::Pulse;
 pub use signals::{Event, events};
+pub use totals::{Entry, Store, Untaken};
 
 use crate::meter::SharedMeter;
 

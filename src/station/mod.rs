@@ -15,6 +15,7 @@ use crate::exposition::View;
 use crate::ina260::{self, Ina260};
 use crate::meter::SharedMeter;
 use crate::sampler::{OnChange, Sampler, Setup, Worker};
+use crate::service::Entry;
 
 mod source;
 
@@ -147,6 +148,29 @@ impl Station {
             .map_err(|error| error.to_string())
     }
 
+    /// Goes on from what an earlier process counted. To be called before anything is shown.
+    pub fn carry_over(&self, entries: &[Entry]) {
+        for sensor in &self.sensors {
+            if let Some(entry) = entries
+                .iter()
+                .find(|entry| entry.place == place(&sensor.plan))
+            {
+                sensor.meter.lock().carry_over(&entry.counts);
+            }
+        }
+    }
+
+    /// What a later process can go on from.
+    #[must_use]
+    pub fn totals(&self) -> Vec<Entry> {
+        let entry = |sensor: &Sensor| Entry {
+            place: place(&sensor.plan),
+            name: sensor.plan.device.clone(),
+            counts: sensor.meter.lock().carried(),
+        };
+        self.sensors.iter().map(entry).collect()
+    }
+
     /// What is shown of the sensors.
     #[must_use]
     pub fn views(&self, plan: &Plan) -> Vec<View> {
@@ -267,6 +291,11 @@ fn labels(plan: &Plan, sensor: &SensorPlan) -> Vec<(String, String)> {
         .into_iter()
         .chain(sensor.labels.iter().cloned())
         .collect()
+}
+
+/// What tells a sensor from all others: `1 0x40`.
+fn place(sensor: &SensorPlan) -> String {
+    format!("{} {}", sensor.bus, sensor.address)
 }
 
 /// The addresses on each bus.

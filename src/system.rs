@@ -1,0 +1,19 @@
+//! What the kernel says of this machine.
+
+use std::path::Path;
+
+/// The machine's name as gethostname(2) has it; not from below `/proc/sys`, which the service does not see. One without a name is
+/// no reason to refuse to start.
+#[must_use]
+pub fn host_name() -> String {
+    match rustix::system::uname().nodename().to_string_lossy().trim() {
+        "" | "(none)" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Whether a directory is on an overlay file system (`OVERLAYFS_SUPER_MAGIC` of statfs(2)).
+#[must_use]
+pub fn is_overlay(directory: &Path) -> bool {
+    rustix::fs::statfs(directory).is_ok_and(|fs| fs.f_type == 0x794c_7630)
+}
