@@ -19,9 +19,9 @@ status
 
 # At info there is something, nothing is more urgent while all is well, and nothing is there twice.
 expect "messages above info" "" "$(journal --priority=0..5)"
-[[ $(journal --priority=6) == *deepx* ]] || fail "no message of the sensor at info: $(journal)"
+[[ $(journal --priority=6..6) == *deepx* ]] || fail "no message of the sensor at info: $(journal)"
 expect "messages that are there twice" "" "$(journal | sort | uniq --repeated)"
-expect "results at info" "" "$(journal --priority=7)"
+expect "results at info" "" "$(journal --priority=7..7)"
 
 # A lost sensor is a warning.
 mark_journal
