@@ -1,0 +1,326 @@
+//! Who may know whom: the layers, held against the sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module may name of the others. Its tests may name everything.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("units", &[]),
+    ("clock", &[]),
+    ("system", &[]),
+    ("bus", &[]),
+    ("ina260", &["bus", "units"]),
+    (
+        "simulated",
+        &["bus", "clock", "ina260::registers", "ina260::settings"],
+    ),
+    ("meter", &["units"]),
+    ("sampler", &["bus", "clock", "ina260", "meter"]),
+    ("config", &["bus::Address", "ina260::settings", "system"]),
+    ("exposition", &["clock", "config::Listen", "meter", "units"]),
+    ("service", &["meter", "system"]),
+    ("logging", &["config::LogLevel"]),
+    (
+        "station",
+        &[
+            "bus",
+            "clock",
+            "config",
+            "exposition::View",
+            "ina260",
+            "meter",
+            "sampler",
+            "service::Entry",
+            "simulated",
+            "units",
+        ],
+    ),
+    (
+        "main",
+        &[
+            "config",
+            "exposition",
+            "logging",
+            "meter::SharedMeter",
+            "sampler::OnChange",
+            "service",
+            "simulated::faults",
+            "station",
+        ],
+    ),
+];
+
+/// Which modules may name each crate that is not ours. `tracing` is for everybody.
+const CRATES: &[(&str, &[&str])] = &[
+    ("clap", &["config"]),
+    ("figment", &["config"]),
+    // A word of the configuration, like std's addresses; only the listener makes something of it.
+    ("ipnet", &["config", "exposition"]),
+    ("metrics", &["exposition"]),
+    ("metrics_exporter_prometheus", &["exposition"]),
+    ("metrics_process", &["exposition"]),
+    ("metrics_util", &["exposition"]),
+    ("rppal", &["bus"]),
+    ("rustix", &["system"]),
+    ("sd_notify", &["service"]),
+    ("serde", &["config"]),
+    ("signal_hook", &["service"]),
+    ("tokio", &["exposition"]),
+    ("tracing_journald", &["logging"]),
+    ("tracing_subscriber", &["logging"]),
+];
+
+#[test]
+fn no_module_knows_more_than_it_may() {
+    let mut seen = BTreeSet::new();
+    for (file, module) in sources() {
+        if module == "lib" {
+            continue;
+        }
+        let source = without_tests(&code(&fs::read_to_string(&file).unwrap()));
+        let depth = file.strip_prefix("src").unwrap().components().count();
+        // src/a.rs and src/a/mod.rs are one level below the root, src/a/b.rs is two.
+        let depth = depth - usize::from(file.ends_with("mod.rs"));
+        let strangers = strangers(&module, &source, depth);
+        assert!(strangers.is_empty(), "{}: {strangers:#?}", file.display());
+        seen.insert(module);
+    }
+    let known: BTreeSet<_> = LAYERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(seen, known, "modules, and those in the table");
+}
+
+#[test]
+fn each_crate_is_named_in_one_module() {
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let crates = dependencies();
+    for (file, module) in sources() {
+        let source = without_tests(&code(&fs::read_to_string(&file).unwrap()));
+        for name in &crates {
+            if !paths(&source, name).is_empty() {
+                named
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(module.clone());
+            }
+        }
+    }
+    named.remove("tracing");
+    let table = CRATES.iter().map(|(name, modules)| {
+        let modules = modules.iter().map(|module| (*module).to_owned());
+        ((*name).to_owned(), modules.collect())
+    });
+    let table: BTreeMap<String, BTreeSet<String>> = table.collect();
+    for (name, modules) in &named {
+        let allowed = table.get(name).cloned().unwrap_or_default();
+        assert!(
+            modules.is_subset(&allowed),
+            "{name} is named in {modules:?}, and may be in {allowed:?}"
+        );
+    }
+    let crates: BTreeSet<_> = crates
+        .into_iter()
+        .filter(|name| name != "tracing")
+        .collect();
+    assert_eq!(
+        named.into_keys().collect::<BTreeSet<_>>(),
+        crates,
+        "crates that are named, and those in Cargo.toml"
+    );
+}
+
+/// Every source file with the module at the root that it belongs to; files of tests left out.
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(Path::new("src"), &mut files);
+    files.retain(|file| file.extension().is_some_and(|e| e == "rs") && !file.ends_with("tests.rs"));
+    let module = |file: &Path| {
+        let first = file.components().nth(1).unwrap().as_os_str();
+        Path::new(first)
+            .file_stem()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    files
+        .into_iter()
+        .map(|file| (file.clone(), module(&file)))
+        .collect()
+}
+
+/// The names in `[dependencies]`, as the sources write them.
+fn dependencies() -> Vec<String> {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let (_, section) = manifest.split_once("[dependencies]\n").unwrap();
+    let section = section.split("\n[").next().unwrap();
+    let lines = section.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_")))
+        .collect()
+}
+
+/// Paths in `source` that a module may not name, written as in the table.
+fn strangers(module: &str, source: &str, depth: usize) -> Vec<String> {
+    let (_, allowed) = LAYERS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .unwrap_or_else(|| panic!("{module} is not in the table"));
+    let root = if module == "main" {
+        "ina260_exporter"
+    } else {
+        "crate"
+    };
+    let may = |path: &String| {
+        let is_within = |whole: &str| path == whole || path.starts_with(&format!("{whole}::"));
+        is_within(module) || allowed.iter().any(|allowed| is_within(allowed))
+    };
+    let mut found = paths(source, root);
+    found.retain(|path| !may(path));
+    // The way up to the root, and from there to anywhere.
+    let up = "super::".repeat(depth);
+    if source.contains(&up) {
+        found.push(up);
+    }
+    found
+}
+
+/// Every path in `source` that begins at `root`, without it: `use crate::a::{b, c::d}` gives `a::b` and `a::c::d`.
+fn paths(source: &str, root: &str) -> Vec<String> {
+    let begins = |at: usize| {
+        let before = source[..at].chars().next_back();
+        let after = source[at + root.len()..].chars().next();
+        !before.is_some_and(|c| is_word(c) || c == ':' || c == '.') && !after.is_some_and(is_word)
+    };
+    let mut found = Vec::new();
+    for (at, _) in source.match_indices(root).filter(|(at, _)| begins(*at)) {
+        let rest = &source[at + root.len()..];
+        if let Some(rest) = rest.strip_prefix("::") {
+            tree(rest, "", &mut found);
+        } else if source[..at].ends_with("use ") {
+            found.push(String::new());
+        }
+    }
+    found
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Reads one path, or a tree of them, and returns what follows it.
+fn tree<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = tree(rest.trim_start(), prefix, found).trim_start();
+            rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+            if let Some(rest) = rest.strip_prefix('}') {
+                return rest;
+            }
+            assert!(!rest.is_empty(), "a brace that is not closed");
+        }
+    }
+    let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end.max(usize::from(text.starts_with('*'))));
+    let path = match name {
+        "self" | "*" | "" => prefix.to_owned(),
+        name if prefix.is_empty() => name.to_owned(),
+        name => format!("{prefix}::{name}"),
+    };
+    match rest.strip_prefix("::") {
+        Some(rest) if rest.starts_with(|c| is_word(c) || c == '{' || c == '*') => {
+            tree(rest, &path, found)
+        }
+        _ => {
+            found.push(path);
+            // `as` and the new name, inside a tree.
+            let other = rest
+                .strip_prefix(" as ")
+                .map(|name| name.trim_start_matches(is_word));
+            other.unwrap_or(rest)
+        }
+    }
+}
+
+/// A source without comments; words in texts are taken for code, which is the safe side.
+fn code(source: &str) -> String {
+    let lines = source.lines().map(|line| match line.find("//") {
+        // Not the two of a URL.
+        Some(at) if !line[..at].ends_with(':') => &line[..at],
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A formatted source without its inline tests, which end with the file.
+fn without_tests(source: &str) -> String {
+    source
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// What the checks above would say to sources that break the rules.
+mod checker {
+    use super::*;
+
+    #[test]
+    fn a_module_that_reaches_too_far_is_found() {
+        let units = "use crate::meter::Meter;\nfn f() -> crate::clock::SystemClock {}";
+        assert_eq!(
+            strangers("units", units, 1),
+            ["meter::Meter", "clock::SystemClock"]
+        );
+        let config =
+            "use crate::bus::{Address, Bus};\nuse crate::ina260::{self, settings::Settings};";
+        assert_eq!(strangers("config", config, 2), ["bus::Bus", "ina260"]);
+        let sampler = "use crate::bus::Bus;\nuse crate::{clock::Clock, config::Plan as P, meter};";
+        assert_eq!(strangers("sampler", sampler, 2), ["config::Plan"]);
+        let main = "use ina260_exporter::bus::linux::LinuxBus;\nuse ina260_exporter::service;";
+        assert_eq!(strangers("main", main, 1), ["bus::linux::LinuxBus"]);
+        assert_eq!(
+            strangers("meter", "use super::units::Volts;", 1),
+            ["super::"]
+        );
+        assert_eq!(strangers("meter", "use super::Sensor;", 2), [""; 0]);
+        assert_eq!(
+            strangers("meter", "use super::super::units;", 2),
+            ["super::super::"]
+        );
+    }
+
+    #[test]
+    fn a_name_is_found_as_a_path_only() {
+        assert_eq!(paths("use rppal::i2c::I2c;", "rppal"), ["i2c::I2c"]);
+        assert_eq!(
+            paths("fn f() { metrics::with_local(1); }", "metrics"),
+            ["with_local"]
+        );
+        assert_eq!(paths("pub use rppal;", "rppal"), [""]);
+        for other in [
+            "let metrics = 1;",
+            "use metrics_util::Kind;",
+            "use crate::metrics::Metric;",
+            "self.metrics::<u8>()",
+        ] {
+            assert_eq!(paths(other, "metrics"), [""; 0], "{other}");
+        }
+    }
+
+    #[test]
+    fn comments_and_tests_are_no_code() {
+        let source = "use crate::a; // use crate::b;\n//! crate::c\nlet url = \"http://crate::d\";\n#[cfg(test)]\nmod tests {\n    use crate::e;\n}\n";
+        assert_eq!(paths(&without_tests(&code(source)), "crate"), ["a", "d"]);
+    }
+}
