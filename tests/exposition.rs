@@ -1,0 +1,299 @@
+//! What a scrape shows, whole, on the simulated clock: golden files in `tests/exposition/`.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test exposition` writes them anew, to be looked at before they are committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use ina260_exporter::bus::Address;
+use ina260_exporter::clock::{Clock, SimulatedClock};
+use ina260_exporter::config::Listen;
+use ina260_exporter::exposition::{Exposition, Listener, METRICS, View, ask};
+use ina260_exporter::ina260::Ina260;
+use ina260_exporter::ina260::settings::{Settings, Wanted};
+use ina260_exporter::meter::SharedMeter;
+use ina260_exporter::sampler::{Sampler, Setup};
+use ina260_exporter::simulated::{Board, Chip, Fault, Injected, Load};
+use support::{free_port, until};
+
+mod support;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const FIRST: Address = Address(0x40);
+const SECOND: Address = Address(0x41);
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn free_address() -> Listen {
+    Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], free_port())))
+}
+
+/// Two sensors, `orin` and `nvme`, with everything between their chips and a scrape.
+struct Scene {
+    clock: Arc<SimulatedClock>,
+    board: Arc<Board>,
+    sampler: Sampler,
+    meters: [SharedMeter; 2],
+    exposition: Exposition,
+}
+
+fn setup(address: Address, meter: &SharedMeter) -> Setup {
+    let settings = Settings::for_interval(INTERVAL, Wanted::default()).unwrap();
+    Setup {
+        name: format!("sensor {address}"),
+        chip: Ina260 { address, settings },
+        with_power: true,
+        meter: meter.clone(),
+    }
+}
+
+fn view(device: &str, address: Address, meter: &SharedMeter) -> View {
+    let own = |pairs: &[(&str, &str)]| {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(own).collect()
+    };
+    View {
+        labels: own(&[("hostname", "pi4"), ("device", device), ("rail", "12V")]),
+        info: own(&[("bus", "1"), ("address", &address.to_string())]),
+        script: device != "nvme",
+        meter: meter.clone(),
+    }
+}
+
+impl Scene {
+    fn new() -> Self {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(FIRST, Chip::new(Load::steady(12.0, 1.5)));
+        board.plug(SECOND, Chip::new(Load::steady(3.3, -0.25)));
+        let meters = [SharedMeter::default(), SharedMeter::default()];
+        let setups = vec![setup(FIRST, &meters[0]), setup(SECOND, &meters[1])];
+        let bus = Box::new(board.bus());
+        let sampler = Sampler::new(
+            "bus 1".to_owned(),
+            bus,
+            setups,
+            clock.clone(),
+            Arc::new(|| {}),
+        );
+        let (_, recorder) = Listener::bind(&free_address(), 0, &[]).unwrap();
+        let mut exposition = Exposition::new(recorder, clock.wall());
+        exposition.show(vec![
+            view("orin", FIRST, &meters[0]),
+            view("nvme", SECOND, &meters[1]),
+        ]);
+        Self {
+            clock,
+            board,
+            sampler,
+            meters,
+            exposition,
+        }
+    }
+
+    /// Lets the daemon's thread do what it does for a time.
+    fn run(&mut self, time: Duration) {
+        let end = self.clock.now() + time;
+        loop {
+            let due = self.sampler.round();
+            self.clock.advance_to(due.min(end));
+            if due >= end {
+                return;
+            }
+        }
+    }
+
+    fn scrape(&mut self) -> String {
+        self.exposition.tick(self.clock.now());
+        sorted(&self.exposition.render())
+    }
+
+    /// Ticks, in real time, as long as there are series that expire.
+    fn scrape_without(&mut self, series: &[&str]) -> String {
+        until("series that expire", || {
+            let scrape = self.scrape();
+            let gone = !series.iter().any(|series| scrape.contains(series));
+            gone.then_some(scrape)
+        })
+    }
+}
+
+/// The families of a scrape by their names, each with its series in order; without the daemon's own CPU and memory.
+fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
+    let mut families: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut current = String::new();
+    for line in scrape.lines().filter(|line| !line.is_empty()) {
+        if let Some(comment) = line.strip_prefix("# ") {
+            current = comment.split(' ').nth(1).unwrap().to_owned();
+        }
+        let lines = families.entry(current.clone()).or_default();
+        lines.push(line.to_owned());
+    }
+    families.retain(|name, _| !name.starts_with("process_"));
+    for lines in families.values_mut() {
+        // The buckets of a histogram stay in their order, and comments above.
+        lines.sort_by_key(|line| {
+            (
+                !line.starts_with('#'),
+                line.split(",le=").next().unwrap().to_owned(),
+            )
+        });
+    }
+    families
+}
+
+/// A scrape as a text that is the same each time.
+fn sorted(scrape: &str) -> String {
+    let lines = families(scrape).into_values().flatten().map(|line| {
+        if line.starts_with("ina260_exporter_build_info{") {
+            "ina260_exporter_build_info{version=\"VERSION\",revision=\"REVISION\"} 1".to_owned()
+        } else {
+            line
+        }
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Compares with a golden file.
+fn assert_golden(name: &str, seen: &str) {
+    let path = Path::new("tests/exposition").join(name);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, seen).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (wanted, found) = (lines(&expected), lines(seen));
+    let missing: Vec<_> = wanted.difference(&found).collect();
+    let added: Vec<_> = found.difference(&wanted).collect();
+    assert!(
+        expected == seen,
+        "{name}: missing {missing:#?}, added {added:#?}"
+    );
+}
+
+#[test]
+fn healthy() {
+    let mut scene = Scene::new();
+    scene.run(seconds(60));
+    assert_golden("healthy.prom", &scene.scrape());
+}
+
+#[test]
+fn before_the_first_result() {
+    let mut scene = Scene::new();
+    scene.run(Duration::from_millis(500));
+    assert_golden("before-the-first-result.prom", &scene.scrape());
+}
+
+#[test]
+fn one_of_two_sensors_dead() {
+    let mut scene = Scene::new();
+    scene.run(seconds(30));
+    scene.scrape();
+    scene.board.schedule(Injected {
+        fault: Fault::NoAnswer,
+        address: Some(SECOND),
+        from: scene.clock.elapsed(),
+        until: None,
+    });
+    scene.run(seconds(30));
+    let scrape = scene.scrape_without(&["ina260_power_watts{hostname=\"pi4\",device=\"nvme\""]);
+    assert_golden("one-dead-sensor.prom", &scrape);
+
+    // And with its answer everything is back.
+    scene.board.heal();
+    scene.run(seconds(35));
+    let scrape = scene.scrape();
+    for reading in [
+        "bus_voltage_volts",
+        "current_amperes",
+        "power_watts",
+        "cycle_seconds",
+    ] {
+        let series = format!("ina260_{reading}{{hostname=\"pi4\",device=\"nvme\",rail=\"12V\"}} ");
+        assert!(scrape.contains(&series), "{series} is missing in\n{scrape}");
+    }
+}
+
+#[test]
+fn after_a_stall() {
+    let mut scene = Scene::new();
+    scene.run(seconds(30));
+    scene.scrape();
+    // Nobody looked for longer than three cycles and a second: the results are too old to be shown, and nothing else is.
+    scene.clock.advance_to(scene.clock.now() + seconds(4));
+    let scrape = scene.scrape_without(&["ina260_power_watts{"]);
+    assert_golden("after-a-stall.prom", &scrape);
+}
+
+#[test]
+fn after_a_reload_that_removes_and_renames() {
+    let mut scene = Scene::new();
+    scene.run(seconds(30));
+    scene.scrape();
+    let [kept, _] = &scene.meters;
+    scene.sampler.replace(vec![setup(FIRST, kept)]);
+    scene.exposition.show(vec![view("xavier", FIRST, kept)]);
+    scene.exposition.reloaded(true, scene.clock.wall());
+    scene.run(seconds(10));
+    // Histograms stay until the next start.
+    let scrape = scene.scrape_without(&[
+        "_total{hostname=\"pi4\",device=\"nvme\"",
+        "_up{hostname=\"pi4\",device=\"orin\"",
+    ]);
+    assert_golden("after-a-reload.prom", &scrape);
+}
+
+#[test]
+fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
+    let mut scene = Scene::new();
+    scene.run(seconds(5));
+    scene.exposition.tick(scene.clock.now());
+    let families = families(&scene.exposition.render());
+    let seen: BTreeSet<(&str, &str, &str)> = families
+        .iter()
+        .map(|(name, lines)| {
+            let comment = |kind: &str| {
+                let prefix = format!("# {kind} {name} ");
+                lines
+                    .iter()
+                    .find_map(|line| line.strip_prefix(&prefix))
+                    .unwrap()
+            };
+            (name.as_str(), comment("TYPE"), comment("HELP"))
+        })
+        .collect();
+    let table = METRICS
+        .iter()
+        .map(|metric| (metric.name, metric.source.kind(), metric.help))
+        .collect();
+    assert_eq!(seen, table);
+}
+
+#[test]
+fn the_listener_is_alive_to_itself_although_it_is_not_allowed_to_scrape() {
+    let listen = free_address();
+    let allow = ["192.0.2.0/24".to_owned()];
+    let (listener, _recorder) = Listener::bind(&listen, 0, &allow).unwrap();
+    assert!(
+        ask(&listen, Duration::from_millis(200)).is_err(),
+        "it answers nobody yet"
+    );
+    listener.serve().unwrap();
+    until("an answer", || ask(&listen, support::PATIENCE).ok());
+}
+
+#[test]
+fn a_listener_that_accepts_and_says_nothing_is_not_alive() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = Listen::Tcp(silent.local_addr().unwrap());
+    let asked = Instant::now();
+    assert!(ask(&listen, Duration::from_millis(300)).is_err());
+    assert!(asked.elapsed() < seconds(10), "{:?}", asked.elapsed());
+}
