@@ -1,3 +1,201 @@
-//! What whole processes cost.
+//! What whole processes cost: start, memory, scrapes. The daemon runs on simulated sensors; beside it runs the bare listener of
+//! the exporter crate, serving the same series. Ends with a table of everything, and `target/bench/summary.json`.
 
-fn main() {}
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+mod bare;
+mod daemon;
+mod parts;
+mod process;
+mod scraper;
+mod summary;
+
+use daemon::Daemon;
+use process::Process;
+use scraper::Scraper;
+use summary::{Figure, Summary};
+
+const SENSORS: u8 = 16;
+const STARTS: usize = 20;
+/// For memory: each over a connection of its own, one after another.
+const SCRAPES: u32 = 10_000;
+/// For time: each of the daemon's beside one of the bare listener's, over connections that are kept, as Prometheus keeps them.
+const PAIRS: usize = 5_000;
+/// How long the daemon is watched while nobody scrapes.
+const CALM: Duration = Duration::from_secs(10);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(bare::ARGUMENT) {
+        let port = arguments.next().ok_or("a port is missing")?;
+        return bare::serve(port.parse()?);
+    }
+    let results = results_directory();
+    let scratch = results.join(format!("scratch-{}", std::process::id()));
+    fs::create_dir_all(&scratch)?;
+    let mut summary = Summary::default();
+    let measured =
+        parts::add(&mut summary, &results).and_then(|()| measure(&mut summary, &scratch));
+    fs::remove_dir_all(&scratch)?;
+    measured?;
+    summary.print();
+    summary.write(&results.join("summary.json"))?;
+    Ok(())
+}
+
+/// Beside what cargo built, wherever that is.
+fn results_directory() -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_ina260-exporter"));
+    let target = binary.ancestors().nth(2).unwrap_or(Path::new("target"));
+    target.join("bench")
+}
+
+fn measure(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
+    starts(summary, scratch)?;
+    let (daemon, _) = Daemon::start(scratch, SENSORS)?;
+    // Every sensor has had its first result.
+    std::thread::sleep(Duration::from_millis(1_500));
+    calm(summary, &daemon.process)?;
+    many_scrapes(summary, &daemon)?;
+    pairs(summary, &daemon)?;
+    let size = fs::metadata(env!("CARGO_BIN_EXE_ina260-exporter"))?.len();
+    summary.add(Figure::new("size of the binary", kib(size / 1024), "MiB"));
+    Ok(())
+}
+
+fn starts(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let (_daemon, ready) = Daemon::start(scratch, SENSORS)?;
+        times.push(ready.as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    summary.add(
+        Figure::new("start to READY, median", percentile(&times, 50), "ms")
+            .target(50.0)
+            .reference("the Python script, \"a second and more\"", 1_000.0),
+    );
+    summary.add(Figure::new(
+        "start to READY, slowest",
+        percentile(&times, 100),
+        "ms",
+    ));
+    Ok(())
+}
+
+fn calm(summary: &mut Summary, process: &Process) -> Result<(), Box<dyn Error>> {
+    let (cpu, begun) = (process.cpu_time()?, Instant::now());
+    std::thread::sleep(CALM);
+    let used = process.cpu_time()?.saturating_sub(cpu);
+    summary.add(Figure::new(
+        "CPU with 16 sensors at 1 Hz, no scrapes",
+        100.0 * used.as_secs_f64() / begun.elapsed().as_secs_f64(),
+        "%",
+    ));
+    summary.add(Figure::new(
+        "resident before the first scrape",
+        kib(process.resident_kib()?),
+        "MiB",
+    ));
+    Ok(())
+}
+
+fn many_scrapes(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Error>> {
+    let cpu = daemon.process.cpu_time()?;
+    for _ in 0..SCRAPES {
+        Scraper::connect(daemon.address)?.scrape()?;
+    }
+    let used = daemon.process.cpu_time()?.saturating_sub(cpu);
+    summary.add(
+        Figure::new(
+            "resident after 10,000 scrapes",
+            kib(daemon.process.resident_kib()?),
+            "MiB",
+        )
+        .target(6.0)
+        .reference("the Python script", 25.0)
+        .reference("node_exporter", 21.0),
+    );
+    summary.add(Figure::new(
+        "CPU of one scrape",
+        used.as_secs_f64() * 1e6 / f64::from(SCRAPES),
+        "µs",
+    ));
+    Ok(())
+}
+
+fn pairs(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Error>> {
+    let mut ours = Scraper::connect(daemon.address)?;
+    let exposition = ours.scrape()?;
+    let bare = bare::start(&exposition)?;
+    let mut theirs = Scraper::connect(bare.address)?;
+    let (our_series, their_series) = (series(&exposition), series(&theirs.scrape()?));
+    if our_series != their_series {
+        return Err(format!("{our_series} series beside {their_series} bare ones").into());
+    }
+    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        our_times.push(timed(&mut ours)?);
+        their_times.push(timed(&mut theirs)?);
+    }
+    our_times.sort_by(f64::total_cmp);
+    their_times.sort_by(f64::total_cmp);
+    for (name, percent) in [("median", 50), ("99th percentile", 99)] {
+        let (our, their) = (
+            percentile(&our_times, percent),
+            percentile(&their_times, percent),
+        );
+        summary.add(
+            Figure::new(&format!("scrape of {our_series} series, {name}"), our, "ms")
+                .reference("the bare listener in this run", their),
+        );
+        let ratio = Figure::new(
+            &format!("scrape beside the bare listener, {name}"),
+            our / their,
+            "×",
+        );
+        summary.add(if percent == 99 {
+            ratio.target(2.0)
+        } else {
+            ratio
+        });
+    }
+    summary.add(
+        Figure::new(
+            "resident at the end",
+            kib(daemon.process.resident_kib()?),
+            "MiB",
+        )
+        .reference(
+            "the bare listener in this run",
+            kib(bare.process.resident_kib()?),
+        ),
+    );
+    Ok(())
+}
+
+/// Milliseconds of one scrape.
+fn timed(scraper: &mut Scraper) -> Result<f64, Box<dyn Error>> {
+    let begun = Instant::now();
+    scraper.scrape()?;
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
+}
+
+fn series(exposition: &str) -> usize {
+    let is_sample = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    exposition.lines().filter(is_sample).count()
+}
+
+/// Of sorted values.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() - 1) * percent / 100]
+}
+
+/// As MiB.
+#[expect(clippy::cast_precision_loss, reason = "less than 2^53 KiB")]
+fn kib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}

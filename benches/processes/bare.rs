@@ -1,0 +1,159 @@
+//! The exporter crate's own listener and nothing else: what a scrape can't be faster than.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use metrics::Label;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+use crate::daemon::free_address;
+use crate::process::Process;
+
+/// This executable started with this argument and a port is the bare listener.
+pub(crate) const ARGUMENT: &str = "bare-listener";
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A bare listener in a process of its own.
+pub(crate) struct Bare {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+/// Starts one that serves the series of `exposition`.
+pub(crate) fn start(exposition: &str) -> Result<Bare, Box<dyn Error>> {
+    let address = free_address()?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args([ARGUMENT, &address.port().to_string()])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut input = child.stdin.take().ok_or("a child without standard input")?;
+    let process = Process(child);
+    input.write_all(exposition.as_bytes())?;
+    drop(input);
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if begun.elapsed() > PATIENCE {
+            return Err("the bare listener does not answer".into());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Bare { process, address })
+}
+
+/// Serves the series that come in at standard input, with the values that they have there, until it is killed.
+pub(crate) fn serve(port: u16) -> Result<(), Box<dyn Error>> {
+    let mut exposition = String::new();
+    io::stdin().read_to_string(&mut exposition)?;
+    let samples = parse(&exposition);
+    let mut builder = PrometheusBuilder::new().with_http_listener((Ipv4Addr::LOCALHOST, port));
+    for (name, bounds) in bounds(&samples) {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name), &bounds)?;
+    }
+    builder.install()?;
+    for line in exposition.lines() {
+        let mut words = line.splitn(4, ' ');
+        if let (Some("#"), Some("HELP"), Some(name), Some(help)) =
+            (words.next(), words.next(), words.next(), words.next())
+        {
+            metrics::with_recorder(|recorder| {
+                recorder.describe_gauge(name.to_owned().into(), None, help.to_owned().into());
+            });
+        }
+    }
+    samples.into_iter().for_each(Sample::record);
+    loop {
+        thread::park();
+    }
+}
+
+/// One line of an exposition.
+struct Sample {
+    kind: String,
+    name: String,
+    labels: Vec<Label>,
+    value: f64,
+}
+
+impl Sample {
+    fn record(self) {
+        let Self {
+            kind,
+            name,
+            labels,
+            value,
+        } = self;
+        match kind.as_str() {
+            "counter" => metrics::counter!(name, labels).absolute(whole(value)),
+            "histogram" => {
+                // One of a histogram's lines stands for all; each of its values was some time or other.
+                if let Some(name) = name.strip_suffix("_count") {
+                    let histogram = metrics::histogram!(name.to_owned(), labels);
+                    histogram.record_many(0.001, usize::try_from(whole(value)).unwrap_or(1));
+                }
+            }
+            _ => metrics::gauge!(name, labels).set(value),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counters are whole and not negative"
+)]
+fn whole(value: f64) -> u64 {
+    value as u64
+}
+
+/// Understands what the exporter crate writes, with label values that need no escapes.
+fn parse(exposition: &str) -> Vec<Sample> {
+    let mut kind = String::new();
+    let mut samples = Vec::new();
+    for line in exposition.lines() {
+        if let Some(described) = line.strip_prefix("# TYPE ") {
+            kind = described.rsplit(' ').next().unwrap_or_default().to_owned();
+        } else if let Some((series, value)) = line.rsplit_once(' ')
+            && !line.starts_with('#')
+        {
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            samples.push(Sample {
+                kind: kind.clone(),
+                name: name.to_owned(),
+                labels: labels
+                    .trim_end_matches('}')
+                    .split("\",")
+                    .filter_map(|label| label.split_once("=\""))
+                    .map(|(name, value)| {
+                        Label::new(name.to_owned(), value.trim_end_matches('"').to_owned())
+                    })
+                    .collect(),
+                value: value.parse().unwrap_or(0.0),
+            });
+        }
+    }
+    samples
+}
+
+/// The upper bounds of each histogram.
+fn bounds(samples: &[Sample]) -> BTreeMap<String, Vec<f64>> {
+    let mut bounds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.kind == "histogram") {
+        let bound = sample.labels.iter().find(|label| label.key() == "le");
+        if let Some(name) = sample.name.strip_suffix("_bucket")
+            && let Some(Ok(bound)) = bound.map(|label| label.value().parse::<f64>())
+            && bound.is_finite()
+        {
+            let bounds = bounds.entry(name.to_owned()).or_default();
+            if !bounds.contains(&bound) {
+                bounds.push(bound);
+            }
+        }
+    }
+    bounds
+}

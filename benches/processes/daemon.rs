@@ -1,0 +1,67 @@
+//! The daemon, as systemd would start it.
+
+use std::error::Error;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::process::Process;
+
+/// It would have been killed long before.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A daemon on simulated sensors.
+pub(crate) struct Daemon {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts it; tells how long after that it said `READY=1`.
+    pub(crate) fn start(scratch: &Path, sensors: u8) -> Result<(Self, Duration), Box<dyn Error>> {
+        let (configuration, ear) = (scratch.join("bench.toml"), scratch.join("notify"));
+        fs::write(&configuration, configure(sensors))?;
+        if ear.exists() {
+            fs::remove_file(&ear)?;
+        }
+        let socket = UnixDatagram::bind(&ear)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let address = free_address()?;
+        let begun = Instant::now();
+        let child = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
+            .args(["--simulate", "--listen", &address.to_string(), "--config"])
+            .arg(&configuration)
+            .env("NOTIFY_SOCKET", &ear)
+            .stderr(Stdio::null())
+            .spawn()?;
+        let process = Process(child);
+        let mut message = [0; 4096];
+        loop {
+            let length = socket.recv(&mut message)?;
+            if message[..length].starts_with(b"READY=1") {
+                return Ok((Self { process, address }, begun.elapsed()));
+            }
+        }
+    }
+}
+
+/// So many sensors on one bus, each with a result a second.
+fn configure(sensors: u8) -> String {
+    (0..sensors)
+        .map(|n| {
+            format!(
+                "[[sensor]]\ndevice = \"sensor{n}\"\naddress = {:#04x}\n\n",
+                0x40 + n
+            )
+        })
+        .collect()
+}
+
+/// On loopback. Somebody else may take it before its user does: then that one fails, and says so.
+pub(crate) fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?)
+}

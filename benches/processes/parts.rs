@@ -1,0 +1,64 @@
+//! The figures of the bench `parts`, from the table that divan printed: it writes nothing for machines.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use crate::summary::{Figure, Summary};
+
+/// Where `benches/run` leaves the table.
+const TABLE: &str = "parts.txt";
+
+/// Adds them, with their targets.
+pub(crate) fn add(summary: &mut Summary, results: &Path) -> Result<(), Box<dyn Error>> {
+    let path = results.join(TABLE);
+    let table = fs::read_to_string(&path)
+        .map_err(|error| format!("{}: {error}; benches/run makes it", path.display()))?;
+    let median = |name: &str| median(&table, name).ok_or(format!("{TABLE}: no {name}"));
+    summary.add(
+        Figure::new(
+            "one result, registers to meter",
+            median("result")? / 1e3,
+            "µs",
+        )
+        .target(0.6)
+        .reference("the bare transfers", median("result_transfers")? / 1e3)
+        .reference("the Python script", 29.0),
+    );
+    summary.add(Figure::new(
+        "one result with the looks that came too early",
+        median("result_with_early_looks")? / 1e3,
+        "µs",
+    ));
+    summary.add(Figure::new(
+        "the same from the simulated chip",
+        median("result_simulated")? / 1e3,
+        "µs",
+    ));
+    summary.add(
+        Figure::new(
+            "tick of 16 sensors",
+            median("tick_of_16_sensors")? / 1e6,
+            "ms",
+        )
+        .target(0.5),
+    );
+    Ok(())
+}
+
+/// Nanoseconds: `├─ name  fastest │ slowest │ median │ …`.
+fn median(table: &str, name: &str) -> Option<f64> {
+    table.lines().find_map(|line| {
+        let mut columns = line.split('│');
+        let found = columns.next()?.split_whitespace().nth(1)?;
+        let mut median = columns.nth(1)?.split_whitespace();
+        let (value, unit) = (median.next()?.parse::<f64>().ok()?, median.next()?);
+        let nanos = match unit {
+            "ns" => value,
+            "µs" => value * 1e3,
+            "ms" => value * 1e6,
+            _ => return None,
+        };
+        (found == name).then_some(nanos)
+    })
+}

@@ -1,0 +1,48 @@
+//! What the kernel says of a process.
+
+use std::fs;
+use std::io;
+use std::process::Child;
+use std::time::Duration;
+
+/// A child that ends with its owner.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// CPU time of all its threads, to the nanosecond (the first number of `schedstat`).
+    ///
+    /// Threads that ended are not in it: they can't be asked any more.
+    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            // A thread may end between the two lines.
+            let schedstat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            let running = schedstat.split(' ').next().unwrap_or_default();
+            nanos += running.parse().unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// `VmRSS`.
+    pub(crate) fn resident_kib(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        status
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .parse()
+                    .ok()
+            })
+            .ok_or_else(|| io::Error::other("no VmRSS in /proc"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nothing is left to be done if it ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
