@@ -158,8 +158,8 @@ fn waiting_for_a_sensor_it_serves_that_there_is_none() {
     let scrape = daemon.scrape_until("a sensor that is known", |scrape| {
         scrape.value("ina260_up", &[]).is_some()
     });
-    assert!(scrape.the("ina260_up") == 0.0);
-    assert!(scrape.the("ina260_results_total") == 0.0);
+    assert!(scrape.is("ina260_up", 0.0));
+    assert!(scrape.is("ina260_results_total", 0.0));
     assert_eq!(scrape.value("ina260_bus_voltage_volts", &[]), None);
 }
 

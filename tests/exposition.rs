@@ -130,7 +130,7 @@ fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
     let mut current = String::new();
     for line in scrape.lines().filter(|line| !line.is_empty()) {
         if let Some(comment) = line.strip_prefix("# ") {
-            current = comment.split(' ').nth(1).unwrap().to_owned();
+            comment.split(' ').nth(1).unwrap().clone_into(&mut current);
         }
         let lines = families.entry(current.clone()).or_default();
         lines.push(line.to_owned());

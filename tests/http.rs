@@ -156,7 +156,9 @@ fn the_scripts_flags_give_the_scripts_metrics() {
             scrape.value(name, &labels).unwrap()
         });
         let [v, a, w] = base.map(|name| scrape.value(name, &labels).unwrap());
-        volts == v && (milliamperes / 1e3 - a).abs() < 1e-9 && (milliwatts / 1e3 - w).abs() <= 0.01
+        (volts - v).abs() < 1e-9
+            && (milliamperes / 1e3 - a).abs() < 1e-9
+            && (milliwatts / 1e3 - w).abs() <= 0.01
     });
 }
 
@@ -242,12 +244,12 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
     let promised = Duration::from_millis(1_500) + SLACK;
     daemon.scrape_within(promised, "a sensor that is down", |scrape| {
         watch(scrape);
-        scrape.the("ina260_up") == 0.0
+        scrape.is("ina260_up", 0.0)
     });
     let promised = Duration::from_secs(5) + SLACK;
     let dead = daemon.scrape_within(promised, "a scrape without readings", |scrape| {
         watch(scrape);
-        assert!(scrape.the("ina260_up") == 0.0);
+        assert!(scrape.is("ina260_up", 0.0));
         !shows_any_reading(scrape)
     });
     assert!(dead.value("ina260_read_errors_total", &[("kind", "nack")]) >= Some(2.0));
@@ -257,7 +259,7 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
     let promised = Duration::from_secs(2) + SLACK;
     let back = daemon.scrape_within(promised, "every reading again", |scrape| {
         watch(scrape);
-        scrape.the("ina260_up") == 1.0 && shows_every_reading(scrape)
+        scrape.is("ina260_up", 1.0) && shows_every_reading(scrape)
     });
     assert!(back.the("ina260_results_total") > dead.the("ina260_results_total"));
     let lines = daemon.log_lines("sensor deepx");
@@ -276,5 +278,5 @@ fn a_dead_sensor_disappears_although_nobody_scrapes() {
     // Time itself is what is tested here.
     thread::sleep(Duration::from_secs(5) + SLACK);
     let scrape = daemon.scrape();
-    assert!(!shows_any_reading(&scrape) && scrape.the("ina260_up") == 0.0);
+    assert!(!shows_any_reading(&scrape) && scrape.is("ina260_up", 0.0));
 }

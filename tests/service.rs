@@ -16,9 +16,6 @@ fn results(scrape: &Scrape, device: (&str, &str)) -> Option<f64> {
     scrape.value("ina260_results_total", &[device])
 }
 
-/// Longer than a heartbeat's allowance of 5 s: whatever breaks it shows.
-const LONG: Duration = Duration::from_secs(8);
-
 #[test]
 fn tells_systemd_in_order_that_it_is_ready_alive_and_stopping() {
     let ear = Ear::new();
@@ -65,6 +62,14 @@ fn longest_silence(ear: &Ear) -> Duration {
 const WATCHDOG: Option<Duration> = Some(Duration::from_millis(1_500));
 
 #[test]
+fn a_daemon_is_alive_as_long_as_its_buses_do_what_they_should() {
+    support::all_at_once(&[
+        a_transfer_that_hangs_gets_no_watchdog,
+        a_sensor_that_is_waited_for_does_not_stop_the_watchdog,
+        an_interval_of_a_minute_does_not_stop_the_watchdog,
+    ]);
+}
+
 fn a_transfer_that_hangs_gets_no_watchdog() {
     let ear = Ear::new();
     let daemon = Launch::simulated("hang@1s+10s")
@@ -78,35 +83,32 @@ fn a_transfer_that_hangs_gets_no_watchdog() {
     let before = ear.all("WATCHDOG=1").len();
     ear.wait_for(before + 1, "WATCHDOG=1");
     // Only the end of the transfer made it say that it lives.
-    daemon.scrape_until("a sensor that is up", |scrape| {
-        scrape.the("ina260_up") == 1.0
-    });
+    daemon.scrape_until("a sensor that is up", |scrape| scrape.is("ina260_up", 1.0));
 }
 
-#[test]
-fn a_sensor_that_is_waited_for_and_a_long_interval_do_not_stop_the_watchdog() {
-    let (lost, slow) = (Ear::new(), Ear::new());
-    // Looked for after 1, 3, 7 and 15 s; nothing happens between.
-    let _lost = Launch::simulated("no-answer@0")
-        .arguments(&["--wait-for-sensor"])
-        .notify(&lost, WATCHDOG)
+/// Watches a daemon with nothing to say for longer than any transfer may take.
+fn assert_alive(faults: &str, arguments: &[&str], time: Duration) {
+    let ear = Ear::new();
+    let _daemon = Launch::simulated(faults)
+        .arguments(arguments)
+        .notify(&ear, WATCHDOG)
         .start();
-    let _slow = Launch::simulated("")
-        .arguments(&["--interval", "60s"])
-        .notify(&slow, WATCHDOG)
-        .start();
-    thread::sleep(LONG + Duration::from_secs(6));
-    for ear in [lost, slow] {
-        let silence = longest_silence(&ear);
-        assert!(silence < Duration::from_secs(4), "{silence:?}");
-        assert!(
-            ear.all("STATUS=")
-                .last()
-                .unwrap()
-                .message
-                .ends_with("no result")
-        );
-    }
+    thread::sleep(time);
+    let silence = longest_silence(&ear);
+    assert!(silence < Duration::from_secs(4), "{silence:?}");
+    let status = ear.all("STATUS=").pop().unwrap().message;
+    assert!(status.ends_with("no result"), "{status}");
+}
+
+fn a_sensor_that_is_waited_for_does_not_stop_the_watchdog() {
+    // Looked for after 1, 3, 7, 15 and 31 s.
+    let time = Duration::from_secs(25);
+    assert_alive("no-answer@0", &["--wait-for-sensor"], time);
+}
+
+fn an_interval_of_a_minute_does_not_stop_the_watchdog() {
+    let time = Duration::from_secs(12);
+    assert_alive("", &["--interval", "60s"], time);
 }
 
 #[test]
@@ -203,10 +205,10 @@ fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
     assert!(results(&after, DEVICE_C) >= results(&before, DEVICE_A));
     assert!(results(&after, kept) >= results(&before, kept));
     assert!(results(&after, ("device", "new")) < Some(20.0));
-    assert!(after.the("ina260_exporter_config_last_reload_successful") == 1.0);
+    assert!(after.is("ina260_exporter_config_last_reload_successful", 1.0));
 
     // Histograms stay until the next start.
-    daemon.scrape_within(LONG, "nothing more of sensors that are gone", |scrape| {
+    daemon.scrape_until("nothing more of sensors that are gone", |scrape| {
         [DEVICE_A, DEVICE_B].iter().all(|device| {
             let mut names = scrape.names(&[*device]);
             names.retain(|name| !name.starts_with("ina260_read_duration_seconds_"));
@@ -224,7 +226,7 @@ fn a_bad_file_leaves_everything_as_it_was() {
     let before = daemon.scrape_until("ten results", |scrape| {
         results(scrape, DEVICE_A) >= Some(10.0)
     });
-    assert!(before.the(SUCCESSFUL) == 1.0);
+    assert!(before.is(SUCCESSFUL, 1.0));
 
     let line = daemon.reload(&(sensors("b:0x41 c:0x50") + "colour = \"red\"\n"));
     assert!(line.contains("ERROR configuration not reloaded"), "{line}");
@@ -232,10 +234,8 @@ fn a_bad_file_leaves_everything_as_it_was() {
     assert_eq!(problems.len(), 2, "{problems:#?}");
     assert!(problems[0].contains("0x50 is outside 0x40..=0x4f") || problems[1].contains("0x50"));
 
-    let failed = daemon.scrape_until("a reload that failed", |scrape| {
-        scrape.the(SUCCESSFUL) == 0.0
-    });
-    assert!(failed.the(SUCCEEDED) == before.the(SUCCEEDED));
+    let failed = daemon.scrape_until("a reload that failed", |scrape| scrape.is(SUCCESSFUL, 0.0));
+    assert!(failed.is(SUCCEEDED, before.the(SUCCEEDED)));
     let later = daemon.scrape_until("ten results more", |scrape| {
         results(scrape, DEVICE_A) >= results(&before, DEVICE_A).map(|n| n + 10.0)
     });
@@ -244,7 +244,7 @@ fn a_bad_file_leaves_everything_as_it_was() {
 
     daemon.reload(&sensors("a:0x40 b:0x41"));
     let good = daemon.scrape_until("a reload that worked", |scrape| {
-        scrape.the(SUCCESSFUL) == 1.0 && up(scrape, DEVICE_B)
+        scrape.is(SUCCESSFUL, 1.0) && up(scrape, DEVICE_B)
     });
     assert!(good.the(SUCCEEDED) > before.the(SUCCEEDED));
     assert_eq!(good.fallen(&later), [""; 0]);

@@ -99,6 +99,11 @@ impl Scrape {
             .unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
+    /// Whether the only such series has exactly this value.
+    pub fn is(&self, name: &str, value: f64) -> bool {
+        self.value(name, &[]) == Some(value)
+    }
+
     /// Names of all that carries a label.
     pub fn names(&self, labels: &[(&str, &str)]) -> BTreeSet<&str> {
         self.series

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use std::{env, fs, process, thread};
+use std::{env, fs, panic, process, thread};
 
 mod daemon;
 mod http;
@@ -41,6 +41,24 @@ pub fn within<T>(patience: Duration, what: &str, mut answer: impl FnMut() -> Opt
         assert!(!late, "not within {patience:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Runs scenarios that wait most of their time, and so can all be played at once on however few cores.
+pub fn all_at_once(scenarios: &[fn()]) {
+    thread::scope(|scope| {
+        let running: Vec<_> = scenarios
+            .iter()
+            .map(|scenario| scope.spawn(scenario))
+            .collect();
+        // Every one to its end, then the first panic goes on.
+        let ended: Vec<_> = running
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        if let Some(panic) = ended.into_iter().find_map(Result::err) {
+            panic::resume_unwind(panic);
+        }
+    });
 }
 
 fn unique() -> u16 {
