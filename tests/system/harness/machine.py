@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 MEMORY = "768M"
+PROCESSORS = "2"  # as boards have several: some faults take two threads at the same time
 PAYLOAD_SIZE = 64 << 20  # the saved state knows the size of the disk that brings package and scenarios
 
 
@@ -31,7 +32,7 @@ class Machine:
         qmp, agent = work / "qmp", work / "agent"
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", "pc", "-accel", accelerator(), "-m", MEMORY, "-smp", "1",
+            "-machine", "pc", "-accel", accelerator(), "-m", MEMORY, "-smp", PROCESSORS,
             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
             "-append", "root=/dev/vda rw console=ttyS0",
             "-drive", f"file={image}/disk.raw,format=raw,if=virtio,snapshot={'off' if keep else 'on'}",

@@ -1,5 +1,5 @@
 #!/bin/bash
-# An upgrade restarts a service that runs, keeps the configuration, and leaves a stopped one stopped; a removal stops it.
+# An upgrade restarts a service that runs, keeps the configuration and the counters, and leaves a stopped one stopped; a removal stops it.
 . scenarios/lib.sh
 begin
 configure 'device = "orin"'
@@ -17,9 +17,12 @@ newer() {
 newer +1
 newer +2
 
+wait_until 20 above ina260_results_total 4
+results=$(metric ina260_results_total)
 install_package ./newer+1.deb
 wait_until 20 shows ina260_voltage 12 'device="orin"'
 [[ $(property MainPID) != "$pid" ]] || fail "the upgrade did not restart the service"
+above ina260_results_total "$((results - 1))" || fail "results fell from $results to $(metric ina260_results_total)"
 expect "the unit" "active enabled" "$(property ActiveState) $(property UnitFileState)"
 
 systemctl stop "$service"

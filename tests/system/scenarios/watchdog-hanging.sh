@@ -17,3 +17,11 @@ chip hang N
 wait_until 60 shows ina260_voltage 12
 ((SECONDS - start < 240)) || fail "back after $((SECONDS - start)) s only"
 is NRestarts 1
+
+# Whoever stops the service does not wait for the transfer.
+chip hang Y
+sleep 3
+start=$SECONDS
+systemctl stop "$service"
+((SECONDS - start <= 6)) || fail "stopped after $((SECONDS - start)) s"
+expect "how it ended" success "$(property Result)"
