@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Directory, Ear, PATIENCE, Scrape, free_port, get, text, until, within};
+use super::{Directory, Ear, PATIENCE, Scrape, free_port, get, text, within};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ina260-exporter");
 
@@ -39,7 +39,7 @@ pub fn run(arguments: &[&str]) -> Ended {
     let mut process = Process(child);
     let mut stdout = process.0.stdout.take().unwrap();
     let mut stderr = process.0.stderr.take().unwrap();
-    let status = process.wait();
+    let status = process.wait(PATIENCE);
     let mut ended = Ended {
         code: status.code(),
         stdout: String::new(),
@@ -54,8 +54,8 @@ pub fn run(arguments: &[&str]) -> Ended {
 struct Process(Child);
 
 impl Process {
-    fn wait(&mut self) -> ExitStatus {
-        until("the daemon's end", || self.0.try_wait().unwrap())
+    fn wait(&mut self, patience: Duration) -> ExitStatus {
+        within(patience, "the daemon's end", || self.0.try_wait().unwrap())
     }
 }
 
@@ -258,7 +258,11 @@ impl Daemon {
 
     /// Waits for its end by itself; the exit code.
     pub fn wait(&mut self) -> Option<i32> {
-        let code = self.process.wait().code();
+        self.wait_within(PATIENCE)
+    }
+
+    pub fn wait_within(&mut self, patience: Duration) -> Option<i32> {
+        let code = self.process.wait(patience).code();
         self.log.wait_for_the_end();
         code
     }
@@ -267,7 +271,7 @@ impl Daemon {
     pub fn stop(&mut self, signal: &str) -> (Option<i32>, Duration) {
         let begun = Instant::now();
         self.signal(signal);
-        let code = self.process.wait().code();
+        let code = self.process.wait(PATIENCE).code();
         let took = begun.elapsed();
         self.log.wait_for_the_end();
         (code, took)
