@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
 use ina260_exporter::config::{self, Flags, Loaded, LogLevel, Plan, Problems};
-use ina260_exporter::exposition::{self, Exposition, Listener, Ticker};
+use ina260_exporter::exposition::{self, Exposition, Listener, Serving, Ticker};
 use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::OnChange;
@@ -114,8 +114,9 @@ fn start(flags: Flags, plan: Plan, logging: Logging) -> ExitCode {
     let mut exposition = Exposition::new(recorder, SystemTime::now());
     exposition.show(station.views(&plan));
     match Exporter::start(flags, plan, logging, station, exposition, listener) {
-        Ok((mut exporter, pulse)) => {
+        Ok((mut exporter, pulse, serving)) => {
             let end = exporter.run(&events, &pulse);
+            serving.stop();
             exporter.stop(store.as_ref());
             end
         }
@@ -167,12 +168,12 @@ impl Exporter {
         mut station: Station,
         exposition: Exposition,
         listener: Listener,
-    ) -> io::Result<(Self, Pulse)> {
+    ) -> io::Result<(Self, Pulse, Serving)> {
         let ticker = Ticker::spawn(exposition)?;
         let changed = ticker.clone();
         let on_change: OnChange = Arc::new(move || changed.tick());
         station.start(&plan, &on_change)?;
-        listener.serve()?;
+        let serving = listener.serve()?;
         let listen = plan.listen.clone();
         let pulse = Pulse::start(move || exposition::ask(&listen, Pulse::PATIENCE))?;
         Ok((
@@ -185,6 +186,7 @@ impl Exporter {
                 on_change,
             },
             pulse,
+            serving,
         ))
     }
 

@@ -1,17 +1,20 @@
 //! The exporter's own HTTP listener, on TCP or a Unix socket, with what it leaves open closed.
 
+use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder};
 use metrics_util::MetricKindMask;
 use tokio::runtime::{self, Runtime};
+use tokio::sync::oneshot;
 
 use super::{IDLE, METRICS, Source};
 use crate::config::Listen;
@@ -74,19 +77,42 @@ impl Listener {
         Ok((Self { runtime, exporter }, recorder))
     }
 
-    /// Answers, in a thread of its own, until the process ends.
+    /// Answers, in a thread of its own.
     ///
     /// # Errors
     /// What the kernel says if there can't be another thread.
-    pub fn serve(self) -> io::Result<()> {
+    pub fn serve(self) -> io::Result<Serving> {
         let Self { runtime, exporter } = self;
+        let (stop, stopped) = oneshot::channel::<Infallible>();
+        let (end, ended) = mpsc::channel();
         thread::Builder::new()
             .name("listener".to_owned())
             .spawn(move || {
-                // It ends with the process. Should it end before, the service finds it silent and ends, too.
-                let _ = runtime.block_on(exporter);
+                // Should it end before it is told to, the service finds it silent and ends, too.
+                runtime.spawn(exporter);
+                let _ = runtime.block_on(stopped);
+                runtime.shutdown_background();
+                drop(end);
             })?;
-        Ok(())
+        Ok(Serving { stop, ended })
+    }
+}
+
+/// A listener that answers.
+pub struct Serving {
+    stop: oneshot::Sender<Infallible>,
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Serving {
+    /// Clients that hold every descriptor take each one that is freed, until their connections are closed.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Closes the socket and every connection: nobody sees what is counted from now on, and descriptors are free again.
+    pub fn stop(self) {
+        drop(self.stop);
+        // Neither does the thread send anything, nor does a listener that won't end change what happens next.
+        let _ = self.ended.recv_timeout(Self::PATIENCE);
     }
 }
 

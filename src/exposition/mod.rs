@@ -17,7 +17,7 @@ mod listener;
 mod table;
 mod ticker;
 
-pub use listener::{Listener, ask, remove_socket};
+pub use listener::{Listener, Serving, ask, remove_socket};
 use table::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, SENSOR_INFO, unix_seconds};
 pub use table::{METRICS, Metric, Source};
 pub use ticker::Ticker;
