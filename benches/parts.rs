@@ -142,8 +142,8 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
 }
 
 /// Rounds of a sampler until it has read one more result, and now and then what a tick takes away.
-fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: Arc<Hurried>) {
-    let (mut sampler, meter) = sampler(bus, clock.clone());
+fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
+    let (mut sampler, meter) = sampler(bus, Arc::<Hurried>::clone(clock));
     let mut spare = Vec::new();
     let mut read = 0;
     bencher.bench_local(|| {
@@ -163,7 +163,7 @@ fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: Arc<Hurried>) {
 /// One result on the array: its flags and its three words, in units, in the meter.
 #[divan::bench(sample_size = 1000)]
 fn result(bencher: Bencher<'_, '_>) {
-    results(bencher, Box::new(Words::new(1)), Arc::default());
+    results(bencher, Box::new(Words::new(1)), &Arc::default());
 }
 
 /// The same transfers without a daemon around them.
@@ -186,7 +186,7 @@ fn result_transfers(bencher: Bencher<'_, '_>) {
 /// One result with the looks that came too early, and the check of the settings once a second.
 #[divan::bench(sample_size = 1000)]
 fn result_with_early_looks(bencher: Bencher<'_, '_>) {
-    results(bencher, Box::new(Words::new(LOOKS)), Arc::default());
+    results(bencher, Box::new(Words::new(LOOKS)), &Arc::default());
 }
 
 /// The same result from the simulated chip that `--simulate` runs on.
@@ -195,7 +195,7 @@ fn result_simulated(bencher: Bencher<'_, '_>) {
     let clock = Arc::<Hurried>::default();
     let board = Board::new(clock.clone(), 400_000);
     board.plug(ADDRESS, Chip::new(Load::steady(12.0, 5.0)));
-    results(bencher, Box::new(board.bus()), clock);
+    results(bencher, Box::new(board.bus()), &clock);
 }
 
 /// A reading of the system's clock, of which a result needs a few.

@@ -73,14 +73,14 @@ pub(crate) fn serve(port: u16) -> Result<(), Box<dyn Error>> {
 }
 
 /// One line of an exposition.
-struct Sample {
-    kind: String,
-    name: String,
+struct Sample<'a> {
+    kind: &'a str,
+    name: &'a str,
     labels: Vec<Label>,
     value: f64,
 }
 
-impl Sample {
+impl Sample<'_> {
     fn record(self) {
         let Self {
             kind,
@@ -88,8 +88,8 @@ impl Sample {
             labels,
             value,
         } = self;
-        match kind.as_str() {
-            "counter" => metrics::counter!(name, labels).absolute(whole(value)),
+        match kind {
+            "counter" => metrics::counter!(name.to_owned(), labels).absolute(whole(value)),
             "histogram" => {
                 // One of a histogram's lines stands for all; each of its values was some time or other.
                 if let Some(name) = name.strip_suffix("_count") {
@@ -97,7 +97,7 @@ impl Sample {
                     histogram.record_many(0.001, usize::try_from(whole(value)).unwrap_or(1));
                 }
             }
-            _ => metrics::gauge!(name, labels).set(value),
+            _ => metrics::gauge!(name.to_owned(), labels).set(value),
         }
     }
 }
@@ -112,19 +112,19 @@ fn whole(value: f64) -> u64 {
 }
 
 /// Understands what the exporter crate writes, with label values that need no escapes.
-fn parse(exposition: &str) -> Vec<Sample> {
-    let mut kind = String::new();
+fn parse(exposition: &str) -> Vec<Sample<'_>> {
+    let mut kind = "";
     let mut samples = Vec::new();
     for line in exposition.lines() {
         if let Some(described) = line.strip_prefix("# TYPE ") {
-            kind = described.rsplit(' ').next().unwrap_or_default().to_owned();
+            kind = described.rsplit(' ').next().unwrap_or_default();
         } else if let Some((series, value)) = line.rsplit_once(' ')
             && !line.starts_with('#')
         {
             let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
             samples.push(Sample {
-                kind: kind.clone(),
-                name: name.to_owned(),
+                kind,
+                name,
                 labels: labels
                     .trim_end_matches('}')
                     .split("\",")
@@ -141,7 +141,7 @@ fn parse(exposition: &str) -> Vec<Sample> {
 }
 
 /// The upper bounds of each histogram.
-fn bounds(samples: &[Sample]) -> BTreeMap<String, Vec<f64>> {
+fn bounds(samples: &[Sample<'_>]) -> BTreeMap<String, Vec<f64>> {
     let mut bounds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.kind == "histogram") {
         let bound = sample.labels.iter().find(|label| label.key() == "le");

@@ -50,14 +50,14 @@ impl Daemon {
 
 /// So many sensors on one bus, each with a result a second.
 fn configure(sensors: u8) -> String {
-    (0..sensors)
-        .map(|n| {
-            format!(
-                "[[sensor]]\ndevice = \"sensor{n}\"\naddress = {:#04x}\n\n",
-                0x40 + n
-            )
-        })
-        .collect()
+    let table = |n| {
+        format!(
+            "[[sensor]]\ndevice = \"sensor{n}\"\naddress = {:#04x}\n",
+            0x40 + n
+        )
+    };
+    let tables: Vec<String> = (0..sensors).map(table).collect();
+    tables.join("\n")
 }
 
 /// On loopback. Somebody else may take it before its user does: then that one fails, and says so.
