@@ -247,7 +247,7 @@ fn tick_of_16_sensors(bencher: Bencher<'_, '_>) {
     let mut exposition = Exposition::new(recorder, SystemTime::now());
     let views = views();
     let meters: Vec<SharedMeter> = views.iter().map(|view| view.meter.clone()).collect();
-    exposition.show(views);
+    exposition.show(views, Instant::now());
     bencher
         .with_inputs(|| meters.iter().for_each(measure))
         .bench_local_values(|()| exposition.tick(Instant::now()));

@@ -112,7 +112,7 @@ fn start(flags: Flags, plan: Plan, logging: Logging) -> ExitCode {
         }
     }
     let mut exposition = Exposition::new(recorder, SystemTime::now());
-    exposition.show(station.views(&plan));
+    exposition.show(station.views(&plan), Instant::now());
     match Exporter::start(flags, plan, logging, station, exposition, listener) {
         Ok((mut exporter, pulse, serving)) => {
             let end = exporter.run(&events, &pulse);

@@ -248,6 +248,12 @@ impl SharedMeter {
     pub fn lock(&self) -> MutexGuard<'_, Meter> {
         self.0.lock().expect("nobody panics with a meter in hand")
     }
+
+    /// Whether both are handles of one meter.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 #[cfg(test)]

@@ -84,10 +84,11 @@ impl Scene {
         );
         let (_, recorder) = Listener::bind(&free_address(), 0, &[]).unwrap();
         let mut exposition = Exposition::new(recorder, clock.wall());
-        exposition.show(vec![
+        let views = vec![
             view("orin", FIRST, &meters[0]),
             view("nvme", SECOND, &meters[1]),
-        ]);
+        ];
+        exposition.show(views, clock.now());
         Self {
             clock,
             board,
@@ -239,7 +240,8 @@ fn after_a_reload_that_removes_and_renames() {
     scene.scrape();
     let [kept, _] = &scene.meters;
     scene.sampler.replace(vec![setup(FIRST, kept)]);
-    scene.exposition.show(vec![view("xavier", FIRST, kept)]);
+    let views = vec![view("xavier", FIRST, kept)];
+    scene.exposition.show(views, scene.clock.now());
     scene.exposition.reloaded(true, scene.clock.wall());
     scene.run(seconds(10));
     // Histograms stay until the next start.

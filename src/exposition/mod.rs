@@ -26,6 +26,9 @@ pub use ticker::Ticker;
 /// an outage set is gone with the third after it.
 const IDLE: Duration = Duration::from_millis(2_500);
 
+/// By then what was not set has expired: at the first tick after [`IDLE`], or at the one after that.
+const HELD: Duration = Duration::from_millis(4_500);
+
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);
 
 /// A sensor as the exposition sees it.
@@ -61,6 +64,8 @@ struct Series {
     keys: Vec<(Source, Vec<Key>)>,
     /// The info series' key, made again when the chip tells its die.
     info: Option<(Option<u16>, Key)>,
+    /// Not shown before.
+    held_until: Option<Instant>,
 }
 
 impl Exposition {
@@ -100,8 +105,26 @@ impl Exposition {
     }
 
     /// The sensors of a configuration; series of others expire.
-    pub fn show(&mut self, views: Vec<View>) {
-        self.sensors = views.into_iter().map(Series::new).collect();
+    ///
+    /// A name that another sensor takes over is held back until the series of the one before have expired: a counter can't go
+    /// back while it is there, and would stand still until the newcomer has counted as far.
+    pub fn show(&mut self, views: Vec<View>, now: Instant) {
+        let before = std::mem::take(&mut self.sensors);
+        let takes_over = |view: &View| {
+            let same = before
+                .iter()
+                .find(|series| series.view.labels == view.labels);
+            same.is_some_and(|series| {
+                !series.view.meter.is_same(&view.meter) || series.is_held(now)
+            })
+        };
+        self.sensors = views
+            .into_iter()
+            .map(|view| Series {
+                held_until: takes_over(&view).then(|| now + HELD),
+                ..Series::new(view)
+            })
+            .collect();
     }
 
     /// Notes how a load of the configuration went.
@@ -114,7 +137,11 @@ impl Exposition {
 
     /// Sets every series, and lets those expire that were not set.
     pub fn tick(&mut self, now: Instant) {
-        for sensor in &mut self.sensors {
+        for sensor in self
+            .sensors
+            .iter_mut()
+            .filter(|sensor| !sensor.is_held(now))
+        {
             self.spare = sensor.tick(&self.recorder, std::mem::take(&mut self.spare), now);
         }
         let gauge = |key: &Key, value: f64| self.recorder.register_gauge(key, &METADATA).set(value);
@@ -158,7 +185,12 @@ impl Series {
             view,
             keys,
             info: None,
+            held_until: None,
         }
+    }
+
+    fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| now < until)
     }
 
     /// Registers and sets in one step, since a series that is registered and not set shows 0.

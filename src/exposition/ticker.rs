@@ -80,7 +80,7 @@ fn run(mut exposition: Exposition, messages: &Receiver<Message>) {
 fn take(exposition: &mut Exposition, message: Message) {
     match message {
         Message::Tick => {}
-        Message::Show(views) => exposition.show(views),
+        Message::Show(views) => exposition.show(views, SystemClock.now()),
         Message::Reloaded(successful, at) => exposition.reloaded(successful, at),
     }
 }
