@@ -115,12 +115,14 @@ impl Scene {
         sorted(&self.exposition.render())
     }
 
-    /// Ticks, in real time, as long as there are series that expire.
+    /// Ticks, in real time, as long as there are series that expire; not all of them do in the same tick.
     fn scrape_without(&mut self, series: &[&str]) -> String {
+        let mut without = 0;
         until("series that expire", || {
             let scrape = self.scrape();
             let gone = !series.iter().any(|series| scrape.contains(series));
-            gone.then_some(scrape)
+            without = if gone { without + 1 } else { 0 };
+            (without > 5).then_some(scrape)
         })
     }
 }
@@ -287,8 +289,13 @@ fn the_listener_is_alive_to_itself_although_it_is_not_allowed_to_scrape() {
         ask(&listen, Duration::from_millis(200)).is_err(),
         "it answers nobody yet"
     );
-    listener.serve().unwrap();
+    let serving = listener.serve().unwrap();
     until("an answer", || ask(&listen, support::PATIENCE).ok());
+    serving.stop();
+    assert!(
+        ask(&listen, Duration::from_millis(200)).is_err(),
+        "it was stopped"
+    );
 }
 
 #[test]

@@ -98,7 +98,8 @@ impl Listener {
     }
 }
 
-/// A listener that answers.
+/// A listener that answers, until this is dropped.
+#[must_use]
 pub struct Serving {
     stop: oneshot::Sender<Infallible>,
     ended: mpsc::Receiver<Infallible>,
