@@ -255,6 +255,28 @@ fn after_a_reload_that_removes_and_renames() {
 }
 
 #[test]
+fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
+    let mut scene = Scene::new();
+    scene.run(seconds(5));
+    scene.meters[0].lock().results = 1_000_000;
+    let results = "ina260_results_total{hostname=\"pi4\",device=\"orin\",rail=\"12V\"} ";
+    assert!(scene.scrape().contains(&format!("{results}1000000\n")));
+
+    let successor = view("orin", SECOND, &scene.meters[1]);
+    let counted = scene.meters[1].lock().results;
+    let begun = (Instant::now(), scene.clock.now());
+    scene.exposition.show(vec![successor], scene.clock.now());
+    until("the successor's count", || {
+        // Series expire in real time.
+        scene.clock.advance_to(begun.1 + begun.0.elapsed());
+        let scrape = scene.scrape();
+        scrape
+            .contains(&format!("{results}{counted}\n"))
+            .then_some(())
+    });
+}
+
+#[test]
 fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
     let mut scene = Scene::new();
     scene.run(seconds(5));
