@@ -1,10 +1,11 @@
 //! The built binary as a service: what it tells systemd, and what signals do to it.
 
+use std::fs;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use support::{Daemon, Ear, Launch, PATIENCE, Scrape, within};
+use support::{Daemon, Directory, Ear, Launch, PATIENCE, Scrape, all_at_once, text, within};
 
 mod support;
 
@@ -62,11 +63,12 @@ fn longest_silence(ear: &Ear) -> Duration {
 const WATCHDOG: Option<Duration> = Some(Duration::from_millis(1_500));
 
 #[test]
-fn a_daemon_is_alive_as_long_as_its_buses_do_what_they_should() {
-    support::all_at_once(&[
+fn a_bus_or_a_listener_that_hangs_is_noticed_and_one_that_waits_is_left_alone() {
+    all_at_once(&[
         a_transfer_that_hangs_gets_no_watchdog,
         a_sensor_that_is_waited_for_does_not_stop_the_watchdog,
         an_interval_of_a_minute_does_not_stop_the_watchdog,
+        a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages,
     ]);
 }
 
@@ -172,7 +174,18 @@ fn outside_systemd_all_of_it_is_silent() {
     );
 }
 
-/// Three sensors' worth of configuration.
+#[test]
+fn what_is_simulated_is_not_counted_for_good() {
+    let directory = Directory::new();
+    let state = directory.path("");
+    let mut daemon = Launch::simulated("")
+        .environment("STATE_DIRECTORY", text(&state))
+        .start();
+    assert_eq!(daemon.stop("TERM").0, Some(0));
+    assert_eq!(fs::read_dir(state).unwrap().count(), 0);
+}
+
+/// A configuration with these sensors.
 fn sensors(text: &str) -> String {
     let tables = text.split_whitespace().map(|sensor| {
         let (device, address) = sensor.split_once(':').unwrap();
@@ -316,7 +329,6 @@ fn idle(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-#[test]
 fn a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages() {
     // It spins when descriptors run out: not at the cost of the other tests.
     let mut daemon = Launch::simulated("")

@@ -124,12 +124,16 @@ impl Launch {
     }
 
     /// With a service manager that wants to hear of it every so often, if at all.
-    pub fn notify(mut self, ear: &Ear, watchdog: Option<Duration>) -> Self {
-        let mut set = |name: &str, value: String| self.environment.push((name.to_owned(), value));
-        set("NOTIFY_SOCKET", text(ear.path()).to_owned());
-        if let Some(period) = watchdog {
-            set("WATCHDOG_USEC", period.as_micros().to_string());
+    pub fn notify(self, ear: &Ear, watchdog: Option<Duration>) -> Self {
+        let launch = self.environment("NOTIFY_SOCKET", text(ear.path()));
+        match watchdog {
+            Some(period) => launch.environment("WATCHDOG_USEC", &period.as_micros().to_string()),
+            None => launch,
         }
+    }
+
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
