@@ -1,7 +1,7 @@
 //! The daemon: start-up in its order, and the exit codes.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -58,17 +58,18 @@ fn main() -> ExitCode {
 }
 
 fn check_config(flags: &Flags, loaded: Result<Loaded, Problems>) -> ExitCode {
-    match loaded {
-        Ok(loaded) => {
-            if !flags.quiet {
-                print!("{}", loaded.effective);
-            }
-            ExitCode::SUCCESS
-        }
-        Err(problems) => {
-            eprintln!("{problems}");
-            ExitCode::from(CONFIG)
-        }
+    let (written, code) = match loaded {
+        Ok(_) if flags.quiet => (Ok(()), ExitCode::SUCCESS),
+        Ok(loaded) => (
+            write!(io::stdout(), "{}", loaded.effective),
+            ExitCode::SUCCESS,
+        ),
+        Err(problems) => (writeln!(io::stderr(), "{problems}"), ExitCode::from(CONFIG)),
+    };
+    // A reader that had enough is no failure of ours; a full disk is.
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(FAILURE),
+        _ => code,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, process};
 
 use clap::Parser;
 use ina260_exporter::bus::Address;
@@ -239,4 +240,21 @@ fn one_sensors_flags_contradict_several_sensors() {
     let ended = run_with(two, &["--device", "c", "--simulate"]);
     assert_eq!(ended.code, Some(78));
     assert!(ended.stderr.contains("--device"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_printed_is_no_reason_to_panic() {
+    let directory = Directory::new();
+    for config in ["", BAD] {
+        let config = directory.write("test.toml", config);
+        let full = || fs::File::create("/dev/full").unwrap();
+        let status = process::Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
+            .args(["--check-config", "--config", text(&config)])
+            .stdout(full())
+            .stderr(full())
+            .status()
+            .unwrap();
+        // 101 is a panic's; a release build would be killed by its own SIGABRT.
+        assert!(status.code().is_some_and(|code| code != 101), "{status}");
+    }
 }
