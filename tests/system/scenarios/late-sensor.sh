@@ -10,7 +10,7 @@ systemctl enable --quiet --now "$service"
 pid=$(property MainPID)
 wait_until 10 shows ina260_up 0 'device="deepx"'
 lacks ina260_voltage || fail "readings of a sensor that is not there"
-for_seconds 40 shows ina260_up 0
+for_seconds 60 shows ina260_up 0
 expect "state" active "$(property ActiveState)"
 ((($(journal | grep --count 'deepx')) <= 3)) || fail "a flood: $(journal)"
 
