@@ -13,7 +13,7 @@ use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::OnChange;
 use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse, Store};
-use ina260_exporter::simulated::faults;
+use ina260_exporter::simulated::{Injected, faults};
 use ina260_exporter::station::{NothingToMeasure, Source, Station};
 use tracing::{error, info, warn};
 
@@ -40,6 +40,14 @@ fn main() -> ExitCode {
             };
         }
     };
+    let faults = match faults::parse(flags.simulate.as_deref().unwrap_or_default()) {
+        Ok(faults) => faults,
+        Err(message) => {
+            // Standard error is all that is left to say it on.
+            let _ = writeln!(io::stderr(), "--simulate: {message}");
+            return ExitCode::from(USAGE);
+        }
+    };
     let loaded = config::load(&flags, config::environment());
     if flags.check_config {
         return check_config(&flags, loaded);
@@ -47,7 +55,7 @@ fn main() -> ExitCode {
     match loaded {
         Ok(loaded) => {
             let logging = Logging::start(loaded.plan.log);
-            start(flags, loaded.plan, logging)
+            start(flags, loaded.plan, faults, logging)
         }
         Err(problems) => {
             let _logging = Logging::start(LogLevel::Info);
@@ -74,14 +82,8 @@ fn check_config(flags: &Flags, loaded: Result<Loaded, Problems>) -> ExitCode {
 }
 
 /// Signals, buses, sensors, socket, threads; then ready.
-fn start(flags: Flags, plan: Plan, logging: Logging) -> ExitCode {
-    let source = match source(&plan) {
-        Ok(source) => source,
-        Err(message) => {
-            error!("--simulate: {message}");
-            return ExitCode::from(USAGE);
-        }
-    };
+fn start(flags: Flags, plan: Plan, faults: Vec<Injected>, logging: Logging) -> ExitCode {
+    let source = source(&plan, faults);
     let events = match service::events() {
         Ok(events) => events,
         Err(error) => return failed(&format!("cannot catch signals: {error}")),
@@ -125,16 +127,15 @@ fn start(flags: Flags, plan: Plan, logging: Logging) -> ExitCode {
     }
 }
 
-fn source(plan: &Plan) -> Result<Source, String> {
-    let Some(text) = &plan.simulate else {
-        return Ok(Source::Linux);
-    };
-    let faults = faults::parse(text)?;
+fn source(plan: &Plan, faults: Vec<Injected>) -> Source {
+    if plan.simulate.is_none() {
+        return Source::Linux;
+    }
     warn!("the sensors are simulated: nothing of what is served is measured");
-    Ok(Source::Simulated {
+    Source::Simulated {
         faults,
         boards: BTreeMap::new(),
-    })
+    }
 }
 
 fn nothing_to_measure(nothing: &NothingToMeasure) -> ExitCode {

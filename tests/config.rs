@@ -485,7 +485,7 @@ fn legal_file() -> impl Strategy<Value = String> {
         prop_oneof![
             Just("\"[::]:80\""),
             Just("\"unix:/run/a b\""),
-            Just("\"127.0.0.1:0\"")
+            Just("\"127.0.0.1:1\"")
         ],
         name.clone(),
         280_u64..3_600_000_000,

@@ -29,7 +29,7 @@ pub struct Flags {
     pub device: Option<String>,
 
     /// TCP port to serve metrics on [default: 8000]
-    #[arg(long, conflicts_with = "listen")]
+    #[arg(long, conflicts_with = "listen", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
     /// Configuration file, which must exist [default: /etc/ina260-exporter.toml, which need not]

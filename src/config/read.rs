@@ -156,11 +156,13 @@ pub(super) fn listen(node: &Node) -> Result<Listen, Refused> {
             Ok(Listen::Unix(PathBuf::from(path)))
         }
     } else {
-        text.parse::<SocketAddr>().map(Listen::Tcp).map_err(|_| {
-            node.refuse(
+        // Port 0 would be one that nobody knows.
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 => Ok(Listen::Tcp(address)),
+            _ => Err(node.refuse(
                 "is none of \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\", like \"0.0.0.0:8000\"",
-            )
-        })
+            )),
+        }
     }
 }
 

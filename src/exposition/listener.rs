@@ -125,11 +125,29 @@ fn refuse_what_is_there(path: &Path) -> Result<(), String> {
         Ok(found) if !found.file_type().is_socket() => {
             Err("there is something else at this path, not a socket".to_owned())
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
-            Err("another process answers at this socket".to_owned())
-        }
-        Ok(_) => Ok(()),
+        Ok(_) => match connect(path) {
+            // Nobody holds the other end: what a process left behind that was killed.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            Ok(()) => Err("another process answers at this socket".to_owned()),
+            Err(error) => Err(format!("another process holds this socket: {error}")),
+        },
     }
+}
+
+/// Connects to a Unix socket and hangs up. One whose owner accepts nobody would hold a plain connect for ever.
+fn connect(path: &Path) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let (answer, answered) = mpsc::channel();
+    let path = path.to_owned();
+    thread::Builder::new()
+        .name("connect".to_owned())
+        .spawn(move || {
+            // Who asked may have gone on.
+            let _ = answer.send(UnixStream::connect(path).map(drop));
+        })?;
+    answered
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Takes the socket away that the listener leaves behind.

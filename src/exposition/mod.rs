@@ -213,7 +213,7 @@ impl Series {
                         gauge(value(&meter, reading));
                     }
                 }
-                Source::State(value) => gauge(value(&meter)),
+                Source::State(value) => gauge(value(live.is_some())),
                 Source::Counter(value) => {
                     recorder
                         .register_counter(&keys[0], &METADATA)

@@ -22,8 +22,8 @@ pub enum Source {
     Script(fn(&Reading) -> Option<f64>),
     /// A gauge of a sensor with a fresh result.
     Reading(fn(&Meter, &Reading) -> f64),
-    /// A gauge of every sensor.
-    State(fn(&Meter) -> f64),
+    /// A gauge of every sensor, by whether its last result is fresh.
+    State(fn(fresh: bool) -> f64),
     /// A counter of every sensor.
     Counter(fn(&Meter) -> u64),
     /// Counters of every sensor, one for each value of a label.
@@ -101,8 +101,8 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "ina260_up",
-        help: "Whether the last read of the sensor worked.",
-        source: Source::State(|meter| f64::from(u8::from(meter.up))),
+        help: "Whether the last read of the sensor worked, and not too long ago.",
+        source: Source::State(|fresh| f64::from(u8::from(fresh))),
     },
     Metric {
         name: "ina260_last_result_timestamp_seconds",

@@ -91,7 +91,8 @@ impl Sensor {
     pub(super) fn due(&self) -> Instant {
         match &self.state {
             State::New(at) => *at,
-            State::Running { pace, .. } => pace.due(),
+            // A result every minute is no reason to notice only then that the sensor is gone.
+            State::Running { pace, checked } => pace.due().min(*checked + Self::CHECK),
             State::Lost(outage) => outage.at,
         }
     }

@@ -29,7 +29,7 @@ pub struct Chip {
     /// What it measures.
     pub load: Load,
     /// Its clock: 1.0 is nominal, 1.1 takes 10 % longer for everything.
-    pub slowness: f64,
+    slowness: f64,
     /// The die identity register.
     pub die: u16,
     /// What became of its results.
@@ -87,6 +87,17 @@ impl Chip {
             ..Self::new(load)
         };
         self.started = now;
+    }
+
+    /// Changes the speed of its clock; the conversion under way starts over.
+    pub fn slow_down(&mut self, slowness: f64, now: Duration) {
+        #[expect(clippy::float_cmp, reason = "set, not computed")]
+        if slowness != self.slowness {
+            self.catch_up(now);
+            self.slowness = slowness;
+            self.started = now;
+            self.cycles = 0;
+        }
     }
 
     /// The time from one result to the next.

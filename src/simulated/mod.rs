@@ -166,9 +166,7 @@ impl Board {
         if overflow {
             chip.load = Load::steady(36.0, 15.0);
         }
-        if slow {
-            chip.slowness = 1.1;
-        }
+        chip.slow_down(if slow { 1.1 } else { 1.0 }, now);
         Ok(access(chip, now))
     }
 }

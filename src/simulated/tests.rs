@@ -95,3 +95,12 @@ fn reset_and_brown_out_restore_the_power_on_values() {
     ];
     assert_eq!(registers.map(|r| chip.read(r as u8, ms(1))), [0x6127, 0, 0]);
 }
+
+#[test]
+fn a_clock_that_becomes_slow_starts_a_new_cycle() {
+    let mut chip = Chip::new(Load::steady(5.0, 1.0));
+    chip.slow_down(1.1, ms(1000));
+    assert_eq!(chip.read(0x06, ms(1001)) & 0x0008, 0x0008); // from before
+    assert_eq!(chip.read(0x06, ms(1002)) & 0x0008, 0);
+    assert_eq!(chip.read(0x06, ms(1003)) & 0x0008, 0x0008); // 2.42 ms after
+}

@@ -1,6 +1,6 @@
 //! The sensors at work: a plan becomes buses with their threads, and a new plan changes them without losing a count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,22 +80,44 @@ impl Station {
     /// [`NothingToMeasure`] if none of them answers; it tells which others do.
     pub fn survey(&mut self) -> Result<(), NothingToMeasure> {
         let mut messages = Vec::new();
+        let mut stuck = BTreeSet::new();
         for sensor in &self.sensors {
-            let Some(bus) = self.opened.get_mut(&sensor.plan.bus) else {
+            let number = sensor.plan.bus;
+            let Some(bus) = self
+                .opened
+                .get_mut(&number)
+                .filter(|_| !stuck.contains(&number))
+            else {
                 continue;
             };
             let mut attempt = || ina260::identify(bus.as_mut(), sensor.plan.address);
-            match attempt().or_else(|_| attempt()) {
+            match attempt().or_else(|error| {
+                if error.is_timeout() {
+                    Err(error)
+                } else {
+                    attempt()
+                }
+            }) {
                 Ok(_) => return Ok(()),
-                Err(error) => messages.push(format!("{}: {error}", self.name(&sensor.plan))),
+                Err(error) => {
+                    messages.push(format!("{}: {error}", self.name(&sensor.plan)));
+                    // Each further question would cost the adapter's timeout.
+                    if error.is_timeout() {
+                        stuck.insert(number);
+                    }
+                }
             }
         }
         for (number, bus) in &mut self.opened {
-            let others = answering(bus.as_mut());
-            messages.push(if others.is_empty() {
-                format!("no INA260 answers on bus {number}, from 0x40 to 0x4f")
+            messages.push(if stuck.contains(number) {
+                format!("bus {number} is stuck; nobody else was looked for on it")
             } else {
-                format!("on bus {number} there are INA260s at {}", others.join(", "))
+                match answering(bus.as_mut()) {
+                    others if others.is_empty() => {
+                        format!("no INA260 answers on bus {number}, from 0x40 to 0x4f")
+                    }
+                    others => format!("on bus {number} there are INA260s at {}", others.join(", ")),
+                }
             });
         }
         Err(NothingToMeasure(messages))
