@@ -59,7 +59,10 @@ impl Pace {
     /// A look at `now` found no result.
     pub(super) fn not_ready(&mut self, now: Instant) {
         self.not_before = Some(now);
-        self.due = now + self.nominal / Self::STEPS;
+        // A look for another reason comes earlier, and changes nothing.
+        if now >= self.due {
+            self.due = now + self.nominal / Self::STEPS;
+        }
     }
 
     /// A look at `now` found a result. Tells whether it may be used.

@@ -172,6 +172,22 @@ fn a_lost_sensor_is_down_at_once_and_tried_ever_more_rarely() {
 }
 
 #[test]
+fn a_sensor_with_a_result_a_minute_is_missed_within_a_second() {
+    let mut scene = scene(&[secs(60)]);
+    scene.run(secs(40));
+    let words = scene.board.words();
+    scene.run(secs(50));
+    assert!(
+        scene.up(0) && scene.board.words() - words < 400,
+        "{}",
+        scene.board.words() - words
+    );
+    scene.board.inject(Fault::NoAnswer);
+    scene.run(Duration::from_millis(1_100));
+    assert!(!scene.up(0));
+}
+
+#[test]
 fn one_failed_transfer_is_retried_at_once() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(5));
