@@ -68,10 +68,10 @@ impl Figure {
         let references: Vec<String> = self
             .references
             .iter()
-            .map(|(what, value)| format!("{}: {value}", quoted(what)))
+            .map(|(what, value)| format!("{}: {value:.4}", quoted(what)))
             .collect();
         format!(
-            "{{\"name\": {}, \"value\": {}, \"unit\": {}, \"target\": {}, \"met\": {}, \"references\": {{{}}}}}",
+            "{{\"name\": {}, \"value\": {:.4}, \"unit\": {}, \"target\": {}, \"met\": {}, \"references\": {{{}}}}}",
             quoted(&self.name),
             self.value,
             quoted(self.unit),
