@@ -13,18 +13,17 @@ use ina260_exporter::clock::{Clock, SystemClock};
 use ina260_exporter::config::{Listen, LogLevel};
 use ina260_exporter::exposition::{Exposition, Listener, View};
 use ina260_exporter::ina260::Ina260;
+use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::registers::{DIE, MANUFACTURER, MaskEnable, Register};
 use ina260_exporter::ina260::settings::{Settings, Wanted};
 use ina260_exporter::logging::Logging;
-use ina260_exporter::meter::{Reading, SharedMeter};
+use ina260_exporter::meter::{Covered, Reading, Samples, SharedMeter};
 use ina260_exporter::sampler::{Sampler, Setup};
 use ina260_exporter::simulated::{Board, Chip, Load};
 use ina260_exporter::units::{Amperes, Volts, Watts};
 
 const ADDRESS: Address = Address(0x40);
 const SENSORS: u8 = 16;
-/// A chip on time is found ready at the fourth look: they begin at 0.85 of its cycle, in steps of a sixteenth.
-const LOOKS: u32 = 4;
 /// Results between two ticks, which take the durations of visits away from the meter.
 const RESULTS_PER_TICK: u32 = 64;
 
@@ -61,32 +60,36 @@ impl Clock for Hurried {
         SystemClock.wall() + self.ahead()
     }
 
+    fn slept(&self) -> Duration {
+        SystemClock.slept()
+    }
+
     fn spend(&self, time: Duration) {
         self.ahead_nanos
             .fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
-/// A chip that is nothing but its words.
+/// A chip that is nothing but its words, with a result every cycle.
 struct Words {
     registers: [u16; 256],
-    /// Looks at the flags so far, and how many of them it takes to find a result.
-    looks: u32,
-    looks_per_result: u32,
+    clock: Arc<Hurried>,
+    next: Instant,
 }
 
 impl Words {
-    fn new(looks_per_result: u32) -> Self {
+    fn new(clock: Arc<Hurried>) -> Self {
         let mut registers = [0; 256];
         registers[Register::ManufacturerId as usize] = MANUFACTURER;
         registers[Register::DieId as usize] = DIE;
         registers[Register::Current as usize] = 0x0FA0; // 5 A
         registers[Register::BusVoltage as usize] = 0x2580; // 12 V
         registers[Register::Power as usize] = 0x1770; // 60 W
+        let next = clock.now() + settings().cycle();
         Self {
             registers,
-            looks: 0,
-            looks_per_result,
+            clock,
+            next,
         }
     }
 }
@@ -97,17 +100,21 @@ impl Bus for Words {
         if register != Register::MaskEnable as u8 {
             return Ok(word);
         }
-        self.looks += 1;
-        let ready = self.looks.is_multiple_of(self.looks_per_result);
-        Ok(if ready {
-            word | MaskEnable::READY
-        } else {
-            word
-        })
+        let now = self.clock.now();
+        if now < self.next {
+            return Ok(word);
+        }
+        while self.next <= now {
+            self.next += settings_cycle();
+        }
+        Ok(word | MaskEnable::READY)
     }
 
     fn write_word(&mut self, _: Address, register: u8, word: u16) -> Result<(), Error> {
         self.registers[usize::from(register)] = word;
+        if register == Register::Configuration as u8 {
+            self.next = self.clock.now() + settings_cycle();
+        }
         Ok(())
     }
 
@@ -120,6 +127,11 @@ impl Bus for Words {
     }
 }
 
+/// That of [`settings`], without finding them anew.
+const fn settings_cycle() -> Duration {
+    Duration::from_micros(942_080)
+}
+
 fn settings() -> Settings {
     Settings::for_interval(Duration::from_secs(1), Wanted::default())
         .expect("a second is long enough")
@@ -129,10 +141,14 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
     let meter = SharedMeter::default();
     let setup = Setup {
         name: "sensor bench (bus 1, 0x40)".to_owned(),
+        channel: None,
         chip: Ina260 {
             address: ADDRESS,
             settings: settings(),
+            alert: None,
+            configure: true,
         },
+        calibration: Calibration::default(),
         with_power: true,
         meter: meter.clone(),
     };
@@ -144,32 +160,34 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
 /// Rounds of a sampler until it has read one more result, and now and then what a tick takes away.
 fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
     let (mut sampler, meter) = sampler(bus, Arc::<Hurried>::clone(clock));
-    let mut spare = Vec::new();
+    let mut spare = Samples::default();
     let mut read = 0;
     bencher.bench_local(|| {
-        let before = meter.lock().results;
-        while meter.lock().results == before {
+        let results = || meter.lock().ledger.totals(clock.now()).results;
+        let before = results();
+        while results() == before {
             clock.hurry_to(sampler.round());
         }
         read += 1;
         if read % RESULTS_PER_TICK == 0 {
-            let mut visits = meter.lock().take_visits(std::mem::take(&mut spare));
-            visits.clear();
-            spare = visits;
+            spare = meter.lock().take_samples(std::mem::take(&mut spare));
+            spare.clear();
         }
     });
 }
 
-/// One result on the array: its flags and its three words, in units, in the meter.
+/// One result on the array: its flags and its three words, in units, in the meter; now and then a look for the edge, and once a
+/// second the check of the settings.
 #[divan::bench(sample_size = 1000)]
 fn result(bencher: Bencher<'_, '_>) {
-    results(bencher, Box::new(Words::new(1)), &Arc::default());
+    let clock = Arc::<Hurried>::default();
+    results(bencher, Box::new(Words::new(clock.clone())), &clock);
 }
 
 /// The same transfers without a daemon around them.
 #[divan::bench(sample_size = 1000)]
 fn result_transfers(bencher: Bencher<'_, '_>) {
-    let mut bus: Box<dyn Bus> = Box::new(Words::new(1));
+    let mut bus: Box<dyn Bus> = Box::new(Words::new(Arc::default()));
     let bus = black_box(&mut bus);
     bencher.bench_local(|| {
         for register in [
@@ -181,12 +199,6 @@ fn result_transfers(bencher: Bencher<'_, '_>) {
             let _ = black_box(bus.read_word(ADDRESS, black_box(register as u8)));
         }
     });
-}
-
-/// One result with the looks that came too early, and the check of the settings once a second.
-#[divan::bench(sample_size = 1000)]
-fn result_with_early_looks(bencher: Bencher<'_, '_>) {
-    results(bencher, Box::new(Words::new(LOOKS)), &Arc::default());
 }
 
 /// The same result from the simulated chip that `--simulate` runs on.
@@ -215,6 +227,7 @@ fn views() -> Vec<View> {
             ("address".to_owned(), Address(0x40 + index).to_string()),
         ],
         script: true,
+        alert: None,
         meter: SharedMeter::default(),
     };
     (0..SENSORS).map(view).collect()
@@ -224,10 +237,13 @@ fn views() -> Vec<View> {
 fn measure(meter: &SharedMeter) {
     let mut meter = meter.lock();
     meter.cycle = settings().cycle();
-    for _ in 0..LOOKS {
-        meter.visited(Duration::from_micros(700));
-    }
-    meter.record(Reading {
+    meter.visited(Duration::from_micros(700));
+    let covered = Covered {
+        edge: Instant::now(),
+        passed: Some(1),
+        period: meter.cycle,
+    };
+    let reading = Reading {
         at: Instant::now(),
         wall: SystemTime::now(),
         voltage: Volts(12.0),
@@ -235,15 +251,16 @@ fn measure(meter: &SharedMeter) {
         power: Watts(60.0),
         raw: None,
         overflows: [false; 3],
-    });
+    };
+    meter.record(reading, &covered);
 }
 
 /// Everything that happens once a second for 16 sensors.
 #[divan::bench(sample_size = 1, sample_count = 1000)]
 fn tick_of_16_sensors(bencher: Bencher<'_, '_>) {
     let loopback = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let (_listener, recorder) =
-        Listener::bind(&loopback, 0o666, &[]).expect("loopback has a free port");
+    let (_listener, recorder) = Listener::bind(&loopback, 0o666, &[], &[0.1, 1.0, 10.0, 100.0])
+        .expect("loopback has a free port");
     let mut exposition = Exposition::new(recorder, SystemTime::now());
     let views = views();
     let meters: Vec<SharedMeter> = views.iter().map(|view| view.meter.clone()).collect();

@@ -4,12 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::system;
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
     /// Monotonic time, for pacing.
     fn now(&self) -> Instant;
     /// Wall clock time, for what people and Prometheus read; it may jump.
     fn wall(&self) -> SystemTime;
+    /// How long the machine has slept since it was booted, which monotonic time leaves out.
+    fn slept(&self) -> Duration;
     /// Lets time pass that a simulated transfer takes on the wire.
     fn spend(&self, time: Duration);
 }
@@ -27,9 +31,21 @@ impl Clock for SystemClock {
         SystemTime::now()
     }
 
+    fn slept(&self) -> Duration {
+        system::slept()
+    }
+
     fn spend(&self, time: Duration) {
-        // A real adapter's driver sleeps like this while its hardware shifts the bits.
-        thread::sleep(time);
+        // A real adapter's driver sleeps while its hardware shifts the bits. A sleep of ours would last longer than a short
+        // transfer, so that is waited for awake.
+        if time > Duration::from_millis(1) {
+            thread::sleep(time);
+        } else {
+            let begun = Instant::now();
+            while begun.elapsed() < time {
+                std::hint::spin_loop();
+            }
+        }
     }
 }
 
@@ -38,6 +54,7 @@ impl Clock for SystemClock {
 pub struct SimulatedClock {
     start: Instant,
     elapsed_nanos: AtomicU64,
+    slept_nanos: AtomicU64,
 }
 
 impl Default for SimulatedClock {
@@ -45,6 +62,7 @@ impl Default for SimulatedClock {
         Self {
             start: Instant::now(),
             elapsed_nanos: AtomicU64::new(0),
+            slept_nanos: AtomicU64::new(0),
         }
     }
 }
@@ -54,6 +72,11 @@ impl SimulatedClock {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.elapsed_nanos.load(Relaxed))
+    }
+
+    /// Suspends the machine.
+    pub fn sleep(&self, time: Duration) {
+        self.slept_nanos.fetch_add(nanos(time), Relaxed);
     }
 
     /// Moves on to `instant`; never back.
@@ -70,7 +93,11 @@ impl Clock for SimulatedClock {
 
     /// Starts at 2026-01-01 00:00:00 UTC.
     fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.elapsed()
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.elapsed() + self.slept()
+    }
+
+    fn slept(&self) -> Duration {
+        Duration::from_nanos(self.slept_nanos.load(Relaxed))
     }
 
     fn spend(&self, time: Duration) {

@@ -4,6 +4,15 @@
 //! `chip -> bus -> ina260 -> sampler -> meter -> exposition -> GET /metrics`.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_precision_loss,
+        clippy::float_cmp,
+        clippy::unchecked_time_subtraction,
+        reason = "a test that panics has found something"
+    )
+)]
 
 pub mod bus;
 pub mod clock;

@@ -13,7 +13,7 @@ use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::OnChange;
 use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse, Store};
-use ina260_exporter::simulated::{Injected, faults};
+use ina260_exporter::simulated::faults;
 use ina260_exporter::station::{NothingToMeasure, Source, Station};
 use tracing::{error, info, warn};
 
@@ -82,7 +82,7 @@ fn check_config(flags: &Flags, loaded: Result<Loaded, Problems>) -> ExitCode {
 }
 
 /// Signals, buses, sensors, socket, threads; then ready.
-fn start(flags: Flags, plan: Plan, faults: Vec<Injected>, logging: Logging) -> ExitCode {
+fn start(flags: Flags, plan: Plan, faults: Vec<faults::Injected>, logging: Logging) -> ExitCode {
     let source = source(&plan, faults);
     let events = match service::events() {
         Ok(events) => events,
@@ -97,11 +97,15 @@ fn start(flags: Flags, plan: Plan, faults: Vec<Injected>, logging: Logging) -> E
     {
         return nothing_to_measure(&nothing);
     }
-    let (listener, recorder) =
-        match Listener::bind(&plan.listen, plan.socket_mode, &plan.allowed_peers()) {
-            Ok(bound) => bound,
-            Err(message) => return failed(&message),
-        };
+    let (listener, recorder) = match Listener::bind(
+        &plan.listen,
+        plan.socket_mode,
+        &plan.allowed_peers(),
+        &plan.buckets,
+    ) {
+        Ok(bound) => bound,
+        Err(message) => return failed(&message),
+    };
     // Bound, the listener lets scrapes wait; none sees counts before they go on from the last.
     let store = if plan.simulate.is_some() {
         None
@@ -119,6 +123,8 @@ fn start(flags: Flags, plan: Plan, faults: Vec<Injected>, logging: Logging) -> E
     match Exporter::start(flags, plan, logging, station, exposition, listener) {
         Ok((mut exporter, pulse, serving)) => {
             let end = exporter.run(&events, &pulse);
+            // As long as the socket answers, nobody else takes its place; once it is closed, it may be another's.
+            exposition::remove_socket(&exporter.plan.listen);
             serving.stop();
             exporter.stop(store.as_ref());
             end
@@ -127,7 +133,7 @@ fn start(flags: Flags, plan: Plan, faults: Vec<Injected>, logging: Logging) -> E
     }
 }
 
-fn source(plan: &Plan, faults: Vec<Injected>) -> Source {
+fn source(plan: &Plan, faults: Vec<faults::Injected>) -> Source {
     if plan.simulate.is_none() {
         return Source::Linux;
     }
@@ -213,7 +219,6 @@ impl Exporter {
         if !self.station.stop(STOP_PATIENCE) {
             warn!("a transfer does not come back; stopping without waiting for it");
         }
-        exposition::remove_socket(&self.plan.listen);
         if let Some(store) = store
             && let Err(error) = store.save(&self.station.totals())
         {
@@ -234,6 +239,7 @@ impl Exporter {
         plan.listen.clone_from(&self.plan.listen);
         plan.socket_mode = self.plan.socket_mode;
         plan.allow.clone_from(&self.plan.allow);
+        plan.buckets.clone_from(&self.plan.buckets);
         self.plan = plan;
         Ok(())
     }

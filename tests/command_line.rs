@@ -115,11 +115,12 @@ fn without_a_sensor_it_tells_which_address_did_not_answer() {
 }
 
 #[test]
-fn something_else_at_the_address_is_told_by_both_its_identity_words() {
-    let ended = run_bare(&["--simulate=wrong-identity@0"]);
-    assert_eq!(ended.code, Some(69));
-    let message = "not an INA260: manufacturer 0x5449, die 0x2260";
-    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+fn something_else_at_the_address_is_told_by_both_its_identity_words_and_waited_for() {
+    let daemon = Launch::simulated("wrong-identity@0").start();
+    daemon.wait_for_line("not an INA260: manufacturer 0x5449, die 0x2260; retrying");
+    daemon.scrape_until("a sensor that is down", |scrape| {
+        scrape.is("ina260_up", 0.0)
+    });
 }
 
 #[test]
@@ -201,9 +202,9 @@ fn check_config_prints_the_configuration_with_where_it_came_from() {
     );
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     for part in [
-        "listen = \"0.0.0.0:9000\"  # --port\n",
+        "listen = \"0.0.0.0:9000\"      # --port\n",
         "test.toml\n",
-        "address = 0x40           # default\n",
+        "address = 0x40               # default\n",
     ] {
         assert!(ended.stdout.contains(part), "{}", ended.stdout);
     }

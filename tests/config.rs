@@ -7,7 +7,10 @@ use std::{env, fs, process};
 use clap::Parser;
 use ina260_exporter::bus::Address;
 use ina260_exporter::config::{Flags, Listen, Loaded, LogLevel, Plan, load};
-use proptest::prelude::*;
+#[path = "config/properties.rs"]
+mod properties;
+#[path = "config/sensors.rs"]
+mod sensors;
 
 /// A file of its own for each caller, gone at the end.
 struct TemporaryFile(PathBuf);
@@ -209,7 +212,7 @@ fn a_bad_variable_or_flag_is_named() {
             &[("LOGG", "debug")],
             &[],
             "environment INA260_EXPORTER_LOGG: logg is no key here; keys are listen, socket_mode, allow, hostname, \
-             interval, summary, log, script_metrics, wait_for_sensor, device, bus, address, sensor",
+             interval, window, buckets, summary, log, script_metrics, wait_for_sensor, device, bus, address, mux, sensor",
         ),
         (
             &[("SENSOR__DEVICE", "orin")],
@@ -396,6 +399,8 @@ fn the_effective_configuration_tells_where_each_value_came_from() {
             "allow = [] # default",
             "hostname = \"pi4\" # FILE",
             "interval = \"1s\" # default",
+            "window = \"1m\" # default",
+            "buckets = [0.1, 1, 10, 100] # default",
             "summary = \"1m\" # default",
             "log = \"debug\" # environment INA260_EXPORTER_LOG",
             "script_metrics = true # default",
@@ -405,10 +410,17 @@ fn the_effective_configuration_tells_where_each_value_came_from() {
             "device = \"a \\\\ \\\"b\\\"\" # FILE",
             "bus = 1 # default",
             "address = 0x4f # --address",
+            "mux = \"none\" # default",
             "interval = \"1500ms\" # FILE",
             "averaging = \"auto\" # default",
             "voltage_conversion_time = \"auto\" # default",
             "current_conversion_time = \"auto\" # default",
+            "configure = true # default",
+            "alert = \"none\" # default",
+            "current_gain = 1.0 # default",
+            "current_offset = \"0mA\" # default",
+            "voltage_gain = 1.0 # default",
+            "reverse = false # default",
             "labels = { rail = \"12V\" } # FILE",
         ]
     );
@@ -429,7 +441,7 @@ fn shipped(table: bool, one_sensor: bool) -> String {
                 return line.to_owned();
             };
             in_table |= setting == "[[sensor]]";
-            let of_one = ["device", "bus", "address"]
+            let of_one = ["device", "bus", "address", "mux"]
                 .iter()
                 .any(|key| setting.starts_with(key));
             let wanted = if in_table {
@@ -474,86 +486,6 @@ fn the_shipped_file_shows_the_defaults_and_every_line_of_it_is_legal() {
         if let Some((key, _)) = line.split_once(" = ") {
             assert!(settings.contains(&format!("\n{key} = ")), "{key}");
         }
-    }
-}
-
-/// Any legal value of a few keys, as the file has it.
-fn legal_file() -> impl Strategy<Value = String> {
-    let quoted = |name: String| format!("\"{}\"", name.replace('\\', r"\\").replace('"', r#"\""#));
-    let name = "[ -~é]{1,20}".prop_map(quoted);
-    let settings = (
-        prop_oneof![
-            Just("\"[::]:80\""),
-            Just("\"unix:/run/a b\""),
-            Just("\"127.0.0.1:1\"")
-        ],
-        name.clone(),
-        280_u64..3_600_000_000,
-        prop_oneof![Just(0_u64), 1_u64..86_400],
-        any::<(bool, bool)>(),
-        0_u32..0o1000,
-    );
-    let sensor = (
-        name.clone(),
-        0x40_u8..=0x4f,
-        prop_oneof![Just("\"auto\""), Just("1"), Just("\"4\"")],
-        prop::collection::btree_map("[a-z]{1,3}_[a-z]{0,3}", name, 0..3),
-    );
-    (settings, prop::collection::vec(sensor, 0..4)).prop_map(|(top, sensors)| {
-        let (listen, hostname, interval, summary, (script, wait), mode) = top;
-        let mut file = format!(
-            "listen = {listen}\nhostname = {hostname}\ninterval = \"{interval}us\"\nsummary = \"{summary}s\"\n\
-             script_metrics = {script}\nwait_for_sensor = {wait}\nsocket_mode = \"{mode:o}\"\n"
-        );
-        let tables = sensors.iter().enumerate().map(|(bus, sensor)| {
-            let (device, address, averaging, labels) = sensor;
-            let labels: Vec<String> = labels
-                .iter()
-                .map(|(name, value)| format!("{name} = {value}"))
-                .collect();
-            format!(
-                "[[sensor]]\ndevice = {device}\nbus = {bus}\naddress = {address}\naveraging = {averaging}\n\
-                 interval = \"{}us\"\nlabels = {{ {} }}\n",
-                interval + 1120,
-                labels.join(", ")
-            )
-        });
-        file.extend(tables);
-        file
-    })
-}
-
-proptest! {
-    // A failure is told, not written into the source tree.
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_effective_configuration_is_the_same_plan_again(file in legal_file()) {
-        // Two sensors may have got one name.
-        if let Ok(loaded) = try_load(&file, &[], &[]) {
-            let again = try_load(&loaded.effective, &[], &[]).unwrap();
-            prop_assert_eq!(again.plan, loaded.plan);
-        } else {
-            prop_assert!(problems(&file, &[], &[]).contains("is the name of"));
-        }
-    }
-
-    #[test]
-    fn no_bytes_panic(bytes: Vec<u8>) {
-        let _ = try_load(bytes, &[], &[]);
-    }
-
-    #[test]
-    fn nothing_like_a_configuration_panics(
-        words in prop::collection::vec(prop::sample::select(vec![
-            "listen", "allow", "sensor", "device", "address", "labels", "interval", "[[", "]]", "[", "]", "{", "}",
-            "=", "=", "\n", "\n", ",", ".", "\"", "\"1s\"", "\"unix:/a\"", "0x40", "-1", "1e400", "nan", "true",
-            "2024-01-01", "é", "\u{0}", "'", "#", "99999999999999999999",
-        ]), 0..40)
-    ) {
-        let _ = try_load(words.concat(), &[], &[]);
-        let _ = try_load("", &[("SENSOR", &words.concat()), ("ALLOW", &words.concat())], &[]);
-        let _ = try_load("", &[("DEVICE", &words.concat()), (&words.concat(), "1")], &[]);
     }
 }
 

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use ina260_exporter::bus::Address;
+use ina260_exporter::bus::mux::Channel;
 use ina260_exporter::clock::{Clock, SimulatedClock};
 use ina260_exporter::config::Listen;
 use ina260_exporter::exposition::{Exposition, Listener, METRICS, View, ask};
 use ina260_exporter::ina260::Ina260;
+use ina260_exporter::ina260::alert::{Alert, Function, Polarity};
+use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::settings::{Settings, Wanted};
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::{Sampler, Setup};
@@ -25,6 +28,7 @@ mod support;
 const INTERVAL: Duration = Duration::from_secs(1);
 const FIRST: Address = Address(0x40);
 const SECOND: Address = Address(0x41);
+const BUCKETS: [f64; 4] = [0.1, 1.0, 10.0, 100.0];
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -47,7 +51,14 @@ fn setup(address: Address, meter: &SharedMeter) -> Setup {
     let settings = Settings::for_interval(INTERVAL, Wanted::default()).unwrap();
     Setup {
         name: format!("sensor {address}"),
-        chip: Ina260 { address, settings },
+        channel: None,
+        chip: Ina260 {
+            address,
+            settings,
+            alert: None,
+            configure: true,
+        },
+        calibration: Calibration::default(),
         with_power: true,
         meter: meter.clone(),
     }
@@ -62,6 +73,7 @@ fn view(device: &str, address: Address, meter: &SharedMeter) -> View {
         labels: own(&[("hostname", "pi4"), ("device", device), ("rail", "12V")]),
         info: own(&[("bus", "1"), ("address", &address.to_string())]),
         script: device != "nvme",
+        alert: None,
         meter: meter.clone(),
     }
 }
@@ -82,7 +94,7 @@ impl Scene {
             clock.clone(),
             Arc::new(|| {}),
         );
-        let (_, recorder) = Listener::bind(&free_address(), 0, &[]).unwrap();
+        let (_, recorder) = Listener::bind(&free_address(), 0, &[], &BUCKETS).unwrap();
         let mut exposition = Exposition::new(recorder, clock.wall());
         let views = vec![
             view("orin", FIRST, &meters[0]),
@@ -98,6 +110,38 @@ impl Scene {
         }
     }
 
+    /// One sensor instead, `gpu`, behind a multiplexer and with an alert. For 100 ms of each 10 s the current is above the limit;
+    /// the mean of a whole result never is.
+    fn with_an_alert() -> Self {
+        let mut scene = Self::new();
+        let channel = Channel {
+            multiplexer: Address(0x70),
+            channel: 3,
+        };
+        let load = Load {
+            current: Box::new(|seconds| {
+                let is_peak = (5.2..5.3).contains(&(seconds % 10.0));
+                if is_peak { 5.0 } else { 1.5 }
+            }),
+            ..Load::steady(12.0, 0.0)
+        };
+        scene.board.unplug(SECOND);
+        scene.board.plug_at(Some(channel), SECOND, Chip::new(load));
+        let function = Function::OverCurrent;
+        let plain = Calibration::default();
+        let alert = Alert::new(function, 3.5, Polarity::ActiveLow, &plain).unwrap();
+        let meter = &scene.meters[1];
+        let mut setup = setup(SECOND, meter);
+        setup.channel = Some(channel);
+        setup.chip.alert = Some(alert);
+        let mut view = view("gpu", SECOND, meter);
+        view.info.push(("mux".to_owned(), channel.to_string()));
+        view.alert = Some((function.name(), alert.limit));
+        scene.sampler.replace(vec![setup]);
+        scene.exposition.show(vec![view], scene.clock.now());
+        scene
+    }
+
     /// Lets the daemon's thread do what it does for a time.
     fn run(&mut self, time: Duration) {
         let end = self.clock.now() + time;
@@ -108,6 +152,11 @@ impl Scene {
                 return;
             }
         }
+    }
+
+    fn results(&self, sensor: usize) -> u64 {
+        let meter = self.meters[sensor].lock();
+        meter.ledger.totals(self.clock.now()).results
     }
 
     fn scrape(&mut self) -> String {
@@ -188,6 +237,21 @@ fn healthy() {
 }
 
 #[test]
+fn with_an_alert_behind_a_multiplexer() {
+    let mut scene = Scene::with_an_alert();
+    scene.run(seconds(56));
+    assert_golden("alert-and-multiplexer.prom", &scene.scrape());
+
+    scene.run(seconds(2));
+    let series = |name: &str, value: &str| {
+        format!("\nina260_{name}{{hostname=\"pi4\",device=\"gpu\",rail=\"12V\"}} {value}\n")
+    };
+    let scrape = scene.scrape();
+    assert!(scrape.contains(&series("alert_active", "0")), "{scrape}");
+    assert!(scrape.contains(&series("alerts_total", "6")), "{scrape}");
+}
+
+#[test]
 fn before_the_first_result() {
     let mut scene = Scene::new();
     scene.run(Duration::from_millis(500));
@@ -258,12 +322,15 @@ fn after_a_reload_that_removes_and_renames() {
 fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
     let mut scene = Scene::new();
     scene.run(seconds(5));
-    scene.meters[0].lock().results = 1_000_000;
+    let read = scene.results(0);
+    let earlier = [("results".to_owned(), 1_000_000)];
+    scene.meters[0].lock().carry_over(&earlier);
     let results = "ina260_results_total{hostname=\"pi4\",device=\"orin\",rail=\"12V\"} ";
-    assert!(scene.scrape().contains(&format!("{results}1000000\n")));
+    let sum = format!("{results}{}\n", read + 1_000_000);
+    assert!(scene.scrape().contains(&sum));
 
     let successor = view("orin", SECOND, &scene.meters[1]);
-    let counted = scene.meters[1].lock().results;
+    let counted = scene.results(1);
     let begun = (Instant::now(), scene.clock.now());
     scene.exposition.show(vec![successor], scene.clock.now());
     until("the successor's count", || {
@@ -278,7 +345,7 @@ fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
 
 #[test]
 fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::with_an_alert();
     scene.run(seconds(5));
     scene.exposition.tick(scene.clock.now());
     let families = families(&scene.exposition.render());
@@ -306,7 +373,7 @@ fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
 fn the_listener_is_alive_to_itself_although_it_is_not_allowed_to_scrape() {
     let listen = free_address();
     let allow = ["192.0.2.0/24".to_owned()];
-    let (listener, _recorder) = Listener::bind(&listen, 0, &allow).unwrap();
+    let (listener, _recorder) = Listener::bind(&listen, 0, &allow, &BUCKETS).unwrap();
     assert!(
         ask(&listen, Duration::from_millis(200)).is_err(),
         "it answers nobody yet"

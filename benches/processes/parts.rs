@@ -26,11 +26,6 @@ pub(crate) fn add(summary: &mut Summary, results: &Path) -> Result<(), Box<dyn E
         .reference("the Python script", 29.0),
     );
     summary.add(Figure::new(
-        "one result with the looks that came too early",
-        median("result_with_early_looks")? / 1e3,
-        "µs",
-    ));
-    summary.add(Figure::new(
         "the same from the simulated chip",
         median("result_simulated")? / 1e3,
         "µs",

@@ -190,7 +190,28 @@ fn bound_driver(bus: u8, address: Address) -> Option<Owner> {
     let link = fs::read_link(format!("/sys/bus/i2c/devices/{chip}/driver")).ok()?;
     let driver = link.file_name()?.to_string_lossy().into_owned();
     let unbind = format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind");
-    Some(Owner { driver, unbind })
+    Some(Owner {
+        driver,
+        unbind,
+        children: children(&chip),
+    })
+}
+
+/// The buses that the kernel makes of a multiplexer's channels.
+fn children(chip: &str) -> Vec<u8> {
+    let mut children: Vec<u8> = (0..8)
+        .filter_map(|channel| {
+            let bus =
+                fs::read_link(format!("/sys/bus/i2c/devices/{chip}/channel-{channel}")).ok()?;
+            bus.file_name()?
+                .to_str()?
+                .strip_prefix("i2c-")?
+                .parse()
+                .ok()
+        })
+        .collect();
+    children.sort_unstable();
+    children
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 
 pub mod linux;
+pub mod mux;
 
 /// A 7-bit I2C address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,8 @@ pub struct Owner {
     pub driver: String,
     /// The command that makes it let go.
     pub unbind: String,
+    /// The buses that it makes of a multiplexer's channels.
+    pub children: Vec<u8>,
 }
 
 impl fmt::Display for Owner {
@@ -52,6 +55,15 @@ impl fmt::Display for Owner {
             f,
             "the kernel driver {} has this chip; release it with `{}`",
             self.driver, self.unbind
+        )?;
+        if self.children.is_empty() {
+            return Ok(());
+        }
+        let children: Vec<String> = self.children.iter().map(u8::to_string).collect();
+        write!(
+            f,
+            ", or use the buses that it makes of it: {}",
+            children.join(", ")
         )
     }
 }

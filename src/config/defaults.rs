@@ -12,6 +12,8 @@ pub(super) struct Defaults {
     allow: [&'static str; 0],
     hostname: String,
     interval: &'static str,
+    window: &'static str,
+    buckets: [f64; 4],
     summary: &'static str,
     log: &'static str,
     script_metrics: bool,
@@ -19,6 +21,7 @@ pub(super) struct Defaults {
     device: &'static str,
     bus: u8,
     address: u8,
+    mux: &'static str,
 }
 
 impl Defaults {
@@ -29,6 +32,8 @@ impl Defaults {
             allow: [],
             hostname: system::host_name(),
             interval: "1s",
+            window: "1m",
+            buckets: [0.1, 1.0, 10.0, 100.0],
             summary: "1m",
             log: "info",
             script_metrics: true,
@@ -36,6 +41,7 @@ impl Defaults {
             device: "deepx",
             bus: 1,
             address: 0x40,
+            mux: "none",
         }
     }
 }
@@ -45,9 +51,16 @@ impl Defaults {
 pub(super) struct SensorDefaults {
     bus: u8,
     address: u8,
+    mux: &'static str,
     averaging: &'static str,
     voltage_conversion_time: &'static str,
     current_conversion_time: &'static str,
+    configure: bool,
+    alert: &'static str,
+    current_gain: f64,
+    current_offset: &'static str,
+    voltage_gain: f64,
+    reverse: bool,
     labels: Labels,
 }
 
@@ -60,9 +73,16 @@ impl SensorDefaults {
         Self {
             bus: 1,
             address: 0x40,
+            mux: "none",
             averaging: "auto",
             voltage_conversion_time: "auto",
             current_conversion_time: "auto",
+            configure: true,
+            alert: "none",
+            current_gain: 1.0,
+            current_offset: "0mA",
+            voltage_gain: 1.0,
+            reverse: false,
             labels: Labels {},
         }
     }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::alert::{self, Wanted};
 use super::duration;
 use super::node::Origin;
 use super::plan::{Listen, LogLevel};
+use super::quantity::Quantity;
 use crate::bus::Address;
+use crate::bus::mux::Channel;
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 /// One line of the effective configuration.
@@ -62,6 +65,29 @@ impl Toml for u8 {
     }
 }
 
+/// With a point or an exponent, so that TOML takes the largest for a float, too.
+impl Toml for f64 {
+    fn toml(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Toml for Vec<f64> {
+    fn toml(&self) -> String {
+        let numbers: Vec<String> = self
+            .iter()
+            .map(|number| number.toml().trim_end_matches(".0").to_owned())
+            .collect();
+        format!("[{}]", numbers.join(", "))
+    }
+}
+
+impl Toml for Quantity {
+    fn toml(&self) -> String {
+        quoted(&self.as_written)
+    }
+}
+
 /// The mode of a socket.
 impl Toml for u32 {
     fn toml(&self) -> String {
@@ -78,6 +104,34 @@ impl Toml for Address {
 impl Toml for Duration {
     fn toml(&self) -> String {
         quoted(&duration::write(*self))
+    }
+}
+
+impl Toml for Option<Channel> {
+    fn toml(&self) -> String {
+        self.map_or_else(
+            || quoted("none"),
+            |Channel {
+                 multiplexer,
+                 channel,
+             }| { format!("{{ address = {multiplexer}, channel = {channel} }}") },
+        )
+    }
+}
+
+impl Toml for Option<Wanted> {
+    fn toml(&self) -> String {
+        self.as_ref().map_or_else(
+            || quoted("none"),
+            |wanted| {
+                let polarity = alert::polarity_name(wanted.polarity);
+                format!(
+                    "{{ on = \"{}\", limit = {}, polarity = \"{polarity}\" }}",
+                    wanted.function.name(),
+                    wanted.limit.toml()
+                )
+            },
+        )
     }
 }
 

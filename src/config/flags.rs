@@ -48,6 +48,10 @@ pub struct Flags {
     #[arg(long)]
     pub address: Option<String>,
 
+    /// TCA9548A that the one sensor is behind, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3
+    #[arg(long, value_name = "ADDRESS:CHANNEL")]
+    pub mux: Option<String>,
+
     /// The longest time from one result to the next, for sensors without an interval of their own [default: 1s]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
@@ -107,6 +111,7 @@ impl Flags {
             ("listen", "--listen", &self.listen),
             ("bus", "--bus", &self.bus),
             ("address", "--address", &self.address),
+            ("mux", "--mux", &self.mux),
             ("interval", "--interval", &self.interval),
             ("wait_for_sensor", "--wait-for-sensor", &wait_for_sensor),
             ("log", "--log-level", &self.log_level),

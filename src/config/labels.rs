@@ -1,13 +1,13 @@
 //! Further labels of a sensor.
 
-use super::node::{Node, Value, one_line};
+use super::node::{Node, one_line};
 use super::read::{Refused, every, text};
 
 /// Labels in the order of their names.
 pub(super) fn read(node: &Node) -> Result<Vec<(String, String)>, Refused> {
-    let Value::Table(table) = &node.value else {
-        return Err(node.refuse("is not a table of labels like { rail = \"12V\" }"));
-    };
+    let table = node
+        .as_table()
+        .ok_or_else(|| node.refuse("is not a table of labels like { rail = \"12V\" }"))?;
     every(table.iter().map(|(name, value)| {
         let refused = |why: String| Refused(vec![format!(".{} {why}", one_line(name))]);
         if !is_label_name(name) {

@@ -1,22 +1,28 @@
 //! What to measure, and how to serve it: four layers of configuration become one checked plan.
 //!
 //! Lowest to highest: built-in defaults, the file, the environment (`INA260_EXPORTER_*`), the flags. A new key needs a
-//! default in `defaults`, a reader here or in `sensors`, and a field in the [`Plan`].
+//! default in `defaults`, a reader in `read` or `number`, a caller of it here or in `sensor`, and a field in the [`Plan`].
 
 use std::net::SocketAddr;
 use std::path::Path;
 
+mod alert;
 mod defaults;
 mod duration;
 mod effective;
+mod fields;
 mod flags;
 mod labels;
 mod layers;
+mod mux;
 mod node;
+mod number;
 mod plan;
 mod problem;
+mod quantity;
 mod read;
 mod section;
+mod sensor;
 mod sensors;
 
 pub use flags::{Flags, Usage};
@@ -28,7 +34,7 @@ use ipnet::IpNet;
 use layers::Layers;
 use node::{Node, Origin, Table, Value};
 use section::{Section, Setting};
-use sensors::{Found, Sensor};
+use sensor::{Found, Sensor};
 
 /// The file that is read unless `--config` names another.
 pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
@@ -114,6 +120,8 @@ fn check(mut top: Table, simulate: Option<String>, problems: &mut Problems) -> O
     let allow = section.take("allow", read::allow);
     let hostname = section.take("hostname", read::text);
     let interval = section.take("interval", read::interval);
+    let window = section.take("window", read::window);
+    let buckets = section.take("buckets", number::buckets);
     let summary = section.take("summary", read::summary);
     let log = section.take("log", read::log);
     let script_metrics = section.take("script_metrics", read::boolean);
@@ -146,6 +154,8 @@ fn check(mut top: Table, simulate: Option<String>, problems: &mut Problems) -> O
         socket_mode: socket_mode?.value,
         allow: allow?.value,
         hostname: hostname?.value,
+        window: window?.value,
+        buckets: buckets?.value,
         summary: summary?.value,
         log: log?.value,
         script_metrics: script_metrics?.value,

@@ -40,6 +40,9 @@ impl fmt::Display for Origin {
     }
 }
 
+/// The only key of what the TOML reader makes of a date or time.
+const DATE_OR_TIME: &str = "$__toml_private_datetime";
+
 /// The keys of a table.
 pub(super) type Table = BTreeMap<String, Node>;
 
@@ -64,6 +67,16 @@ pub(super) enum Value {
     Table(Table),
 }
 
+impl Node {
+    /// A table that somebody wrote; the TOML reader hands out what has no type of its own here as one, too.
+    pub(super) fn as_table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) if !table.contains_key(DATE_OR_TIME) => Some(table),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Node {
     /// As it was written, short and on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,10 +86,7 @@ impl fmt::Display for Node {
             Value::Float(number) => write!(f, "{number:?}"),
             Value::Bool(yes) => yes.fmt(f),
             Value::List(_) => f.write_str("[...]"),
-            // How the TOML reader hands out what has no type of its own here.
-            Value::Table(table) if table.contains_key("$__toml_private_datetime") => {
-                f.write_str("(a date or time)")
-            }
+            Value::Table(_) if self.as_table().is_none() => f.write_str("(a date or time)"),
             Value::Table(_) => f.write_str("{...}"),
         }
     }

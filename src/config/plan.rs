@@ -8,6 +8,9 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv6Net};
 
 use crate::bus::Address;
+use crate::bus::mux::Channel;
+use crate::ina260::alert::Alert;
+use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::Settings;
 
 /// What to measure, and how to serve it.
@@ -21,6 +24,10 @@ pub struct Plan {
     pub allow: Vec<IpNet>,
     /// Value of the label `hostname`.
     pub hostname: String,
+    /// The time that minimum and maximum look back over.
+    pub window: Duration,
+    /// Upper bounds of the distribution of power, in watts, rising; a finite number above 0 each.
+    pub buckets: Vec<f64>,
     /// How often a line of means goes to the log; `None`: never.
     pub summary: Option<Duration>,
     /// What goes to the log.
@@ -56,6 +63,7 @@ impl Plan {
             ("listen", self.listen != next.listen),
             ("socket_mode", self.socket_mode != next.socket_mode),
             ("allow", self.allow != next.allow),
+            ("buckets", self.buckets != next.buckets),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -72,10 +80,18 @@ pub struct SensorPlan {
     pub bus: u8,
     /// On that bus, 0x40 to 0x4f.
     pub address: Address,
+    /// What it is behind; `None`: nothing.
+    pub mux: Option<Channel>,
     /// The longest cycle wanted.
     pub interval: Duration,
     /// The settings that fit into the interval.
     pub settings: Settings,
+    /// Whether anything is written to the chip; if not, somebody else sets it, and it has no alert.
+    pub configure: bool,
+    /// What the chip's comparator watches.
+    pub alert: Option<Alert>,
+    /// What its results are corrected by.
+    pub calibration: Calibration,
     /// Further labels of its series, by name.
     pub labels: Vec<(String, String)>,
 }

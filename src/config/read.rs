@@ -10,7 +10,6 @@ use super::duration;
 use super::layers::value_of;
 use super::node::{Node, Value};
 use super::plan::{Listen, LogLevel};
-use crate::bus::Address;
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 /// Why a value is not taken: sentences that continue after the key's name.
@@ -22,7 +21,7 @@ impl Node {
         Refused(vec![format!(" {self} {why}")])
     }
 
-    fn as_text(&self) -> Option<&str> {
+    pub(super) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Untyped(text) => Some(text),
             _ => None,
@@ -30,7 +29,7 @@ impl Node {
     }
 
     /// A whole number; one that stands in quotes in the file is none.
-    fn as_integer(&self) -> Option<i128> {
+    pub(super) fn as_integer(&self) -> Option<i128> {
         match &self.value {
             Value::Integer(number) => Some(*number),
             Value::Untyped(text) => integer(text),
@@ -40,7 +39,7 @@ impl Node {
 }
 
 /// `0x40` and `64` are one number.
-fn integer(text: &str) -> Option<i128> {
+pub(super) fn integer(text: &str) -> Option<i128> {
     match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
         None => text.parse().ok(),
@@ -74,25 +73,6 @@ pub(super) fn boolean(node: &Node) -> Result<bool, Refused> {
     }
 }
 
-pub(super) fn bus(node: &Node) -> Result<u8, Refused> {
-    let number = node
-        .as_integer()
-        .ok_or_else(|| node.refuse("is not a whole number in 0..=255"))?;
-    u8::try_from(number).map_err(|_| node.refuse("is outside 0..=255"))
-}
-
-pub(super) fn address(node: &Node) -> Result<Address, Refused> {
-    let number = node
-        .as_integer()
-        .or_else(|| node.as_text().and_then(integer))
-        .ok_or_else(|| node.refuse("is not a number in 0x40..=0x4f"))?;
-    match u8::try_from(number).map(Address) {
-        Ok(address @ Address(0x40..=0x4f)) => Ok(address),
-        Ok(address) => Err(Refused(vec![format!(" {address} is outside 0x40..=0x4f")])),
-        Err(_) => Err(node.refuse("is outside 0x40..=0x4f")),
-    }
-}
-
 fn a_duration(node: &Node, like: &str) -> Result<Duration, Refused> {
     node.as_text().and_then(duration::parse).ok_or_else(|| {
         node.refuse(&format!(
@@ -108,6 +88,16 @@ pub(super) fn interval(node: &Node) -> Result<Duration, Refused> {
         Ok(interval)
     } else {
         Err(node.refuse("is outside 280us..=1h"))
+    }
+}
+
+/// Not shorter than what is shown anew, not longer than what somebody still remembers.
+pub(super) fn window(node: &Node) -> Result<Duration, Refused> {
+    let window = a_duration(node, "\"60s\" or \"5m\"")?;
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&window) {
+        Ok(window)
+    } else {
+        Err(node.refuse("is outside 1s..=1h"))
     }
 }
 
@@ -167,25 +157,30 @@ pub(super) fn listen(node: &Node) -> Result<Listen, Refused> {
 }
 
 /// In the environment, commas do without brackets.
-pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Refused> {
-    let not_a_list = || node.refuse("is not a list of networks like [\"192.168.0.0/16\", \"::1\"]");
-    let items = match &node.value {
-        Value::List(items) => items.clone(),
+pub(super) fn list(node: &Node) -> Option<Vec<Node>> {
+    match &node.value {
+        Value::List(items) => Some(items.clone()),
         Value::Untyped(text) if text.trim_start().starts_with('[') => {
             match value_of(text, &node.origin) {
-                Some(Value::List(items)) => items,
-                _ => return Err(not_a_list()),
+                Some(Value::List(items)) => Some(items),
+                _ => None,
             }
         }
-        Value::Untyped(text) => text
-            .split(',')
-            .map(|item| Node {
+        Value::Untyped(text) => {
+            let items = text.split(',').map(|item| Node {
                 origin: node.origin.clone(),
-                value: Value::Text(item.trim().to_owned()),
-            })
-            .collect(),
-        _ => return Err(not_a_list()),
-    };
+                value: Value::Untyped(item.trim().to_owned()),
+            });
+            Some(items.collect())
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Refused> {
+    let items = list(node).ok_or_else(|| {
+        node.refuse("is not a list of networks like [\"192.168.0.0/16\", \"::1\"]")
+    })?;
     every(items.iter().enumerate().map(|(index, item)| {
         let text = item.as_text().unwrap_or_default();
         text.parse::<IpNet>()

@@ -87,7 +87,7 @@ impl<'a> Section<'a> {
 }
 
 /// A key that needs quotes has them.
-fn key_as_written(key: &str) -> String {
+pub(super) fn key_as_written(key: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(is_bare) {
         one_line(key)

@@ -1,43 +1,12 @@
-//! The sensors: `[[sensor]]` tables, or the one sensor that `device`, `bus` and `address` make without any.
+//! The sensors: `[[sensor]]` tables, or the one sensor that `device`, `bus`, `address` and `mux` make without any.
 
-use std::time::Duration;
-
-use super::duration;
-use super::effective::{Line, Toml};
-use super::labels;
-use super::layers::{sensor_defaults, value_of};
+use super::layers::value_of;
 use super::node::{Node, Origin, Table, Value, one_line};
-use super::plan::SensorPlan;
 use super::problem::Problems;
-use super::read;
-use super::section::{Section, Setting};
-use crate::bus::Address;
-use crate::ina260::settings::{Averaging, ConversionTime, Settings, TooShort, Wanted};
+use super::sensor::{Found, Sensor};
 
 /// The keys that mean the one sensor where they stand outside of a `[[sensor]]` table.
-pub(super) const ONE_SENSOR: [&str; 3] = ["device", "bus", "address"];
-
-/// A sensor's table before it is read.
-pub(super) struct Found {
-    /// What stands in front of its keys in messages; empty for the one sensor without a table.
-    name: String,
-    origin: Origin,
-    table: Table,
-}
-
-/// A sensor that was read; `None` is what has a problem.
-pub(super) struct Sensor {
-    name: String,
-    origin: Origin,
-    device: Option<Setting<String>>,
-    bus: Option<Setting<u8>>,
-    address: Option<Setting<Address>>,
-    interval: Option<Setting<Duration>>,
-    settings: Option<Settings>,
-    labels: Option<Setting<Vec<(String, String)>>>,
-    /// For the effective configuration.
-    pub(super) lines: Vec<Line>,
-}
+pub(super) const ONE_SENSOR: [&str; 4] = ["device", "bus", "address", "mux"];
 
 /// Takes everything about sensors out of the top-level table.
 pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
@@ -65,9 +34,7 @@ pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
             ),
             // The list itself is the problem, and told.
             ([], _) => {}
-            ([(_, table)], _) => {
-                table.insert(key, value);
-            }
+            ([(_, table)], _) => lay_over(table, key, value),
             (tables, _) => problems.add(
                 &value.origin,
                 format!(
@@ -84,6 +51,28 @@ pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
         table,
     });
     found.collect()
+}
+
+/// A variable may be about one key of a table only.
+fn lay_over(table: &mut Table, key: String, above: Node) {
+    match (table.get_mut(&key), above) {
+        (
+            Some(Node {
+                origin,
+                value: Value::Table(below),
+            }),
+            Node {
+                origin: later,
+                value: Value::Table(above),
+            },
+        ) => {
+            below.extend(above);
+            *origin = later;
+        }
+        (_, above) => {
+            table.insert(key, above);
+        }
+    }
 }
 
 /// `sensor[1] "orin": `, counted from 1, or without the device if there is none.
@@ -109,7 +98,7 @@ fn tables(node: &Node, problems: &mut Problems) -> Vec<(usize, Table)> {
     if items.is_empty() {
         problems.add(
             &node.origin,
-            "sensor is an empty list: leave it out for the one sensor of device, bus, address",
+            "sensor is an empty list: leave it out for the one sensor of device, bus, address, mux",
         );
     }
     let mut tables = Vec::new();
@@ -123,103 +112,6 @@ fn tables(node: &Node, problems: &mut Problems) -> Vec<(usize, Table)> {
         }
     }
     tables
-}
-
-impl Found {
-    /// Whether it stands in a table of its own.
-    pub(super) fn has_table(&self) -> bool {
-        !self.name.is_empty()
-    }
-
-    /// Reads the table; `interval` is the daemon's.
-    pub(super) fn read(
-        mut self,
-        interval: Option<&Setting<Duration>>,
-        elsewhere: impl Fn(&str) -> Option<String>,
-        problems: &mut Problems,
-    ) -> Sensor {
-        for (key, value) in sensor_defaults() {
-            self.table.entry(key).or_insert(value);
-        }
-        let device_is_missing = !self.table.contains_key("device");
-        let has_interval = self.table.contains_key("interval");
-        let mut section = Section::new(self.name.clone(), self.table, problems);
-        let device = section.take("device", read::text);
-        if device_is_missing {
-            section.problem(
-                &self.origin,
-                "device is missing: every sensor needs its own",
-            );
-        }
-        let bus = section.take("bus", read::bus);
-        let address = section.take("address", read::address);
-        let own_interval = section.take("interval", read::interval);
-        let interval = if has_interval {
-            own_interval
-        } else {
-            interval.cloned()
-        };
-        let averaging = section.take("averaging", read::averaging);
-        let voltage = section.take("voltage_conversion_time", read::conversion_time);
-        let current = section.take("current_conversion_time", read::conversion_time);
-        let labels = section.take("labels", labels::read);
-        let settings = match (&interval, averaging, voltage, current) {
-            (Some(interval), Some(averaging), Some(voltage), Some(current)) => {
-                fit(&mut section, interval, &averaging, &voltage, &current)
-            }
-            _ => None,
-        };
-        Sensor {
-            lines: section.finish(elsewhere),
-            name: self.name,
-            origin: self.origin,
-            device,
-            bus,
-            address,
-            interval,
-            settings,
-            labels,
-        }
-    }
-}
-
-/// The settings for an interval, or a problem where the last of those who decided about it wrote.
-fn fit(
-    section: &mut Section<'_>,
-    interval: &Setting<Duration>,
-    averaging: &Setting<Option<Averaging>>,
-    voltage: &Setting<Option<ConversionTime>>,
-    current: &Setting<Option<ConversionTime>>,
-) -> Option<Settings> {
-    let wanted = Wanted {
-        averaging: averaging.value,
-        voltage_conversion_time: voltage.value,
-        current_conversion_time: current.value,
-    };
-    let TooShort(shortest) = match Settings::for_interval(interval.value, wanted) {
-        Ok(settings) => return Some(settings),
-        Err(too_short) => too_short,
-    };
-    let origins = [
-        &interval.origin,
-        &averaging.origin,
-        &voltage.origin,
-        &current.origin,
-    ];
-    let last = origins.into_iter().max_by_key(|origin| origin.rank());
-    section.problem(
-        last.unwrap_or(&interval.origin),
-        &format!(
-            "interval {} is shorter than {}, the shortest cycle with averaging = {}, \
-             voltage_conversion_time = {}, current_conversion_time = {}",
-            interval.value.toml(),
-            duration::write(shortest),
-            averaging.value.toml(),
-            voltage.value.toml(),
-            current.value.toml(),
-        ),
-    );
-    None
 }
 
 /// No two sensors have one name or one place.
@@ -239,33 +131,23 @@ pub(super) fn check(sensors: &[Sensor], problems: &mut Problems) {
                 );
             }
         }
-        if let Some((bus, address)) = sensor.place() {
-            let same = |other: &Sensor| other.place() == Some((bus, address));
+        if let Some(place) = sensor.place() {
+            let same = |other: &Sensor| other.place() == Some(place);
+            let joined = |other: &Sensor| other.place().is_some_and(|p| place.is_joined_to(p));
             if let Some(other) = earlier(&same) {
-                let place = format!("bus {bus}, address {address}");
                 problems.add(
                     origin,
                     format!("{name}{place} is the place of {other} already"),
                 );
+            } else if let Some(other) = earlier(&joined) {
+                problems.add(
+                    origin,
+                    format!(
+                        "{name}{place} is one place with {other}: an open channel joins what is behind \
+                         a multiplexer to what is not, and both would answer"
+                    ),
+                );
             }
         }
-    }
-}
-
-impl Sensor {
-    fn place(&self) -> Option<(u8, Address)> {
-        Some((self.bus.as_ref()?.value, self.address.as_ref()?.value))
-    }
-
-    /// Nothing, if there was a problem with any of it.
-    pub(super) fn plan(self) -> Option<SensorPlan> {
-        Some(SensorPlan {
-            device: self.device?.value,
-            bus: self.bus?.value,
-            address: self.address?.value,
-            interval: self.interval?.value,
-            settings: self.settings?,
-            labels: self.labels?.value,
-        })
     }
 }

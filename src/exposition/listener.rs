@@ -16,11 +16,12 @@ use metrics_util::MetricKindMask;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 
+use super::table::Histogram;
 use super::{IDLE, METRICS, Source};
 use crate::config::Listen;
 
-/// Scrapes rendered at the same time; others wait. Each costs a thread.
-const RENDERING: usize = 2;
+/// Scrapes rendered at the same time; others wait for less than a millisecond. Each costs a thread with memory of its own.
+const RENDERING: usize = 1;
 
 /// A bound listener that answers nobody yet.
 pub struct Listener {
@@ -29,7 +30,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds, and makes the recorder whose metrics will be served to peers in the networks of `allow`; without any, to everyone.
+    /// Binds, and makes the recorder whose metrics will be served to peers in the networks of `allow`; without any, to
+    /// everyone. The distribution of power has these upper bounds, in watts.
     ///
     /// # Errors
     /// A sentence with the address and what stands in the way.
@@ -37,6 +39,7 @@ impl Listener {
         listen: &Listen,
         socket_mode: u32,
         allow: &[String],
+        power_buckets: &[f64],
     ) -> Result<(Self, PrometheusRecorder), String> {
         let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {listen}: {why}");
         let runtime = runtime::Builder::new_current_thread()
@@ -48,12 +51,15 @@ impl Listener {
         let mut builder = PrometheusBuilder::new()
             .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE));
         for metric in METRICS {
-            if let Source::Histogram(buckets) = metric.source {
-                let matcher = Matcher::Full(metric.name.to_owned());
-                builder = builder
-                    .set_buckets_for_metric(matcher, buckets)
-                    .map_err(|error| failed(&error))?;
-            }
+            let buckets = match metric.source {
+                Source::Histogram(Histogram::Visits(bounds)) => bounds,
+                Source::Histogram(Histogram::Powers) => power_buckets,
+                _ => continue,
+            };
+            let matcher = Matcher::Full(metric.name.to_owned());
+            builder = builder
+                .set_buckets_for_metric(matcher, buckets)
+                .map_err(|error| failed(&error))?;
         }
         builder = match listen {
             Listen::Tcp(address) => builder.with_http_listener(*address),

@@ -5,20 +5,24 @@
 //! whoever scrapes, or nobody.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use crate::meter::SharedMeter;
+use crate::meter::{Found, Samples, SharedMeter};
 
 mod listener;
 mod table;
 mod ticker;
 
 pub use listener::{Listener, Serving, ask, remove_socket};
-use table::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, SENSOR_INFO, unix_seconds};
+use table::{
+    BUILD_INFO, DIRECTIONS, Histogram, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, SENSOR_INFO,
+    unix_seconds,
+};
 pub use table::{METRICS, Metric, Source};
 pub use ticker::Ticker;
 
@@ -40,6 +44,8 @@ pub struct View {
     pub info: Vec<(String, String)>,
     /// Whether the script's three gauges are shown.
     pub script: bool,
+    /// What its alert is on, and the limit.
+    pub alert: Option<(&'static str, f64)>,
     /// Its numbers.
     pub meter: SharedMeter,
 }
@@ -50,11 +56,17 @@ pub struct Exposition {
     handle: PrometheusHandle,
     process: Collector,
     sensors: Vec<Series>,
+    /// What was shown before the last configurations, until it has expired for certain.
+    retired: Vec<(View, Instant)>,
     build_info: Key,
     reload_successful: bool,
     reload_succeeded: SystemTime,
     /// An emptied list, to be swapped for a full one.
-    spare: Vec<f64>,
+    spare: Samples,
+    /// Series were withdrawn since the last tick.
+    withdrawn: bool,
+    /// Until then some of them may still have to expire.
+    expiring_until: Option<Instant>,
 }
 
 /// The series of one sensor, with their keys made once.
@@ -62,10 +74,14 @@ struct Series {
     view: View,
     /// For each metric of a sensor its key, or one for each value of its own label.
     keys: Vec<(Source, Vec<Key>)>,
-    /// The info series' key, made again when the chip tells its die.
-    info: Option<(Option<u16>, Key)>,
+    /// The info series' key, made again when the chip is found.
+    info: Option<(Found, Key)>,
     /// Not shown before.
     held_until: Option<Instant>,
+    /// Whether the last tick set readings, and extremes.
+    set: (bool, bool),
+    /// The last tick did not set a series that the one before had set.
+    withdrawn: bool,
 }
 
 impl Exposition {
@@ -97,10 +113,13 @@ impl Exposition {
             recorder,
             process,
             sensors: Vec::new(),
+            retired: Vec::new(),
             build_info,
             reload_successful: true,
             reload_succeeded: now,
-            spare: Vec::new(),
+            spare: Samples::default(),
+            withdrawn: false,
+            expiring_until: None,
         }
     }
 
@@ -110,13 +129,15 @@ impl Exposition {
     /// back while it is there, and would stand still until the newcomer has counted as far.
     pub fn show(&mut self, views: Vec<View>, now: Instant) {
         let before = std::mem::take(&mut self.sensors);
+        self.withdrawn = !before.is_empty();
+        self.retired.retain(|(_, until)| now < *until);
+        self.retired
+            .extend(before.into_iter().map(|series| (series.view, now + HELD)));
         let takes_over = |view: &View| {
-            let same = before
-                .iter()
-                .find(|series| series.view.labels == view.labels);
-            same.is_some_and(|series| {
-                !series.view.meter.is_same(&view.meter) || series.is_held(now)
-            })
+            let another = |(old, _): &(View, Instant)| {
+                old.labels == view.labels && !old.meter.is_same(&view.meter)
+            };
+            self.retired.iter().any(another)
         };
         self.sensors = views
             .into_iter()
@@ -143,6 +164,7 @@ impl Exposition {
             .filter(|sensor| !sensor.is_held(now))
         {
             self.spare = sensor.tick(&self.recorder, std::mem::take(&mut self.spare), now);
+            self.withdrawn |= sensor.withdrawn;
         }
         let gauge = |key: &Key, value: f64| self.recorder.register_gauge(key, &METADATA).set(value);
         gauge(&self.build_info, 1.0);
@@ -153,9 +175,17 @@ impl Exposition {
             unix_seconds(self.reload_succeeded),
         );
         metrics::with_local_recorder(&self.recorder, || self.process.collect());
-        // Idle series are looked for while rendering, and histograms emptied: so it is done although nobody asked.
-        let rendered = self.handle.render_to_write(&mut io::sink());
-        debug_assert!(rendered.is_ok(), "a sink takes everything");
+        if std::mem::take(&mut self.withdrawn) {
+            self.expiring_until = Some(now + HELD);
+        }
+        if self.expiring_until.is_some_and(|until| now <= until) {
+            // Idle series are looked for while rendering: so it is done although nobody asked.
+            let rendered = self.handle.render_to_write(&mut io::sink());
+            debug_assert!(rendered.is_ok(), "a sink takes everything");
+        } else {
+            // Rendering costs five times the rest of a tick. With nothing to expire, histograms are only emptied.
+            self.handle.run_upkeep();
+        }
     }
 
     /// What a scrape would get.
@@ -167,25 +197,25 @@ impl Exposition {
 
 impl Series {
     fn new(view: View) -> Self {
-        let labels: Vec<Label> = view
-            .labels
-            .iter()
-            .map(|(name, value)| Label::new(name.clone(), value.clone()))
-            .collect();
+        let labels: Vec<Label> = view.labels.iter().map(label).collect();
+        let shown = |metric: &&Metric| match metric.source {
+            Source::Script(_) => view.script,
+            Source::Alert(_) | Source::AlertLimit | Source::Alerts(_) => view.alert.is_some(),
+            Source::Info | Source::Daemon => false,
+            _ => true,
+        };
         let keys = METRICS
             .iter()
-            .filter(|metric| match metric.source {
-                Source::Script(_) => view.script,
-                Source::Info | Source::Daemon => false,
-                _ => true,
-            })
-            .map(|metric| (metric.source, series_keys(metric, &labels)))
+            .filter(shown)
+            .map(|metric| (metric.source, series_keys(metric, &labels, &view)))
             .collect();
         Self {
             view,
             keys,
             info: None,
             held_until: None,
+            set: (false, false),
+            withdrawn: false,
         }
     }
 
@@ -194,78 +224,107 @@ impl Series {
     }
 
     /// Registers and sets in one step, since a series that is registered and not set shows 0.
-    fn tick(&mut self, recorder: &PrometheusRecorder, spare: Vec<f64>, now: Instant) -> Vec<f64> {
-        let mut shared = self.view.meter.lock();
-        let mut visits = shared.take_visits(spare);
-        let meter = shared.clone();
-        drop(shared);
+    fn tick(&mut self, recorder: &PrometheusRecorder, spare: Samples, now: Instant) -> Samples {
+        let mut meter = self.view.meter.lock();
+        let mut samples = meter.take_samples(spare);
+        let extremes = meter.window.extremes(now);
+        let snapshot = meter.snapshot();
+        drop(meter);
+        let meter = snapshot;
+        let totals = meter.ledger.totals(now);
         let live = meter.live(now);
+        let set = (live.is_some(), live.is_some() && extremes.is_some());
+        self.withdrawn = (self.set.0 && !set.0) || (self.set.1 && !set.1);
+        self.set = set;
         for (source, keys) in &self.keys {
             let gauge = |value| recorder.register_gauge(&keys[0], &METADATA).set(value);
+            let counter = |key, count| recorder.register_counter(key, &METADATA).absolute(count);
+            let counters = |counts: &[u64]| {
+                keys.iter()
+                    .zip(counts)
+                    .for_each(|(key, count)| counter(key, *count));
+            };
             match source {
-                Source::Script(value) => {
-                    if let Some(value) = live.and_then(value) {
-                        gauge(value);
-                    }
-                }
-                Source::Reading(value) => {
-                    if let Some(reading) = live {
-                        gauge(value(&meter, reading));
-                    }
-                }
+                Source::Script(value) => _ = live.and_then(value).map(gauge),
+                Source::Reading(value) => _ = live.map(|reading| gauge(value(&meter, reading))),
+                Source::Extreme(value) => _ = live.and(extremes.as_ref()).map(|e| gauge(value(e))),
                 Source::State(value) => gauge(value(live.is_some())),
-                Source::Counter(value) => {
-                    recorder
-                        .register_counter(&keys[0], &METADATA)
-                        .absolute(value(&meter));
-                }
-                Source::Counters { counts, .. } => {
-                    for (key, count) in keys.iter().zip(counts(&meter)) {
-                        recorder.register_counter(key, &METADATA).absolute(*count);
-                    }
-                }
-                Source::Histogram(_) => {
-                    let histogram = recorder.register_histogram(&keys[0], &METADATA);
-                    for visit in visits.drain(..) {
-                        histogram.record(visit);
+                Source::Alert(value) => _ = live.map(|_| gauge(value(&meter))),
+                Source::AlertLimit => _ = self.view.alert.map(|(_, limit)| gauge(limit)),
+                Source::Alerts(count) => counter(&keys[0], count(&meter)),
+                Source::Counter(count) => counter(&keys[0], count(&totals)),
+                Source::Flow(counts) => counters(&counts(&totals)),
+                Source::Counters { counts, .. } => counters(counts(&meter)),
+                Source::Histogram(kind) => {
+                    for (key, reverse) in keys.iter().zip([false, true]) {
+                        let histogram = recorder.register_histogram(key, &METADATA);
+                        kind.samples(&samples, reverse)
+                            .for_each(|sample| histogram.record(sample));
                     }
                 }
                 Source::Info | Source::Daemon => {}
             }
         }
-        recorder
-            .register_gauge(self.info_key(meter.die), &METADATA)
-            .set(1.0);
-        visits
+        samples.clear();
+        if let Some(found) = meter.found {
+            recorder
+                .register_gauge(self.info_key(found), &METADATA)
+                .set(1.0);
+        }
+        samples
     }
 
-    fn info_key(&mut self, die: Option<u16>) -> &Key {
-        if self.info.as_ref().is_none_or(|(known, _)| *known != die) {
-            let die_label = die.map(|die| ("die".to_owned(), format!("{die:#06x}")));
-            let labels: Vec<Label> = self
-                .view
-                .labels
-                .iter()
-                .chain(&self.view.info)
-                .chain(&die_label)
-                .map(|(name, value)| Label::new(name.clone(), value.clone()))
+    fn info_key(&mut self, found: Found) -> &Key {
+        if self.info.as_ref().is_none_or(|(known, _)| *known != found) {
+            self.withdrawn |= self.info.is_some();
+            let told = [
+                ("die", format!("{:#06x}", found.die)),
+                ("averaging", found.averaging.to_string()),
+                (
+                    "voltage_conversion_time",
+                    format!("{}us", found.voltage_micros),
+                ),
+                (
+                    "current_conversion_time",
+                    format!("{}us", found.current_micros),
+                ),
+            ];
+            let known = self.view.labels.iter().chain(&self.view.info);
+            let labels: Vec<Label> = known
+                .map(label)
+                .chain(told.map(|(name, value)| Label::new(name, value)))
                 .collect();
-            self.info = Some((die, Key::from_parts(SENSOR_INFO, labels)));
+            self.info = Some((found, Key::from_parts(SENSOR_INFO, labels)));
         }
         &self.info.as_ref().expect("just made").1
     }
 }
 
-fn series_keys(metric: &Metric, labels: &[Label]) -> Vec<Key> {
+/// Of shared text: every render copies all keys, and would copy every letter of owned ones.
+fn label((name, value): &(String, String)) -> Label {
+    Label::new(
+        Arc::<str>::from(name.as_str()),
+        Arc::<str>::from(value.as_str()),
+    )
+}
+
+fn series_keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
+    let with = |name: &'static str, value: &'static str| {
+        let mut labels = labels.to_vec();
+        labels.push(Label::from_static_parts(name, value));
+        Key::from_parts(metric.name, labels)
+    };
+    let directed = || {
+        DIRECTIONS
+            .map(|direction| with("direction", direction))
+            .into()
+    };
     match metric.source {
-        Source::Counters { label, values, .. } => values
-            .iter()
-            .map(|value| {
-                let mut labels = labels.to_vec();
-                labels.push(Label::from_static_parts(label, value));
-                Key::from_parts(metric.name, labels)
-            })
-            .collect(),
+        Source::Counters { label, values, .. } => {
+            values.iter().map(|value| with(label, value)).collect()
+        }
+        Source::Flow(_) | Source::Histogram(Histogram::Powers) => directed(),
+        Source::AlertLimit => view.alert.iter().map(|(on, _)| with("on", on)).collect(),
         _ => vec![Key::from_parts(metric.name, labels.to_vec())],
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::meter::{Failure, Meter, Quantity, Reading, Reset};
+use crate::meter::{Extremes, Failure, Meter, Quantity, Reading, Reset, Samples, Totals};
 
 /// A metric: what it is called, what it means, and where its value comes from.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +22,20 @@ pub enum Source {
     Script(fn(&Reading) -> Option<f64>),
     /// A gauge of a sensor with a fresh result.
     Reading(fn(&Meter, &Reading) -> f64),
+    /// A gauge of a sensor with a fresh result and others in its window.
+    Extreme(fn(&Extremes) -> f64),
     /// A gauge of every sensor, by whether its last result is fresh.
     State(fn(fresh: bool) -> f64),
+    /// A gauge of every sensor that has an alert.
+    Alert(fn(&Meter) -> f64),
+    /// The limit of a sensor's alert.
+    AlertLimit,
+    /// A counter of every sensor that has an alert.
+    Alerts(fn(&Meter) -> u64),
     /// A counter of every sensor.
-    Counter(fn(&Meter) -> u64),
+    Counter(fn(&Totals) -> u64),
+    /// Two counters of every sensor: forward and reverse.
+    Flow(fn(&Totals) -> [u64; 2]),
     /// Counters of every sensor, one for each value of a label.
     Counters {
         /// The label.
@@ -35,23 +45,55 @@ pub enum Source {
         /// The counts, in the order of the values.
         counts: fn(&Meter) -> &[u64],
     },
-    /// A histogram of every sensor, with these upper bounds.
-    Histogram(&'static [f64]),
+    /// A histogram of every sensor.
+    Histogram(Histogram),
     /// A gauge of every sensor that is always 1; its labels tell.
     Info,
     /// A gauge of the daemon itself.
     Daemon,
 }
 
+/// Which of the samples of a sensor a histogram is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Histogram {
+    /// Seconds of the visits on the bus, with these upper bounds.
+    Visits(&'static [f64]),
+    /// Power by direction; its upper bounds are configured.
+    Powers,
+}
+
+impl Histogram {
+    /// The samples that go one way: each histogram has one series, or one for each direction.
+    pub(super) fn samples(self, samples: &Samples, reverse: bool) -> impl Iterator<Item = f64> {
+        let (values, directed) = match self {
+            Self::Visits(_) => (&samples.visits, false),
+            Self::Powers => (&samples.powers, true),
+        };
+        // A power of -0.0 is no reverse power.
+        values
+            .iter()
+            .filter(move |value| !directed || (**value < 0.0) == reverse)
+            .map(|value| value.abs())
+    }
+}
+
+/// Which way a quantity flows.
+pub(super) const DIRECTIONS: [&str; 2] = ["forward", "reverse"];
+
 impl Source {
     /// The metric's type in the exposition format.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Script(_) | Self::Reading(_) | Self::State(_) | Self::Info | Self::Daemon => {
-                "gauge"
-            }
-            Self::Counter(_) | Self::Counters { .. } => "counter",
+            Self::Script(_)
+            | Self::Reading(_)
+            | Self::Extreme(_)
+            | Self::State(_)
+            | Self::Alert(_)
+            | Self::AlertLimit
+            | Self::Info
+            | Self::Daemon => "gauge",
+            Self::Counter(_) | Self::Flow(_) | Self::Counters { .. } | Self::Alerts(_) => "counter",
             Self::Histogram(_) => "histogram",
         }
     }
@@ -100,6 +142,61 @@ pub const METRICS: &[Metric] = &[
         source: Source::Reading(|_, reading| reading.power.0),
     },
     Metric {
+        name: "ina260_bus_voltage_volts_min",
+        help: "Least bus voltage of the results in the window.",
+        source: Source::Extreme(|extremes| extremes.voltage.0.0),
+    },
+    Metric {
+        name: "ina260_bus_voltage_volts_max",
+        help: "Greatest bus voltage of the results in the window.",
+        source: Source::Extreme(|extremes| extremes.voltage.1.0),
+    },
+    Metric {
+        name: "ina260_current_amperes_min",
+        help: "Least current of the results in the window.",
+        source: Source::Extreme(|extremes| extremes.current.0.0),
+    },
+    Metric {
+        name: "ina260_current_amperes_max",
+        help: "Greatest current of the results in the window.",
+        source: Source::Extreme(|extremes| extremes.current.1.0),
+    },
+    Metric {
+        name: "ina260_power_watts_min",
+        help: "Least power of the results in the window.",
+        source: Source::Extreme(|extremes| extremes.power.0.0),
+    },
+    Metric {
+        name: "ina260_power_watts_max",
+        help: "Greatest power of the results in the window.",
+        source: Source::Extreme(|extremes| extremes.power.1.0),
+    },
+    Metric {
+        name: "ina260_energy_joules_total",
+        help: "Energy, net of each result, by direction; whole joules.",
+        source: Source::Flow(|totals| totals.energy.whole()),
+    },
+    Metric {
+        name: "ina260_charge_coulombs_total",
+        help: "Charge, net of each result, by direction; whole coulombs.",
+        source: Source::Flow(|totals| totals.charge.whole()),
+    },
+    Metric {
+        name: "ina260_power_distribution_watts",
+        help: "Magnitude of the power of every result, by direction.",
+        source: Source::Histogram(Histogram::Powers),
+    },
+    Metric {
+        name: "ina260_measured_seconds_total",
+        help: "Time that results cover.",
+        source: Source::Counter(|totals| totals.measured.as_secs()),
+    },
+    Metric {
+        name: "ina260_unmeasured_seconds_total",
+        help: "Time of the sensor's life that no result covers.",
+        source: Source::Counter(|totals| totals.unmeasured.as_secs()),
+    },
+    Metric {
         name: "ina260_up",
         help: "Whether the last read of the sensor worked, and not too long ago.",
         source: Source::State(|fresh| f64::from(u8::from(fresh))),
@@ -117,7 +214,12 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "ina260_results_total",
         help: "Results read.",
-        source: Source::Counter(|meter| meter.results),
+        source: Source::Counter(|totals| totals.results),
+    },
+    Metric {
+        name: "ina260_results_missed_total",
+        help: "Results that the chip finished and nobody read.",
+        source: Source::Counter(|totals| totals.missed),
     },
     Metric {
         name: "ina260_read_errors_total",
@@ -147,9 +249,26 @@ pub const METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "ina260_alert_active",
+        help: "Whether the chip's comparator saw its limit crossed during the last result.",
+        source: Source::Alert(|meter| f64::from(u8::from(meter.alert))),
+    },
+    Metric {
+        name: "ina260_alert_limit",
+        help: "Limit of the alert, in amperes, volts or watts.",
+        source: Source::AlertLimit,
+    },
+    Metric {
+        name: "ina260_alerts_total",
+        help: "Times that an alert began.",
+        source: Source::Alerts(|meter| meter.alerts),
+    },
+    Metric {
         name: "ina260_read_duration_seconds",
         help: "Time of one visit to the sensor on the bus.",
-        source: Source::Histogram(&[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0]),
+        source: Source::Histogram(Histogram::Visits(&[
+            0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0,
+        ])),
     },
     Metric {
         name: SENSOR_INFO,

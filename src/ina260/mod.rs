@@ -4,21 +4,52 @@ use std::fmt;
 
 use crate::bus::{self, Address, Bus};
 
+pub mod alert;
+pub mod calibration;
 mod measurement;
 pub mod registers;
 pub mod settings;
 
+use alert::Alert;
 pub use measurement::Measurement;
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
 use settings::Settings;
 
 /// One sensor: where it is and what it has to be set to. Remembers nothing of the chip itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ina260 {
     /// On its bus.
     pub address: Address,
     /// What is written to it.
     pub settings: Settings,
+    /// What its comparator watches.
+    pub alert: Option<Alert>,
+    /// Whether anything is written at all. Without, the settings are those that are found.
+    pub configure: bool,
+}
+
+/// The registers that keep what was written to them, as they are while all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    configuration: u16,
+    /// Without its flags.
+    mask_enable: u16,
+    alert_limit: u16,
+}
+
+impl Words {
+    /// After power-on, a reset, or a brown-out.
+    const POWER_ON: Self = Self {
+        configuration: POWER_ON_CONFIGURATION,
+        mask_enable: 0,
+        alert_limit: 0,
+    };
+
+    /// Whether these flags come with these settings. One word on the bus tells, at every look.
+    #[must_use]
+    pub const fn go_with(&self, flags: MaskEnable) -> bool {
+        flags.kept() == self.mask_enable
+    }
 }
 
 /// Who answered.
@@ -28,13 +59,15 @@ pub struct Identity {
     pub die: u16,
 }
 
-/// How a sensor came to its settings.
+/// How a sensor is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prepared {
-    /// They were written, and the first conversion started with that.
-    Written,
-    /// They were there already; the result that is being made is of unknown age.
-    Adopted,
+pub struct Prepared {
+    /// What its registers hold.
+    pub words: Words,
+    /// The settings in force.
+    pub settings: Settings,
+    /// They were there already, and with them conversions that began at an unknown time. Else they begin with the last write.
+    pub adopted: bool,
 }
 
 /// Why a sensor's settings are not ours.
@@ -72,6 +105,8 @@ pub enum Error {
         /// Its die identity register.
         die: u16,
     },
+    /// Whoever sets the chip lets it convert not both quantities, or not continuously; holds the configuration register.
+    NotContinuous(u16),
     /// A register does not hold what was written to it.
     NotKept {
         /// Which.
@@ -99,6 +134,12 @@ impl fmt::Display for Error {
                     "not an INA260: manufacturer {manufacturer:#06x}, die {die:#06x}"
                 )
             }
+            Self::NotContinuous(word) => {
+                write!(
+                    f,
+                    "does not convert voltage and current continuously: configuration {word:#06x}"
+                )
+            }
             Self::NotKept {
                 register,
                 wrote,
@@ -114,6 +155,12 @@ impl fmt::Display for Error {
 }
 
 impl Error {
+    /// Whether somebody is there, if not whom we look for.
+    #[must_use]
+    pub fn is_an_answer(&self) -> bool {
+        matches!(self, Self::Owned(_) | Self::NotAnIna260 { .. })
+    }
+
     /// Whether the bus is stuck, which every further transfer would suffer from, too.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -129,7 +176,10 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::Owned(_) | Self::NotAnIna260 { .. } | Self::NotKept { .. } => None,
+            Self::Owned(_)
+            | Self::NotAnIna260 { .. }
+            | Self::NotContinuous(_)
+            | Self::NotKept { .. } => None,
         }
     }
 }
@@ -157,35 +207,62 @@ fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, 
 }
 
 impl Ina260 {
-    /// The alert limit while no alert is wanted.
-    const ALERT_LIMIT: u16 = 0x0000;
-    /// No alert function, but the latch, always: it is 0 at power-on, so that each look at this register shows a brown-out.
-    const MASK_ENABLE: u16 = MaskEnable::LATCH;
+    /// What is written. The latch is always on: it is off at power-on, so that each look at the mask/enable register shows a
+    /// brown-out.
+    fn words(&self) -> Words {
+        Words {
+            configuration: self.settings.word(),
+            mask_enable: MaskEnable::LATCH | self.alert.map_or(0, |alert| alert.mask_bits()),
+            alert_limit: self.alert.map_or(0, |alert| alert.limit_word()),
+        }
+    }
 
     /// Writes limit, mask/enable and configuration, in this order since the last starts a conversion, and reads them back.
-    /// The configuration is left alone where it is right already: a write loses the running average.
+    /// The configuration is left alone where it is right already: a write loses the running average. A chip that is not ours to
+    /// configure is only read. `started` is called when a write has started the conversions over.
     ///
     /// # Errors
-    /// A failed transfer, or [`Error::NotKept`].
-    pub fn prepare(&self, bus: &mut dyn Bus) -> Result<Prepared, Error> {
-        let adopted = self.read(bus, Register::Configuration)? == self.settings.word();
-        self.write(bus, Register::AlertLimit, Self::ALERT_LIMIT)?;
-        self.write(bus, Register::MaskEnable, Self::MASK_ENABLE)?;
-        if !adopted {
-            self.write(bus, Register::Configuration, self.settings.word())?;
+    /// A failed transfer, [`Error::NotKept`] or [`Error::NotContinuous`].
+    pub fn prepare(&self, bus: &mut dyn Bus, started: impl FnOnce()) -> Result<Prepared, Error> {
+        if !self.configure {
+            return self.adopt(bus);
         }
-        self.verify(bus, Register::AlertLimit, Self::ALERT_LIMIT, u16::MAX)?;
+        let words = self.words();
+        let adopted = self.read(bus, Register::Configuration)? == words.configuration;
+        self.write(bus, Register::AlertLimit, words.alert_limit)?;
+        self.write(bus, Register::MaskEnable, words.mask_enable)?;
+        if !adopted {
+            self.write(bus, Register::Configuration, words.configuration)?;
+            started();
+        }
+        self.verify(bus, Register::AlertLimit, words.alert_limit, u16::MAX)?;
         self.verify(
             bus,
             Register::MaskEnable,
-            Self::MASK_ENABLE,
+            words.mask_enable,
             MaskEnable::KEPT,
         )?;
-        self.verify(bus, Register::Configuration, self.settings.word(), u16::MAX)?;
-        Ok(if adopted {
-            Prepared::Adopted
-        } else {
-            Prepared::Written
+        self.verify(bus, Register::Configuration, words.configuration, u16::MAX)?;
+        Ok(Prepared {
+            words,
+            settings: self.settings,
+            adopted,
+        })
+    }
+
+    /// Takes the settings as somebody else made them.
+    fn adopt(&self, bus: &mut dyn Bus) -> Result<Prepared, Error> {
+        let words = Words {
+            configuration: self.read(bus, Register::Configuration)?,
+            mask_enable: self.look(bus)?.kept(),
+            alert_limit: self.read(bus, Register::AlertLimit)?,
+        };
+        let settings = Settings::from_word(words.configuration)
+            .ok_or(Error::NotContinuous(words.configuration))?;
+        Ok(Prepared {
+            words,
+            settings,
+            adopted: true,
         })
     }
 
@@ -197,31 +274,26 @@ impl Ina260 {
         self.read(bus, Register::MaskEnable).map(MaskEnable)
     }
 
-    /// Whether these flags come with the settings that were written. One word on the bus tells, at every look.
-    #[must_use]
-    pub const fn is_ours(&self, flags: MaskEnable) -> bool {
-        flags.kept() == Self::MASK_ENABLE
-    }
-
-    /// Reads configuration and limit, to find what the flags alone do not show.
+    /// Reads configuration and limit, to find what the flags alone do not show: whether the settings still are as they were.
     ///
     /// # Errors
     /// A failed transfer.
-    pub fn check(&self, bus: &mut dyn Bus, flags: MaskEnable) -> Result<Option<Reset>, Error> {
-        let configuration = self.read(bus, Register::Configuration)?;
-        let limit = self.read(bus, Register::AlertLimit)?;
-        Ok(
-            if self.is_ours(flags)
-                && configuration == self.settings.word()
-                && limit == Self::ALERT_LIMIT
-            {
-                None
-            } else if configuration == POWER_ON_CONFIGURATION && limit == 0 && flags.kept() == 0 {
-                Some(Reset::BrownOut)
-            } else {
-                Some(Reset::Foreign)
-            },
-        )
+    pub fn check(
+        &self,
+        bus: &mut dyn Bus,
+        expected: &Words,
+        flags: MaskEnable,
+    ) -> Result<Option<Reset>, Error> {
+        let found = Words {
+            configuration: self.read(bus, Register::Configuration)?,
+            mask_enable: flags.kept(),
+            alert_limit: self.read(bus, Register::AlertLimit)?,
+        };
+        Ok(match found {
+            found if found == *expected => None,
+            Words::POWER_ON => Some(Reset::BrownOut),
+            _ => Some(Reset::Foreign),
+        })
     }
 
     /// Reads voltage and current and, if `with_power`, the power register; does not touch the flags.
@@ -251,7 +323,11 @@ impl Ina260 {
     /// # Errors
     /// A failed transfer.
     pub fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
-        self.write(bus, Register::MaskEnable, 0x0000)
+        if self.configure {
+            self.write(bus, Register::MaskEnable, 0x0000)
+        } else {
+            Ok(())
+        }
     }
 
     fn verify(

@@ -64,6 +64,12 @@ impl MaskEnable {
         self.0 & Self::OVERFLOW != 0
     }
 
+    /// The comparator saw its limit crossed.
+    #[must_use]
+    pub const fn alert(self) -> bool {
+        self.0 & Self::ALERT != 0
+    }
+
     /// The settings, without the flags.
     #[must_use]
     pub const fn kept(self) -> u16 {

@@ -152,6 +152,17 @@ impl Settings {
             | Mode::BothContinuous as u16
     }
 
+    /// The settings in the content of a configuration register, if it converts both quantities continuously.
+    #[must_use]
+    pub fn from_word(word: u16) -> Option<Self> {
+        let field = |shift: u32| usize::from(word >> shift & 0b111);
+        (word & 0b111 == Mode::BothContinuous as u16).then(|| Self {
+            averaging: Averaging::ALL[field(Averaging::SHIFT)],
+            voltage_conversion_time: ConversionTime::ALL[field(ConversionTime::VOLTAGE_SHIFT)],
+            current_conversion_time: ConversionTime::ALL[field(ConversionTime::CURRENT_SHIFT)],
+        })
+    }
+
     /// Nominal time from one result to the next: the one converter alternates between current and voltage.
     #[must_use]
     pub const fn cycle(self) -> Duration {

@@ -58,7 +58,22 @@ const CHIP: Ina260 = Ina260 {
         voltage_conversion_time: ConversionTime::Us332,
         current_conversion_time: ConversionTime::Us588,
     },
+    alert: None,
+    configure: true,
 };
+
+fn prepared(adopted: bool) -> Prepared {
+    let words = Words {
+        configuration: 0x6E9F,
+        mask_enable: 0x0001,
+        alert_limit: 0x0000,
+    };
+    Prepared {
+        words,
+        settings: CHIP.settings,
+        adopted,
+    }
+}
 
 #[test]
 fn identify_accepts_every_revision_of_the_die() {
@@ -103,7 +118,12 @@ fn prepare_writes_limit_mask_and_configuration_and_reads_them_back() {
         Read(0x06, Ok(0x0009)), // the ready flag is not ours
         Read(0x00, Ok(0x6E9F)),
     ]);
-    assert_eq!(CHIP.prepare(&mut bus), Ok(Prepared::Written));
+    let mut started = false;
+    assert_eq!(
+        CHIP.prepare(&mut bus, || started = true),
+        Ok(prepared(false))
+    );
+    assert!(started);
     bus.finish();
 }
 
@@ -117,7 +137,7 @@ fn prepare_leaves_a_configuration_that_is_right() {
         Read(0x06, Ok(0x0001)),
         Read(0x00, Ok(0x6E9F)),
     ]);
-    assert_eq!(CHIP.prepare(&mut bus), Ok(Prepared::Adopted));
+    assert_eq!(CHIP.prepare(&mut bus, || ()), Ok(prepared(true)));
     bus.finish();
 }
 
@@ -132,7 +152,7 @@ fn prepare_names_the_register_that_did_not_keep_its_word() {
         Read(0x06, Ok(0x0001)),
         Read(0x00, Ok(0x6127)),
     ]);
-    let error = CHIP.prepare(&mut bus).unwrap_err();
+    let error = CHIP.prepare(&mut bus, || ()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "register Configuration holds 0x6127, not 0x6e9f"
@@ -144,9 +164,9 @@ fn prepare_names_the_register_that_did_not_keep_its_word() {
 fn a_look_is_one_word_and_knows_our_settings() {
     let mut bus = Script::new([Read(0x06, Ok(0x000D))]);
     let flags = CHIP.look(&mut bus).unwrap();
-    assert!(flags.ready() && flags.overflow() && CHIP.is_ours(flags));
-    assert!(!CHIP.is_ours(MaskEnable(0x0008))); // the latch is gone: a brown-out
-    assert!(!CHIP.is_ours(MaskEnable(0x8009))); // an alert function that we did not set
+    assert!(flags.ready() && flags.overflow() && prepared(true).words.go_with(flags));
+    assert!(!prepared(true).words.go_with(MaskEnable(0x0008))); // the latch is gone: a brown-out
+    assert!(!prepared(true).words.go_with(MaskEnable(0x8009))); // an alert function that we did not set
     bus.finish();
 }
 
@@ -162,7 +182,7 @@ fn check_tells_a_brown_out_from_another_master() {
     ] {
         let mut bus = Script::new([Read(0x00, Ok(configuration)), Read(0x07, Ok(limit))]);
         assert_eq!(
-            CHIP.check(&mut bus, MaskEnable(flags)),
+            CHIP.check(&mut bus, &prepared(true).words, MaskEnable(flags)),
             Ok(expected),
             "{configuration:#06x}"
         );
@@ -212,5 +232,58 @@ fn a_failed_read_names_the_register_and_keeps_its_source() {
 fn release_switches_the_alerts_off_and_nothing_else() {
     let mut bus = Script::new([Write(0x06, 0x0000)]);
     CHIP.release(&mut bus).unwrap();
+    bus.finish();
+}
+
+#[test]
+fn an_alert_is_written_with_its_limit_and_the_latch() {
+    let alert = Alert::new(
+        alert::Function::OverCurrent,
+        5.0,
+        alert::Polarity::ActiveHigh,
+        &calibration::Calibration::default(),
+    );
+    let chip = Ina260 {
+        alert: alert.ok(),
+        ..CHIP
+    };
+    let mut bus = Script::new([
+        Read(0x00, Ok(0x6E9F)),
+        Write(0x07, 4000),
+        Write(0x06, 0x8003),
+        Read(0x07, Ok(4000)),
+        Read(0x06, Ok(0x8013)), // it tripped already
+        Read(0x00, Ok(0x6E9F)),
+    ]);
+    let words = chip.prepare(&mut bus, || ()).unwrap().words;
+    assert!(words.go_with(MaskEnable(0x801B)) && !words.go_with(MaskEnable(0x0009)));
+    bus.finish();
+}
+
+#[test]
+fn a_chip_that_is_not_ours_to_configure_is_read_and_never_written() {
+    let chip = Ina260 {
+        configure: false,
+        ..CHIP
+    };
+    let mut bus = Script::new([
+        Read(0x00, Ok(0x6127)),
+        Read(0x06, Ok(0x1008)),
+        Read(0x07, Ok(3800)),
+    ]);
+    let prepared = chip.prepare(&mut bus, || ()).unwrap();
+    assert!(prepared.adopted && prepared.words.go_with(MaskEnable(0x1018)));
+    assert_eq!(
+        prepared.settings.cycle(),
+        std::time::Duration::from_micros(2200)
+    );
+    chip.release(&mut bus).unwrap();
+    bus.finish();
+
+    let mut bus = Script::new([Read(0x00, Ok(0x6120)), Read(0x06, Ok(0)), Read(0x07, Ok(0))]);
+    assert_eq!(
+        chip.prepare(&mut bus, || ()).unwrap_err().to_string(),
+        "does not convert voltage and current continuously: configuration 0x6120"
+    );
     bus.finish();
 }

@@ -6,19 +6,23 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use crate::bus::Bus;
+use crate::bus::mux::Multiplexers;
 use crate::clock::Clock;
-use crate::ina260::Error;
 
 mod backoff;
-mod pace;
+mod conversions;
+mod edge;
+mod outage;
 mod report;
 mod retry;
 mod sensor;
+mod setup;
 mod worker;
 
 use backoff::Backoff;
+use report::Error;
 use sensor::Sensor;
-pub use sensor::Setup;
+pub use setup::Setup;
 pub use worker::{Heartbeat, Worker};
 
 /// Called when a sensor went up or down.
@@ -29,6 +33,7 @@ pub struct Sampler {
     /// How messages call the bus: `bus 1`.
     name: String,
     bus: Box<dyn Bus>,
+    multiplexers: Multiplexers,
     sensors: Vec<Sensor>,
     clock: Arc<dyn Clock>,
     heartbeat: Heartbeat,
@@ -36,8 +41,8 @@ pub struct Sampler {
     timeouts_in_a_row: u32,
     stuck: Backoff,
     stuck_until: Option<Instant>,
-    /// Indices of the sensors, sorted anew in each round; kept to keep its memory.
-    order: Vec<usize>,
+    /// What the machine had slept at the last round.
+    slept: Duration,
     /// Whether somebody was told already that the bus is too slow for its sensors.
     warned: bool,
 }
@@ -47,6 +52,10 @@ impl Sampler {
     const IDLE: Duration = Duration::from_secs(3600);
     /// Two timeouts in a row are the bus' fault and not a sensor's.
     const TIMEOUTS_OF_A_STUCK_BUS: u32 = 2;
+    /// A result that is overwritten so soon does not wait for the convenience of the multiplexers.
+    const URGENT: Duration = Duration::from_millis(10);
+    /// Less sleep than this may be what passes between the reading of two clocks.
+    const NAP: Duration = Duration::from_millis(10);
 
     /// A sampler that has not looked at anything yet.
     #[must_use]
@@ -61,14 +70,15 @@ impl Sampler {
         let mut sampler = Self {
             name,
             bus,
+            multiplexers: Multiplexers::default(),
             sensors: Vec::new(),
             heartbeat: Heartbeat::new(now),
+            slept: clock.slept(),
             clock,
             on_change,
             timeouts_in_a_row: 0,
             stuck: Backoff::default(),
             stuck_until: None,
-            order: Vec::new(),
             warned: false,
         };
         sampler.replace(setups);
@@ -80,7 +90,7 @@ impl Sampler {
         let now = self.clock.now();
         let mut before = std::mem::take(&mut self.sensors);
         for setup in setups {
-            let same = |sensor: &Sensor| sensor.setup.chip.address == setup.chip.address;
+            let same = |sensor: &Sensor| sensor.setup.is_at_place_of(&setup);
             let sensor = match before.iter().position(same) {
                 Some(index) => {
                     let mut sensor = before.swap_remove(index);
@@ -91,12 +101,19 @@ impl Sampler {
             };
             self.sensors.push(sensor);
         }
-        release(&before, self.bus.as_mut());
+        self.let_go(&before);
+        let channels = self
+            .sensors
+            .iter()
+            .filter_map(|sensor| sensor.setup.channel);
+        self.multiplexers = Multiplexers::new(channels);
+        self.close_multiplexers();
         self.warned = false;
     }
 
-    /// Serves every sensor that is due, earliest first, then looks for one that is lost. Returns when to come back.
+    /// Serves every sensor that is due, then looks for one that is lost. Returns when to come back.
     pub fn round(&mut self) -> Instant {
+        self.notice_sleep();
         if self
             .stuck_until
             .is_none_or(|until| until <= self.clock.now())
@@ -111,33 +128,64 @@ impl Sampler {
     }
 
     fn serve(&mut self) {
-        let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        order.extend(0..self.sensors.len());
-        // Probes of lost sensors come last, one a round: they may cost a timeout.
-        order.sort_unstable_by_key(|&index| {
-            let sensor = &self.sensors[index];
-            (!sensor.is_running(), sensor.due())
-        });
-        for &index in &order {
-            let probe = !self.sensors[index].is_running();
-            let due = self.sensors[index].due() <= self.clock.now();
-            if due && !self.visit(index) {
-                break; // A timeout ends the round.
-            }
-            if due && probe {
-                self.compare_with_bus();
-                break;
+        for _ in 0..self.sensors.len() {
+            match self.most_urgent(self.clock.now()) {
+                Some(index) if self.visit(index) => {}
+                Some(_) => return, // A timeout ends the round.
+                None => break,
             }
         }
-        self.order = order;
+        // Probes of lost sensors come last, one a round: they may cost a timeout.
+        let now = self.clock.now();
+        let lost = (0..self.sensors.len())
+            .filter(|&index| !self.sensors[index].is_running() && self.sensors[index].due() <= now)
+            .min_by_key(|&index| self.sensors[index].due());
+        if let Some(index) = lost {
+            self.visit(index);
+            self.compare_with_bus();
+        }
+    }
+
+    /// Of the sensors whose result is there, the one whose result is overwritten first; while there is time, one that needs no
+    /// multiplexer switched.
+    fn most_urgent(&self, now: Instant) -> Option<usize> {
+        let ready = |&index: &usize| self.sensors[index].is_ready(now);
+        let deadline = |&index: &usize| self.sensors[index].deadline();
+        let urgent = (0..self.sensors.len()).filter(ready).min_by_key(deadline)?;
+        let open = self.multiplexers.open_channel();
+        if open.is_none() || self.sensors[urgent].deadline() < now + Self::URGENT {
+            return Some(urgent);
+        }
+        let needs_no_switch = |&index: &usize| self.sensors[index].setup.channel == open;
+        let convenient = (0..self.sensors.len())
+            .filter(ready)
+            .filter(needs_no_switch)
+            .min_by_key(deadline);
+        convenient.or(Some(urgent))
+    }
+
+    /// Time in which the machine slept is nobody's.
+    fn notice_sleep(&mut self) {
+        let slept = self.clock.slept();
+        let new = slept.saturating_sub(self.slept);
+        // The two clocks are not read in the same instant.
+        if new > Self::NAP {
+            self.slept = slept;
+            for sensor in &mut self.sensors {
+                sensor.slept(new);
+            }
+        }
     }
 
     /// Visits one sensor. Tells whether the bus is fit for the next.
     fn visit(&mut self, index: usize) -> bool {
         let sensor = &mut self.sensors[index];
         self.heartbeat.promise(self.clock.now());
-        let result = sensor.visit(self.bus.as_mut(), self.clock.as_ref());
+        let result = sensor.visit(
+            self.bus.as_mut(),
+            &mut self.multiplexers,
+            self.clock.as_ref(),
+        );
         let mut changed = sensor.take_changed();
         let timeout = result.err().filter(Error::is_timeout);
         if let Some(error) = &timeout {
@@ -178,27 +226,36 @@ impl Sampler {
         }
     }
 
-    /// Switches the alerts of every chip off, at the end.
+    /// Switches the alerts of every chip off and closes the multiplexers, at the end.
     pub fn release(&mut self) {
-        release(&self.sensors, self.bus.as_mut());
+        let sensors = std::mem::take(&mut self.sensors);
+        self.let_go(&sensors);
+        self.sensors = sensors;
+        self.close_multiplexers();
+    }
+
+    /// A bus that is stuck ends it: each further transfer would cost its timeout.
+    fn let_go(&mut self, sensors: &[Sensor]) {
+        for sensor in sensors {
+            if let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers) {
+                debug!("{}: alerts not switched off: {error}", sensor.setup.name);
+                if error.is_timeout() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn close_multiplexers(&mut self) {
+        if let Err(failure) = self.multiplexers.close(self.bus.as_mut()) {
+            debug!("{}: {failure}", self.name);
+        }
     }
 
     /// Shows from other threads whether this sampler keeps its promises.
     #[must_use]
     pub fn heartbeat(&self) -> Heartbeat {
         self.heartbeat.clone()
-    }
-}
-
-/// A bus that is stuck ends it: each further transfer would cost its timeout.
-fn release(sensors: &[Sensor], bus: &mut dyn Bus) {
-    for sensor in sensors {
-        if let Err(error) = sensor.release(bus) {
-            debug!("{}: alerts not switched off: {error}", sensor.setup.name);
-            if error.is_timeout() {
-                return;
-            }
-        }
     }
 }
 

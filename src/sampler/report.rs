@@ -1,9 +1,63 @@
-//! What the chip says, in the meter's terms.
+//! What a sensor says or fails at, in the meter's terms.
 
-use crate::bus::ErrorKind;
+use std::fmt;
+
+use crate::bus::{ErrorKind, mux};
 use crate::clock::Clock;
-use crate::ina260::{Error, Measurement};
+use crate::ina260::calibration::Calibration;
+use crate::ina260::{self, Measurement};
 use crate::meter::{Failure, Raw, Reading};
+
+/// What a visit failed at.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Error {
+    Chip(ina260::Error),
+    Mux(mux::Failure),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chip(error) => error.fmt(f),
+            Self::Mux(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl From<ina260::Error> for Error {
+    fn from(error: ina260::Error) -> Self {
+        Self::Chip(error)
+    }
+}
+
+impl From<mux::Failure> for Error {
+    fn from(failure: mux::Failure) -> Self {
+        Self::Mux(failure)
+    }
+}
+
+impl Error {
+    /// Whether the bus is stuck.
+    pub(super) fn is_timeout(&self) -> bool {
+        match self {
+            Self::Chip(error) => error.is_timeout(),
+            Self::Mux(failure) => failure.is_timeout(),
+        }
+    }
+
+    /// The kind of a failure that is more than a failed transfer, which is counted where it happens.
+    pub(super) fn own_failure(&self) -> Option<Failure> {
+        match self {
+            Self::Chip(ina260::Error::Read { .. } | ina260::Error::Write { .. }) => None,
+            Self::Chip(ina260::Error::Owned(_)) => Some(Failure::Io),
+            Self::Chip(ina260::Error::NotAnIna260 { .. }) => Some(Failure::Identity),
+            Self::Chip(ina260::Error::NotKept { .. } | ina260::Error::NotContinuous(_)) => {
+                Some(Failure::Settings)
+            }
+            Self::Mux(_) => Some(Failure::Mux),
+        }
+    }
+}
 
 pub(super) fn transfer_failure(kind: ErrorKind) -> Failure {
     match kind {
@@ -14,29 +68,29 @@ pub(super) fn transfer_failure(kind: ErrorKind) -> Failure {
     }
 }
 
-/// The kind of a failure that is not a failed transfer.
-pub(super) fn own_failure(error: &Error) -> Option<Failure> {
-    match error {
-        Error::Read { .. } | Error::Write { .. } => None,
-        Error::Owned(_) => Some(Failure::Io),
-        Error::NotAnIna260 { .. } => Some(Failure::Identity),
-        Error::NotKept { .. } => Some(Failure::Settings),
-    }
-}
-
-pub(super) fn reading(measurement: Measurement, clock: &dyn Clock) -> Reading {
-    let voltage = measurement.voltage();
+/// A measurement as it was at `clock`'s time, corrected but for what the script showed.
+pub(super) fn reading(
+    measurement: Measurement,
+    calibration: &Calibration,
+    clock: &dyn Clock,
+) -> Reading {
+    let raw = measurement.power_register_milliwatts().map(|power| Raw {
+        voltage: measurement.voltage().0,
+        current: measurement.current_milliamperes(),
+        power,
+    });
+    let (voltage, current, power) = calibration.apply(
+        measurement.voltage(),
+        measurement.current(),
+        measurement.power(),
+    );
     Reading {
         at: clock.now(),
         wall: clock.wall(),
         voltage,
-        current: measurement.current(),
-        power: measurement.power(),
-        raw: measurement.power_register_milliwatts().map(|power| Raw {
-            voltage: voltage.0,
-            current: measurement.current_milliamperes(),
-            power,
-        }),
+        current,
+        power,
+        raw,
         overflows: [
             measurement.overflow,
             measurement.current_saturated(),

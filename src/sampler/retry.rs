@@ -1,5 +1,7 @@
 //! One more attempt at a transfer that failed, and a note of each failure.
 
+use tracing::trace;
+
 use crate::bus::{Address, Bus, Error, ErrorKind, Owner};
 
 /// A bus for the length of one visit.
@@ -38,10 +40,13 @@ impl Bus for Retry<'_> {
     }
 
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
-        self.attempt(|bus| bus.read_word(address, register))
+        let word = self.attempt(|bus| bus.read_word(address, register));
+        trace!("{address}: register {register:#04x} reads {word:x?}");
+        word
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
+        trace!("{address}: register {register:#04x} is written {word:#06x}");
         self.attempt(|bus| bus.write_word(address, register, word))
     }
 

@@ -5,26 +5,16 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, Chatter};
-use super::pace::Pace;
-use super::report::{own_failure, reading, transfer_failure};
+use super::conversions::{Conversions, Seen};
+use super::outage::{Outage, Truce};
+use super::report::{Error, reading, transfer_failure};
 use super::retry::Retry;
+use super::setup::Setup;
 use crate::bus::Bus;
+use crate::bus::mux::{self, Multiplexers};
 use crate::clock::Clock;
-use crate::ina260::{self, Error, Ina260, Measurement, Prepared};
-use crate::meter::{Failure, Reset, SharedMeter};
-
-/// What the sampler has to know of a sensor.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// How messages call it: `sensor orin (bus 1, 0x41)`.
-    pub name: String,
-    /// Where it is and what it is set to.
-    pub chip: Ina260,
-    /// Whether the power register is read, too.
-    pub with_power: bool,
-    /// Where its numbers go.
-    pub meter: SharedMeter,
-}
+use crate::ina260::{self, Reset};
+use crate::meter::{self, Failure, Found};
 
 /// A sensor and where it stands.
 pub(super) struct Sensor {
@@ -33,9 +23,11 @@ pub(super) struct Sensor {
     /// It went up or down, and nobody was told yet.
     changed: bool,
     chatter: Chatter,
-    /// Grows while another master keeps writing to the chip.
-    foreign: Backoff,
-    last_foreign: Option<Instant>,
+    /// Alerts have a budget of their own: one that flickers must not silence an outage.
+    alert_chatter: Chatter,
+    /// The beginning of an alert was logged, so its end will be.
+    alert_told: bool,
+    truce: Truce,
     /// What a word took on the bus while the sensor was set.
     word_time: Option<Duration>,
 }
@@ -43,38 +35,24 @@ pub(super) struct Sensor {
 enum State {
     /// Nobody has looked at it yet.
     New(Instant),
-    Running {
-        pace: Pace,
-        checked: Instant,
-    },
+    Running(Box<Conversions>),
     Lost(Outage),
 }
 
-struct Outage {
-    /// When it is tried next.
-    at: Instant,
-    backoff: Backoff,
-    rounds: u32,
-    /// Its beginning was logged, so its end will be.
-    told: bool,
-}
-
 impl Sensor {
-    /// How often settings are compared that the flags do not show.
-    const CHECK: Duration = Duration::from_secs(1);
     /// Words that it takes to prove identity and write the settings.
     const PREPARATION: u32 = 9;
-    /// After so long without another master's write, the next is the first again.
-    const FOREIGN_CALM: Duration = Duration::from_secs(60);
 
     pub(super) fn new(setup: Setup, now: Instant) -> Self {
+        setup.meter.lock().ledger.down(now);
         Self {
             setup,
             state: State::New(now),
             changed: false,
             chatter: Chatter::new(now),
-            foreign: Backoff::default(),
-            last_foreign: None,
+            alert_chatter: Chatter::new(now),
+            alert_told: false,
+            truce: Truce::default(),
             word_time: None,
         }
     }
@@ -84,6 +62,7 @@ impl Sensor {
         if setup.chip == self.setup.chip {
             self.setup = setup;
         } else {
+            setup.meter.lock().lose(now);
             *self = Self::new(setup, now);
         }
     }
@@ -91,14 +70,29 @@ impl Sensor {
     pub(super) fn due(&self) -> Instant {
         match &self.state {
             State::New(at) => *at,
-            // A result every minute is no reason to notice only then that the sensor is gone.
-            State::Running { pace, checked } => pace.due().min(*checked + Self::CHECK),
+            State::Running(conversions) => conversions.due(),
             State::Lost(outage) => outage.at,
         }
     }
 
+    /// When the result that is due will be overwritten.
+    pub(super) fn deadline(&self) -> Instant {
+        match &self.state {
+            State::Running(conversions) => conversions.due() + conversions.cycle(),
+            _ => self.due(),
+        }
+    }
+
+    /// Whether a result is there by now, or a look is due for another reason.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        match &self.state {
+            State::Running(conversions) => conversions.ready_from() <= now,
+            State::New(_) | State::Lost(_) => false,
+        }
+    }
+
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.state, State::Running { .. })
+        matches!(self.state, State::Running(_))
     }
 
     /// What a word takes on the bus, once the sensor was set.
@@ -106,10 +100,14 @@ impl Sensor {
         self.word_time
     }
 
-    /// Words a second that it takes to read every result: some looks, and the registers.
+    /// Words a second that it takes to read every result: the flags, and the registers.
     pub(super) fn demand(&self) -> f64 {
-        let registers = if self.setup.with_power { 3 } else { 2 };
-        f64::from(Pace::LOOKS + registers) / self.setup.chip.settings.cycle().as_secs_f64()
+        let words = if self.setup.with_power { 4 } else { 3 };
+        let cycle = match &self.state {
+            State::Running(conversions) => conversions.cycle(),
+            State::New(_) | State::Lost(_) => self.setup.chip.settings.cycle(),
+        };
+        f64::from(words) / cycle.as_secs_f64()
     }
 
     /// Whether the sensor went up or down since this was asked last.
@@ -117,18 +115,32 @@ impl Sensor {
         std::mem::take(&mut self.changed)
     }
 
+    /// The machine slept for `time`; whatever the sensor did then, nobody knows it.
+    pub(super) fn slept(&mut self, time: Duration) {
+        self.setup.meter.lock().ledger.slept(time);
+        if let State::Running(conversions) = &mut self.state {
+            conversions.lose_phase();
+        }
+    }
+
     /// Looks at the sensor, or for it.
     ///
     /// # Errors
     /// What it failed at; noted, counted and logged already.
-    pub(super) fn visit(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<(), Error> {
+    pub(super) fn visit(
+        &mut self,
+        bus: &mut dyn Bus,
+        multiplexers: &mut Multiplexers,
+        clock: &dyn Clock,
+    ) -> Result<(), Error> {
         let begun = clock.now();
         let mut bus = Retry::new(bus);
-        let result = if self.is_running() {
-            self.look(&mut bus, clock)
-        } else {
-            self.prepare(&mut bus, clock)
-        };
+        let mut result = self.reach(&mut bus, multiplexers, clock);
+        if let Err(error @ Error::Mux(mux::Failure::Differs { .. })) = &result {
+            debug!("{}: {error}; selecting again", self.setup.name);
+            self.setup.meter.lock().fail(Failure::Mux);
+            result = self.reach(&mut bus, multiplexers, clock);
+        }
         let now = clock.now();
         let mut meter = self.setup.meter.lock();
         meter.visited(now.duration_since(begun));
@@ -136,138 +148,171 @@ impl Sensor {
             meter.fail(transfer_failure(kind));
         }
         drop(meter);
-        result.inspect_err(|error| self.lose(error, now))
+        result.inspect_err(|error| {
+            multiplexers.forget();
+            self.lose(error, now);
+        })
     }
 
     /// Switches the chip's alerts off, if it is there.
-    pub(super) fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// A failed transfer.
+    pub(super) fn release(
+        &self,
+        bus: &mut dyn Bus,
+        multiplexers: &mut Multiplexers,
+    ) -> Result<(), Error> {
         if self.is_running() {
-            self.setup.chip.release(bus)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn look(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<(), Error> {
-        let chip = self.setup.chip;
-        let flags = chip.look(bus)?;
-        let now = clock.now();
-        let State::Running { pace, checked } = &mut self.state else {
-            return Ok(());
-        };
-        if !chip.is_ours(flags) || now.duration_since(*checked) >= Self::CHECK {
-            if let Some(reset) = chip.check(bus, flags)? {
-                return self.restore(reset, bus, clock);
+            if let Some(channel) = self.setup.channel {
+                multiplexers.select(bus, channel)?;
             }
-            *checked = now;
-        }
-        if !flags.ready() {
-            pace.not_ready(now);
-        } else if pace.ready(now) {
-            let cycle = pace.cycle();
-            let measurement = chip.measure(bus, flags, self.setup.with_power)?;
-            self.report(measurement, cycle, clock);
+            self.setup.chip.release(bus)?;
         }
         Ok(())
     }
 
-    fn report(&mut self, measurement: Measurement, cycle: Duration, clock: &dyn Clock) {
-        let reading = reading(measurement, clock);
-        debug!(
-            "{}: {}, {}, {}",
-            self.setup.name, reading.voltage, reading.current, reading.power
-        );
-        let mut meter = self.setup.meter.lock();
-        self.changed |= !meter.up;
-        meter.cycle = cycle;
-        meter.record(reading);
-    }
-
-    /// The settings are not ours any more, and so is no result. A brown-out is repaired at once; another master's settings
-    /// are left alone for a while, which grows.
-    fn restore(
+    /// Opens the way, looks, and reads back that the way was open, before anything that was seen counts.
+    fn reach(
         &mut self,
-        reset: ina260::Reset,
         bus: &mut dyn Bus,
+        multiplexers: &mut Multiplexers,
         clock: &dyn Clock,
     ) -> Result<(), Error> {
-        let now = clock.now();
-        match reset {
-            ina260::Reset::BrownOut => {
-                self.setup.meter.lock().reset(Reset::BrownOut);
-                if self.chatter.may_speak(now) {
-                    let name = &self.setup.name;
-                    warn!(
-                        "{name}: all registers have power-on values (a brown-out); writing its settings again"
-                    );
-                }
-                self.prepare(bus, clock)
-            }
-            ina260::Reset::Foreign => {
-                let mut meter = self.setup.meter.lock();
-                meter.reset(Reset::Foreign);
-                meter.fail(Failure::Settings);
-                drop(meter);
-                let calm = |last| now.duration_since(last) > Self::FOREIGN_CALM;
-                if self.last_foreign.is_none_or(calm) {
-                    self.foreign = Backoff::default();
-                }
-                self.last_foreign = Some(now);
-                let pause = self.foreign.pause();
-                let what =
-                    format!("another master wrote its settings; writing ours again in {pause:?}");
-                self.begin_outage(&what, now, pause, 0);
-                Ok(())
-            }
+        if let Some(channel) = self.setup.channel {
+            multiplexers.select(bus, channel)?;
         }
+        let seen = self.look(bus, clock);
+        if self.setup.channel.is_some()
+            && seen.is_ok()
+            && let Err(failure) = multiplexers.verify(bus)
+        {
+            if let State::Running(conversions) = &mut self.state {
+                conversions.lose_phase();
+            }
+            return Err(failure.into());
+        }
+        match seen? {
+            Look::Prepared(conversions, found) => self.run(conversions, found),
+            Look::Seen(Seen::Nothing) => {}
+            Look::Seen(Seen::Result {
+                measurement,
+                covered,
+                alert,
+            }) => {
+                let reading = reading(measurement, &self.setup.calibration, clock);
+                debug!(
+                    "{}: {}, {}, {}",
+                    self.setup.name, reading.voltage, reading.current, reading.power
+                );
+                let mut meter = self.setup.meter.lock();
+                self.changed |= !meter.up;
+                meter.cycle = covered.period;
+                meter.record(reading, &covered);
+                let new = meter.see_alert(alert);
+                drop(meter);
+                if new {
+                    self.tell_alert(alert, clock.now());
+                }
+            }
+            Look::Seen(Seen::Reset(reset)) => return self.restore(reset, bus, clock),
+        }
+        Ok(())
     }
 
-    /// Proves identity, writes the settings, and starts to pace.
-    fn prepare(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<(), Error> {
-        let chip = self.setup.chip;
+    fn look(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Look, Error> {
+        if let State::Running(conversions) = &mut self.state {
+            let seen = conversions.look(&self.setup.chip, self.setup.with_power, bus, clock)?;
+            return Ok(Look::Seen(seen));
+        }
+        self.prepare(bus, clock)
+    }
+
+    /// Proves identity and writes the settings.
+    fn prepare(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Look, Error> {
         let begun = clock.now();
+        let chip = &self.setup.chip;
         let identity = ina260::identify(bus, chip.address)?;
-        let prepared = chip.prepare(bus)?;
+        let mut started = None;
+        let prepared = chip.prepare(bus, || started = Some(clock.now()))?;
         let now = clock.now();
         self.word_time = Some(now.duration_since(begun) / Self::PREPARATION);
-        let nominal = chip.settings.cycle();
+        let settings = prepared.settings;
+        let found = Found {
+            die: identity.die,
+            averaging: settings.averaging.count(),
+            voltage_micros: settings.voltage_conversion_time.micros(),
+            current_micros: settings.current_conversion_time.micros(),
+        };
+        Ok(Look::Prepared(
+            Box::new(Conversions::new(prepared, started.unwrap_or(now))),
+            found,
+        ))
+    }
+
+    /// Starts over with new conversions.
+    fn run(&mut self, conversions: Box<Conversions>, found: Found) {
+        let cycle = conversions.cycle();
         let mut meter = self.setup.meter.lock();
-        meter.die = Some(identity.die);
-        meter.cycle = nominal;
+        meter.found = Some(found);
+        meter.cycle = cycle;
+        meter.ledger.start_over(conversions.started());
         drop(meter);
-        let name = &self.setup.name;
+        let (name, die) = (&self.setup.name, found.die);
         match &self.state {
-            State::New(_) => info!(
-                "{name}: INA260, die {:#06x}; a result every {:.2} ms",
-                identity.die,
-                nominal.as_secs_f64() * 1e3
-            ),
-            State::Lost(Outage {
-                rounds: 0,
-                told: true,
-                ..
-            }) => info!("{name}: has our settings again"),
-            State::Lost(Outage {
-                rounds, told: true, ..
-            }) => {
-                let s = if *rounds == 1 { "" } else { "s" };
-                info!("{name}: answers again after {rounds} failed round{s}");
+            State::New(_) => {
+                let millis = cycle.as_secs_f64() * 1e3;
+                info!("{name}: INA260, die {die:#06x}; a result every {millis:.2} ms");
             }
-            State::Lost(_) | State::Running { .. } => {}
+            State::Lost(outage) => {
+                if let Some(end) = outage.end() {
+                    info!("{name}: {end}");
+                }
+            }
+            State::Running(_) => {}
         }
-        let pace = Pace::new(nominal, now, prepared == Prepared::Adopted);
-        self.state = State::Running { pace, checked: now };
+        self.state = State::Running(conversions);
+    }
+
+    /// The settings are not what they were, and so is no result. A brown-out is repaired at once; another master's settings are
+    /// left alone for a while, which grows; where they are not ours to make, the new ones are taken.
+    fn restore(&mut self, reset: Reset, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<(), Error> {
+        let now = clock.now();
+        let mut meter = self.setup.meter.lock();
+        meter.reset(match reset {
+            Reset::BrownOut => meter::Reset::BrownOut,
+            Reset::Foreign => meter::Reset::Foreign,
+        });
+        meter.ledger.down(now);
+        drop(meter);
+        if reset == Reset::Foreign && self.setup.chip.configure {
+            self.yield_to_another_master(now);
+            return Ok(());
+        }
+        if reset == Reset::BrownOut && self.chatter.may_speak(now) {
+            let name = &self.setup.name;
+            warn!("{name}: all registers have power-on values (a brown-out); starting over");
+        }
+        if let Look::Prepared(conversions, found) = self.prepare(bus, clock)? {
+            self.run(conversions, found);
+        }
         Ok(())
+    }
+
+    fn yield_to_another_master(&mut self, now: Instant) {
+        self.setup.meter.lock().fail(Failure::Settings);
+        let pause = self.truce.pause(now);
+        let what = format!("another master wrote its settings; writing ours again in {pause:?}");
+        self.begin_outage(&what, now, Outage::left_alone(now + pause));
     }
 
     /// Notes a failure, and when to try again.
     pub(super) fn lose(&mut self, error: &Error, now: Instant) {
-        if let Some(failure) = own_failure(error) {
+        if let Some(failure) = error.own_failure() {
             self.setup.meter.lock().fail(failure);
         }
         if let State::Lost(outage) = &mut self.state {
-            outage.rounds += 1;
-            outage.at = now + outage.backoff.pause();
+            outage.failed_again(now);
             debug!(
                 "{}: {error}; failed rounds: {}",
                 self.setup.name, outage.rounds
@@ -275,29 +320,51 @@ impl Sensor {
         } else {
             let longest = Backoff::LONGEST;
             let what = format!("{error}; retrying, at first after 1 s, then every {longest:?}");
-            self.begin_outage(&what, now, Duration::ZERO, 1);
+            self.begin_outage(&what, now, Outage::failed(now));
         }
     }
 
-    /// Gives a running sensor up, and says so; it is tried again after `pause`, or after the first pause of a backoff.
-    fn begin_outage(&mut self, what: &str, now: Instant, pause: Duration, rounds: u32) {
-        let told = self.chatter.may_speak(now);
-        if told {
+    /// Gives a sensor up for the time being, and says so.
+    fn begin_outage(&mut self, what: &str, now: Instant, mut outage: Outage) {
+        outage.told = self.chatter.may_speak(now);
+        if outage.told {
             warn!("{}: {what}", self.setup.name);
         }
-        let mut backoff = Backoff::default();
-        let pause = if pause.is_zero() {
-            backoff.pause()
-        } else {
-            pause
-        };
-        self.state = State::Lost(Outage {
-            at: now + pause,
-            backoff,
-            rounds,
-            told,
-        });
+        self.state = State::Lost(outage);
         self.changed = true;
-        self.setup.meter.lock().up = false;
+        self.setup.meter.lock().lose(now);
     }
+
+    /// One line when an alert begins and one when it ends.
+    fn tell_alert(&mut self, active: bool, now: Instant) {
+        let Some(alert) = self.setup.chip.alert else {
+            return;
+        };
+        let told = std::mem::replace(
+            &mut self.alert_told,
+            active && self.alert_chatter.may_speak(now),
+        );
+        let (name, on, unit) = (
+            &self.setup.name,
+            alert.function.name(),
+            alert.function.unit(),
+        );
+        if self.alert_told {
+            warn!(
+                "{name}: {on} alert: a conversion was beyond {} {unit}",
+                alert.limit
+            );
+        } else if told {
+            info!(
+                "{name}: {on} alert ended: no conversion was beyond {} {unit}",
+                alert.limit
+            );
+        }
+    }
+}
+
+/// What a visit brings, before it is certain that it came from the right sensor.
+enum Look {
+    Prepared(Box<Conversions>, Found),
+    Seen(Seen),
 }

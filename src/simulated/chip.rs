@@ -22,6 +22,8 @@ pub struct Counts {
     pub read: u64,
     /// Overwritten before their current was read.
     pub lost: u64,
+    /// Of those finished: before the configuration was written for the first time.
+    pub before: u64,
 }
 
 /// One simulated sensor.
@@ -32,8 +34,12 @@ pub struct Chip {
     slowness: f64,
     /// The die identity register.
     pub die: u16,
+    /// More power flows than its register holds, whatever the load.
+    pub overloaded: bool,
     /// What became of its results.
     pub counts: Counts,
+    /// How often a register was written.
+    pub writes: u64,
     configuration: u16,
     /// Bits 15-10, 1 and 0.
     mask_enable: u16,
@@ -48,7 +54,6 @@ pub struct Chip {
     cycles: u64,
     /// The result in the registers was read.
     seen: bool,
-    pointer: u8,
 }
 
 impl Chip {
@@ -59,7 +64,9 @@ impl Chip {
             load,
             slowness: 1.0,
             die: DIE,
+            overloaded: false,
             counts: Counts::default(),
+            writes: 0,
             configuration: POWER_ON_CONFIGURATION,
             mask_enable: 0,
             flags: 0,
@@ -70,7 +77,6 @@ impl Chip {
             started: Duration::ZERO,
             cycles: 0,
             seen: true,
-            pointer: 0,
         }
     }
 
@@ -84,9 +90,16 @@ impl Chip {
             slowness: self.slowness,
             die: self.die,
             counts,
+            writes: self.writes,
             ..Self::new(load)
         };
         self.started = now;
+    }
+
+    /// When its conversions started over.
+    #[must_use]
+    pub fn started(&self) -> Duration {
+        self.started
     }
 
     /// Changes the speed of its clock; the conversion under way starts over.
@@ -120,7 +133,6 @@ impl Chip {
     /// Reads a register, as a transfer that ends at `now` does.
     pub fn read(&mut self, register: u8, now: Duration) -> u16 {
         self.catch_up(now);
-        self.pointer = register;
         match register {
             0x00 => self.configuration,
             0x01 => {
@@ -147,10 +159,13 @@ impl Chip {
     /// Writes a register, as a transfer that ends at `now` does.
     pub fn write(&mut self, register: u8, word: u16, now: Duration) {
         self.catch_up(now);
-        self.pointer = register;
+        self.writes += 1;
         match register {
             0x00 if word & RESET != 0 => self.power_on(now),
             0x00 => {
+                if self.configuration == POWER_ON_CONFIGURATION {
+                    self.counts.before = self.counts.finished;
+                }
                 self.configuration = word & 0x0FFF | CONFIGURATION_FIXED;
                 self.flags &= !MaskEnable::READY;
                 self.started = now;
@@ -160,16 +175,6 @@ impl Chip {
             0x07 => self.alert_limit = word,
             _ => {}
         }
-    }
-
-    /// Sets the register pointer, which is what a single byte does.
-    pub(super) fn point(&mut self, register: u8) {
-        self.pointer = register;
-    }
-
-    /// The high byte of the register that was pointed to last.
-    pub(super) fn high_byte(&mut self, now: Duration) -> u8 {
-        self.read(self.pointer, now).to_be_bytes()[0]
     }
 
     /// Finishes every result that is due by `now`.
@@ -203,8 +208,8 @@ impl Chip {
         let (mut current, mut voltage, mut product) = (0.0, 0.0, 0.0);
         for step in 0..averaging {
             let begin = start.as_secs_f64() + f64::from(step) * (ct + vt);
-            let amperes = self.load.at(begin + ct / 2.0).0;
-            let volts = self.load.at(begin + ct + vt / 2.0).1;
+            let amperes = self.load_at(begin + ct / 2.0).0;
+            let volts = self.load_at(begin + ct + vt / 2.0).1;
             self.compare(amperes, volts);
             current += amperes;
             voltage += volts;
@@ -219,6 +224,14 @@ impl Chip {
         self.flags &= !MaskEnable::OVERFLOW;
         if power > POWER_LIMIT {
             self.flags |= MaskEnable::OVERFLOW;
+        }
+    }
+
+    fn load_at(&self, seconds: f64) -> (f64, f64) {
+        if self.overloaded {
+            (15.0, 36.0)
+        } else {
+            self.load.at(seconds)
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::bus::mux::Channel;
 use crate::bus::{Address, Bus, Error};
 use crate::clock::Clock;
 
@@ -35,9 +36,15 @@ pub struct Board {
 
 #[derive(Default)]
 struct State {
-    chips: BTreeMap<Address, Chip>,
+    /// On the trunk, or behind a channel of a multiplexer.
+    chips: BTreeMap<(Option<Channel>, Address), Chip>,
+    /// The multiplexers' control registers: a bit opens a channel.
+    multiplexers: BTreeMap<Address, u8>,
     faults: Vec<Injected>,
     words: u64,
+    switches: u64,
+    /// What another master will write to a multiplexer, and before which word.
+    meddling: Vec<(u64, Address, u8)>,
 }
 
 impl Board {
@@ -54,20 +61,53 @@ impl Board {
         })
     }
 
-    /// Puts a chip on the bus.
+    /// Puts a chip on the trunk of the bus.
     pub fn plug(&self, address: Address, chip: Chip) {
-        self.state().chips.insert(address, chip);
+        self.plug_at(None, address, chip);
     }
 
-    /// Whether a chip is plugged in at `address`.
+    /// Puts a chip on the trunk, or behind a channel of a multiplexer, which comes with it.
+    pub fn plug_at(&self, channel: Option<Channel>, address: Address, chip: Chip) {
+        let mut state = self.state();
+        if let Some(channel) = channel {
+            state.multiplexers.entry(channel.multiplexer).or_default();
+        }
+        state.chips.insert((channel, address), chip);
+    }
+
+    /// Whether a chip is plugged in there.
     #[must_use]
-    pub fn has(&self, address: Address) -> bool {
-        self.state().chips.contains_key(&address)
+    pub fn has(&self, channel: Option<Channel>, address: Address) -> bool {
+        self.state().chips.contains_key(&(channel, address))
     }
 
-    /// Takes a chip off the bus.
+    /// Takes a chip off the trunk.
     pub fn unplug(&self, address: Address) -> Option<Chip> {
-        self.state().chips.remove(&address)
+        self.state().chips.remove(&(None, address))
+    }
+
+    /// Sets a multiplexer's control register behind the daemon's back.
+    pub fn switch(&self, multiplexer: Address, control: u8) {
+        self.state().multiplexers.insert(multiplexer, control);
+    }
+
+    /// Lets another master set a multiplexer's control register after so many more words.
+    pub fn meddle(&self, words: u64, multiplexer: Address, control: u8) {
+        let mut state = self.state();
+        let at = state.words + words;
+        state.meddling.push((at, multiplexer, control));
+    }
+
+    /// A multiplexer's control register.
+    #[must_use]
+    pub fn control(&self, multiplexer: Address) -> Option<u8> {
+        self.state().multiplexers.get(&multiplexer).copied()
+    }
+
+    /// How often a multiplexer's control register was written.
+    #[must_use]
+    pub fn switches(&self) -> u64 {
+        self.state().switches
     }
 
     /// Lets something go wrong, from now on, with every chip.
@@ -91,15 +131,29 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Looks at a chip, or changes it.
+    /// Looks at a chip on the trunk, or changes it.
     ///
     /// # Panics
     /// If there is none at `address`.
     pub fn chip<R>(&self, address: Address, with: impl FnOnce(&mut Chip) -> R) -> R {
+        self.chip_at(None, address, with)
+    }
+
+    /// Looks at a chip wherever it is, or changes it.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn chip_at<R>(
+        &self,
+        channel: Option<Channel>,
+        address: Address,
+        with: impl FnOnce(&mut Chip) -> R,
+    ) -> R {
+        let mut state = self.state();
         with(
-            self.state()
+            state
                 .chips
-                .get_mut(&address)
+                .get_mut(&(channel, address))
                 .expect("a chip is plugged in there"),
         )
     }
@@ -126,17 +180,19 @@ impl Board {
             .expect("nobody panics with the board in hand")
     }
 
-    /// One transfer: takes its time, suffers its faults, and reaches the chip.
+    /// One transfer: takes its time, suffers its faults, and reaches whoever is at the address, which are several where channels
+    /// of a multiplexer are open that should not be.
     fn transfer<T>(
         &self,
         address: Address,
         clocks: u32,
-        access: impl FnOnce(&mut Chip, Duration) -> T,
+        access: impl FnOnce(&mut State, Duration) -> Option<T>,
     ) -> Result<T, Error> {
         self.clock
             .spend(Duration::from_secs(1) * clocks / self.hertz);
         let mut state = self.state();
         state.words += 1;
+        state.meddle();
         let mut now = self.elapsed();
         while state.suffers(Fault::Hang, address, now) {
             let wait = self.changed.wait_timeout(state, HANG_POLL);
@@ -155,19 +211,17 @@ impl Board {
             return Err(Error::from_errno(121)); // EREMOTEIO
         }
         state.happen(address, now);
-        let wrong_identity = state.suffers(Fault::WrongIdentity, address, now);
-        let overflow = state.suffers(Fault::Overflow, address, now);
-        let slow = state.suffers(Fault::SlowClock, address, now);
-        let chip = state
-            .chips
-            .get_mut(&address)
-            .ok_or(Error::from_errno(121))?;
-        chip.die = if wrong_identity { 0x2260 } else { 0x2270 };
-        if overflow {
-            chip.load = Load::steady(36.0, 15.0);
-        }
-        chip.slow_down(if slow { 1.1 } else { 1.0 }, now);
-        Ok(access(chip, now))
+        access(&mut state, now).ok_or(Error::from_errno(121))
+    }
+
+    fn with_chips(
+        &self,
+        address: Address,
+        access: impl Fn(&mut Chip, Duration) -> u16,
+    ) -> Result<u16, Error> {
+        self.transfer(address, CLOCKS_PER_WORD, |state, now| {
+            state.reach(address, now, access)
+        })
     }
 }
 
@@ -176,6 +230,42 @@ impl State {
         self.faults
             .iter()
             .any(|f| f.fault == fault && f.concerns(address, now))
+    }
+
+    /// Every chip that hears its address; where several answer, a 0 wins on the wire.
+    fn reach(
+        &mut self,
+        address: Address,
+        now: Duration,
+        access: impl Fn(&mut Chip, Duration) -> u16,
+    ) -> Option<u16> {
+        let wrong_identity = self.suffers(Fault::WrongIdentity, address, now);
+        let overflow = self.suffers(Fault::Overflow, address, now);
+        let slow = self.suffers(Fault::SlowClock, address, now);
+        let controls = &self.multiplexers;
+        let is_open = |channel: Channel| {
+            controls
+                .get(&channel.multiplexer)
+                .is_some_and(|control| control >> channel.channel & 1 == 1)
+        };
+        let mut word = None;
+        for ((channel, at), chip) in &mut self.chips {
+            if *at != address || !channel.is_none_or(is_open) {
+                continue;
+            }
+            chip.die = if wrong_identity { 0x2260 } else { 0x2270 };
+            chip.overloaded = overflow;
+            chip.slow_down(if slow { 1.1 } else { 1.0 }, now);
+            word = Some(word.unwrap_or(u16::MAX) & access(chip, now));
+        }
+        word
+    }
+
+    fn meddle(&mut self) {
+        let words = self.words;
+        for (_, multiplexer, control) in self.meddling.extract_if(.., |(at, ..)| *at <= words) {
+            self.multiplexers.insert(multiplexer, control);
+        }
     }
 
     /// Faults that happen once.
@@ -188,7 +278,7 @@ impl State {
             return;
         };
         let event = self.faults.remove(index);
-        for (at, chip) in &mut self.chips {
+        for ((_, at), chip) in &mut self.chips {
             if event.address.is_none_or(|only| only == *at) {
                 match event.fault {
                     Fault::BrownOut => chip.power_on(now),
@@ -204,24 +294,30 @@ pub struct SimulatedBus(Arc<Board>);
 
 impl Bus for SimulatedBus {
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
-        self.0.transfer(address, CLOCKS_PER_WORD, |chip, now| {
-            chip.read(register, now)
-        })
+        self.0
+            .with_chips(address, |chip, now| chip.read(register, now))
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
-        self.0.transfer(address, CLOCKS_PER_WORD, |chip, now| {
+        let write = |chip: &mut Chip, now| {
             chip.write(register, word, now);
-        })
+            0
+        };
+        self.0.with_chips(address, write).map(drop)
     }
 
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
-        self.0
-            .transfer(address, CLOCKS_PER_BYTE, |chip, _| chip.point(byte))
+        self.0.transfer(address, CLOCKS_PER_BYTE, |state, _| {
+            *state.multiplexers.get_mut(&address)? = byte;
+            state.switches += 1;
+            Some(())
+        })
     }
 
     fn receive_byte(&mut self, address: Address) -> Result<u8, Error> {
-        self.0.transfer(address, CLOCKS_PER_BYTE, Chip::high_byte)
+        self.0.transfer(address, CLOCKS_PER_BYTE, |state, _| {
+            state.multiplexers.get(&address).copied()
+        })
     }
 }
 

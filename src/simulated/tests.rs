@@ -22,7 +22,8 @@ fn a_result_is_ready_after_a_cycle_and_seen_once() {
         Counts {
             finished: 1,
             read: 1,
-            lost: 0
+            lost: 0,
+            ..Counts::default()
         }
     );
     chip.read(0x06, ms(943 * 4));
@@ -31,7 +32,8 @@ fn a_result_is_ready_after_a_cycle_and_seen_once() {
         Counts {
             finished: 4,
             read: 1,
-            lost: 2
+            lost: 2,
+            ..Counts::default()
         }
     );
 }

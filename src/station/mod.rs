@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use crate::bus::linux::LinuxBus;
+use crate::bus::mux::Multiplexers;
 use crate::bus::{Address, Bus};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Plan, SensorPlan};
@@ -19,6 +20,7 @@ use crate::service::Entry;
 
 mod source;
 
+use source::Place;
 pub use source::Source;
 
 /// With the script's gauges off, the power register is read only where it is worth a word on the bus.
@@ -50,8 +52,8 @@ impl Station {
     pub fn open(plan: &Plan, mut source: Source) -> Result<Self, NothingToMeasure> {
         let mut opened = BTreeMap::new();
         let mut failures = Vec::new();
-        for (number, addresses) in by_bus(&plan.sensors) {
-            match source.open(number, &addresses) {
+        for (number, places) in by_bus(&plan.sensors) {
+            match source.open(number, &places) {
                 Ok(bus) => _ = opened.insert(number, bus),
                 Err(failure) => failures.push((number, failure.to_string())),
             }
@@ -74,10 +76,11 @@ impl Station {
         })
     }
 
-    /// Looks for the sensors, before anything is started.
+    /// Looks for the sensors, before anything is started. Something else at an address, or a kernel driver, is an answer: who put it
+    /// there can take it away.
     ///
     /// # Errors
-    /// [`NothingToMeasure`] if none of them answers; it tells which others do.
+    /// [`NothingToMeasure`] if nobody answers; it tells who does elsewhere.
     pub fn survey(&mut self) -> Result<(), NothingToMeasure> {
         let mut messages = Vec::new();
         let mut stuck = BTreeSet::new();
@@ -90,19 +93,20 @@ impl Station {
             else {
                 continue;
             };
-            let mut attempt = || ina260::identify(bus.as_mut(), sensor.plan.address);
-            match attempt().or_else(|error| {
-                if error.is_timeout() {
-                    Err(error)
+            let bus = bus.as_mut();
+            let mut attempt = || identify(bus, &sensor.plan);
+            match attempt().or_else(|failure| {
+                if failure.stuck {
+                    Err(failure)
                 } else {
                     attempt()
                 }
             }) {
-                Ok(_) => return Ok(()),
-                Err(error) => {
-                    messages.push(format!("{}: {error}", self.name(&sensor.plan)));
+                Ok(()) => return Ok(()),
+                Err(failure) => {
+                    messages.push(format!("{}: {}", self.name(&sensor.plan), failure.why));
                     // Each further question would cost the adapter's timeout.
-                    if error.is_timeout() {
+                    if failure.stuck {
                         stuck.insert(number);
                     }
                 }
@@ -128,6 +132,9 @@ impl Station {
     /// # Errors
     /// What the kernel says if there can't be another thread.
     pub fn start(&mut self, plan: &Plan, on_change: &OnChange) -> io::Result<()> {
+        for sensor in &self.sensors {
+            sensor.meter.lock().window.set_length(plan.window);
+        }
         for (number, bus) in std::mem::take(&mut self.opened) {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let name = self.bus_name(number);
@@ -149,9 +156,9 @@ impl Station {
     /// A bus that can't be opened, or a thread that can't be started.
     pub fn change(&mut self, plan: &Plan, on_change: &OnChange) -> Result<(), String> {
         let wanted = by_bus(&plan.sensors);
-        for (number, addresses) in &wanted {
+        for (number, places) in &wanted {
             if !self.workers.contains_key(number) || self.source.is_simulated() {
-                let bus = self.source.open(*number, addresses).map_err(|error| {
+                let bus = self.source.open(*number, places).map_err(|error| {
                     self.opened.clear();
                     error.to_string()
                 })?;
@@ -185,10 +192,11 @@ impl Station {
     /// What a later process can go on from.
     #[must_use]
     pub fn totals(&self) -> Vec<Entry> {
+        let now = Instant::now();
         let entry = |sensor: &Sensor| Entry {
             place: place(&sensor.plan),
             name: sensor.plan.device.clone(),
-            counts: sensor.meter.lock().carried(),
+            counts: sensor.meter.lock().carried(now),
         };
         self.sensors.iter().map(entry).collect()
     }
@@ -200,6 +208,10 @@ impl Station {
             labels: labels(plan, &sensor.plan),
             info: self.info(&sensor.plan),
             script: plan.script_metrics,
+            alert: sensor
+                .plan
+                .alert
+                .map(|alert| (alert.function.name(), alert.limit)),
             meter: sensor.meter.clone(),
         };
         self.sensors.iter().map(view).collect()
@@ -236,10 +248,14 @@ impl Station {
     fn setups(&self, plan: &Plan, bus: u8) -> Vec<Setup> {
         let setup = |sensor: &Sensor| Setup {
             name: self.name(&sensor.plan),
+            channel: sensor.plan.mux,
             chip: Ina260 {
                 address: sensor.plan.address,
                 settings: sensor.plan.settings,
+                alert: sensor.plan.alert,
+                configure: sensor.plan.configure,
             },
+            calibration: sensor.plan.calibration,
             with_power: plan.script_metrics || sensor.plan.settings.cycle() >= POWER_CYCLE,
             meter: sensor.meter.clone(),
         };
@@ -251,11 +267,13 @@ impl Station {
     }
 
     fn name(&self, sensor: &SensorPlan) -> String {
+        let channel = sensor
+            .mux
+            .map_or(String::new(), |channel| format!(", mux {channel}"));
+        let bus = self.bus_name(sensor.bus);
         format!(
-            "sensor {} ({}, {})",
-            sensor.device,
-            self.bus_name(sensor.bus),
-            sensor.address
+            "sensor {} ({bus}{channel}, {})",
+            sensor.device, sensor.address
         )
     }
 
@@ -274,24 +292,43 @@ impl Station {
         } else {
             sensor.bus.to_string()
         };
-        let settings = &sensor.settings;
-        let micros = |micros: u32| format!("{micros}us");
-        [
-            ("bus", bus),
-            ("address", sensor.address.to_string()),
-            ("averaging", settings.averaging.count().to_string()),
-            (
-                "voltage_conversion_time",
-                micros(settings.voltage_conversion_time.micros()),
-            ),
-            (
-                "current_conversion_time",
-                micros(settings.current_conversion_time.micros()),
-            ),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        let mux = sensor.mux.map(|channel| ("mux", channel.to_string()));
+        [("bus", bus), ("address", sensor.address.to_string())]
+            .into_iter()
+            .chain(mux)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
+}
+
+/// Why a sensor could not be identified, and whether that is because the bus is stuck.
+struct Unidentified {
+    why: String,
+    stuck: bool,
+}
+
+fn identify(bus: &mut dyn Bus, sensor: &SensorPlan) -> Result<(), Unidentified> {
+    if let Some(channel) = sensor.mux {
+        Multiplexers::new([channel])
+            .select(bus, channel)
+            .map_err(|failure| Unidentified {
+                why: failure.to_string(),
+                stuck: failure.is_timeout(),
+            })?;
+    }
+    ina260::identify(bus, sensor.address)
+        .map(drop)
+        .or_else(|error| {
+            if error.is_an_answer() {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
+        .map_err(|error| Unidentified {
+            why: error.to_string(),
+            stuck: error.is_timeout(),
+        })
 }
 
 /// Where INA260s answer; a stuck bus is not asked sixteen times.
@@ -315,16 +352,22 @@ fn labels(plan: &Plan, sensor: &SensorPlan) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What tells a sensor from all others: `1 0x40`.
+/// What tells a sensor from all others: `1 0x40`, `1 0x70:3 0x40`.
 fn place(sensor: &SensorPlan) -> String {
-    format!("{} {}", sensor.bus, sensor.address)
+    let channel = sensor
+        .mux
+        .map_or(String::new(), |channel| format!("{channel} "));
+    format!("{} {channel}{}", sensor.bus, sensor.address)
 }
 
-/// The addresses on each bus.
-fn by_bus(sensors: &[SensorPlan]) -> BTreeMap<u8, Vec<Address>> {
-    let mut buses: BTreeMap<u8, Vec<Address>> = BTreeMap::new();
+/// The places on each bus.
+fn by_bus(sensors: &[SensorPlan]) -> BTreeMap<u8, Vec<Place>> {
+    let mut buses: BTreeMap<u8, Vec<Place>> = BTreeMap::new();
     for sensor in sensors {
-        buses.entry(sensor.bus).or_default().push(sensor.address);
+        buses
+            .entry(sensor.bus)
+            .or_default()
+            .push((sensor.mux, sensor.address));
     }
     buses
 }
@@ -332,8 +375,7 @@ fn by_bus(sensors: &[SensorPlan]) -> BTreeMap<u8, Vec<Address>> {
 /// A sensor is known by its place: whatever it is called now, its counts go on.
 fn adopt(plans: &[SensorPlan], before: &[Sensor]) -> Vec<Sensor> {
     let meter = |plan: &SensorPlan| {
-        let same =
-            |sensor: &&Sensor| (sensor.plan.bus, sensor.plan.address) == (plan.bus, plan.address);
+        let same = |sensor: &&Sensor| place(&sensor.plan) == place(plan);
         before
             .iter()
             .find(same)

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bus::linux::LinuxBus;
+use crate::bus::mux::Channel;
 use crate::bus::{Address, Bus, OpenError};
 use crate::clock::SystemClock;
 use crate::simulated::{Board, Chip, Injected, Load};
 
 /// A bus clock that a Pi can be set to.
 const SIMULATED_HERTZ: u32 = 400_000;
+
+/// Where a sensor is on its bus.
+pub(super) type Place = (Option<Channel>, Address);
 
 /// Where buses come from.
 pub enum Source {
@@ -25,12 +29,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// Opens a bus, on which the sensors at `addresses` are looked for.
-    pub(super) fn open(
-        &mut self,
-        number: u8,
-        addresses: &[Address],
-    ) -> Result<Box<dyn Bus>, OpenError> {
+    /// Opens a bus, on which sensors are looked for at these places.
+    pub(super) fn open(&mut self, number: u8, places: &[Place]) -> Result<Box<dyn Bus>, OpenError> {
         match self {
             Self::Linux => LinuxBus::open(number).map(|bus| Box::new(bus) as Box<dyn Bus>),
             Self::Simulated { faults, boards } => {
@@ -41,7 +41,7 @@ impl Source {
                     }
                     board
                 });
-                populate(board, number, addresses);
+                populate(board, number, places);
                 Ok(Box::new(board.bus()))
             }
         }
@@ -53,11 +53,12 @@ impl Source {
 }
 
 /// Plugs a simulated chip in wherever one is expected.
-fn populate(board: &Board, number: u8, addresses: &[Address]) {
-    for address in addresses {
-        if !board.has(*address) {
-            let load = Load::board(u32::from(number) * 16 + u32::from(address.0 & 0x0F));
-            board.plug(*address, Chip::new(load));
+fn populate(board: &Board, number: u8, places: &[Place]) {
+    for (channel, address) in places {
+        if !board.has(*channel, *address) {
+            let behind = channel.map_or(0, |channel| u32::from(channel.channel) + 1);
+            let load = Load::board(u32::from(number) * 16 + u32::from(address.0 & 0x0F) + behind);
+            board.plug_at(*channel, *address, Chip::new(load));
         }
     }
 }

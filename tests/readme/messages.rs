@@ -16,10 +16,10 @@ fn code(directory: &Path) -> String {
     let entries = fs::read_dir(directory).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let texts = paths.map(|path| {
-        if path.is_dir() {
-            code(&path)
-        } else if path.ends_with("tests.rs") {
+        if path.ends_with("tests") || path.ends_with("tests.rs") {
             String::new()
+        } else if path.is_dir() {
+            code(&path)
         } else {
             fs::read_to_string(path).unwrap()
         }

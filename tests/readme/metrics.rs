@@ -8,19 +8,42 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, process, thread};
 
-use ina260_exporter::exposition::{METRICS, Source};
+use ina260_exporter::exposition::{METRICS, Metric, Source};
+use ina260_exporter::ina260::alert::Function;
 
 use crate::documents::{Set, read, rows, spans};
 
 /// What is served but not ours.
 const FOREIGN: &str = "process_";
 
-/// Type and labels by name, as the README has them.
-fn told() -> BTreeMap<String, (String, Vec<String>)> {
-    let rows = rows("## Metrics").into_iter();
-    rows.map(|row| (spans(&row[0]).remove(0), (row[1].clone(), spans(&row[2]))))
-        .filter(|(name, _)| !name.starts_with(FOREIGN))
-        .collect()
+/// What a histogram's series have at the end of its name.
+const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
+
+/// A row of the README's table.
+#[derive(Clone)]
+struct Told {
+    kind: String,
+    labels: Vec<String>,
+    /// Those of the only label, where it has fixed ones.
+    values: Vec<String>,
+}
+
+/// The table by name.
+fn told() -> BTreeMap<String, Told> {
+    let mut table = BTreeMap::new();
+    for row in rows("## Metrics") {
+        let (labels, values) = row[2].split_once(':').unwrap_or((&row[2], ""));
+        let told = Told {
+            kind: row[1].clone(),
+            labels: spans(labels),
+            values: spans(values),
+        };
+        for name in spans(&row[0]) {
+            table.insert(name, told.clone());
+        }
+    }
+    table.retain(|name, _| !name.starts_with(FOREIGN));
+    table
 }
 
 #[test]
@@ -28,18 +51,33 @@ fn every_metric_is_in_the_readme_with_its_type_and_its_labels() {
     let mut told = told();
     for metric in METRICS {
         let name = metric.name;
-        let (kind, labels) = told.remove(name).unwrap_or_else(|| panic!("{name}"));
-        assert_eq!(kind, metric.source.kind(), "{name}");
+        let told = told.remove(name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(told.kind, metric.source.kind(), "{name}");
+        let none: [&str; 0] = [];
         match metric.source {
             Source::Counters { label, values, .. } => {
-                assert_eq!(labels, [&[label], values].concat(), "{name}");
+                assert_eq!(told.labels, [label], "{name}");
+                assert_eq!(told.values, values, "{name}");
+            }
+            Source::Flow(_) => assert_eq!(told.values, ["forward", "reverse"], "{name}"),
+            Source::AlertLimit => {
+                assert_eq!(told.values, Function::ALL.map(Function::name), "{name}");
             }
             // Known to a scrape only.
-            Source::Info | Source::Daemon => {}
-            _ => assert_eq!(labels, [""; 0], "{name}"),
+            Source::Info | Source::Daemon | Source::Histogram(_) => {}
+            _ => assert_eq!(told.labels, none, "{name}"),
         }
     }
-    assert!(told.is_empty(), "in README.md only: {told:?}");
+    let surplus: Vec<_> = told.keys().collect();
+    assert!(surplus.is_empty(), "in README.md only: {surplus:?}");
+}
+
+/// Whether a word is the metric's name or that of a part of it.
+fn is_of(word: &str, metric: &Metric) -> bool {
+    word.strip_prefix(metric.name).is_some_and(|rest| {
+        let is_part = metric.source.kind() == "histogram" && PARTS.contains(&rest);
+        rest.is_empty() || is_part
+    })
 }
 
 #[test]
@@ -55,7 +93,7 @@ fn no_document_names_a_metric_that_does_not_exist() {
     ] {
         let text = read(path);
         for word in text.split(|c| !is_part(c)) {
-            let known = METRICS.iter().any(|metric| metric.name == word);
+            let known = METRICS.iter().any(|metric| is_of(word, metric));
             let is_metric = word.starts_with("ina260_") && word != "ina260_exporter";
             assert!(known || !is_metric, "{path} names {word}");
         }
@@ -67,8 +105,16 @@ fn a_real_scrape_has_the_readmes_metrics_and_labels() {
     let directory = env::temp_dir().join(format!("ina260-exporter-readme-{}", process::id()));
     fs::create_dir_all(&directory).unwrap();
     let socket = directory.join("metrics.sock");
+    let config = directory.join("config.toml");
+    fs::write(
+        &config,
+        "[[sensor]]\ndevice = \"a\"\nmux = { address = 0x70, channel = 3 }\n\
+         alert = { on = \"over-power\", limit = \"5W\" }\n",
+    )
+    .unwrap();
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
-        .args(["--simulate", "--config", "/dev/null", "--interval", "100ms"])
+        .args(["--simulate", "--interval", "100ms", "--config"])
+        .arg(&config)
         .arg(format!("--listen=unix:{}", socket.display()))
         .stderr(Stdio::null())
         .spawn()
@@ -90,11 +136,8 @@ fn a_real_scrape_has_the_readmes_metrics_and_labels() {
     let told = told();
     let names: Set = told.keys().cloned().collect();
     assert_eq!(labels.keys().cloned().collect::<Set>(), names);
-    for (name, (_, told)) in &told {
-        // A label with fixed values stands before them, the others stand alone.
-        let is_counter = name.ends_with("_total");
-        let told = told.iter().take(if is_counter { 1 } else { usize::MAX });
-        let told: BTreeSet<&str> = told.map(String::as_str).collect();
+    for (name, told) in &told {
+        let told: BTreeSet<&str> = told.labels.iter().map(String::as_str).collect();
         assert_eq!(labels[name], told, "{name}");
     }
 }
@@ -125,9 +168,7 @@ fn series(line: &str) -> Option<(&str, impl Iterator<Item = &str>)> {
     let is_series = |word: &str| word.starts_with("ina260_") || word.starts_with(FOREIGN);
     let end = line.find(['{', ' ']).filter(|_| is_series(line))?;
     let (name, rest) = line.split_at(end);
-    let whole = ["_bucket", "_sum", "_count"]
-        .into_iter()
-        .find_map(|part| name.strip_suffix(part));
+    let whole = PARTS.into_iter().find_map(|part| name.strip_suffix(part));
     let labels = rest.strip_prefix('{').unwrap_or_default();
     let names = labels
         .split("\",")

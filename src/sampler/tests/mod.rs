@@ -6,10 +6,14 @@ use super::*;
 use crate::bus::Address;
 use crate::clock::SimulatedClock;
 use crate::ina260::Ina260;
+use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{Settings, Wanted};
-use crate::meter::{Failure, SharedMeter};
+use crate::meter::{Failure, SharedMeter, Totals};
 use crate::simulated::{Board, Chip, Counts, Fault, Load};
 use crate::units::Watts;
+
+mod lossless;
+mod multiplexers;
 
 struct Scene {
     clock: Arc<SimulatedClock>,
@@ -25,7 +29,14 @@ fn setup(address: Address, interval: Duration) -> Setup {
     let settings = Settings::for_interval(interval, Wanted::default()).unwrap();
     Setup {
         name: format!("sensor {address}"),
-        chip: Ina260 { address, settings },
+        channel: None,
+        chip: Ina260 {
+            address,
+            settings,
+            alert: None,
+            configure: true,
+        },
+        calibration: Calibration::default(),
         with_power: true,
         meter: SharedMeter::default(),
     }
@@ -46,21 +57,27 @@ fn scene(intervals: &[Duration]) -> Scene {
             Chip::new(Load::steady(f64::from(volts), 1.0)),
         );
     }
+    scene_of(clock, board, setups)
+}
+
+fn scene_of(clock: Arc<SimulatedClock>, board: Arc<Board>, setups: Vec<Setup>) -> Scene {
     let changes = Arc::new(AtomicU32::new(0));
     let seen = changes.clone();
+    let on_change = Arc::new(move || _ = seen.fetch_add(1, Relaxed));
+    let meters = setups.iter().map(|setup| setup.meter.clone()).collect();
+    let name = "bus 1".to_owned();
+    let sampler = Sampler::new(
+        name,
+        Box::new(board.bus()),
+        setups,
+        clock.clone(),
+        on_change,
+    );
     Scene {
-        meters: setups.iter().map(|setup| setup.meter.clone()).collect(),
-        sampler: Sampler::new(
-            "bus 1".to_owned(),
-            Box::new(board.bus()),
-            setups,
-            clock.clone(),
-            Arc::new(move || {
-                seen.fetch_add(1, Relaxed);
-            }),
-        ),
         clock,
         board,
+        sampler,
+        meters,
         changes,
     }
 }
@@ -86,8 +103,12 @@ impl Scene {
         self.meters[sensor].lock().up
     }
 
+    fn totals(&self, sensor: usize) -> Totals {
+        self.meters[sensor].lock().ledger.totals(self.clock.now())
+    }
+
     fn results(&self, sensor: usize) -> u64 {
-        self.meters[sensor].lock().results
+        self.totals(sensor).results
     }
 
     fn failures(&self, sensor: usize, failure: Failure) -> u64 {

@@ -4,11 +4,13 @@
 //! understands. So a file that was read is unlinked, for good, before anything of it is used: after an unclean end there is none.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::system::is_overlay;
+mod disk;
+
+use disk::{Disk, FileSystem};
 
 /// The counts of one sensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +54,15 @@ impl std::fmt::Display for Untaken {
 impl std::error::Error for Untaken {}
 
 /// The state directory.
-#[derive(Clone, Debug)]
 pub struct Store {
     directory: PathBuf,
     machine: String,
+    disk: Box<dyn Disk>,
 }
 
 impl Store {
     const FILE: &str = "totals";
+    const NEW: &str = "totals.new";
     const ASIDE: &str = "totals.refused";
     const HEADER: &str = "ina260-exporter totals, version 1";
 
@@ -78,9 +81,14 @@ impl Store {
     /// A directory on a machine with this machine-id(5).
     #[must_use]
     pub fn new(directory: &Path, machine: &str) -> Self {
+        Self::on(directory, machine, Box::new(FileSystem))
+    }
+
+    fn on(directory: &Path, machine: &str, disk: Box<dyn Disk>) -> Self {
         Self {
             directory: directory.to_owned(),
             machine: machine.to_owned(),
+            disk,
         }
     }
 
@@ -89,25 +97,28 @@ impl Store {
     /// # Errors
     /// [`Untaken`]: nothing may be used.
     pub fn take(&self) -> Result<Vec<Entry>, Untaken> {
-        let path = self.directory.join(Self::FILE);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
+        let bytes = match self.disk.read(&self.path(Self::FILE)) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(Untaken::Io(error)),
         };
-        if is_overlay(&self.directory) {
+        if self.disk.is_overlay(&self.directory) {
             return Err(Untaken::Overlay);
         }
-        let Some(entries) = String::from_utf8(text)
+        let Some(entries) = String::from_utf8(bytes)
             .ok()
             .and_then(|text| self.parse(&text))
         else {
-            let aside = self.directory.join(Self::ASIDE);
-            fs::rename(&path, &aside).map_err(Untaken::Io)?;
+            let aside = self.path(Self::ASIDE);
+            self.disk
+                .rename(&self.path(Self::FILE), &aside)
+                .map_err(Untaken::Io)?;
             return Err(Untaken::Foreign(aside));
         };
-        fs::remove_file(&path).map_err(Untaken::Io)?;
-        self.sync().map_err(Untaken::Io)?;
+        self.disk
+            .remove(&self.path(Self::FILE))
+            .map_err(Untaken::Io)?;
+        self.disk.sync(&self.directory).map_err(Untaken::Io)?;
         Ok(entries)
     }
 
@@ -116,22 +127,20 @@ impl Store {
     /// # Errors
     /// What the file system says; then there is no file, or a whole one.
     pub fn save(&self, entries: &[Entry]) -> io::Result<()> {
-        let new = self.directory.join("totals.new");
-        let written = File::create(&new)
-            .and_then(|mut file| {
-                file.write_all(self.text(entries).as_bytes())?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&new, self.directory.join(Self::FILE)))
-            .and_then(|()| self.sync());
+        let new = self.path(Self::NEW);
+        let written = self
+            .disk
+            .write(&new, self.text(entries).as_bytes())
+            .and_then(|()| self.disk.rename(&new, &self.path(Self::FILE)))
+            .and_then(|()| self.disk.sync(&self.directory));
         written.inspect_err(|_| {
             // Of no use to anybody; where it can't be removed the next attempt writes over it.
-            let _ = fs::remove_file(&new);
+            let _ = self.disk.remove(&new);
         })
     }
 
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     fn text(&self, entries: &[Entry]) -> String {
@@ -182,100 +191,4 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A directory of its own, gone with the test.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("ina260-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn store(&self) -> Store {
-            Store::new(&self.0, "0123456789abcdef")
-        }
-
-        fn names(&self) -> Vec<String> {
-            let entries = fs::read_dir(&self.0).unwrap();
-            entries
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn entries() -> Vec<Entry> {
-        let entry = |place: &str, name: &str, count| Entry {
-            place: place.to_owned(),
-            name: name.to_owned(),
-            counts: vec![
-                ("results".to_owned(), count),
-                ("resets.foreign".to_owned(), 0),
-            ],
-        };
-        vec![
-            entry("1 0x40", "a checksum b", 7),
-            entry("1 0x41", "b", u128::MAX),
-        ]
-    }
-
-    #[test]
-    fn totals_are_taken_once() {
-        let scratch = Scratch::new("once");
-        scratch.store().save(&entries()).unwrap();
-        assert_eq!(scratch.names(), ["totals"]);
-        assert_eq!(scratch.store().take().unwrap(), entries());
-        assert_eq!(scratch.store().take().unwrap(), []);
-        assert!(scratch.names().is_empty());
-    }
-
-    #[test]
-    fn a_file_that_is_not_whole_or_not_ours_is_kept_aside() {
-        let scratch = Scratch::new("aside");
-        let path = scratch.0.join("totals");
-        scratch.store().save(&entries()).unwrap();
-        let whole = fs::read(&path).unwrap();
-        let other_machine = Store::new(&scratch.0, "another").text(&entries());
-        let other_version = String::from_utf8(whole.clone())
-            .unwrap()
-            .replace("version 1", "version 2");
-        let mut broken: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
-        broken.extend([
-            other_machine.into_bytes(),
-            other_version.into_bytes(),
-            vec![0xFF; 100],
-        ]);
-        for text in broken {
-            fs::write(&path, &text).unwrap();
-            let Err(Untaken::Foreign(aside)) = scratch.store().take() else {
-                panic!("taken")
-            };
-            assert_eq!(
-                (scratch.names(), fs::read(aside).unwrap()),
-                (vec!["totals.refused".to_owned()], text)
-            );
-        }
-    }
-
-    #[test]
-    fn a_directory_that_cannot_be_written_is_an_error_and_leaves_nothing() {
-        let scratch = Scratch::new("unwritable");
-        let gone = Store::new(&scratch.0.join("gone"), "");
-        assert!(gone.save(&entries()).is_err());
-        assert!(scratch.names().is_empty());
-        // A directory in the place of the file can't be renamed over.
-        fs::create_dir_all(scratch.0.join("totals/x")).unwrap();
-        assert!(scratch.store().save(&entries()).is_err());
-        assert_eq!(scratch.names(), ["totals"]);
-        assert!(matches!(scratch.store().take(), Err(Untaken::Io(_))));
-    }
-}
+mod tests;

@@ -1,0 +1,83 @@
+//! Currents, voltages and powers as people write them: `5A`, `500mA`, `12.6V`.
+
+/// A number in a base unit.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Quantity {
+    pub(super) number: f64,
+    /// `A`, `V` or `W`.
+    pub(super) unit: &'static str,
+    pub(super) as_written: String,
+}
+
+/// What it is called, its base unit, and its exponent of ten.
+const UNITS: [(&str, &str, i32); 6] = [
+    ("A", "A", 0),
+    ("mA", "A", -3),
+    ("V", "V", 0),
+    ("mV", "V", -3),
+    ("W", "W", 0),
+    ("mW", "W", -3),
+];
+
+/// A decimal number and a unit, with nothing between them. As near as a float can be: `0.3mA` is what `0.0003A` is.
+pub(super) fn parse(text: &str) -> Option<Quantity> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let name = &text[number.len()..];
+    let (_, unit, exponent) = UNITS.into_iter().find(|unit| unit.0 == name)?;
+    let magnitude = number.strip_prefix('-').unwrap_or(number);
+    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let number: f64 = format!("{number}e{exponent}").parse().ok()?;
+    number.is_finite().then(|| Quantity {
+        number,
+        unit,
+        as_written: text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_unit_is_as_near_as_a_float_can_be() {
+        for (text, number, unit) in [
+            ("5A", 5.0, "A"),
+            ("500mA", 0.5, "A"),
+            ("-3.5mA", -0.0035, "A"),
+            ("0.3mA", 0.0003, "A"),
+            ("12.6V", 12.6, "V"),
+            ("4750mV", 4.75, "V"),
+            ("10W", 10.0, "W"),
+            ("1500mW", 1.5, "W"),
+            ("419.43W", 419.43, "W"),
+        ] {
+            let seen = parse(text).unwrap();
+            assert_eq!((seen.number, seen.unit), (number, unit), "{text}");
+            assert_eq!(seen.as_written, text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_clear_is_refused() {
+        for text in [
+            "", "5", "A", "5 A", "5a", "5kW", "+5A", "--5A", "5.A", ".5A", "5e1A", "infA", "nanV",
+            "5,5A", "5AA", "5µA", "٥A", "1.1.1V", "0x5A", "5Am",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(parse(&format!("{}A", "9".repeat(400))), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The conversions of a sensor that runs: which look finds which result, and whether it is whole.
+
+use std::time::{Duration, Instant};
+
+use super::edge::{Edges, Finished};
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::ina260::registers::MaskEnable;
+use crate::ina260::{Error, Ina260, Measurement, Prepared, Reset, Words};
+use crate::meter::Covered;
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Seen {
+    /// No result yet.
+    Nothing,
+    /// One result, whole.
+    Result {
+        measurement: Measurement,
+        covered: Covered,
+        /// The comparator tripped since the result before.
+        alert: bool,
+    },
+    /// The settings are not what they were.
+    Reset(Reset),
+}
+
+/// A sensor's conversions since it was set.
+pub(super) struct Conversions {
+    words: Words,
+    edges: Edges,
+    started: Instant,
+    /// When the settings were compared last that the flags do not show.
+    checked: Instant,
+    /// Looks release the latched alert: it is kept here until a result tells it.
+    alert: bool,
+    /// Results that were finished and not used since the last that was; `None` if that can't be told.
+    unused: Option<u64>,
+}
+
+impl Conversions {
+    /// How often settings are compared that the flags do not show.
+    const CHECK: Duration = Duration::from_secs(1);
+    /// A read that is torn so many times in a row is on a bus that is too slow for it.
+    const ATTEMPTS: usize = 4;
+
+    /// Conversions that were prepared `now`.
+    pub(super) fn new(prepared: Prepared, now: Instant) -> Self {
+        Self {
+            words: prepared.words,
+            edges: Edges::new(prepared.settings.cycle(), now, prepared.adopted),
+            started: now,
+            checked: now,
+            alert: false,
+            unused: Some(0),
+        }
+    }
+
+    /// When to look: for the next result, or because a second has passed; a result every minute is no reason to notice only then
+    /// that the sensor is gone.
+    pub(super) fn due(&self) -> Instant {
+        self.edges.due().min(self.checked + Self::CHECK)
+    }
+
+    pub(super) fn ready_from(&self) -> Instant {
+        self.edges.ready_from().min(self.due())
+    }
+
+    pub(super) fn cycle(&self) -> Duration {
+        self.edges.cycle()
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(super) fn lose_phase(&mut self) {
+        self.edges.lose_phase();
+    }
+
+    /// Looks once, and reads what is there.
+    ///
+    /// # Errors
+    /// A failed transfer.
+    pub(super) fn look(
+        &mut self,
+        chip: &Ina260,
+        with_power: bool,
+        bus: &mut dyn Bus,
+        clock: &dyn Clock,
+    ) -> Result<Seen, Error> {
+        let due = self.edges.due();
+        let begun = clock.now();
+        let late = begun.saturating_duration_since(due) > self.cycle() / 2;
+        let flags = chip.look(bus)?;
+        let flagged = clock.now();
+        self.edges.look_took(flagged.duration_since(begun));
+        if !self.words.go_with(flags)
+            && let Some(reset) = chip.check(bus, &self.words, flags)?
+        {
+            return Ok(Seen::Reset(reset));
+        }
+        let seen = self.read(chip, with_power, bus, clock, late, flags)?;
+        // After the data, since between flags and data there is no time to lose.
+        if flagged.duration_since(self.checked) >= Self::CHECK {
+            if let Some(reset) = chip.check(bus, &self.words, flags)? {
+                return Ok(Seen::Reset(reset));
+            }
+            self.checked = flagged;
+        }
+        Ok(seen)
+    }
+
+    /// Reads what a look at `flags` has found.
+    fn read(
+        &mut self,
+        chip: &Ina260,
+        with_power: bool,
+        bus: &mut dyn Bus,
+        clock: &dyn Clock,
+        late: bool,
+        mut flags: MaskEnable,
+    ) -> Result<Seen, Error> {
+        let mut flagged = clock.now();
+        for attempt in 1..=Self::ATTEMPTS {
+            self.alert |= flags.alert();
+            if !flags.ready() {
+                self.edges.not_ready(flagged);
+                break;
+            }
+            let Finished { edge, passed } = self.edges.ready(flagged);
+            let passed = self
+                .unused
+                .replace(0)
+                .and_then(|unused| Some(passed? + unused));
+            let covered = Covered {
+                edge,
+                passed,
+                period: self.cycle(),
+            };
+            let measurement = chip.measure(bus, flags, with_power)?;
+            let read = clock.now();
+            // A bus that takes longer for a result than the chip does gives neighbours at best, and no second look mends it.
+            let hopeless = read.duration_since(flagged) > self.cycle() * 3 / 4;
+            // An edge between flags and data makes a result out of two. Where one may have come, the flags tell.
+            if !hopeless && (late || attempt > 1 || self.edges.may_tear(flagged, read)) {
+                flags = chip.look(bus)?;
+                flagged = clock.now();
+                if flags.ready() {
+                    self.unused = passed;
+                    continue;
+                }
+                self.alert |= flags.alert();
+                self.edges.looked_again(flagged);
+            }
+            let alert = std::mem::take(&mut self.alert);
+            return Ok(Seen::Result {
+                measurement,
+                covered,
+                alert,
+            });
+        }
+        Ok(Seen::Nothing)
+    }
+}

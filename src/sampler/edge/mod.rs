@@ -1,0 +1,342 @@
+//! The edges at which a chip finishes its results: tracked, not chased.
+//!
+//! The chip has a clock of its own, up to 10 % slow. Looking in small steps until a result is there shows an edge between two
+//! looks, a *bracket*. From brackets follow the chip's period and phase, and from these, without looking, when results were
+//! finished: each is then read with one look, and one that nobody read is counted. Brackets are taken anew at growing
+//! distances, for the further two of them lie apart, the better the period is known.
+
+use std::time::{Duration, Instant};
+
+/// What a look that found a result has found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Finished {
+    /// When it was finished.
+    pub(super) edge: Instant,
+    /// Results finished since the one that was read before, itself included; `None` after a stall too long to tell.
+    pub(super) passed: Option<u64>,
+}
+
+/// An edge that was seen between two looks.
+#[derive(Clone, Copy, Debug)]
+struct Bracket {
+    at: Instant,
+    /// Half of the time between the two looks, in seconds.
+    uncertainty: f64,
+    /// Results finished before it since the first, itself included.
+    index: u64,
+}
+
+impl Bracket {
+    /// What both the looks and the prediction allow; if they contradict each other, the looks are right.
+    fn narrow(&mut self, predicted: Instant, uncertainty: f64) {
+        let late = predicted.saturating_duration_since(self.at).as_secs_f64();
+        let early = self.at.saturating_duration_since(predicted).as_secs_f64();
+        let offset = late - early;
+        let from = (offset - uncertainty).max(-self.uncertainty);
+        let to = (offset + uncertainty).min(self.uncertainty);
+        if from < to {
+            let middle = f64::midpoint(from, to);
+            self.at += seconds(middle);
+            self.at = self.at.checked_sub(seconds(-middle)).unwrap_or(self.at);
+            self.uncertainty = (to - from) / 2.0;
+        }
+    }
+}
+
+/// The edges of one chip.
+#[derive(Clone, Debug)]
+pub(super) struct Edges {
+    /// In seconds, as are all that follow.
+    nominal: f64,
+    period: f64,
+    /// By how much of itself the period may be wrong.
+    tolerance: f64,
+    /// What the period is measured from, and what will take its place.
+    base: Option<Bracket>,
+    middle: Option<Bracket>,
+    latest: Option<Bracket>,
+    /// Of the last result that was found.
+    index: u64,
+    /// Of the next edge to be bracketed.
+    next_bracket: u64,
+    /// The last look: the next edge comes after it.
+    not_before: Option<Instant>,
+    /// What a look takes.
+    latency: Duration,
+    due: Instant,
+    /// The next edge, and the uncertainty of its prediction.
+    certain: Instant,
+}
+
+impl Edges {
+    /// Looks in a period while an edge is looked for.
+    const STEPS: f64 = 16.0;
+    /// How far off the nominal period a chip can be, 10 % slow by the datasheet, and then some. Further off, something else was seen.
+    const UNKNOWN: f64 = 0.12;
+    /// A result is looked at so long after its predicted edge, or a quarter of a period, if that is shorter.
+    const MARGIN: f64 = 0.005;
+    /// Results from one bracket to the next, at the most.
+    const DISTANCE: u64 = 256;
+    /// A prediction that is more uncertain than this part of the period needs a new bracket.
+    const VAGUE: f64 = 0.15;
+    /// A prediction tells results apart while it is less uncertain than this part of the period.
+    const TELLS: f64 = 0.25;
+    /// The widest bracket on either side of its middle, as a part of the period.
+    const WIDEST: f64 = 1.0 / 3.0;
+    /// Brackets further apart make no period together: the temperature changes.
+    const MEMORY: u64 = 4 * Self::DISTANCE;
+    /// What the temperature may change while nobody looks, as a part of the period.
+    const DRIFT: f64 = 5e-5;
+
+    /// Starts with conversions that began `now`; or, with `adopted` settings, at an unknown time before.
+    pub(super) fn new(nominal: Duration, now: Instant, adopted: bool) -> Self {
+        let period = nominal.as_secs_f64();
+        let start = (!adopted).then_some(Bracket {
+            at: now,
+            uncertainty: 0.0,
+            index: 0,
+        });
+        let mut edges = Self {
+            nominal: period,
+            period,
+            tolerance: Self::UNKNOWN,
+            base: start,
+            middle: None,
+            latest: start,
+            index: 0,
+            next_bracket: 1,
+            not_before: None,
+            latency: Duration::ZERO,
+            due: now,
+            certain: now,
+        };
+        edges.plan(now);
+        edges
+    }
+
+    /// When to look next.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// From when on the next look finds a result for certain: somewhat before it is due, for whoever is awake anyway.
+    pub(super) fn ready_from(&self) -> Instant {
+        self.due.min(self.certain)
+    }
+
+    /// The chip's period: nominal, until it was measured.
+    pub(super) fn cycle(&self) -> Duration {
+        Duration::from_secs_f64(self.period)
+    }
+
+    /// How long the last look took until the chip gave its flags.
+    pub(super) fn look_took(&mut self, latency: Duration) {
+        self.latency = latency.min(seconds(self.period));
+    }
+
+    /// A look at `now` found no result.
+    pub(super) fn not_ready(&mut self, now: Instant) {
+        self.not_before = Some(now);
+        if now < self.due {
+            return; // A look for another reason.
+        }
+        // On a slow bus a look is a step already.
+        let pause = self.step().checked_sub(self.latency).unwrap_or_default();
+        self.due = now + pause;
+        self.certain = self.due;
+    }
+
+    /// A look at `now`, after the result was read, found no other.
+    pub(super) fn looked_again(&mut self, now: Instant) {
+        self.not_before = Some(now);
+    }
+
+    /// A look at `now` found a result.
+    pub(super) fn ready(&mut self, now: Instant) -> Finished {
+        // The look itself clears the flag: what comes now comes after it.
+        let before = self.not_before.replace(now);
+        let bracket = before.and_then(|before| self.bracket(before, now));
+        let (edge, index) = match bracket {
+            Some((at, uncertainty)) => {
+                // Nothing came until the one look and one result until the other: it is the next one, unless the last was taken
+                // for another than it was.
+                let next = self.index + 1;
+                let certain = self.uncertainty(at) + uncertainty < self.period / 2.0;
+                let index = self
+                    .periods_to(at)
+                    .filter(|_| certain)
+                    .map_or(next, |n| count(n.round()).max(next));
+                (
+                    self.saw(Bracket {
+                        at,
+                        uncertainty,
+                        index,
+                    }),
+                    Some(index),
+                )
+            }
+            None => match self.index_of(now) {
+                Some(index) => (self.edge(index).unwrap_or(now), Some(index)),
+                None => (now, None),
+            },
+        };
+        if index.is_none() {
+            self.lose_phase();
+        }
+        let passed = index.map(|index| index - self.index);
+        self.index = index.unwrap_or(self.index + 1);
+        self.plan(now);
+        Finished {
+            edge: edge.min(now),
+            passed,
+        }
+    }
+
+    /// Whether an edge may have come between the look at `flags` and the end of the data at `now`, so that the registers are of
+    /// two results.
+    pub(super) fn may_tear(&self, flags: Instant, now: Instant) -> bool {
+        let Some(next) = self.edge(self.index + 1) else {
+            return true;
+        };
+        let uncertainty = self.uncertainty(next);
+        let (earliest, latest) = (
+            next.checked_sub(seconds(uncertainty)),
+            next + seconds(uncertainty),
+        );
+        earliest.is_none_or(|earliest| earliest <= now) && latest >= flags
+    }
+
+    /// Nothing is known of the phase any more, for example after a suspend.
+    pub(super) fn lose_phase(&mut self) {
+        self.base = None;
+        self.middle = None;
+        self.latest = None;
+        self.not_before = None;
+    }
+
+    /// The edge between two looks and its uncertainty, if they lie close enough together to tell one edge from the next.
+    fn bracket(&self, before: Instant, now: Instant) -> Option<(Instant, f64)> {
+        let gap = now.duration_since(before);
+        let (edge, uncertainty) = (before + gap / 2, gap.as_secs_f64() / 2.0);
+        (uncertainty < Self::WIDEST * self.period).then_some((edge, uncertainty))
+    }
+
+    /// Which result was the last to be finished at `now`, if the prediction tells; at least the one after the last.
+    fn index_of(&self, now: Instant) -> Option<u64> {
+        let tells = self.uncertainty(now) < self.period * Self::TELLS;
+        self.periods_to(now)
+            .filter(|_| tells)
+            .map(|periods| count(periods).max(self.index + 1))
+    }
+
+    /// The predicted index at a time, with its fraction.
+    fn periods_to(&self, at: Instant) -> Option<f64> {
+        let latest = self.latest?;
+        let since = at.saturating_duration_since(latest.at).as_secs_f64();
+        Some(to_f64(latest.index) + since / self.period)
+    }
+
+    /// When a result is finished, as predicted.
+    fn edge(&self, index: u64) -> Option<Instant> {
+        let latest = self.latest?;
+        let passed = u32::try_from(index.saturating_sub(latest.index)).ok()?;
+        Some(latest.at + seconds(f64::from(passed) * self.period))
+    }
+
+    /// Of a prediction for `at`, in seconds.
+    fn uncertainty(&self, at: Instant) -> f64 {
+        self.latest.map_or(f64::INFINITY, |latest| {
+            let since = at.saturating_duration_since(latest.at).as_secs_f64();
+            latest.uncertainty + since * self.tolerance
+        })
+    }
+
+    /// Takes an edge that was seen for the measurement of period and phase. Returns what is now thought of it.
+    fn saw(&mut self, mut bracket: Bracket) -> Instant {
+        if let Some(predicted) = self.edge(bracket.index) {
+            bracket.narrow(predicted, self.uncertainty(predicted));
+        }
+        let base = *self.base.get_or_insert(bracket);
+        let age = bracket.index - base.index;
+        if age > 0 {
+            let n = to_f64(age);
+            let period = bracket.at.saturating_duration_since(base.at).as_secs_f64() / n;
+            let error = (base.uncertainty + bracket.uncertainty) / n;
+            // What was seen, and what a chip can be.
+            let from = (period - error).max(self.nominal * (1.0 - Self::UNKNOWN));
+            let to = (period + error).min(self.nominal * (1.0 + Self::UNKNOWN));
+            if from > to {
+                self.lose_phase();
+                self.base = Some(bracket);
+                self.period = self.nominal;
+                self.tolerance = Self::UNKNOWN;
+            } else {
+                self.period = f64::midpoint(from, to);
+                self.tolerance = (to - from) / 2.0 / self.period + Self::DRIFT;
+            }
+        } else {
+            self.tolerance = self.tolerance.max(Self::DRIFT);
+        }
+        self.latest = Some(bracket);
+        if age >= Self::MEMORY / 2 {
+            let middle = *self.middle.get_or_insert(bracket);
+            if age >= Self::MEMORY {
+                self.base = Some(middle);
+                self.middle = Some(bracket);
+            }
+        }
+        let room = (Self::VAGUE - bracket.uncertainty / self.period) / self.tolerance;
+        self.next_bracket = bracket.index + count(room).clamp(1, Self::DISTANCE);
+        bracket.at
+    }
+
+    /// Plans the next look.
+    fn plan(&mut self, now: Instant) {
+        let Some(next) = self.edge(self.index + 1) else {
+            self.due = now + self.step();
+            self.certain = self.due;
+            return;
+        };
+        let uncertainty = seconds(self.uncertainty(next));
+        // What counts is when the chip puts its flags on the wire.
+        let before = |at: Instant| at.checked_sub(self.latency).unwrap_or(now);
+        if self.index + 1 >= self.next_bracket {
+            let lead = uncertainty + self.step() / 2;
+            // On a slow bus the last look may serve as the one before the edge, if the next comes soon enough.
+            let soon = now + seconds(self.period / 2.0);
+            self.due = before(next.checked_sub(lead).unwrap_or(now).min(soon)).max(now);
+            self.certain = self.due;
+        } else {
+            self.due = before(next + seconds(Self::MARGIN.min(self.period / 4.0)));
+            self.certain = before(next + uncertainty);
+        }
+    }
+
+    fn step(&self) -> Duration {
+        seconds(self.period / Self::STEPS)
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole and not negative"
+)]
+fn count(whole: f64) -> u64 {
+    whole.max(0.0) as u64
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "results are counted from the last start, and not for a million years"
+)]
+fn to_f64(n: u64) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! Every result counts, and so does every second.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ina260::alert::{Alert, Function, Polarity};
+use crate::simulated::Injected;
+
+/// |read + missed - finished| is at most one, for every sensor.
+fn assert_counted(scene: &Scene) {
+    for (sensor, setup) in scene.meters.iter().enumerate() {
+        let address = Address(0x40 + u8::try_from(sensor).unwrap());
+        let now = scene.clock.elapsed();
+        let finished = scene.board.chip(address, |chip| {
+            chip.read(0x07, now); // catches up
+            chip.counts.finished
+        });
+        let totals = setup.lock().ledger.totals(scene.clock.now());
+        let before = finished_before_it_was_set(address, scene);
+        let counted = totals.results + totals.missed + before;
+        assert!(
+            counted.abs_diff(finished) <= 1,
+            "{address}: {totals:?} of {finished}, {before} before"
+        );
+    }
+}
+
+/// What a chip made at its power-on settings, before anybody set it.
+fn finished_before_it_was_set(address: Address, scene: &Scene) -> u64 {
+    scene.board.chip(address, |chip| chip.counts.before)
+}
+
+fn fast(interval: Duration, with_power: bool) -> Scene {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    scene_of(
+        clock,
+        board,
+        vec![Setup {
+            with_power,
+            ..setup(FIRST, interval)
+        }],
+    )
+}
+
+#[test]
+fn a_fast_result_costs_three_words() {
+    let mut scene = fast(Duration::from_millis(10), false);
+    scene.run(secs(60)); // the period is known by now
+    let (words, results) = (scene.board.words(), scene.results(0));
+    scene.run(secs(60));
+    let (words, results) = (scene.board.words() - words, scene.results(0) - results);
+    // Beside them: two a second that compare the settings, and a few looks each 256 results that find the edge anew.
+    assert!(
+        words - 3 * results <= 2 * 60 + results / 20,
+        "{words} words for {results} results"
+    );
+    assert_eq!(scene.totals(0).missed, 0);
+}
+
+#[test]
+fn what_the_bus_can_carry_is_read_without_a_loss() {
+    for (micros, with_power) in [(2_200, true), (1_000, false), (700, false), (500, false)] {
+        let mut scene = fast(Duration::from_micros(micros), with_power);
+        scene.run(secs(60));
+        let totals = scene.totals(0);
+        let lost = totals.missed * 1_000 / totals.results;
+        assert!(lost <= 2, "{micros} us: {totals:?}");
+        assert_counted(&scene);
+    }
+}
+
+#[test]
+fn what_the_bus_cannot_carry_is_missed_or_unmeasured_and_never_a_guess() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 100_000);
+    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_millis(1))]);
+    let start = scene.clock.now();
+    scene.run(secs(60));
+    let totals = scene.totals(0);
+    let finished = scene.board.chip(FIRST, |chip| chip.counts.finished);
+    assert!(
+        totals.results > 20_000 && totals.results + totals.missed <= finished + 1,
+        "{totals:?}"
+    );
+    let life = scene.clock.now() - start;
+    assert!(
+        life - (totals.measured + totals.unmeasured) < Duration::from_millis(10),
+        "{totals:?}"
+    );
+}
+
+#[test]
+fn sensors_of_every_rate_share_a_bus_without_a_loss() {
+    let ms = Duration::from_millis;
+    let mut scene = scene(&[ms(5), ms(100), ms(100), ms(100), ms(20), secs(1), secs(1)]);
+    scene.run(secs(120));
+    for sensor in 0..7 {
+        assert_eq!(scene.totals(sensor).missed, 0, "sensor {sensor}");
+    }
+    assert_counted(&scene);
+}
+
+#[test]
+fn sixteen_sensors_at_ten_hertz_miss_nothing() {
+    let mut scene = scene(&[Duration::from_millis(100); 16]);
+    scene.run(secs(120));
+    let missed: u64 = (0..16).map(|sensor| scene.totals(sensor).missed).sum();
+    assert_eq!(missed, 0);
+    assert_counted(&scene);
+}
+
+#[test]
+fn a_torn_read_is_thrown_away() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 100_000); // a read takes 1.4 ms of a cycle of 2.2 ms
+    board.plug(FIRST, Chip::new(Load::steady(10.0, 1.0)));
+    let setup = Setup {
+        with_power: false,
+        ..setup(FIRST, Duration::from_micros(2_300))
+    };
+    let mut scene = scene_of(clock, board, vec![setup]);
+    scene.run(Duration::from_millis(20));
+    // From now on the current steps at each edge, and the voltage with it.
+    scene.board.chip(FIRST, |chip| {
+        let (start, cycle) = (chip.started().as_secs_f64(), chip.cycle().as_secs_f64());
+        let current = move |t: f64| {
+            if ((t - start) / cycle).floor() % 2.0 < 1.0 {
+                1.0
+            } else {
+                3.0
+            }
+        };
+        chip.load = Load {
+            source: 10.0,
+            resistance: 1.0,
+            current: Box::new(current),
+        };
+    });
+    scene.run(Duration::from_millis(20));
+    for _ in 0..20_000 {
+        let due = scene.sampler.round();
+        scene.clock.advance_to(due);
+        if let Some(last) = scene.meters[0].lock().last {
+            let sum = last.voltage.0 + last.current.0; // source minus 1 ohm times the current
+            assert!((sum - 10.0).abs() < 0.002, "{last:?}");
+        }
+    }
+    assert!(scene.results(0) > 5_000);
+    assert_counted(&scene);
+}
+
+#[test]
+fn measured_and_unmeasured_time_are_the_sensors_life() {
+    let mut scene = scene(&[Duration::from_millis(100)]);
+    let start = scene.clock.now();
+    scene.run(secs(20));
+    scene.board.inject(Fault::NoAnswer);
+    scene.run(secs(40));
+    assert!(
+        scene.totals(0).unmeasured >= secs(39),
+        "an outage grows while it lasts"
+    );
+    scene.board.heal();
+    scene.run(secs(60));
+    scene.board.inject(Fault::BrownOut);
+    scene.run(secs(20));
+    scene.clock.advance_to(scene.clock.now() + secs(100)); // a stall
+    scene.run(secs(20));
+    scene.clock.sleep(secs(1_000)); // a suspend
+    scene.run(secs(20));
+    let totals = scene.totals(0);
+    let life = scene.clock.now() - start + secs(1_000);
+    let sum = totals.measured + totals.unmeasured;
+    assert!(
+        life - sum <= Duration::from_millis(200),
+        "{sum:?} of {life:?}"
+    );
+    assert!(
+        totals.unmeasured >= secs(1_000 + 100 + 39) - Duration::from_millis(300),
+        "{totals:?}"
+    );
+}
+
+#[test]
+fn an_alert_is_active_while_conversions_cross_the_limit_and_counts_once() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    // 20 ms of 5 A at 10 s: invisible in a mean of 942 ms, but not to the comparator.
+    let current = |t: f64| if (10.0..10.02).contains(&t) { 5.0 } else { 1.0 };
+    board.plug(
+        FIRST,
+        Chip::new(Load {
+            source: 5.0,
+            resistance: 0.0,
+            current: Box::new(current),
+        }),
+    );
+    let alert = Alert::new(
+        Function::OverCurrent,
+        3.0,
+        Polarity::ActiveLow,
+        &Calibration::default(),
+    );
+    let mut setup = setup(FIRST, secs(1));
+    setup.chip.alert = alert.ok();
+    let mut scene = scene_of(clock, board, vec![setup]);
+    scene.run(secs(9));
+    assert!(!scene.meters[0].lock().alert);
+    scene.run(secs(2));
+    assert_eq!(scene.meters[0].lock().alerts, 1);
+    scene.run(secs(10));
+    let meter = scene.meters[0].lock();
+    assert!(!meter.alert && meter.alerts == 1);
+}
+
+#[test]
+fn a_chip_that_is_not_ours_to_configure_is_never_written() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    let mut chip = Chip::new(Load::steady(5.0, 1.0));
+    chip.write(0x00, 0x6E9F, Duration::ZERO);
+    board.plug(FIRST, chip);
+    let mut setup = setup(FIRST, Duration::from_millis(100));
+    setup.chip.configure = false;
+    let mut scene = scene_of(clock, board, vec![setup]);
+    scene.run(secs(60));
+    assert!(scene.results(0) > 60, "{:?}", scene.totals(0));
+    // Its master changes its mind: the new settings are taken as they are.
+    let now = scene.clock.elapsed();
+    scene
+        .board
+        .chip(FIRST, |chip| chip.write(0x00, 0x6807, now));
+    scene.run(secs(60));
+    assert!(
+        scene.results(0) > 60 + 60 * 12 && scene.up(0),
+        "{:?}",
+        scene.totals(0)
+    );
+    scene.sampler.release();
+    assert_eq!(scene.board.chip(FIRST, |chip| chip.writes), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    /// What flows through the sensor while it is measured is what is counted, whatever goes wrong in between.
+    #[test]
+    fn energy_in_is_energy_out(
+        amperes in -10.0..10.0_f64,
+        millis in 3..1_500_u64,
+        slow in any::<bool>(),
+        faults in prop::collection::vec((0..4_u8, 1..60_000_u64, 1..20_000_u64), 0..4),
+        stalls in prop::collection::vec((0..60_u64, 1..5_000_u64), 0..4),
+    ) {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(FIRST, Chip::new(Load::steady(12.0, amperes)));
+        if slow {
+            board.inject(Fault::SlowClock);
+        }
+        for (kind, from, length) in faults {
+            let fault = [Fault::NoAnswer, Fault::BrownOut, Fault::ArbitrationLost, Fault::Timeout][usize::from(kind)];
+            let from = Duration::from_millis(from);
+            let until = Some(from + Duration::from_millis(length));
+            board.schedule(Injected { fault, address: None, from, until });
+        }
+        let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_millis(millis))]);
+        let start = scene.clock.now();
+        for second in 0..60 {
+            scene.run(secs(1));
+            if let Some((_, stall)) = stalls.iter().find(|(at, _)| *at == second) {
+                scene.clock.advance_to(scene.clock.now() + Duration::from_millis(*stall));
+            }
+        }
+        scene.run(secs(3));
+        let totals = scene.totals(0);
+        let last = scene.meters[0].lock().last;
+        let Some(last) = last else { return Ok(()) };
+        let seconds = totals.measured.as_secs_f64();
+        let atto = |flow: crate::meter::Flow| (flow.forward as f64 - flow.reverse as f64) / 1e18;
+        prop_assert!((atto(totals.energy) - last.power.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
+        prop_assert!((atto(totals.charge) - last.current.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
+        let life = (scene.clock.now() - start).as_secs_f64();
+        let sum = seconds + totals.unmeasured.as_secs_f64();
+        let cycle = scene.meters[0].lock().cycle.as_secs_f64();
+        prop_assert!(sum <= life + 1e-6 && life - sum <= 2.5 * cycle + 0.01, "{sum} of {life}, cycle {cycle}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Sensors at one address behind multiplexers: never a value of the wrong one.
+
+use super::*;
+use crate::bus::mux::Channel;
+
+fn channel(multiplexer: u8, channel: u8) -> Channel {
+    Channel {
+        multiplexer: Address(multiplexer),
+        channel,
+    }
+}
+
+/// A sensor at 0x40 behind each channel, each with a voltage of its own: 1 V, 2 V and so on.
+fn behind(channels: &[Channel], interval: Duration) -> Scene {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    let mut setups = Vec::new();
+    for (channel, volts) in channels.iter().zip(1_u32..) {
+        board.plug_at(
+            Some(*channel),
+            FIRST,
+            Chip::new(Load::steady(f64::from(volts), 1.0)),
+        );
+        board.switch(channel.multiplexer, 0xFF); // however somebody left it
+        setups.push(Setup {
+            channel: Some(*channel),
+            ..setup(FIRST, interval)
+        });
+    }
+    scene_of(clock, board, setups)
+}
+
+fn assert_each_has_its_own_voltage(scene: &Scene) {
+    for (meter, volts) in scene.meters.iter().zip(1_u32..) {
+        let last = meter.lock().last.expect("a result");
+        assert_eq!(last.voltage.0, f64::from(volts));
+    }
+}
+
+#[test]
+fn eight_behind_one_multiplexer_at_ten_hertz_miss_nothing() {
+    let channels: Vec<Channel> = (0..8).map(|n| channel(0x70, n)).collect();
+    let mut scene = behind(&channels, Duration::from_millis(100));
+    scene.run(secs(120));
+    assert_each_has_its_own_voltage(&scene);
+    let missed: u64 = (0..8).map(|sensor| scene.totals(sensor).missed).sum();
+    assert_eq!(missed, 0);
+}
+
+#[test]
+fn opening_a_multiplexer_closes_the_others() {
+    let channels = [
+        channel(0x70, 0),
+        channel(0x71, 0),
+        channel(0x70, 7),
+        channel(0x77, 3),
+    ];
+    let mut scene = behind(&channels, Duration::from_millis(100));
+    for _ in 0..5_000 {
+        let due = scene.sampler.round();
+        scene.clock.advance_to(due);
+        let open =
+            [0x70, 0x71, 0x77].map(|at| scene.board.control(Address(at)).unwrap().count_ones());
+        assert!(open.iter().sum::<u32>() <= 1, "{open:?}");
+    }
+    assert_each_has_its_own_voltage(&scene);
+}
+
+#[test]
+fn a_multiplexer_that_somebody_else_switches_costs_results_and_never_gives_a_wrong_one() {
+    let channels: Vec<Channel> = (0..4).map(|n| channel(0x70, n)).collect();
+    let mut scene = behind(&channels, Duration::from_millis(100));
+    scene.run(secs(5));
+    for round in 0..2_000_u32 {
+        let due = scene.sampler.round();
+        scene.clock.advance_to(due);
+        if round % 7 == 0 {
+            scene
+                .board
+                .meddle(u64::from(round % 5), Address(0x70), 1 << (round / 7 % 8));
+        }
+        assert_each_has_its_own_voltage(&scene);
+    }
+    let failures: u64 = (0..4)
+        .map(|sensor| scene.failures(sensor, Failure::Mux))
+        .sum();
+    assert!(failures > 10, "{failures}");
+    scene.run(secs(40));
+    assert!((0..4).all(|sensor| scene.up(sensor)));
+}
+
+#[test]
+fn a_sensor_on_the_trunk_and_one_channel_need_no_switching() {
+    let mut scene = behind(&[channel(0x70, 2)], Duration::from_millis(100));
+    scene.run(secs(10));
+    let switches = scene.board.switches();
+    scene.run(secs(60));
+    assert_eq!(scene.board.switches(), switches);
+}
+
+#[test]
+fn a_multiplexer_that_does_not_answer_is_an_outage_of_its_sensors() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    board.plug(Address(0x41), Chip::new(Load::steady(9.0, 1.0)));
+    let lost = Setup {
+        channel: Some(channel(0x70, 0)),
+        ..setup(FIRST, secs(1))
+    };
+    let mut scene = scene_of(clock, board, vec![lost, setup(Address(0x41), secs(1))]);
+    scene.run(secs(30));
+    assert!(!scene.up(0) && scene.failures(0, Failure::Mux) >= 4);
+    assert!(scene.up(1), "the one on the trunk is not disturbed");
+}
+
+#[test]
+fn every_multiplexer_is_closed_at_the_end() {
+    let mut scene = behind(
+        &[channel(0x70, 0), channel(0x71, 5)],
+        Duration::from_millis(100),
+    );
+    scene.run(secs(5));
+    scene.sampler.release();
+    assert_eq!(
+        [0x70, 0x71].map(|at| scene.board.control(Address(at))),
+        [Some(0), Some(0)]
+    );
+    for channel in [channel(0x70, 0), channel(0x71, 5)] {
+        let mask = scene
+            .board
+            .chip_at(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));
+        assert_eq!(mask & 0x0001, 0, "alerts are off");
+    }
+}
