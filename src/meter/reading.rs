@@ -30,7 +30,7 @@ pub struct Reading {
     pub power: Watts,
     /// The script's view of it, where the power register was read.
     pub raw: Option<Raw>,
-    /// Which quantities left their range, in the order of [`Quantity::NAMES`].
+    /// Which quantities left their range, in the order of [`Quantity::NAMES`](super::Quantity::NAMES).
     pub overflows: [bool; 3],
 }
 

@@ -302,9 +302,15 @@ impl Edges {
         let before = |at: Instant| at.checked_sub(self.latency).unwrap_or(now);
         if self.index + 1 >= self.next_bracket {
             let lead = uncertainty + self.step() / 2;
-            // On a slow bus the last look may serve as the one before the edge, if the next comes soon enough.
+            let early = next.checked_sub(lead).unwrap_or(now);
+            // On a slow bus the last look serves as the one before the edge, if the next comes soon enough.
             let soon = now + seconds(self.period / 2.0);
-            self.due = before(next.checked_sub(lead).unwrap_or(now).min(soon)).max(now);
+            let early = if self.latency > self.step() {
+                early.min(soon)
+            } else {
+                early
+            };
+            self.due = before(early).max(now);
             self.certain = self.due;
         } else {
             self.due = before(next + seconds(Self::MARGIN.min(self.period / 4.0)));
