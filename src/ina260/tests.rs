@@ -1,6 +1,7 @@
 //! The driver's traces on the wire, word for word as the datasheet has them.
 
 use super::*;
+use crate::bus;
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 /// One expected transfer.

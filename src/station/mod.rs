@@ -1,24 +1,24 @@
 //! The sensors at work: a plan becomes buses with their threads, and a new plan changes them without losing a count.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::error;
 
+use crate::bus::Bus;
 use crate::bus::linux::LinuxBus;
-use crate::bus::mux::Multiplexers;
-use crate::bus::{Address, Bus};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Plan, SensorPlan};
 use crate::exposition::View;
-use crate::ina260::{self, Ina260};
+use crate::ina260::Ina260;
 use crate::meter::SharedMeter;
 use crate::sampler::{OnChange, Sampler, Setup, Worker};
 use crate::service::Entry;
 
 mod source;
+mod survey;
 
 use source::Place;
 pub use source::Source;
@@ -74,57 +74,6 @@ impl Station {
             workers: BTreeMap::new(),
             opened,
         })
-    }
-
-    /// Looks for the sensors, before anything is started. Something else at an address, or a kernel driver, is an answer: who put it
-    /// there can take it away.
-    ///
-    /// # Errors
-    /// [`NothingToMeasure`] if nobody answers; it tells who does elsewhere.
-    pub fn survey(&mut self) -> Result<(), NothingToMeasure> {
-        let mut messages = Vec::new();
-        let mut stuck = BTreeSet::new();
-        for sensor in &self.sensors {
-            let number = sensor.plan.bus;
-            let Some(bus) = self
-                .opened
-                .get_mut(&number)
-                .filter(|_| !stuck.contains(&number))
-            else {
-                continue;
-            };
-            let bus = bus.as_mut();
-            let mut attempt = || identify(bus, &sensor.plan);
-            match attempt().or_else(|failure| {
-                if failure.stuck {
-                    Err(failure)
-                } else {
-                    attempt()
-                }
-            }) {
-                Ok(()) => return Ok(()),
-                Err(failure) => {
-                    messages.push(format!("{}: {}", self.name(&sensor.plan), failure.why));
-                    // Each further question would cost the adapter's timeout.
-                    if failure.stuck {
-                        stuck.insert(number);
-                    }
-                }
-            }
-        }
-        for (number, bus) in &mut self.opened {
-            messages.push(if stuck.contains(number) {
-                format!("bus {number} is stuck; nobody else was looked for on it")
-            } else {
-                match answering(bus.as_mut()) {
-                    others if others.is_empty() => {
-                        format!("no INA260 answers on bus {number}, from 0x40 to 0x4f")
-                    }
-                    others => format!("on bus {number} there are INA260s at {}", others.join(", ")),
-                }
-            });
-        }
-        Err(NothingToMeasure(messages))
     }
 
     /// Starts a thread for each bus that has none.
@@ -299,49 +248,6 @@ impl Station {
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
     }
-}
-
-/// Why a sensor could not be identified, and whether that is because the bus is stuck.
-struct Unidentified {
-    why: String,
-    stuck: bool,
-}
-
-fn identify(bus: &mut dyn Bus, sensor: &SensorPlan) -> Result<(), Unidentified> {
-    if let Some(channel) = sensor.mux {
-        Multiplexers::new([channel])
-            .select(bus, channel)
-            .map_err(|failure| Unidentified {
-                why: failure.to_string(),
-                stuck: failure.is_timeout(),
-            })?;
-    }
-    ina260::identify(bus, sensor.address)
-        .map(drop)
-        .or_else(|error| {
-            if error.is_an_answer() {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        })
-        .map_err(|error| Unidentified {
-            why: error.to_string(),
-            stuck: error.is_timeout(),
-        })
-}
-
-/// Where INA260s answer; a stuck bus is not asked sixteen times.
-fn answering(bus: &mut dyn Bus) -> Vec<String> {
-    let mut found = Vec::new();
-    for address in (0x40..=0x4F).map(Address) {
-        match ina260::identify(bus, address) {
-            Ok(_) => found.push(address.to_string()),
-            Err(error) if error.is_timeout() => break,
-            Err(_) => {}
-        }
-    }
-    found
 }
 
 fn labels(plan: &Plan, sensor: &SensorPlan) -> Vec<(String, String)> {
