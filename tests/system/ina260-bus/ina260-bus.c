@@ -15,6 +15,15 @@
  *   hang              Y or N; while Y a transfer waits, unless its caller is killed
  *   delay_us          each transfer takes this long
  *   transfers, configured    counts: transfers that reached the chip; writes of its configuration
+ *   finished      conversion cycles finished with a configuration that is not that of power-on
+ *   energy        of these cycles, in mJ; right while the power does not change from one write of the configuration to the next
+ *
+ * Each bus can have a TCA9548A at 0x70, with a chip at 0x40 behind each of its channels. They are steered in
+ * <bus>/mux/<channel>/ like the others, and answer while 0x40 in front of the multiplexer is not plugged in; of several that are
+ * open, the lowest channel. In <bus>/mux/ itself:
+ *
+ *   plugged       1 or 0, at first 0
+ *   control       its register: a bit for each open channel
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
@@ -28,6 +37,8 @@
 #define MAX_BUSES 4
 #define FIRST_ADDRESS 0x40
 #define CHIPS 16
+#define MUX_ADDRESS 0x70
+#define CHANNELS 8
 
 enum {
 	CONFIGURATION = 0x00, CURRENT = 0x01, VOLTAGE = 0x02, POWER = 0x03,
@@ -60,6 +71,13 @@ struct chip {
 	bool alerted; /* latched */
 	u32 errno, failures, delay_us;
 	u64 transfers, configured;
+	u64 finished, energy; /* before `started`; in 10 nJ, which is 10 mW for a microsecond */
+};
+
+struct mux {
+	bool plugged;
+	u8 control;
+	struct chip behind[CHANNELS];
 };
 
 static unsigned int buses = 1;
@@ -69,11 +87,61 @@ MODULE_PARM_DESC(buses, "how many buses, numbered from 1");
 static struct bus {
 	struct i2c_adapter adapter;
 	struct chip chips[CHIPS];
+	struct mux mux;
 } all_buses[MAX_BUSES];
 static struct dentry *control;
 
-static void restart_conversions(struct chip *chip)
+static u32 cycle_us(u16 configuration)
 {
+	static const u16 averaging[] = { 1, 4, 16, 64, 128, 256, 512, 1024 };
+	static const u16 conversion_us[] = { 140, 204, 332, 588, 1100, 2116, 4156, 8244 };
+	u32 period = 0;
+
+	if (configuration & BIT(0))
+		period += conversion_us[configuration >> 3 & 7];
+	if (configuration & BIT(1))
+		period += conversion_us[configuration >> 6 & 7];
+	return period * averaging[configuration >> 9 & 7];
+}
+
+/* Conversion cycles finished since `started`. Without a supply there are none: an unplugged chip keeps its counts. */
+static u64 cycles(const struct chip *chip)
+{
+	u32 period = cycle_us(chip->configuration);
+	u64 elapsed = ktime_us_delta(ktime_get(), chip->started);
+
+	if (!period || !chip->plugged)
+		return 0;
+	elapsed = div_u64(elapsed, period);
+	return chip->configuration & BIT(2) ? elapsed : min_t(u64, elapsed, 1); /* continuous or triggered */
+}
+
+static u32 power(const struct chip *chip)
+{
+	return chip->power ?: abs((s16)chip->current_) * (u32)chip->voltage / 6400;
+}
+
+/* Those whose settings somebody wrote. */
+static u64 counted(const struct chip *chip)
+{
+	return chip->configuration == POWER_ON_CONFIGURATION ? 0 : cycles(chip);
+}
+
+static u64 finished(const struct chip *chip)
+{
+	return chip->finished + counted(chip);
+}
+
+static u64 energy(const struct chip *chip)
+{
+	return chip->energy + counted(chip) * cycle_us(chip->configuration) * power(chip);
+}
+
+static void restart_conversions(struct chip *chip, u16 configuration)
+{
+	chip->energy = energy(chip);
+	chip->finished = finished(chip);
+	chip->configuration = configuration;
 	chip->started = ktime_get();
 	chip->cycles_seen = 0;
 }
@@ -81,36 +149,11 @@ static void restart_conversions(struct chip *chip)
 static void power_on(struct chip *chip)
 {
 	chip->pointer = CONFIGURATION;
-	chip->configuration = POWER_ON_CONFIGURATION;
 	chip->mask_enable = 0;
 	chip->alert_limit = 0;
 	chip->converted = false;
 	chip->alerted = false;
-	restart_conversions(chip);
-}
-
-/* Conversion cycles finished since `started`. */
-static u64 cycles(const struct chip *chip)
-{
-	static const u16 averaging[] = { 1, 4, 16, 64, 128, 256, 512, 1024 };
-	static const u16 conversion_us[] = { 140, 204, 332, 588, 1100, 2116, 4156, 8244 };
-	u16 word = chip->configuration;
-	u64 elapsed = ktime_us_delta(ktime_get(), chip->started);
-	u32 period = 0;
-
-	if (word & BIT(0))
-		period += conversion_us[word >> 3 & 7];
-	if (word & BIT(1))
-		period += conversion_us[word >> 6 & 7];
-	if (!period)
-		return 0; /* powered down */
-	elapsed = div_u64(elapsed, period * averaging[word >> 9 & 7]);
-	return word & BIT(2) ? elapsed : min_t(u64, elapsed, 1); /* continuous or triggered */
-}
-
-static u32 power(const struct chip *chip)
-{
-	return chip->power ?: abs((s16)chip->current_) * (u32)chip->voltage / 6400;
+	restart_conversions(chip, POWER_ON_CONFIGURATION);
 }
 
 /* The comparator: of several functions the highest bit wins. */
@@ -133,17 +176,17 @@ static bool beyond_limit(const struct chip *chip)
 
 static u16 read_mask_enable(struct chip *chip)
 {
-	u64 finished = cycles(chip);
+	u64 done = cycles(chip);
 	u16 word = chip->mask_enable;
 
 	chip->alerted = beyond_limit(chip) || (chip->alerted && word & MASK_LEN);
 	if (chip->alerted)
 		word |= MASK_AFF;
-	if (finished > chip->cycles_seen)
+	if (done > chip->cycles_seen)
 		word |= MASK_CVRF;
 	if (power(chip) > POWER_LIMIT)
 		word |= MASK_OVF;
-	chip->cycles_seen = finished;
+	chip->cycles_seen = done;
 	chip->alerted = false;
 	return word;
 }
@@ -182,8 +225,7 @@ static void write_register(struct chip *chip, u16 word)
 			power_on(chip);
 			break;
 		}
-		chip->configuration = 0x6000 | (word & 0x0fff);
-		restart_conversions(chip);
+		restart_conversions(chip, 0x6000 | (word & 0x0fff));
 		break;
 	case MASK_ENABLE:
 		chip->mask_enable = word & MASK_WRITABLE;
@@ -234,21 +276,48 @@ static int transfer_message(struct chip *chip, struct i2c_msg *message)
 	return message->len == 2 || message->len > 3 ? -EREMOTEIO : 0;
 }
 
+static void transfer_to_mux(struct mux *mux, struct i2c_msg *message)
+{
+	if (message->flags & I2C_M_RD)
+		memset(message->buf, mux->control, message->len);
+	else if (message->len > 0)
+		mux->control = message->buf[message->len - 1];
+}
+
+/* Who hears this address, if anybody does. */
+static struct chip *at(struct bus *bus, unsigned int index)
+{
+	struct chip *chip = &bus->chips[index];
+	int i;
+
+	if (index > 0 || chip->plugged || !bus->mux.plugged)
+		return chip;
+	for (i = 0; i < CHANNELS; i++)
+		if (bus->mux.control & BIT(i) && bus->mux.behind[i].plugged)
+			return &bus->mux.behind[i];
+	return chip;
+}
+
 /* The I2C core holds the bus: transfers come one at a time. */
 static int transfer(struct i2c_adapter *adapter, struct i2c_msg *messages, int count)
 {
 	struct bus *bus = container_of(adapter, struct bus, adapter);
-	struct chip *chip = NULL;
+	struct chip *chip, *before = NULL;
 	int i, error;
 
 	for (i = 0; i < count; i++) {
 		unsigned int index = messages[i].addr - FIRST_ADDRESS;
 
+		if (messages[i].addr == MUX_ADDRESS && bus->mux.plugged) {
+			transfer_to_mux(&bus->mux, &messages[i]);
+			continue;
+		}
 		if (index >= CHIPS)
 			return -EREMOTEIO;
-		if (chip != &bus->chips[index])
-			bus->chips[index].transfers++;
-		chip = &bus->chips[index];
+		chip = at(bus, index);
+		if (chip != before)
+			chip->transfers++;
+		before = chip;
 		error = transfer_message(chip, &messages[i]);
 		if (error)
 			return error;
@@ -293,6 +362,28 @@ static int set_plugged(void *data, u64 value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(plugged_file, get_plugged, set_plugged, "%llu\n");
 
+static int get_finished(void *data, u64 *value)
+{
+	struct chip *chip = data;
+
+	i2c_lock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+	*value = finished(chip);
+	i2c_unlock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(finished_file, get_finished, NULL, "%llu\n");
+
+static int get_energy(void *data, u64 *value)
+{
+	struct chip *chip = data;
+
+	i2c_lock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+	*value = div_u64(energy(chip), 100000);
+	i2c_unlock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(energy_file, get_energy, NULL, "%llu\n");
+
 static void add_files(struct chip *chip, struct dentry *directory)
 {
 	debugfs_create_file_unsafe("plugged", 0600, directory, chip, &plugged_file);
@@ -311,6 +402,18 @@ static void add_files(struct chip *chip, struct dentry *directory)
 	debugfs_create_u32("delay_us", 0600, directory, &chip->delay_us);
 	debugfs_create_u64("transfers", 0400, directory, &chip->transfers);
 	debugfs_create_u64("configured", 0400, directory, &chip->configured);
+	debugfs_create_file_unsafe("finished", 0400, directory, chip, &finished_file);
+	debugfs_create_file_unsafe("energy", 0400, directory, chip, &energy_file);
+}
+
+static void add_chip(struct bus *bus, struct chip *chip, bool plugged, const char *name, struct dentry *directory)
+{
+	chip->adapter = &bus->adapter;
+	chip->plugged = plugged;
+	chip->manufacturer = 0x5449;
+	chip->die = 0x2270;
+	power_on(chip);
+	add_files(chip, debugfs_create_dir(name, directory));
 }
 
 static int add_bus(struct bus *bus, int number)
@@ -327,15 +430,15 @@ static int add_bus(struct bus *bus, int number)
 	snprintf(name, sizeof(name), "%d", number);
 	directory = debugfs_create_dir(name, control);
 	for (i = 0; i < CHIPS; i++) {
-		struct chip *chip = &bus->chips[i];
-
-		chip->adapter = &bus->adapter;
-		chip->plugged = i == 0;
-		chip->manufacturer = 0x5449;
-		chip->die = 0x2270;
-		power_on(chip);
 		snprintf(name, sizeof(name), "0x%02x", FIRST_ADDRESS + i);
-		add_files(chip, debugfs_create_dir(name, directory));
+		add_chip(bus, &bus->chips[i], i == 0, name, directory);
+	}
+	directory = debugfs_create_dir("mux", directory);
+	debugfs_create_bool("plugged", 0600, directory, &bus->mux.plugged);
+	debugfs_create_x8("control", 0600, directory, &bus->mux.control);
+	for (i = 0; i < CHANNELS; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		add_chip(bus, &bus->mux.behind[i], false, name, directory);
 	}
 	return i2c_add_numbered_adapter(&bus->adapter);
 }

@@ -52,6 +52,37 @@ word 0x00 0x8000
 expect "configuration after a reset" 0x6127 "$(word 0x00)"
 expect "times configured" 4 "$(chip configured)"
 
+# What it counts of itself: cycles of 1024 * (140 + 140) us = 0.29 s, 3.44 J each. Unplugged, it keeps what it has.
+before=$(chip finished)
+word 0x00 0x6e07
+wait_until 30 eval "(( \$(chip finished) >= before + 10 ))"
+chip plugged 0
+counted=$(($(chip finished) - before))
+expect "counts of an unplugged chip" "$counted" "$(sleep 1; echo $(($(chip finished) - before)))"
+joules=$(($(chip energy) / 1000))
+((joules >= counted * 344 / 100 - 1)) || fail "$joules J in $counted cycles"
+chip plugged 1
+
+# A multiplexer: the chips behind it answer one at a time, as its register says. It takes any byte for that, a register number, too.
+refuses i2c-word /dev/i2c-1 0x70 0
+chip=1/mux chip plugged 1
+for channel in 0 3; do
+    chip=1/mux/$channel chip plugged 1
+    chip=1/mux/$channel sees "0x100$channel" 0
+done
+chip plugged 0
+refuses word 0x02
+for channel in 0 3; do
+    control=$((1 << channel))
+    expect "control, twice" "$(printf '0x%02x%02x' $control $control)" "$(i2c-word /dev/i2c-1 0x70 $control)"
+    expect "control" "$control" "$(($(chip=1/mux chip control)))"
+    wait_until 5 eval "[[ \$(word 0x02) == 0x100$channel ]]"
+done
+i2c-word /dev/i2c-1 0x70 0
+refuses word 0x02
+chip=1/mux chip plugged 0
+chip plugged 1
+
 # Nobody there, unplugged, and errors of one's choice: 110 for two transfers.
 address=0x41 refuses word 0x00
 says "Remote I/O error"
