@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use metrics::Label;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
-use crate::daemon::free_address;
-use crate::process::Process;
+use crate::shared::daemon::free_address;
+use crate::shared::process::Process;
 
 /// This executable started with this argument and a port is the bare listener.
 pub(crate) const ARGUMENT: &str = "bare-listener";

@@ -3,20 +3,19 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 mod bare;
-mod daemon;
 mod parts;
-mod process;
-mod scraper;
-mod summary;
+#[path = "../shared/mod.rs"]
+mod shared;
 
-use daemon::Daemon;
-use process::Process;
-use scraper::Scraper;
-use summary::{Figure, Summary};
+use shared::daemon::Daemon;
+use shared::process::Process;
+use shared::results_directory;
+use shared::scraper::Scraper;
+use shared::summary::{Figure, Summary};
 
 const SENSORS: u8 = 16;
 const STARTS: usize = 20;
@@ -46,16 +45,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Beside what cargo built, wherever that is.
-fn results_directory() -> PathBuf {
-    let binary = Path::new(env!("CARGO_BIN_EXE_ina260-exporter"));
-    let target = binary.ancestors().nth(2).unwrap_or(Path::new("target"));
-    target.join("bench")
-}
-
 fn measure(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
     starts(summary, scratch)?;
-    let (daemon, _) = Daemon::start(scratch, SENSORS)?;
+    let (daemon, _) = Daemon::start(scratch, &configuration())?;
     // Every sensor has had its first result.
     std::thread::sleep(Duration::from_millis(1_500));
     calm(summary, &daemon.process)?;
@@ -66,10 +58,22 @@ fn measure(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
+/// Sensors on one bus, each with a result a second.
+fn configuration() -> String {
+    let table = |n| {
+        format!(
+            "[[sensor]]\ndevice = \"sensor{n}\"\naddress = {:#04x}\n",
+            0x40 + n
+        )
+    };
+    let tables: Vec<String> = (0..SENSORS).map(table).collect();
+    tables.join("\n")
+}
+
 fn starts(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
     let mut times = Vec::new();
     for _ in 0..STARTS {
-        let (_daemon, ready) = Daemon::start(scratch, SENSORS)?;
+        let (_daemon, ready) = Daemon::start(scratch, &configuration())?;
         times.push(ready.as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use crate::summary::{Figure, Summary};
+use crate::shared::summary::{Figure, Summary};
 
 /// Where `benches/run` leaves the table.
 const TABLE: &str = "parts.txt";

@@ -102,9 +102,17 @@ impl Summary {
         );
     }
 
+    /// Adds them to those that another bench left there, if one did.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let before = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let head = before
+            .strip_suffix("\n]\n")
+            .map_or_else(|| "[".to_owned(), |head| format!("{head},"));
         let figures: Vec<String> = self.0.iter().map(Figure::json).collect();
-        fs::write(path, format!("[\n  {}\n]\n", figures.join(",\n  ")))
+        fs::write(path, format!("{head}\n  {}\n]\n", figures.join(",\n  ")))
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::process::Process;
+use super::process::Process;
 
 /// It would have been killed long before.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,10 +20,10 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it; tells how long after that it said `READY=1`.
-    pub(crate) fn start(scratch: &Path, sensors: u8) -> Result<(Self, Duration), Box<dyn Error>> {
+    /// Starts it with a configuration; tells how long after that it said `READY=1`.
+    pub(crate) fn start(scratch: &Path, toml: &str) -> Result<(Self, Duration), Box<dyn Error>> {
         let (configuration, ear) = (scratch.join("bench.toml"), scratch.join("notify"));
-        fs::write(&configuration, configure(sensors))?;
+        fs::write(&configuration, toml)?;
         if ear.exists() {
             fs::remove_file(&ear)?;
         }
@@ -46,18 +46,6 @@ impl Daemon {
             }
         }
     }
-}
-
-/// So many sensors on one bus, each with a result a second.
-fn configure(sensors: u8) -> String {
-    let table = |n| {
-        format!(
-            "[[sensor]]\ndevice = \"sensor{n}\"\naddress = {:#04x}\n",
-            0x40 + n
-        )
-    };
-    let tables: Vec<String> = (0..sensors).map(table).collect();
-    tables.join("\n")
 }
 
 /// On loopback. Somebody else may take it before its user does: then that one fails, and says so.

@@ -1,0 +1,116 @@
+//! One sensor in real time: the machine's scheduler decides when the thread runs.
+//!
+//! A simulated transfer burns its time on the CPU, where a real adapter's driver sleeps; so the CPU is shown with it and without.
+
+use std::error::Error;
+use std::fs;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ina260_exporter::clock::{Clock, SystemClock};
+use ina260_exporter::ina260::settings::{ConversionTime, Settings, Wanted};
+use ina260_exporter::simulated::Load;
+
+use crate::integration::count;
+use crate::shared::summary::{Figure, Summary};
+use crate::stage::{HERTZ, Stage, single, trunk};
+
+/// Of the script, which needs 29 µs for its one look a second.
+const SCRIPT_CPU: f64 = 100.0 * 29e-6;
+
+/// Adds both rates, one after the other.
+pub(crate) fn add(summary: &mut Summary, time: Duration) -> Result<(), Box<dyn Error>> {
+    let half = Settings::for_interval(Duration::from_micros(500), Wanted::default());
+    let rates = [
+        ("2.2 ms", single(ConversionTime::Us1100), 0.1),
+        ("0.5 ms", half.expect("it is long enough"), 1.0),
+    ];
+    for (name, settings, target) in rates {
+        let seen = thread::spawn(move || watch(settings, time));
+        let seen = seen.join().map_err(|_| "the thread panicked")??;
+        seen.add(summary, &format!("real time, {name}"), target);
+    }
+    Ok(())
+}
+
+struct Seen {
+    read: u64,
+    missed: u64,
+    unaccounted: u64,
+    unmeasured: Duration,
+    time: Duration,
+    cpu: Duration,
+    transfers: Duration,
+}
+
+impl Seen {
+    fn add(&self, summary: &mut Summary, scene: &str, target: f64) {
+        let figure =
+            |what: &str, value, unit| Figure::new(&format!("{scene}, {what}"), value, unit);
+        let share = |time: Duration| 100.0 * time.as_secs_f64() / self.time.as_secs_f64();
+        let finished = count(self.read + self.missed);
+        summary.add(
+            figure(
+                "results not read",
+                100.0 * count(self.missed) / finished,
+                "%",
+            )
+            .target(target)
+            .reference("read", count(self.read))
+            .reference("missed", count(self.missed))
+            .reference("seconds", self.time.as_secs_f64()),
+        );
+        summary.add(figure("unaccounted for", count(self.unaccounted), "").target(2.0));
+        summary.add(figure("time not measured", share(self.unmeasured), "%"));
+        summary.add(
+            figure(
+                "CPU beside transfers",
+                share(self.cpu.saturating_sub(self.transfers)),
+                "%",
+            )
+            .reference("with them", share(self.cpu))
+            .reference("the Python script at 1 Hz", SCRIPT_CPU),
+        );
+    }
+}
+
+/// Does what the daemon's thread does, for a time.
+fn watch(settings: Settings, time: Duration) -> Result<Seen, String> {
+    let loads = vec![(trunk(0), Load::board(0))];
+    let mut stage = Stage::<SystemClock>::new(HERTZ, settings, loads);
+    // The daemon's thread waits for orders, which don't come here either.
+    let (_orders, received) = mpsc::channel::<()>();
+    let before = cpu_time()?;
+    let end = stage.begun + time;
+    loop {
+        let due = stage.sampler.round();
+        let now = stage.clock.now();
+        if now >= end {
+            break;
+        }
+        let _ = received.recv_timeout(due.saturating_duration_since(now));
+    }
+    let totals = stage.totals()[0];
+    let unaccounted = stage.unaccounted();
+    Ok(Seen {
+        read: totals.results,
+        missed: totals.missed,
+        unaccounted,
+        unmeasured: totals.unmeasured,
+        time: Instant::now().duration_since(stage.begun),
+        cpu: cpu_time()?.saturating_sub(before),
+        transfers: stage.clock.spent(),
+    })
+}
+
+/// Of this thread, to the nanosecond.
+fn cpu_time() -> Result<Duration, String> {
+    let path = "/proc/thread-self/schedstat";
+    let schedstat = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let running = schedstat.split(' ').next().unwrap_or_default();
+    let nanos = running
+        .parse()
+        .map_err(|error| format!("{path}: {error}"))?;
+    Ok(Duration::from_nanos(nanos))
+}
