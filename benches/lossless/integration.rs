@@ -12,7 +12,7 @@ use ina260_exporter::meter::Totals;
 
 use crate::load::{Drawn, SHAPES, Shape};
 use crate::shared::summary::{Figure, Summary};
-use crate::stage::{HERTZ, Stage, single, trunk};
+use crate::stage::{HERTZ, Stage, count, single, trunk};
 
 const MINUTES: u32 = 10;
 const SOURCES: [(&str, f64, f64); 3] = [
@@ -105,11 +105,8 @@ fn counted_error(drawn: Drawn, way: &Way) -> (f64, f64) {
         }
         stage.clock.clock.advance_to(due);
     }
-    let finished = before.results + before.missed;
-    (
-        joules(&before) - truth,
-        count(before.results) / count(finished),
-    )
+    let read = count(before.results) / count(stage.finished()[0]);
+    (joules(&before) - truth, read)
 }
 
 /// Joules that the script's way counts too many.
@@ -127,9 +124,4 @@ fn glanced_error(drawn: Drawn) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "attojoules are beyond any need")]
 fn joules(totals: &Totals) -> f64 {
     (totals.energy.forward as f64 - totals.energy.reverse as f64) / 1e18
-}
-
-#[expect(clippy::cast_precision_loss, reason = "less than 2^53 results")]
-pub(crate) fn count(results: u64) -> f64 {
-    results as f64
 }

@@ -34,9 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&scratch)?;
     let mut summary = Summary::default();
     integration::add(&mut summary);
-    many::add(&mut summary);
-    let measured =
-        real_time::add(&mut summary, time).and_then(|()| memory::add(&mut summary, &scratch, time));
+    let measured = many::add(&mut summary)
+        .and_then(|()| real_time::add(&mut summary, time))
+        .and_then(|()| memory::add(&mut summary, &scratch, time));
     fs::remove_dir_all(&scratch)?;
     measured?;
     summary.print();

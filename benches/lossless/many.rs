@@ -1,6 +1,7 @@
 //! Many sensors at ten results a second, on the simulated clock.
 
-use std::time::{Duration, Instant};
+use std::error::Error;
+use std::time::Duration;
 
 use ina260_exporter::bus::Address;
 use ina260_exporter::bus::mux::Channel;
@@ -8,9 +9,8 @@ use ina260_exporter::clock::SimulatedClock;
 use ina260_exporter::ina260::settings::{Settings, Wanted};
 use ina260_exporter::simulated::Load;
 
-use crate::integration::count;
 use crate::shared::summary::{Figure, Summary};
-use crate::stage::{HERTZ, Place, Stage, trunk};
+use crate::stage::{Cpu, HERTZ, Place, Stage, count, trunk};
 
 const TIME: Duration = Duration::from_secs(600);
 const BUSES: u32 = 4;
@@ -18,13 +18,13 @@ const SENSORS: u8 = 16;
 const CHANNELS: u8 = 8;
 
 /// Adds both scenes.
-pub(crate) fn add(summary: &mut Summary) {
+pub(crate) fn add(summary: &mut Summary) -> Result<(), Box<dyn Error>> {
     let on_trunk = |_| (0..SENSORS).map(trunk).collect();
     add_scene(
         summary,
         "64 sensors on 4 buses",
         (0..BUSES).map(on_trunk).collect(),
-    );
+    )?;
     let behind = |channel| {
         let channel = Channel {
             multiplexer: Address(0x70),
@@ -33,12 +33,16 @@ pub(crate) fn add(summary: &mut Summary) {
         (Some(channel), Address(0x40))
     };
     let places = (0..CHANNELS).map(behind).collect();
-    add_scene(summary, "8 behind a multiplexer", vec![places]);
+    add_scene(summary, "8 behind a multiplexer", vec![places])
 }
 
 /// Each bus by itself, as each has a thread of its own.
-fn add_scene(summary: &mut Summary, scene: &str, buses: Vec<Vec<Place>>) {
-    let begun = Instant::now();
+fn add_scene(
+    summary: &mut Summary,
+    scene: &str,
+    buses: Vec<Vec<Place>>,
+) -> Result<(), Box<dyn Error>> {
+    let before = Cpu::of_this_thread()?;
     let (mut missed, mut unaccounted, mut results) = (0, 0, 0);
     let (mut words, mut busy) = (0, 0.0_f64);
     for places in buses {
@@ -51,7 +55,7 @@ fn add_scene(summary: &mut Summary, scene: &str, buses: Vec<Vec<Place>>) {
         words = words.max(stage.words());
         busy = busy.max(stage.clock.spent().as_secs_f64());
     }
-    let took = begun.elapsed();
+    let used = Cpu::of_this_thread()?.since(before).used;
     let seconds = TIME.as_secs_f64();
     let figure =
         |what: &str, value, unit| Figure::new(&format!("{scene} at 10 Hz, {what}"), value, unit);
@@ -66,9 +70,10 @@ fn add_scene(summary: &mut Summary, scene: &str, buses: Vec<Vec<Place>>) {
     // Most of it is the chips' own conversions.
     summary.add(figure(
         "CPU with simulated chips",
-        100.0 * took.as_secs_f64() / seconds,
+        100.0 * used.as_secs_f64() / seconds,
         "%",
     ));
+    Ok(())
 }
 
 fn run(places: Vec<Place>) -> Stage<SimulatedClock> {

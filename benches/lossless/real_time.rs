@@ -3,7 +3,6 @@
 //! A simulated transfer burns its time on the CPU, where a real adapter's driver sleeps; so the CPU is shown with it and without.
 
 use std::error::Error;
-use std::fs;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,9 +11,8 @@ use ina260_exporter::clock::{Clock, SystemClock};
 use ina260_exporter::ina260::settings::{ConversionTime, Settings, Wanted};
 use ina260_exporter::simulated::Load;
 
-use crate::integration::count;
 use crate::shared::summary::{Figure, Summary};
-use crate::stage::{HERTZ, Stage, single, trunk};
+use crate::stage::{Cpu, HERTZ, Stage, count, single, trunk};
 
 /// Of the script, which needs 29 µs for its one look a second.
 const SCRIPT_CPU: f64 = 100.0 * 29e-6;
@@ -37,10 +35,13 @@ pub(crate) fn add(summary: &mut Summary, time: Duration) -> Result<(), Box<dyn E
 struct Seen {
     read: u64,
     missed: u64,
+    finished: u64,
     unaccounted: u64,
     unmeasured: Duration,
     time: Duration,
-    cpu: Duration,
+    cpu: Cpu,
+    /// The longest that the thread was woken late.
+    latest: Duration,
     transfers: Duration,
 }
 
@@ -49,27 +50,33 @@ impl Seen {
         let figure =
             |what: &str, value, unit| Figure::new(&format!("{scene}, {what}"), value, unit);
         let share = |time: Duration| 100.0 * time.as_secs_f64() / self.time.as_secs_f64();
-        let finished = count(self.read + self.missed);
+        let not_read = count(self.finished.saturating_sub(self.read));
         summary.add(
             figure(
                 "results not read",
-                100.0 * count(self.missed) / finished,
+                100.0 * not_read / count(self.finished),
                 "%",
             )
             .target(target)
             .reference("read", count(self.read))
             .reference("missed", count(self.missed))
+            .reference("finished", count(self.finished))
             .reference("seconds", self.time.as_secs_f64()),
         );
         summary.add(figure("unaccounted for", count(self.unaccounted), "").target(2.0));
-        summary.add(figure("time not measured", share(self.unmeasured), "%"));
+        // What a busy machine is to blame for.
+        summary.add(
+            figure("time not measured", share(self.unmeasured), "%")
+                .reference("waited for a CPU, %", share(self.cpu.waited))
+                .reference("latest wake-up, ms", 1e3 * self.latest.as_secs_f64()),
+        );
         summary.add(
             figure(
                 "CPU beside transfers",
-                share(self.cpu.saturating_sub(self.transfers)),
+                share(self.cpu.used.saturating_sub(self.transfers)),
                 "%",
             )
-            .reference("with them", share(self.cpu))
+            .reference("with them", share(self.cpu.used))
             .reference("the Python script at 1 Hz", SCRIPT_CPU),
         );
     }
@@ -81,8 +88,9 @@ fn watch(settings: Settings, time: Duration) -> Result<Seen, String> {
     let mut stage = Stage::<SystemClock>::new(HERTZ, settings, loads);
     // The daemon's thread waits for orders, which don't come here either.
     let (_orders, received) = mpsc::channel::<()>();
-    let before = cpu_time()?;
+    let before = Cpu::of_this_thread()?;
     let end = stage.begun + time;
+    let mut latest = Duration::ZERO;
     loop {
         let due = stage.sampler.round();
         let now = stage.clock.now();
@@ -90,27 +98,20 @@ fn watch(settings: Settings, time: Duration) -> Result<Seen, String> {
             break;
         }
         let _ = received.recv_timeout(due.saturating_duration_since(now));
+        latest = latest.max(stage.clock.now().saturating_duration_since(due.max(now)));
     }
     let totals = stage.totals()[0];
+    let finished = stage.finished()[0];
     let unaccounted = stage.unaccounted();
     Ok(Seen {
         read: totals.results,
         missed: totals.missed,
+        finished,
         unaccounted,
         unmeasured: totals.unmeasured,
         time: Instant::now().duration_since(stage.begun),
-        cpu: cpu_time()?.saturating_sub(before),
+        cpu: Cpu::of_this_thread()?.since(before),
+        latest,
         transfers: stage.clock.spent(),
     })
-}
-
-/// Of this thread, to the nanosecond.
-fn cpu_time() -> Result<Duration, String> {
-    let path = "/proc/thread-self/schedstat";
-    let schedstat = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-    let running = schedstat.split(' ').next().unwrap_or_default();
-    let nanos = running
-        .parse()
-        .map_err(|error| format!("{path}: {error}"))?;
-    Ok(Duration::from_nanos(nanos))
 }

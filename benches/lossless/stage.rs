@@ -1,5 +1,6 @@
 //! A bus with simulated sensors and its sampler, and how long the wires were busy.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
@@ -114,18 +115,23 @@ impl<C: Clock + Default + 'static> Stage<C> {
         self.board.words()
     }
 
-    /// How far results read and missed are from what each chip finished since it was set, at worst.
-    pub(crate) fn unaccounted(&self) -> u64 {
+    /// What each chip finished since it was set.
+    pub(crate) fn finished(&self) -> Vec<u64> {
         let now = self.clock.now().duration_since(self.begun);
-        let sensors = self.sensors.iter().zip(self.totals());
-        let differences = sensors.map(|(((channel, address), _), totals)| {
-            let counts = self.board.chip_at(*channel, *address, |chip| {
+        let finished = |((channel, address), _): &(Place, SharedMeter)| {
+            self.board.chip_at(*channel, *address, |chip| {
                 chip.read(0x07, now); // catches up
-                chip.counts
-            });
-            (totals.results + totals.missed).abs_diff(counts.finished - counts.before)
-        });
-        differences.max().unwrap_or(0)
+                chip.counts.finished - chip.counts.before
+            })
+        };
+        self.sensors.iter().map(finished).collect()
+    }
+
+    /// How far results read and missed are from those that the chip finished, at worst.
+    pub(crate) fn unaccounted(&self) -> u64 {
+        let sensors = self.totals().into_iter().zip(self.finished());
+        let difference = |(t, finished): (Totals, u64)| (t.results + t.missed).abs_diff(finished);
+        sensors.map(difference).max().unwrap_or(0)
     }
 }
 
@@ -141,4 +147,42 @@ pub(crate) fn single(conversion: ConversionTime) -> Settings {
         voltage_conversion_time: conversion,
         current_conversion_time: conversion,
     }
+}
+
+/// What the scheduler knows of a thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Cpu {
+    /// It ran.
+    pub(crate) used: Duration,
+    /// It could have, and others did.
+    pub(crate) waited: Duration,
+}
+
+impl Cpu {
+    /// Of this thread, to the nanosecond.
+    pub(crate) fn of_this_thread() -> Result<Self, String> {
+        let path = "/proc/thread-self/schedstat";
+        let schedstat = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+        let mut numbers = schedstat.split_whitespace().map(str::parse);
+        let (Some(Ok(used)), Some(Ok(waited))) = (numbers.next(), numbers.next()) else {
+            return Err(format!("{path}: {schedstat:?}"));
+        };
+        Ok(Self {
+            used: Duration::from_nanos(used),
+            waited: Duration::from_nanos(waited),
+        })
+    }
+
+    /// From `before` until this.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            used: self.used.saturating_sub(before.used),
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "less than 2^53 results")]
+pub(crate) fn count(results: u64) -> f64 {
+    results as f64
 }
