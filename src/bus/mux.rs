@@ -33,6 +33,8 @@ pub struct Multiplexers {
     all: Vec<Address>,
     /// What is open for certain; unknown after any error.
     open: Option<Channel>,
+    /// A neighbour did not answer when it was to be closed: it is gone, or it still has a channel open. It is told each time.
+    doubtful: bool,
 }
 
 /// What a multiplexer failed at.
@@ -92,7 +94,11 @@ impl Multiplexers {
             .collect();
         all.sort_unstable();
         all.dedup();
-        Self { all, open: None }
+        Self {
+            all,
+            open: None,
+            doubtful: false,
+        }
     }
 
     /// Which channel is open, if one is for certain.
@@ -128,26 +134,25 @@ impl Multiplexers {
     /// # Errors
     /// A multiplexer that can't be reached or does not do as it is told.
     pub fn select(&mut self, bus: &mut dyn Bus, channel: Channel) -> Result<(), Failure> {
-        if self.open == Some(channel) {
+        if self.open == Some(channel) && !self.doubtful {
             return Ok(());
         }
         let before = self.open.take();
-        let unreachable = |error| Failure::Unreachable(channel.multiplexer, error);
+        let multiplexer = channel.multiplexer;
+        if before.is_none_or(|before| before.multiplexer != multiplexer)
+            && let Some(owner) = bus.owner(multiplexer)
+        {
+            return Err(Failure::Owned(multiplexer, owner));
+        }
         match before {
-            Some(before) if before.multiplexer == channel.multiplexer => {}
-            Some(before) => bus
+            Some(before) if before.multiplexer == multiplexer && !self.doubtful => {}
+            Some(before) if !self.doubtful => bus
                 .send_byte(before.multiplexer, 0)
                 .map_err(|error| Failure::Unreachable(before.multiplexer, error))?,
-            // A neighbour that is gone can't have a channel open; one that is not, and fails, shows in what is read back.
-            None => {
-                if let Some(owner) = bus.owner(channel.multiplexer) {
-                    return Err(Failure::Owned(channel.multiplexer, owner));
-                }
-                self.close_others(bus, channel.multiplexer)?;
-            }
+            _ => self.close_others(bus, multiplexer)?,
         }
-        bus.send_byte(channel.multiplexer, channel.control())
-            .map_err(unreachable)?;
+        bus.send_byte(multiplexer, channel.control())
+            .map_err(|error| Failure::Unreachable(multiplexer, error))?;
         self.open = Some(channel);
         self.verify(bus)
     }
@@ -181,18 +186,79 @@ impl Multiplexers {
         self.open = None;
     }
 
-    fn close_others(&self, bus: &mut dyn Bus, but: Address) -> Result<(), Failure> {
+    fn close_others(&mut self, bus: &mut dyn Bus, but: Address) -> Result<(), Failure> {
+        self.doubtful = false;
         for &multiplexer in self.all.iter().filter(|multiplexer| **multiplexer != but) {
             if bus.owner(multiplexer).is_some() {
                 continue;
             }
             match bus.send_byte(multiplexer, 0) {
-                Err(error) if error.kind != super::ErrorKind::Nack => {
-                    return Err(Failure::Unreachable(multiplexer, error));
-                }
-                _ => {}
+                Ok(()) => {}
+                Err(error) if error.kind == super::ErrorKind::Nack => self.doubtful = true,
+                Err(error) => return Err(Failure::Unreachable(multiplexer, error)),
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two multiplexers, the second of which the kernel has.
+    #[derive(Default)]
+    struct Kernels(Vec<(Address, u8)>);
+
+    impl Bus for Kernels {
+        fn owner(&self, address: Address) -> Option<Owner> {
+            (address == Address(0x71)).then(|| Owner {
+                driver: "pca954x".to_owned(),
+                unbind: "echo 1-0071 > /sys/bus/i2c/drivers/pca954x/unbind".to_owned(),
+                children: vec![11, 12],
+            })
+        }
+
+        fn read_word(&mut self, _: Address, _: u8) -> Result<u16, Error> {
+            unreachable!("a multiplexer has no words")
+        }
+
+        fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), Error> {
+            unreachable!("a multiplexer has no words")
+        }
+
+        fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
+            self.0.push((address, byte));
+            Ok(())
+        }
+
+        fn receive_byte(&mut self, address: Address) -> Result<u8, Error> {
+            let sent = self.0.iter().rev().find(|(to, _)| *to == address);
+            Ok(sent.map_or(0, |(_, byte)| *byte))
+        }
+    }
+
+    #[test]
+    fn a_multiplexer_of_the_kernels_is_never_written_and_its_buses_are_named() {
+        let mut bus = Kernels::default();
+        let [ours, kernels] = [0x70, 0x71].map(|at| Channel {
+            multiplexer: Address(at),
+            channel: 2,
+        });
+        let mut multiplexers = Multiplexers::new([ours, kernels]);
+        multiplexers.close(&mut bus).unwrap();
+        multiplexers.select(&mut bus, ours).unwrap();
+        let refused = multiplexers.select(&mut bus, kernels).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "multiplexer 0x71: the kernel driver pca954x has this chip; release it with \
+             `echo 1-0071 > /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses that it makes of it: 11, 12"
+        );
+        multiplexers.close(&mut bus).unwrap();
+        assert!(
+            bus.0.iter().all(|(to, _)| *to == Address(0x70)),
+            "{:?}",
+            bus.0
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::edge::{Edges, Finished};
+use super::edge::{Edges, Finished, Look};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::ina260::registers::MaskEnable;
@@ -41,7 +41,8 @@ pub(super) struct Conversions {
 impl Conversions {
     /// How often settings are compared that the flags do not show.
     const CHECK: Duration = Duration::from_secs(1);
-    /// A read that is torn so many times in a row is on a bus that is too slow for it.
+    /// A read that is torn so many times in a row is on a bus that is too slow for it, or of a chip whose flag means nothing; its
+    /// registers are of neighbouring results then, and better than none.
     const ATTEMPTS: usize = 4;
 
     /// Conversions that were prepared `now`.
@@ -74,8 +75,10 @@ impl Conversions {
         self.started
     }
 
+    /// Nothing is known any more of when the next result is finished, nor of how many were.
     pub(super) fn lose_phase(&mut self) {
         self.edges.lose_phase();
+        self.unused = None;
     }
 
     /// Looks once, and reads what is there.
@@ -93,25 +96,27 @@ impl Conversions {
         let begun = clock.now();
         let late = begun.saturating_duration_since(due) > self.cycle() / 2;
         let flags = chip.look(bus)?;
-        let flagged = clock.now();
-        self.edges.look_took(flagged.duration_since(begun));
+        let look = Look {
+            begun,
+            ended: clock.now(),
+        };
         if !self.words.go_with(flags)
             && let Some(reset) = chip.check(bus, &self.words, flags)?
         {
             return Ok(Seen::Reset(reset));
         }
-        let seen = self.read(chip, with_power, bus, clock, late, flags)?;
+        let seen = self.read(chip, with_power, bus, clock, late, (look, flags))?;
         // After the data, since between flags and data there is no time to lose.
-        if flagged.duration_since(self.checked) >= Self::CHECK {
+        if look.ended.duration_since(self.checked) >= Self::CHECK {
             if let Some(reset) = chip.check(bus, &self.words, flags)? {
                 return Ok(Seen::Reset(reset));
             }
-            self.checked = flagged;
+            self.checked = look.ended;
         }
         Ok(seen)
     }
 
-    /// Reads what a look at `flags` has found.
+    /// Reads what a look has found.
     fn read(
         &mut self,
         chip: &Ina260,
@@ -119,16 +124,15 @@ impl Conversions {
         bus: &mut dyn Bus,
         clock: &dyn Clock,
         late: bool,
-        mut flags: MaskEnable,
+        (mut look, mut flags): (Look, MaskEnable),
     ) -> Result<Seen, Error> {
-        let mut flagged = clock.now();
         for attempt in 1..=Self::ATTEMPTS {
             self.alert |= flags.alert();
             if !flags.ready() {
-                self.edges.not_ready(flagged);
+                self.edges.not_ready(look);
                 break;
             }
-            let Finished { edge, passed } = self.edges.ready(flagged);
+            let Finished { edge, passed } = self.edges.ready(look);
             let passed = self
                 .unused
                 .replace(0)
@@ -141,17 +145,22 @@ impl Conversions {
             let measurement = chip.measure(bus, flags, with_power)?;
             let read = clock.now();
             // A bus that takes longer for a result than the chip does gives neighbours at best, and no second look mends it.
-            let hopeless = read.duration_since(flagged) > self.cycle() * 3 / 4;
+            let hopeless = read.duration_since(look.ended) > self.cycle() * 3 / 4;
             // An edge between flags and data makes a result out of two. Where one may have come, the flags tell.
-            if !hopeless && (late || attempt > 1 || self.edges.may_tear(flagged, read)) {
+            let doubtful = late || attempt > 1 || self.edges.may_tear(look.begun, read);
+            if doubtful && !hopeless && attempt < Self::ATTEMPTS {
+                let begun = clock.now();
                 flags = chip.look(bus)?;
-                flagged = clock.now();
+                look = Look {
+                    begun,
+                    ended: clock.now(),
+                };
                 if flags.ready() {
                     self.unused = passed;
                     continue;
                 }
                 self.alert |= flags.alert();
-                self.edges.looked_again(flagged);
+                self.edges.looked_again(look);
             }
             let alert = std::mem::take(&mut self.alert);
             return Ok(Seen::Result {

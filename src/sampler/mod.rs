@@ -102,6 +102,8 @@ impl Sampler {
             self.sensors.push(sensor);
         }
         self.let_go(&before);
+        // Those of before, and below those of now: one that nobody switches any more must not stay open.
+        self.close_multiplexers();
         let channels = self
             .sensors
             .iter()

@@ -62,7 +62,10 @@ impl Sensor {
         if setup.chip == self.setup.chip {
             self.setup = setup;
         } else {
-            setup.meter.lock().lose(now);
+            let mut meter = setup.meter.lock();
+            meter.lose(now);
+            meter.see_alert(false);
+            drop(meter);
             *self = Self::new(setup, now);
         }
     }
@@ -215,7 +218,7 @@ impl Sensor {
                     self.tell_alert(alert, clock.now());
                 }
             }
-            Look::Seen(Seen::Reset(reset)) => return self.restore(reset, bus, clock),
+            Look::Seen(Seen::Reset(reset)) => return self.restore(reset, bus, multiplexers, clock),
         }
         Ok(())
     }
@@ -276,7 +279,13 @@ impl Sensor {
 
     /// The settings are not what they were, and so is no result. A brown-out is repaired at once; another master's settings are
     /// left alone for a while, which grows; where they are not ours to make, the new ones are taken.
-    fn restore(&mut self, reset: Reset, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<(), Error> {
+    fn restore(
+        &mut self,
+        reset: Reset,
+        bus: &mut dyn Bus,
+        multiplexers: &mut Multiplexers,
+        clock: &dyn Clock,
+    ) -> Result<(), Error> {
         let now = clock.now();
         let mut meter = self.setup.meter.lock();
         meter.reset(match reset {
@@ -294,6 +303,9 @@ impl Sensor {
             warn!("{name}: all registers have power-on values (a brown-out); starting over");
         }
         if let Look::Prepared(conversions, found) = self.prepare(bus, clock)? {
+            if self.setup.channel.is_some() {
+                multiplexers.verify(bus)?;
+            }
             self.run(conversions, found);
         }
         Ok(())

@@ -7,6 +7,13 @@
 
 use std::time::{Duration, Instant};
 
+/// A look at the flags: the chip gave them at some time in it, and a thread may be woken late after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) begun: Instant,
+    pub(super) ended: Instant,
+}
+
 /// What a look that found a result has found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Finished {
@@ -59,10 +66,11 @@ pub(super) struct Edges {
     index: u64,
     /// Of the next edge to be bracketed.
     next_bracket: u64,
-    /// The last look: the next edge comes after it.
+    /// When the last look began: the next edge comes after that.
     not_before: Option<Instant>,
-    /// What a look takes.
+    /// What the last look took, and the shortest.
     latency: Duration,
+    usual: Duration,
     due: Instant,
     /// The next edge, and the uncertainty of its prediction.
     certain: Instant,
@@ -107,6 +115,7 @@ impl Edges {
             next_bracket: 1,
             not_before: None,
             latency: Duration::ZERO,
+            usual: Duration::MAX,
             due: now,
             certain: now,
         };
@@ -129,67 +138,79 @@ impl Edges {
         Duration::from_secs_f64(self.period)
     }
 
-    /// How long the last look took until the chip gave its flags.
-    pub(super) fn look_took(&mut self, latency: Duration) {
-        self.latency = latency.min(seconds(self.period));
-    }
-
-    /// A look at `now` found no result.
-    pub(super) fn not_ready(&mut self, now: Instant) {
-        self.not_before = Some(now);
-        if now < self.due {
+    /// A look found no result.
+    pub(super) fn not_ready(&mut self, look: Look) {
+        self.took_note_of(look);
+        if look.ended < self.due {
             return; // A look for another reason.
         }
         // On a slow bus a look is a step already.
         let pause = self.step().checked_sub(self.latency).unwrap_or_default();
-        self.due = now + pause;
+        self.due = look.ended + pause;
         self.certain = self.due;
     }
 
-    /// A look at `now`, after the result was read, found no other.
-    pub(super) fn looked_again(&mut self, now: Instant) {
-        self.not_before = Some(now);
+    /// A look after the result was read found no other.
+    pub(super) fn looked_again(&mut self, look: Look) {
+        self.took_note_of(look);
     }
 
-    /// A look at `now` found a result.
-    pub(super) fn ready(&mut self, now: Instant) -> Finished {
-        // The look itself clears the flag: what comes now comes after it.
-        let before = self.not_before.replace(now);
-        let bracket = before.and_then(|before| self.bracket(before, now));
-        let (edge, index) = match bracket {
-            Some((at, uncertainty)) => {
-                // Nothing came until the one look and one result until the other: it is the next one, unless the last was taken
-                // for another than it was.
-                let next = self.index + 1;
-                let certain = self.uncertainty(at) + uncertainty < self.period / 2.0;
-                let index = self
-                    .periods_to(at)
-                    .filter(|_| certain)
-                    .map_or(next, |n| count(n.round()).max(next));
-                (
-                    self.saw(Bracket {
-                        at,
-                        uncertainty,
-                        index,
-                    }),
-                    Some(index),
-                )
+    /// A look found a result.
+    pub(super) fn ready(&mut self, look: Look) -> Finished {
+        let bracket = self
+            .not_before
+            .and_then(|before| self.bracket(before, look.ended));
+        // The look itself clears the flag: what comes next comes after it began.
+        self.took_note_of(look);
+        let next = self.index + 1;
+        let (edge, passed) = match bracket {
+            Some(bracket) => self.saw(bracket, next),
+            None => {
+                if let Some(index) = self.index_of(look.ended.min(look.begun + self.usual)) {
+                    let passed = index - self.index;
+                    self.index = index;
+                    (self.edge(index).unwrap_or(look.ended), Some(passed))
+                } else {
+                    self.lose_phase();
+                    self.took_note_of(look);
+                    self.index = next;
+                    (look.ended, None)
+                }
             }
-            None => match self.index_of(now) {
-                Some(index) => (self.edge(index).unwrap_or(now), Some(index)),
-                None => (now, None),
-            },
         };
-        if index.is_none() {
-            self.lose_phase();
-        }
-        let passed = index.map(|index| index - self.index);
-        self.index = index.unwrap_or(self.index + 1);
-        self.plan(now);
+        self.plan(look.ended);
         Finished {
-            edge: edge.min(now),
+            edge: edge.min(look.ended),
             passed,
         }
+    }
+
+    fn took_note_of(&mut self, look: Look) {
+        self.not_before = Some(look.begun);
+        let latency = look.ended.saturating_duration_since(look.begun);
+        self.latency = latency.min(seconds(self.period));
+        self.usual = self.usual.min(latency);
+    }
+
+    /// Counts an edge that was seen, and learns from it. Nothing came until the one look and one result until the other: it is the next
+    /// one, unless a prediction that is certain says that some were finished before, or that one too many was counted.
+    fn saw(&mut self, (at, uncertainty): (Instant, f64), next: u64) -> (Instant, Option<u64>) {
+        let certain = self.uncertainty(at) + uncertainty < self.period / 2.0;
+        let predicted = self
+            .periods_to(at)
+            .filter(|_| certain)
+            .map(|n| count(n.round()));
+        let index = predicted.unwrap_or(next);
+        let passed = index.max(next) - self.index;
+        self.index = index;
+        (
+            self.learn(Bracket {
+                at,
+                uncertainty,
+                index,
+            }),
+            Some(passed),
+        )
     }
 
     /// Whether an edge may have come between the look at `flags` and the end of the data at `now`, so that the registers are of
@@ -221,10 +242,10 @@ impl Edges {
         (uncertainty < Self::WIDEST * self.period).then_some((edge, uncertainty))
     }
 
-    /// Which result was the last to be finished at `now`, if the prediction tells; at least the one after the last.
-    fn index_of(&self, now: Instant) -> Option<u64> {
-        let tells = self.uncertainty(now) < self.period * Self::TELLS;
-        self.periods_to(now)
+    /// Which result was the last to be finished at `at`, if the prediction tells; at least the one after the last.
+    fn index_of(&self, at: Instant) -> Option<u64> {
+        let tells = self.uncertainty(at) < self.period * Self::TELLS;
+        self.periods_to(at)
             .filter(|_| tells)
             .map(|periods| count(periods).max(self.index + 1))
     }
@@ -252,12 +273,12 @@ impl Edges {
     }
 
     /// Takes an edge that was seen for the measurement of period and phase. Returns what is now thought of it.
-    fn saw(&mut self, mut bracket: Bracket) -> Instant {
+    fn learn(&mut self, mut bracket: Bracket) -> Instant {
         if let Some(predicted) = self.edge(bracket.index) {
             bracket.narrow(predicted, self.uncertainty(predicted));
         }
         let base = *self.base.get_or_insert(bracket);
-        let age = bracket.index - base.index;
+        let age = bracket.index.saturating_sub(base.index);
         if age > 0 {
             let n = to_f64(age);
             let period = bracket.at.saturating_duration_since(base.at).as_secs_f64() / n;

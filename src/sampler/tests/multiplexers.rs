@@ -132,3 +132,46 @@ fn every_multiplexer_is_closed_at_the_end() {
         assert_eq!(mask & 0x0001, 0, "alerts are off");
     }
 }
+
+#[test]
+fn a_multiplexer_that_nobody_uses_any_more_is_closed() {
+    let mut scene = behind(
+        &[channel(0x70, 0), channel(0x71, 0)],
+        Duration::from_millis(100),
+    );
+    let stays = Setup {
+        channel: Some(channel(0x71, 0)),
+        ..setup(FIRST, Duration::from_millis(100))
+    };
+    let meter = stays.meter.clone();
+    scene.sampler.replace(vec![Setup {
+        channel: Some(channel(0x70, 0)),
+        ..setup(FIRST, Duration::from_millis(100))
+    }]);
+    scene.run(secs(5));
+    scene.sampler.replace(vec![stays]);
+    assert_eq!(scene.board.control(Address(0x70)), Some(0));
+    scene.run(secs(5));
+    assert_eq!(meter.lock().last.unwrap().voltage.0, 2.0);
+    scene.sampler.replace(vec![]);
+    assert_eq!(scene.board.control(Address(0x71)), Some(0));
+}
+
+#[test]
+fn a_result_thrown_away_is_no_measured_time() {
+    let mut scene = behind(&[channel(0x70, 0), channel(0x70, 1)], secs(1));
+    scene.sampler.replace(vec![Setup {
+        channel: Some(channel(0x70, 0)),
+        meter: scene.meters[0].clone(),
+        ..setup(FIRST, secs(1))
+    }]);
+    scene.run(secs(60));
+    for round in 0..40 {
+        scene.board.meddle(round % 9, Address(0x70), 2);
+        scene.run(secs(3));
+    }
+    let totals = scene.totals(0);
+    let covered = Duration::from_micros(942_080) * u32::try_from(totals.results).unwrap();
+    assert!(scene.failures(0, Failure::Mux) > 5);
+    assert!(totals.measured <= covered + secs(1), "{totals:?}");
+}

@@ -36,10 +36,10 @@ exits 69 ina260-exporter
 says 0x40
 says 0x45
 
-# Something else there.
+# Something else there: whoever put it there can take it away, so the daemon waits until `timeout` ends it.
 chip manufacturer 0x0054
 chip plugged 1
-exits 69 ina260-exporter
+exits 124 ina260-exporter
 says "manufacturer 0x0054"
 says 0x2270
 
