@@ -42,7 +42,8 @@ impl Calibration {
         let amperes = (current.0 * self.current_gain + offset) * self.sign();
         let watts =
             (power.0 * self.current_gain * self.voltage_gain + volts * offset) * self.sign();
-        (Volts(volts), Amperes(amperes), Watts(watts))
+        // Reversed, nothing would be a negative nothing.
+        (Volts(volts), Amperes(amperes + 0.0), Watts(watts + 0.0))
     }
 
     /// What the chip shows for a true voltage.
@@ -72,6 +73,16 @@ mod tests {
     fn no_calibration_changes_nothing_not_even_the_last_digit() {
         let raw = (Volts(5.07125), Amperes(0.04375), Watts(0.221_867_187_5));
         assert_eq!(Calibration::default().apply(raw.0, raw.1, raw.2), raw);
+    }
+
+    #[test]
+    fn nothing_reversed_is_nothing() {
+        let calibration = Calibration {
+            reverse: true,
+            ..Calibration::default()
+        };
+        let (_, current, power) = calibration.apply(Volts(5.0), Amperes(0.0), Watts(0.0));
+        assert!(current.0.is_sign_positive() && power.0.is_sign_positive());
     }
 
     #[test]

@@ -155,6 +155,11 @@ impl Conversions {
                     begun,
                     ended: clock.now(),
                 };
+                if !self.words.go_with(flags)
+                    && let Some(reset) = chip.check(bus, &self.words, flags)?
+                {
+                    return Ok(Seen::Reset(reset));
+                }
                 if flags.ready() {
                     self.unused = passed;
                     continue;

@@ -168,11 +168,14 @@ impl Sampler {
 
     /// Time in which the machine slept is nobody's.
     fn notice_sleep(&mut self) {
-        let slept = self.clock.slept();
-        let new = slept.saturating_sub(self.slept);
-        // The two clocks are not read in the same instant.
+        let new = || self.clock.slept().saturating_sub(self.slept);
+        if new() <= Self::NAP {
+            return;
+        }
+        // A thread that is put aside between the reading of the two clocks sees a sleep, too, but not twice in a row.
+        let new = new();
         if new > Self::NAP {
-            self.slept = slept;
+            self.slept += new;
             for sensor in &mut self.sensors {
                 sensor.slept(new);
             }
