@@ -16,7 +16,7 @@
  *   delay_us          each transfer takes this long
  *   transfers, configured    counts: transfers that reached the chip; writes of its configuration
  *   finished      conversion cycles finished with a configuration that is not that of power-on
- *   energy        of these cycles, in mJ; right while the power does not change from one write of the configuration to the next
+ *   energy        of these cycles, in mJ: of each the power at its end, if current and voltage change it, for its nominal length
  *
  * Each bus can have a TCA9548A at 0x70, with a chip at 0x40 behind each of its channels. They are steered in
  * <bus>/mux/<channel>/ like the others, and answer while 0x40 in front of the multiplexer is not plugged in; of several that are
@@ -71,7 +71,8 @@ struct chip {
 	bool alerted; /* latched */
 	u32 errno, failures, delay_us;
 	u64 transfers, configured;
-	u64 finished, energy; /* before `started`; in 10 nJ, which is 10 mW for a microsecond */
+	u64 finished; /* before `started` */
+	u64 energy, cycles_summed; /* in 10 nJ, which is 10 mW for a microsecond; the cycles since `started` that are in it */
 };
 
 struct mux {
@@ -132,18 +133,24 @@ static u64 finished(const struct chip *chip)
 	return chip->finished + counted(chip);
 }
 
-static u64 energy(const struct chip *chip)
+static void sum_energy(struct chip *chip)
 {
-	return chip->energy + counted(chip) * cycle_us(chip->configuration) * power(chip);
+	u64 done = counted(chip);
+
+	/* Somebody may have spoiled the configuration, and thereby the number. */
+	if (done > chip->cycles_summed)
+		chip->energy += (done - chip->cycles_summed) * cycle_us(chip->configuration) * power(chip);
+	chip->cycles_summed = done;
 }
 
 static void restart_conversions(struct chip *chip, u16 configuration)
 {
-	chip->energy = energy(chip);
+	sum_energy(chip);
 	chip->finished = finished(chip);
 	chip->configuration = configuration;
 	chip->started = ktime_get();
 	chip->cycles_seen = 0;
+	chip->cycles_summed = 0;
 }
 
 static void power_on(struct chip *chip)
@@ -362,6 +369,40 @@ static int set_plugged(void *data, u64 value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(plugged_file, get_plugged, set_plugged, "%llu\n");
 
+static void set_reading(struct chip *chip, u16 *reading, u16 value)
+{
+	i2c_lock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+	sum_energy(chip);
+	*reading = value;
+	i2c_unlock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
+}
+
+static int read_current(void *data, u64 *value)
+{
+	*value = ((struct chip *)data)->current_;
+	return 0;
+}
+
+static int write_current(void *data, u64 value)
+{
+	set_reading(data, &((struct chip *)data)->current_, value);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(current_file, read_current, write_current, "0x%04llx\n");
+
+static int read_voltage(void *data, u64 *value)
+{
+	*value = ((struct chip *)data)->voltage;
+	return 0;
+}
+
+static int write_voltage(void *data, u64 value)
+{
+	set_reading(data, &((struct chip *)data)->voltage, value);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(voltage_file, read_voltage, write_voltage, "0x%04llx\n");
+
 static int get_finished(void *data, u64 *value)
 {
 	struct chip *chip = data;
@@ -378,7 +419,8 @@ static int get_energy(void *data, u64 *value)
 	struct chip *chip = data;
 
 	i2c_lock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
-	*value = div_u64(energy(chip), 100000);
+	sum_energy(chip);
+	*value = div_u64(chip->energy, 100000);
 	i2c_unlock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
 	return 0;
 }
@@ -388,8 +430,8 @@ static void add_files(struct chip *chip, struct dentry *directory)
 {
 	debugfs_create_file_unsafe("plugged", 0600, directory, chip, &plugged_file);
 	debugfs_create_file_unsafe("power_on", 0200, directory, chip, &power_on_file);
-	debugfs_create_x16("current", 0600, directory, &chip->current_);
-	debugfs_create_x16("voltage", 0600, directory, &chip->voltage);
+	debugfs_create_file_unsafe("current", 0600, directory, chip, &current_file);
+	debugfs_create_file_unsafe("voltage", 0600, directory, chip, &voltage_file);
 	debugfs_create_x16("power", 0600, directory, &chip->power);
 	debugfs_create_x16("configuration", 0600, directory, &chip->configuration);
 	debugfs_create_x16("mask_enable", 0600, directory, &chip->mask_enable);

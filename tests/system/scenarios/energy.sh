@@ -35,17 +35,17 @@ chip=1/0x40 chip plugged 0
 chip=1/0x41 chip plugged 0
 wait_until 15 shows ina260_up 0 'device="fast"'
 wait_until 15 shows ina260_up 0 'device="slow"'
-for which in fast:0x40:24 slow:0x41:1; do
-    IFS=: read -r device address watts <<<"$which"
+# An emulated machine may stand still for half a second before that, and what a chip finished then nobody can know of.
+for which in fast:0x40:24:13 slow:0x41:1:2; do
+    IFS=: read -r device address watts unknown <<<"$which"
     chip=1/$address
     results=$(total "$device" results) missed=$(total "$device" results_missed)
     joules=$(total "$device" energy_joules 'direction="forward"') measured=$(total "$device" measured_seconds)
     finished=$(chip finished) energy=$(chip energy)
     expect "reverse energy of $device" 0 "$(total "$device" energy_joules 'direction="reverse"')"
-    near "results of $device, $missed of them missed" "$finished" "$((results + missed))" 2
-    # What was missed, and a last result that went with the supply, are not in the sum.
-    cycle=$((energy / finished))
-    near "joules of $device" "$((energy / 1000))" "$((joules + missed * cycle / 1000))" "$((2 + cycle / 1000))"
+    near "results of $device, $missed of them missed" "$finished" "$((results + missed))" "$unknown"
+    # Of the chip's sum, what was read.
+    near "joules of $device" "$((energy * results / finished / 1000))" "$joules" 2
     # Seconds are shown as whole ones.
     near "joules of $device by its time" "$((measured * watts))" "$joules" "$((2 + watts))"
 done

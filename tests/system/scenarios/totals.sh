@@ -1,6 +1,6 @@
 #!/bin/bash
-# seconds: 420
 # Counters go on over a restart and an upgrade, begin at 0 after kill -9, and never go back to an old value.
+# seconds: 420
 . scenarios/lib.sh
 state=/var/lib/ina260-exporter
 begin 'interval = "100ms"'
