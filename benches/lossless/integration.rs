@@ -68,21 +68,31 @@ fn of_shape(shape: Shape) -> Vec<Figure> {
         let gross = drawn.gross(MINUTES * 60);
         let glanced = glanced_error(drawn) / gross;
         for way in ways() {
-            let (error, read) = counted_error(drawn, &way);
+            let counted = count_energy(drawn, &way);
             let name = format!("energy, {}, {source}, {}", shape.name, way.name);
             figures.push(
-                Figure::new(&name, 100.0 * (error / gross).abs(), "%")
+                Figure::new(&name, 100.0 * (counted.error / gross).abs(), "%")
                     .target(target)
                     .reference("a look a second", 100.0 * glanced.abs())
-                    .reference("results read, %", 100.0 * read),
+                    .reference("of results, %", 100.0 * counted.read)
+                    .reference("of time, %", 100.0 * counted.measured),
             );
         }
     }
     figures
 }
 
-/// Joules that the ledger counts too many, and the share of results that was read.
-fn counted_error(drawn: Drawn, way: &Way) -> (f64, f64) {
+/// What the ledger says in the end.
+struct Counted {
+    /// Joules too many.
+    error: f64,
+    /// The share of results that was read.
+    read: f64,
+    /// The share of the time that is measured.
+    measured: f64,
+}
+
+fn count_energy(drawn: Drawn, way: &Way) -> Counted {
     let loads = vec![(trunk(0), drawn.load())];
     let mut stage = Stage::<SimulatedClock>::new(way.hertz, way.settings, loads);
     let end = stage.begun + Duration::from_secs(u64::from(MINUTES) * 60);
@@ -105,8 +115,12 @@ fn counted_error(drawn: Drawn, way: &Way) -> (f64, f64) {
         }
         stage.clock.clock.advance_to(due);
     }
-    let read = count(before.results) / count(stage.finished()[0]);
-    (joules(&before) - truth, read)
+    Counted {
+        error: joules(&before) - truth,
+        read: count(before.results) / count(stage.finished()[0]),
+        measured: before.measured.as_secs_f64()
+            / (before.measured + before.unmeasured).as_secs_f64(),
+    }
 }
 
 /// Joules that the script's way counts too many.
