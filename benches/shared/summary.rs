@@ -57,7 +57,7 @@ impl Figure {
             .collect();
         let (name, value, unit) = (&self.name, self.value, self.unit);
         let row = format!(
-            "{name:<48} {value:>9.3} {unit:<4} {target:<6} {verdict:<7} {}",
+            "{name:<57} {value:>9.3} {unit:<4} {target:<6} {verdict:<7} {}",
             references.join(", ")
         );
         row.trim_end().to_owned()
@@ -102,17 +102,24 @@ impl Summary {
         );
     }
 
-    /// Adds them to those that another bench left there, if one did.
+    /// Adds them to those that other benches left there; those of the same name are replaced.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let before = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read?,
         };
-        let head = before
-            .strip_suffix("\n]\n")
-            .map_or_else(|| "[".to_owned(), |head| format!("{head},"));
-        let figures: Vec<String> = self.0.iter().map(Figure::json).collect();
-        fs::write(path, format!("{head}\n  {}\n]\n", figures.join(",\n  ")))
+        let head = |figure: &Figure| format!("{{\"name\": {},", quoted(&figure.name));
+        let heads: Vec<String> = self.0.iter().map(head).collect();
+        let is_other =
+            |line: &&str| line.starts_with('{') && !heads.iter().any(|head| line.starts_with(head));
+        // One figure a line, as below.
+        let lines = before.lines().map(|line| line.trim().trim_end_matches(','));
+        let figures: Vec<String> = lines
+            .filter(is_other)
+            .map(str::to_owned)
+            .chain(self.0.iter().map(Figure::json))
+            .collect();
+        fs::write(path, format!("[\n  {}\n]\n", figures.join(",\n  ")))
     }
 }
 
