@@ -59,7 +59,7 @@ expect "limit" 5 "$(metric ina260_alert_limit 'on="over-current"')"
 configure
 systemctl reload "$service"
 wait_until 20 eval "[[ \$(chip mask_enable) == 0x0001 ]]"
-lacks ina260_alert_limit || fail "a limit without an alert"
+wait_until 10 lacks ina260_alert_limit
 becomes 0x8001 0x0fa0 'on = "over-current", limit = "5A"'
 systemctl stop "$service"
 expect "mask/enable after the stop" 0x0000 "$(chip mask_enable)"
