@@ -99,10 +99,14 @@ def main() -> int:
         payload = Path(directory) / "payload"
         pack(Path(package), payload)
         with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
-            runs = [pool.submit(run, name, Path(image), payload) for name in names or known]
-            passed = sum(done.result() for done in as_completed(runs))
-    print(f"{passed} passed, {len(runs) - passed} failed")
-    return 0 if passed == len(runs) else 1
+            runs = {pool.submit(run, name, Path(image), payload): name for name in names or known}
+            failed = [runs[done] for done in as_completed(runs) if not done.result()]
+        # An emulated machine can stand still for seconds while its neighbour has the processor. Whoever is at fault fails alone, too.
+        for name in failed:
+            print(f"once more, with the machine to itself: {name}")
+        failed = [name for name in failed if not run(name, Path(image), payload)]
+    print(f"{len(runs) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
