@@ -31,7 +31,7 @@ test: ## all tests that need no hardware and no root
 	cargo test --locked
 
 bench: ## measure speed and memory; prints them, and writes target/bench/summary.json
-	cargo bench --locked
+	benches/run
 
 system-test: deb ## prove the package in a virtual machine; ONLY=name runs one scenario
 	tests/system/run $(ONLY)
