@@ -34,6 +34,8 @@ impl Daemon {
         let child = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
             .args(["--simulate", "--listen", &address.to_string(), "--config"])
             .arg(&configuration)
+            // As the unit starts it.
+            .env("MALLOC_ARENA_MAX", "1")
             .env("NOTIFY_SOCKET", &ear)
             .stderr(Stdio::null())
             .spawn()?;
