@@ -68,6 +68,7 @@ pub struct Extremes {
 #[derive(Clone, Debug)]
 pub struct Window {
     length: Duration,
+    slot: Duration,
     voltage: Range,
     current: Range,
     power: Range,
@@ -77,6 +78,7 @@ impl Default for Window {
     fn default() -> Self {
         Self {
             length: Duration::from_secs(60),
+            slot: Duration::from_secs(60) / SLOTS,
             voltage: Range::default(),
             current: Range::default(),
             power: Range::default(),
@@ -88,11 +90,12 @@ impl Window {
     /// Changes how far it goes back; what has left it already does not return.
     pub fn set_length(&mut self, length: Duration) {
         self.length = length;
+        self.slot = length / SLOTS;
     }
 
     /// Takes a result in.
     pub fn add(&mut self, at: Instant, voltage: Volts, current: Amperes, power: Watts) {
-        let slot = self.length / SLOTS;
+        let slot = self.slot;
         self.voltage.add(at, voltage.0, slot);
         self.current.add(at, current.0, slot);
         self.power.add(at, power.0, slot);

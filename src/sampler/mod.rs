@@ -131,11 +131,15 @@ impl Sampler {
 
     fn serve(&mut self) {
         for _ in 0..self.sensors.len() {
-            match self.most_urgent(self.clock.now()) {
-                Some(index) if self.visit(index) => {}
+            let now = self.clock.now();
+            match self.most_urgent(now) {
+                Some(index) if self.visit(index, now) => {}
                 Some(_) => return, // A timeout ends the round.
                 None => break,
             }
+        }
+        if self.sensors.iter().all(Sensor::is_running) {
+            return;
         }
         // Probes of lost sensors come last, one a round: they may cost a timeout.
         let now = self.clock.now();
@@ -143,7 +147,7 @@ impl Sampler {
             .filter(|&index| !self.sensors[index].is_running() && self.sensors[index].due() <= now)
             .min_by_key(|&index| self.sensors[index].due());
         if let Some(index) = lost {
-            self.visit(index);
+            self.visit(index, now);
             self.compare_with_bus();
         }
     }
@@ -183,13 +187,14 @@ impl Sampler {
     }
 
     /// Visits one sensor. Tells whether the bus is fit for the next.
-    fn visit(&mut self, index: usize) -> bool {
+    fn visit(&mut self, index: usize, now: Instant) -> bool {
         let sensor = &mut self.sensors[index];
-        self.heartbeat.promise(self.clock.now());
+        self.heartbeat.promise(now);
         let result = sensor.visit(
             self.bus.as_mut(),
             &mut self.multiplexers,
             self.clock.as_ref(),
+            now,
         );
         let mut changed = sensor.take_changed();
         let timeout = result.err().filter(Error::is_timeout);

@@ -135,8 +135,8 @@ impl Sensor {
         bus: &mut dyn Bus,
         multiplexers: &mut Multiplexers,
         clock: &dyn Clock,
+        begun: Instant,
     ) -> Result<(), Error> {
-        let begun = clock.now();
         let mut bus = Retry::new(bus);
         let mut result = self.reach(&mut bus, multiplexers, clock);
         if let Err(error @ Error::Mux(mux::Failure::Differs { .. })) = &result {
