@@ -183,6 +183,10 @@ impl Sensor {
         clock: &dyn Clock,
     ) -> Result<(), Error> {
         if let Some(channel) = self.setup.channel {
+            if !self.is_running() {
+                // It will be written to, and what was open at the last visit may not be open now.
+                multiplexers.forget();
+            }
             multiplexers.select(bus, channel)?;
         }
         let seen = self.look(bus, clock);

@@ -175,3 +175,32 @@ fn a_result_thrown_away_is_no_measured_time() {
     assert!(scene.failures(0, Failure::Mux) > 5);
     assert!(totals.measured <= covered + secs(1), "{totals:?}");
 }
+
+#[test]
+fn a_chip_behind_a_channel_that_somebody_else_opened_is_never_written() {
+    let (ours, strangers) = (channel(0x70, 0), channel(0x70, 1));
+    let neighbour = Setup {
+        channel: Some(ours),
+        ..setup(Address(0x41), secs(1))
+    };
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    for (channel, address) in [(ours, Address(0x41)), (strangers, FIRST)] {
+        board.plug_at(Some(channel), address, Chip::new(Load::steady(5.0, 1.0)));
+    }
+    let lost = Setup {
+        channel: Some(ours),
+        ..setup(FIRST, secs(1))
+    };
+    let mut scene = scene_of(clock, board, vec![neighbour, lost]);
+    for _ in 0..100 {
+        scene.board.switch(Address(0x70), 0x02);
+        let due = scene.sampler.round();
+        scene.clock.advance_to(due);
+    }
+    let configuration = scene
+        .board
+        .chip_at(Some(strangers), FIRST, |chip| chip.read(0x00, secs(100)));
+    assert_eq!(configuration, 0x6127, "it has its power-on value");
+    assert!(!scene.up(1));
+}

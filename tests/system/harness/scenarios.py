@@ -19,7 +19,8 @@ from machine import PAYLOAD_SIZE, Machine, Trouble
 
 HERE = Path(__file__).resolve().parent.parent
 SECONDS = 300  # for a scenario, unless its file says "# seconds: N"
-CONSOLE_LINES = 60  # of a failed scenario's machine
+CONSOLE_LINES = 40  # of a failed scenario's machine
+PROGRESS = "(Reading database"  # dpkg counts to a hundred
 
 machines: set[Machine] = set()
 speak = threading.Lock()
@@ -52,7 +53,7 @@ def play(machine: Machine, name: str, end: float, said: list[str]) -> None:
             if done[2] != "0":
                 raise Trouble(f"exit code {done[2]}")
             return
-        else:
+        elif not line.startswith(PROGRESS):
             said.append(line)
 
 
@@ -77,6 +78,8 @@ def run(name: str, image: Path, payload: Path) -> bool:
         if trouble:
             print(*(f"        | {line}" for line in said), f"        {trouble}; the console's end:", sep="\n")
             print(*(f"        | {line}" for line in console[-CONSOLE_LINES:]), sep="\n")
+            # Whoever sees only the end of a long output sees what it was.
+            print(*(f"{name}: {line}" for line in said if line.startswith("FAILED")), sep="\n")
         sys.stdout.flush()
     return trouble is None
 
@@ -105,7 +108,7 @@ def main() -> int:
         for name in failed:
             print(f"once more, with the machine to itself: {name}")
         failed = [name for name in failed if not run(name, Path(image), payload)]
-    print(f"{len(runs) - len(failed)} passed, {len(failed)} failed")
+    print(f"{len(runs) - len(failed)} passed, {len(failed)} failed{':' if failed else ''}", *failed)
     return 1 if failed else 0
 
 

@@ -3,7 +3,8 @@
 . scenarios/lib.sh
 enable_i2c
 install_package
-configure '[[sensor]]' 'device = "orin"' 'mux = { address = 0x70, channel = 0 }' \
+# Many looks in a row at one sensor: between two of these, the multiplexer is not told its channel again.
+configure '[[sensor]]' 'device = "orin"' 'mux = { address = 0x70, channel = 0 }' 'interval = "50ms"' \
     '[[sensor]]' 'device = "disks"' 'mux = { address = 0x70, channel = 3 }'
 chip plugged 0
 for channel in 0 1 3; do
