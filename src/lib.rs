@@ -26,4 +26,5 @@ pub mod service;
 pub mod simulated;
 pub mod station;
 pub mod system;
+pub mod tools;
 pub mod units;

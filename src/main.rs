@@ -1,4 +1,4 @@
-//! The daemon: start-up in its order, and the exit codes.
+//! The daemon, start-up in its order; the tools beside it; and the exit codes.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
-use ina260_exporter::config::{self, Flags, Loaded, LogLevel, Plan, Problems};
+use ina260_exporter::config::{self, CommandLine, Flags, Loaded, LogLevel, Plan, Problems, Tool};
 use ina260_exporter::exposition::{self, Exposition, Listener, Serving, Ticker};
 use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
@@ -15,6 +15,7 @@ use ina260_exporter::sampler::OnChange;
 use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse, Store};
 use ina260_exporter::simulated::faults;
 use ina260_exporter::station::{NothingToMeasure, Source, Station};
+use ina260_exporter::tools::{self, Failure};
 use tracing::{error, info, warn};
 
 /// Something failed that was not the configuration's fault.
@@ -30,8 +31,8 @@ const CONFIG: u8 = 78;
 const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
 
 fn main() -> ExitCode {
-    let flags = match Flags::from_command_line() {
-        Ok(flags) => flags,
+    let CommandLine { tool, flags } = match CommandLine::read() {
+        Ok(line) => line,
         Err(usage) => {
             return if usage.print() {
                 ExitCode::from(USAGE)
@@ -40,6 +41,31 @@ fn main() -> ExitCode {
             };
         }
     };
+    match tool {
+        None => daemon(flags),
+        Some(Tool::Scan(flags)) => ended(tools::scan::run(&flags, &mut io::stdout().lock())),
+    }
+}
+
+/// How a tool ended, for who called it. Its failures go to standard error; there is no log.
+fn ended(outcome: Result<(), Failure>) -> ExitCode {
+    let (messages, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        // A reader that had enough is no failure of ours; a full disk is.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        Err(Failure::Output(error)) => (vec![format!("cannot write: {error}")], FAILURE),
+        Err(Failure::Nothing(messages)) => (messages, UNAVAILABLE),
+    };
+    for message in messages {
+        // Standard error is all that is left to say it on.
+        let _ = writeln!(io::stderr(), "{message}");
+    }
+    ExitCode::from(code)
+}
+
+fn daemon(flags: Flags) -> ExitCode {
     let faults = match faults::parse(flags.simulate.as_deref().unwrap_or_default()) {
         Ok(faults) => faults,
         Err(message) => {

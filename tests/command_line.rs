@@ -8,7 +8,7 @@ use std::{fs, process};
 use clap::Parser;
 use ina260_exporter::bus::Address;
 use ina260_exporter::clock::SimulatedClock;
-use ina260_exporter::config::{Flags, load};
+use ina260_exporter::config::{CommandLine, load};
 use ina260_exporter::simulated::{Board, Chip, Fault, Injected, Load};
 use ina260_exporter::station::{Source, Station};
 use support::{Directory, Ended, Launch, run, text};
@@ -125,7 +125,8 @@ fn something_else_at_the_address_is_told_by_both_its_identity_words_and_waited_f
 
 #[test]
 fn without_the_sensor_it_tells_which_others_answer() {
-    let flags = Flags::try_parse_from(["", "--config", "/dev/null", "--address", "0x41"]).unwrap();
+    let arguments = ["", "--config", "/dev/null", "--address", "0x41"];
+    let flags = CommandLine::try_parse_from(arguments).unwrap().flags;
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for address in [0x40, 0x41, 0x4F] {

@@ -6,7 +6,7 @@ use std::{env, fs, process};
 
 use clap::Parser;
 use ina260_exporter::bus::Address;
-use ina260_exporter::config::{Flags, Listen, Loaded, LogLevel, Plan, load};
+use ina260_exporter::config::{CommandLine, Flags, Listen, Loaded, LogLevel, Plan, load};
 #[path = "config/properties.rs"]
 mod properties;
 #[path = "config/sensors.rs"]
@@ -49,7 +49,8 @@ fn try_load(
     let flags = ["ina260-exporter", "--config", file.0.to_str().unwrap()]
         .into_iter()
         .chain(flags.iter().copied());
-    load(&Flags::try_parse_from(flags).unwrap(), environment).map_err(|problems| {
+    let flags = CommandLine::try_parse_from(flags).unwrap().flags;
+    load(&flags, environment).map_err(|problems| {
         problems
             .to_string()
             .replace(file.0.to_str().unwrap(), "FILE")

@@ -47,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
+    ("tools", &["bus", "config", "ina260"]),
     (
         "main",
         &[
@@ -59,6 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "simulated::Injected",
             "simulated::faults",
             "station",
+            "tools",
         ],
     ),
 ];

@@ -6,9 +6,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rppal::i2c::{Error as RppalError, I2c};
 
+use super::adapters::numbers;
 use super::{Address, Bus, Error, OpenError, Owner};
 
 /// `EACCES` and `EPERM`: the device node's mode, and systemd's device policy.
@@ -141,19 +143,7 @@ fn errno(source: &io::Error) -> Error {
 
 /// Numbers of the buses that have a device node.
 fn existing_buses() -> Vec<u8> {
-    let mut buses: Vec<u8> = fs::read_dir("/dev")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            entry
-                .file_name()
-                .to_str()?
-                .strip_prefix("i2c-")?
-                .parse()
-                .ok()
-        })
-        .collect();
+    let mut buses: Vec<u8> = numbers(Path::new("/dev")).collect();
     buses.sort_unstable();
     buses
 }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 
+pub mod adapters;
 pub mod linux;
 pub mod mux;
 

@@ -1,24 +1,12 @@
-//! The command line. Values stay text here: they are read like those of the file and the environment.
+//! The daemon's flags. Values stay text here: they are read like those of the file and the environment.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 
-use clap::Parser;
+use clap::Args;
 
-/// With the revision it was built from, where the build knew one.
-static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let version = env!("CARGO_PKG_VERSION");
-    match option_env!("INA260_EXPORTER_REVISION") {
-        None | Some("") => version.to_owned(),
-        Some(revision) => format!("{version} ({revision})"),
-    }
-});
-
-/// Prometheus metrics of INA260 power sensors on I2C.
-#[derive(Clone, Debug, Default, Parser)]
-#[command(name = "ina260-exporter", version = VERSION.as_str(), after_help = "\
-Flags win over the environment (INA260_EXPORTER_LISTEN and so on), which wins over the file.
-Without any of them one sensor at bus 1, address 0x40, is served on port 8000.")]
+// No documentation on the struct: clap would show it as the program's.
+#[expect(missing_docs, reason = "see above")]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
     /// Value of the label `hostname` [default: the machine's name]
     #[arg(long, value_name = "NAME")]
@@ -77,29 +65,7 @@ pub struct Flags {
     pub log_level: Option<String>,
 }
 
-/// Why the command line makes no flags: it is wrong, or asks for help or the version.
-#[derive(Debug)]
-pub struct Usage(clap::Error);
-
-impl Usage {
-    /// Prints it where it belongs. Tells whether the command line was wrong.
-    #[must_use]
-    pub fn print(&self) -> bool {
-        // Nobody is left to tell if neither standard output nor standard error can be written to.
-        let _ = self.0.print();
-        self.0.use_stderr()
-    }
-}
-
 impl Flags {
-    /// Reads this process's command line.
-    ///
-    /// # Errors
-    /// [`Usage`], to be printed.
-    pub fn from_command_line() -> Result<Self, Usage> {
-        Self::try_parse().map_err(Usage)
-    }
-
     /// The flags that were given: key of the configuration, the flag's name, its value.
     ///
     /// `--port` is none of them: it changes a part of `listen`.
@@ -119,39 +85,5 @@ impl Flags {
         .into_iter()
         .filter_map(|(key, flag, value)| Some((key, flag, value.clone()?)))
         .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Flags::command().debug_assert();
-    }
-
-    #[test]
-    fn faults_need_an_equals_sign_so_that_simulate_swallows_nothing() {
-        let simulate = |arguments: &[&str]| {
-            Flags::try_parse_from([&["ina260-exporter"], arguments].concat()).map(|f| f.simulate)
-        };
-        assert_eq!(simulate(&[]).unwrap(), None);
-        assert_eq!(simulate(&["--simulate"]).unwrap().unwrap(), "");
-        assert_eq!(
-            simulate(&["--simulate=no-answer@30s+20s"])
-                .unwrap()
-                .unwrap(),
-            "no-answer@30s+20s"
-        );
-        assert!(simulate(&["--simulate", "no-answer@30s"]).is_err());
-    }
-
-    #[test]
-    fn the_port_is_given_once() {
-        let arguments = ["ina260-exporter", "--port", "9000", "--listen", "[::]:8000"];
-        assert!(Flags::try_parse_from(arguments).is_err());
     }
 }

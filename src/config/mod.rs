@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod alert;
+mod command_line;
 mod defaults;
 mod duration;
 mod effective;
@@ -24,10 +25,13 @@ mod read;
 mod section;
 mod sensor;
 mod sensors;
+mod tools;
 
-pub use flags::{Flags, Usage};
+pub use command_line::{CommandLine, Tool, Usage, command};
+pub use flags::Flags;
 pub use plan::{Listen, LogLevel, Plan, SensorPlan};
 pub use problem::{Problem, Problems};
+pub use tools::ScanFlags;
 
 use effective::Line;
 use ipnet::IpNet;
