@@ -129,6 +129,30 @@ fn every_path_and_link_of_the_documents_exists() {
 }
 
 #[test]
+fn every_picture_tells_a_screen_reader_what_it_shows_and_has_a_dark_variant() {
+    let mut pictures = 0;
+    for entry in fs::read_dir(root("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "svg") {
+            continue;
+        }
+        let picture = fs::read_to_string(&path).unwrap();
+        for part in [
+            "role=\"img\" aria-labelledby=\"title desc\"",
+            "<title id=\"title\">",
+            "<desc id=\"desc\">",
+            "@media (prefers-color-scheme: dark)",
+        ] {
+            assert!(picture.contains(part), "{}: {part}", path.display());
+        }
+        let link = format!("](docs/{})", path.file_name().unwrap().display());
+        assert!(read("README.md").contains(&link), "README.md: {link}");
+        pictures += 1;
+    }
+    assert!(pictures >= 2);
+}
+
+#[test]
 fn every_module_is_in_the_readmes_layout() {
     let told = first_spans("## Layout");
     for entry in fs::read_dir(root("src")).unwrap() {
