@@ -108,7 +108,7 @@ install-daemon:
 	$(INSTALL) -m 644 docs/man/ina260-exporter.8 $(DESTDIR)$(mandir)/man8/ina260-exporter.8
 	$(INSTALL) -m 644 docs/man/ina260-exporter.toml.5 $(DESTDIR)$(mandir)/man5/ina260-exporter.toml.5
 	$(INSTALL) -m 644 README.md $(DESTDIR)$(docdir)/README.md
-	$(INSTALL) -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.svg
+	$(INSTALL) -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.svg docs/*.md
 	$(INSTALL) -m 644 systemd/ina260-exporter.modules-load $(DESTDIR)$(libdir)/modules-load.d/ina260-exporter.conf
 
 install-system:

@@ -16,21 +16,30 @@ pub(crate) fn read(path: &str) -> String {
 
 /// The README's text below a heading, up to the next one.
 pub(crate) fn section(heading: &str) -> String {
-    let readme = read("README.md");
-    let lines = readme.lines().skip_while(|line| *line != heading).skip(1);
+    below(&read("README.md"), heading)
+}
+
+/// A document's text below a heading, up to the next one.
+fn below(document: &str, heading: &str) -> String {
+    let lines = document.lines().skip_while(|line| *line != heading).skip(1);
     let text: Vec<&str> = lines.take_while(|line| !line.starts_with('#')).collect();
-    assert!(!text.is_empty(), "README.md has no section {heading}");
+    assert!(!text.is_empty(), "there is no section {heading}");
     text.join("\n")
 }
 
-/// The rows of the tables of a section, as cells, without their heads.
+/// The rows of the tables of one of the README's sections, as cells, without their heads.
 pub(crate) fn rows(heading: &str) -> Vec<Vec<String>> {
-    let section = section(heading);
+    table(&read("README.md"), heading)
+}
+
+/// The same of any document.
+pub(crate) fn table(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let section = below(document, heading);
     let lines: Vec<&str> = section.lines().filter(|l| l.starts_with('|')).collect();
     let is_rule = |index: usize| lines.get(index).is_some_and(|l| l.starts_with("| ---"));
     let cells = |line: &str| {
-        let cells = line.split('|').skip(1).map(|cell| cell.trim().to_owned());
-        cells.collect()
+        let cells = line.trim_end_matches('|').split('|').skip(1);
+        cells.map(|cell| cell.trim().to_owned()).collect()
     };
     (0..lines.len())
         .filter(|index| !is_rule(*index) && !is_rule(index + 1))

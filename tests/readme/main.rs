@@ -4,4 +4,5 @@ mod documents;
 mod messages;
 mod metrics;
 mod project;
+mod questions;
 mod settings;
