@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod exposition;
 pub mod ina260;
+pub mod lock;
 pub mod logging;
 pub mod meter;
 pub mod sampler;

@@ -161,7 +161,9 @@ fn start(flags: Flags, plan: Plan, faults: Vec<faults::Injected>, logging: Loggi
 
 fn source(plan: &Plan, faults: Vec<faults::Injected>) -> Source {
     if plan.simulate.is_none() {
-        return Source::Linux;
+        return Source::Linux {
+            serves: Some(plan.listen.url()),
+        };
     }
     warn!("the sensors are simulated: nothing of what is served is measured");
     Source::Simulated {

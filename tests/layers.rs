@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("exposition", &["clock", "config::Listen", "meter", "units"]),
     ("service", &["meter", "system"]),
+    ("lock", &["system"]),
     ("logging", &["config::LogLevel"]),
     (
         "station",
@@ -40,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "exposition::View",
             "ina260",
+            "lock",
             "meter",
             "sampler",
             "service::Entry",

@@ -52,6 +52,15 @@ impl Function {
         }
     }
 
+    /// With the wires the other way round, over-current is the chip's under-current.
+    const fn seen_through(self, calibration: &Calibration) -> Self {
+        match self {
+            Self::OverCurrent if calibration.reverse => Self::UnderCurrent,
+            Self::UnderCurrent if calibration.reverse => Self::OverCurrent,
+            other => other,
+        }
+    }
+
     /// OCL, UCL, BOL, BUL and POL: bits 15 to 11.
     const fn bit(self) -> u16 {
         0x8000 >> self as u16
@@ -88,8 +97,7 @@ pub struct OutOfRange(pub f64, pub f64);
 impl Alert {
     const APOL: u16 = 1 << 1;
 
-    /// Finds what has to be written for a `limit` in amperes, volts or watts, seen through a calibration: with the wires the other
-    /// way round, over-current is the chip's under-current.
+    /// Finds what has to be written for a `limit` in amperes, volts or watts, seen through a calibration.
     ///
     /// # Errors
     /// [`OutOfRange`] if the register can't hold it.
@@ -99,11 +107,7 @@ impl Alert {
         polarity: Polarity,
         calibration: &Calibration,
     ) -> Result<Self, OutOfRange> {
-        let chip_function = match function {
-            Function::OverCurrent if calibration.reverse => Function::UnderCurrent,
-            Function::UnderCurrent if calibration.reverse => Function::OverCurrent,
-            other => other,
-        };
+        let chip_function = function.seen_through(calibration);
         let (steps, range, step) = match function {
             Function::OverCurrent | Function::UnderCurrent => (
                 calibration.chip_current(limit) / 0.00125,
@@ -128,6 +132,42 @@ impl Alert {
         )]
         let word = rounded as i32 as u16;
         Ok(Self {
+            function,
+            limit,
+            polarity,
+            chip_function,
+            word,
+        })
+    }
+
+    /// What a chip watches that holds these words, seen through a calibration: the function of the highest bit, as the chip decides
+    /// where there are several.
+    #[must_use]
+    pub fn from_words(mask_enable: u16, word: u16, calibration: &Calibration) -> Option<Self> {
+        let chip_function = Function::ALL
+            .into_iter()
+            .find(|function| mask_enable & function.bit() != 0)?;
+        let (signed, unsigned) = (f64::from(word.cast_signed()), f64::from(word));
+        let (function, limit) = match chip_function {
+            Function::OverCurrent | Function::UnderCurrent => (
+                chip_function.seen_through(calibration),
+                calibration.true_current(signed * 1_250.0 / 1e6),
+            ),
+            Function::OverVoltage | Function::UnderVoltage => (
+                chip_function,
+                unsigned * 1_250.0 / 1e6 * calibration.voltage_gain,
+            ),
+            Function::OverPower => (
+                chip_function,
+                unsigned / 100.0 * (calibration.current_gain * calibration.voltage_gain),
+            ),
+        };
+        let polarity = if mask_enable & Self::APOL == 0 {
+            Polarity::ActiveLow
+        } else {
+            Polarity::ActiveHigh
+        };
+        Some(Self {
             function,
             limit,
             polarity,
@@ -222,6 +262,31 @@ mod tests {
         };
         assert_eq!(words(Function::OverCurrent, 5.0, &gain), Ok((0x8000, 1600)));
         assert_eq!(words(Function::OverVoltage, 5.0, &gain), Ok((0x2000, 8000)));
+    }
+
+    #[test]
+    fn the_words_of_an_alert_are_read_as_what_was_asked_for() {
+        let calibration = Calibration {
+            current_gain: 2.0,
+            current_offset: Amperes(1.0),
+            voltage_gain: 0.5,
+            reverse: true,
+        };
+        for calibration in [Calibration::default(), calibration] {
+            for function in Function::ALL {
+                for polarity in [Polarity::ActiveLow, Polarity::ActiveHigh] {
+                    let asked = Alert::new(function, 5.0, polarity, &calibration).unwrap();
+                    let words = (asked.mask_bits() | 1, asked.limit_word());
+                    assert_eq!(
+                        Alert::from_words(words.0, words.1, &calibration),
+                        Some(asked)
+                    );
+                }
+            }
+        }
+        assert_eq!(Alert::from_words(0x0403, 1, &Calibration::default()), None);
+        let both = Alert::from_words(0x5000, 4000, &Calibration::default()).unwrap();
+        assert_eq!(both.function, Function::UnderCurrent);
     }
 
     #[test]

@@ -39,11 +39,17 @@ impl Calibration {
         }
         let volts = voltage.0 * self.voltage_gain;
         let offset = self.current_offset.0;
-        let amperes = (current.0 * self.current_gain + offset) * self.sign();
+        let amperes = self.true_current(current.0);
         let watts =
             (power.0 * self.current_gain * self.voltage_gain + volts * offset) * self.sign();
         // Reversed, nothing would be a negative nothing.
         (Volts(volts), Amperes(amperes + 0.0), Watts(watts + 0.0))
+    }
+
+    /// The true current for that of the chip.
+    #[must_use]
+    pub fn true_current(&self, current: f64) -> f64 {
+        (current * self.current_gain + self.current_offset.0) * self.sign()
     }
 
     /// What the chip shows for a true voltage.

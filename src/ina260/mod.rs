@@ -59,6 +59,17 @@ pub struct Identity {
     pub die: u16,
 }
 
+/// What a chip holds besides its results, whoever wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The configuration register.
+    pub configuration: u16,
+    /// The mask/enable register, with the flags.
+    pub mask_enable: MaskEnable,
+    /// The alert limit register.
+    pub alert_limit: u16,
+}
+
 /// How a sensor is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prepared {
@@ -94,6 +105,40 @@ pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<Identity, Error> 
     } else {
         Err(Error::NotAnIna260 { manufacturer, die })
     }
+}
+
+/// Reads what the chip at `address` is set to, which clears the ready flag and a latched alert.
+///
+/// # Errors
+/// A failed transfer.
+pub fn inspect(bus: &mut dyn Bus, address: Address) -> Result<Held, Error> {
+    Ok(Held {
+        configuration: read(bus, address, Register::Configuration)?,
+        mask_enable: MaskEnable(read(bus, address, Register::MaskEnable)?),
+        alert_limit: read(bus, address, Register::AlertLimit)?,
+    })
+}
+
+/// Reads voltage, current and, if `with_power`, the power register of the chip at `address`; does not touch its flags.
+///
+/// # Errors
+/// A failed transfer.
+pub fn measure(
+    bus: &mut dyn Bus,
+    address: Address,
+    overflow: bool,
+    with_power: bool,
+) -> Result<Measurement, Error> {
+    Ok(Measurement {
+        current_word: read(bus, address, Register::Current)?,
+        voltage_word: read(bus, address, Register::BusVoltage)?,
+        power_word: if with_power {
+            Some(read(bus, address, Register::Power)?)
+        } else {
+            None
+        },
+        overflow,
+    })
 }
 
 fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
@@ -147,10 +192,11 @@ impl Ina260 {
 
     /// Takes the settings as somebody else made them.
     fn adopt(&self, bus: &mut dyn Bus) -> Result<Prepared, Error> {
+        let held = inspect(bus, self.address)?;
         let words = Words {
-            configuration: self.read(bus, Register::Configuration)?,
-            mask_enable: self.look(bus)?.kept(),
-            alert_limit: self.read(bus, Register::AlertLimit)?,
+            configuration: held.configuration,
+            mask_enable: held.mask_enable.kept(),
+            alert_limit: held.alert_limit,
         };
         let settings = Settings::from_word(words.configuration)
             .ok_or(Error::NotContinuous(words.configuration))?;
@@ -201,16 +247,7 @@ impl Ina260 {
         flags: MaskEnable,
         with_power: bool,
     ) -> Result<Measurement, Error> {
-        Ok(Measurement {
-            current_word: self.read(bus, Register::Current)?,
-            voltage_word: self.read(bus, Register::BusVoltage)?,
-            power_word: if with_power {
-                Some(self.read(bus, Register::Power)?)
-            } else {
-                None
-            },
-            overflow: flags.overflow(),
-        })
+        measure(bus, self.address, flags.overflow(), with_power)
     }
 
     /// Switches the alerts off; the settings stay, for whoever comes next.

@@ -115,6 +115,36 @@ pub enum Mode {
     BothContinuous = 0b111,
 }
 
+impl Mode {
+    /// The mode in the content of a configuration register.
+    #[must_use]
+    pub const fn from_word(word: u16) -> Self {
+        match word & 0b111 {
+            0b001 => Self::CurrentTriggered,
+            0b010 => Self::VoltageTriggered,
+            0b011 => Self::BothTriggered,
+            0b101 => Self::CurrentContinuous,
+            0b110 => Self::VoltageContinuous,
+            0b111 => Self::BothContinuous,
+            _ => Self::PowerDown, // 000 and 100
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PowerDown => "powered down",
+            Self::CurrentTriggered => "current, on demand",
+            Self::VoltageTriggered => "voltage, on demand",
+            Self::BothTriggered => "voltage and current, on demand",
+            Self::CurrentContinuous => "current, continuously",
+            Self::VoltageContinuous => "voltage, continuously",
+            Self::BothContinuous => "voltage and current, continuously",
+        }
+    }
+}
+
 /// What a sensor is set to; always converts both quantities, continuously.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

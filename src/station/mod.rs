@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use crate::bus::Bus;
-use crate::bus::linux::LinuxBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Plan, SensorPlan};
 use crate::exposition::View;
@@ -65,7 +64,7 @@ impl Station {
         }
         for (number, failure) in failures {
             error!("{failure}; its sensors are down until it does");
-            opened.insert(number, Box::new(LinuxBus::closed(number)));
+            opened.insert(number, source.closed(number));
         }
         let sensors = adopt(&plan.sensors, &[]);
         Ok(Self {
