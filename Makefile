@@ -14,7 +14,7 @@ version    := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 INSTALL    := install -D -p
 
 .DEFAULT_GOAL := build
-.PHONY: build run test check version fmt clippy doc deny scrape unit man shell deb lintian \
+.PHONY: build run test check version fmt clippy doc deny scrape unit man shell rules deb lintian \
         install install-daemon install-system bench system-test clean help
 
 # Shown by --version and in ina260_exporter_build_info.
@@ -44,7 +44,7 @@ clean: ## remove what was built
 
 # -- checks -------------------------------------------------------------------------------------------------
 
-check: version fmt clippy doc deny man shell unit test scrape ## all that can be checked without a virtual machine
+check: version fmt clippy doc deny man shell unit test scrape rules ## all that can be checked without a virtual machine
 
 # $(call need,command,how to get it)
 need = @command -v $(1) >/dev/null || { echo "make $@: $(1) is missing: $(2)" >&2; exit 1; }
@@ -83,6 +83,12 @@ scrape: build
 	$(call need,promtool,apt-get install prometheus (or only its /usr/bin/promtool))
 	$(call need,curl,apt-get install curl)
 	.ci/check-scrape $(binary)
+
+rules:
+	$(call need,promtool,apt-get install prometheus (or only its /usr/bin/promtool))
+	promtool check rules --lint-fatal config/prometheus/rules.yml config/prometheus/alerts.yml
+	promtool check config config/prometheus/scrape.yml
+	promtool test rules config/prometheus/tests.yml
 
 # -- the package --------------------------------------------------------------------------------------------
 

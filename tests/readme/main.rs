@@ -4,5 +4,6 @@ mod documents;
 mod messages;
 mod metrics;
 mod project;
+mod prometheus;
 mod questions;
 mod settings;

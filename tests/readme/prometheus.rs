@@ -1,0 +1,84 @@
+//! The examples for Prometheus and Grafana: what they name of ours exists, each alert is explained and tested both ways.
+
+use ina260_exporter::exposition::METRICS;
+
+use crate::documents::{read, section};
+
+const README: &str = "file:///usr/share/doc/ina260-exporter/README.md";
+const EXAMPLES: [&str; 3] = [
+    "config/prometheus/rules.yml",
+    "config/prometheus/alerts.yml",
+    "config/prometheus/tests.yml",
+];
+
+/// What follows `key` on the lines that begin with it.
+fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = text.lines().map(str::trim);
+    lines.filter_map(move |line| line.strip_prefix(key))
+}
+
+/// The names of metrics in a text: what begins as ours do, and is not part of a longer word.
+fn metrics(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+    words.filter(|word| word.starts_with("ina260_"))
+}
+
+#[test]
+fn every_metric_of_the_rules_exists() {
+    for path in EXAMPLES {
+        let text = read(path);
+        let mut count = 0;
+        // Names of recording rules begin with what they are of.
+        for name in metrics(&text.replace("device:ina260_", "device:")) {
+            assert!(METRICS.iter().any(|m| m.name == name), "{path}: {name}");
+            count += 1;
+        }
+        assert!(count > 3, "{path}");
+    }
+}
+
+#[test]
+fn every_alert_links_to_its_paragraph_of_the_troubleshooting() {
+    let alerts = read("config/prometheus/alerts.yml");
+    let names: Vec<&str> = values(&alerts, "- alert: ").collect();
+    let links: Vec<&str> = values(&alerts, "runbook_url: ").collect();
+    assert_eq!(names.len(), links.len());
+    assert!(names.len() >= 7);
+    for (name, link) in names.iter().zip(links) {
+        assert_eq!(link, format!("{README}#{}", name.to_lowercase()));
+        assert!(section(&format!("#### {name}")).len() > 80, "{name}");
+    }
+    let readme = read("README.md");
+    let chapter = readme.split("\n## Troubleshooting\n").nth(1).unwrap();
+    let chapter = chapter.split("\n## ").next().unwrap();
+    let told: Vec<&str> = values(chapter, "#### Ina260").collect();
+    let linked: Vec<&str> = names.iter().map(|name| &name["Ina260".len()..]).collect();
+    assert_eq!(told, linked);
+}
+
+#[test]
+fn every_alert_has_a_summary_and_a_description() {
+    let alerts = read("config/prometheus/alerts.yml");
+    for alert in alerts.split("- alert: ").skip(1) {
+        for key in ["summary: ", "description: ", "severity: "] {
+            assert_eq!(alert.matches(key).count(), 1, "{key} of {alert}");
+        }
+    }
+}
+
+#[test]
+fn every_alert_is_tested_where_it_fires_and_where_it_must_not() {
+    let alerts = read("config/prometheus/alerts.yml");
+    let tests = read("config/prometheus/tests.yml");
+    for name in values(&alerts, "- alert: ") {
+        let cases = tests.split("- alertname: ").skip(1);
+        let cases = cases.filter(|case| case.lines().next() == Some(name));
+        let (silent, firing): (Vec<&str>, Vec<&str>) =
+            cases.partition(|case| case.contains("exp_alerts: []"));
+        assert!(
+            firing.iter().any(|case| case.contains("- exp_labels:")),
+            "{name}"
+        );
+        assert!(!silent.is_empty(), "{name}");
+    }
+}
