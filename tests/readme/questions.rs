@@ -189,6 +189,18 @@ fn the_table_of_the_bus_is_what_the_words_of_a_result_take() {
 }
 
 #[test]
+fn the_table_of_the_cpu_is_what_was_measured_times_the_results() {
+    /// CPU time of a result, as the page says that `make bench` measured it.
+    const RESULT_SECONDS: f64 = 27e-6;
+    let rows = table(&read(PAGE), "## Cost in CPU");
+    assert!(rows.len() > 5);
+    for row in rows {
+        let cycle = of_interval(&spans(&row[0])[0]).cycle().as_secs_f64();
+        assert_eq!(row[1], percent(RESULT_SECONDS / cycle), "{}", row[0]);
+    }
+}
+
+#[test]
 fn the_table_of_the_energys_error_is_offset_and_gains() {
     let rows = table(&read(PAGE), "## Accuracy of energy");
     assert!(rows.len() > 4);
