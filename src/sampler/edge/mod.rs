@@ -58,7 +58,8 @@ pub(super) struct Edges {
     not_before: Option<Instant>,
     /// What the last look took, and the shortest.
     latency: Duration,
-    usual: Duration,
+    shortest: Duration,
+    looks: u32,
     due: Instant,
     /// The next edge, and the uncertainty of its prediction.
     certain: Instant,
@@ -75,6 +76,8 @@ impl Edges {
     const DISTANCE: u64 = 256;
     /// What the temperature may change until the next bracket, as a part of the period.
     const DRIFT: f64 = 5e-5;
+    /// Looks of which the shortest may still have taken longer than the transfer.
+    const FEW: u32 = 16;
     /// A prediction that is more uncertain than this part of the period needs a new bracket.
     const VAGUE: f64 = 0.15;
     /// A prediction tells results apart while it is less uncertain than this part of the period.
@@ -114,7 +117,8 @@ impl Edges {
             next_bracket: 1,
             not_before: None,
             latency: Duration::ZERO,
-            usual: Duration::MAX,
+            shortest: Duration::MAX,
+            looks: 0,
             due: now,
             certain: now,
         };
@@ -200,9 +204,17 @@ impl Edges {
     fn took_note_of(&mut self, look: Look) {
         let latency = look.ended.saturating_duration_since(look.begun);
         self.latency = latency.min(seconds(self.period));
-        self.usual = self.usual.min(latency);
-        // 29 of the 47 clocks of a word ask for it, and only then does the chip give its flags.
-        self.not_before = Some(look.begun + self.usual / 2);
+        self.shortest = self.shortest.min(latency);
+        self.looks = self.looks.saturating_add(1);
+        self.not_before = Some(self.earliest(look));
+    }
+
+    /// When the chip gave its flags, at the earliest: 29 of the 47 clocks of a word ask for it.
+    fn earliest(&self, look: Look) -> Instant {
+        if self.looks < Self::FEW {
+            return look.begun; // Each may have been held up.
+        }
+        look.ended.min(look.begun + self.shortest / 2)
     }
 
     /// Counts an edge that was seen, and learns from it. Nothing came until the one look and one result until the other: it is the next
@@ -249,7 +261,7 @@ impl Edges {
     /// Which result was the last to be finished when the chip gave its flags, at least and at most, if the prediction tells.
     fn indexes(&self, look: Look) -> Option<(u64, u64)> {
         let uncertain = self.uncertainty(look.ended) / self.period;
-        let from = self.periods_to(look.ended.min(look.begun + self.usual))?;
+        let from = self.periods_to(self.earliest(look))?;
         let to = self.periods_to(look.ended)?;
         (uncertain < Self::TELLS).then(|| (count(from - uncertain), count(to + uncertain)))
     }

