@@ -22,11 +22,17 @@ _ina260__exporter() {
             ina260__exporter,scan)
                 cmd="ina260__exporter__subcmd__scan"
                 ;;
+            ina260__exporter,watch)
+                cmd="ina260__exporter__subcmd__watch"
+                ;;
             ina260__exporter__subcmd__help,help)
                 cmd="ina260__exporter__subcmd__help__subcmd__help"
                 ;;
             ina260__exporter__subcmd__help,scan)
                 cmd="ina260__exporter__subcmd__help__subcmd__scan"
+                ;;
+            ina260__exporter__subcmd__help,watch)
+                cmd="ina260__exporter__subcmd__help__subcmd__watch"
                 ;;
             *)
                 ;;
@@ -35,7 +41,7 @@ _ina260__exporter() {
 
     case "${cmd}" in
         ina260__exporter)
-            opts="-h -V --hostname --device --port --config --listen --bus --address --mux --interval --simulate --wait-for-sensor --check-config --quiet --log-level --help --version scan help"
+            opts="-h -V --hostname --device --port --config --listen --bus --address --mux --interval --simulate --wait-for-sensor --check-config --quiet --log-level --help --version scan watch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -93,7 +99,7 @@ _ina260__exporter() {
             return 0
             ;;
         ina260__subcmd__exporter__subcmd__help)
-            opts="scan help"
+            opts="scan watch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -134,6 +140,20 @@ _ina260__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ina260__subcmd__exporter__subcmd__help__subcmd__watch)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ina260__subcmd__exporter__subcmd__scan)
             opts="-h --bus --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -142,6 +162,48 @@ _ina260__exporter() {
             fi
             case "${prev}" in
                 --bus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ina260__subcmd__exporter__subcmd__watch)
+            opts="-h --url --price --direct --bus --address --mux --simulate --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --price)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mux)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --simulate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

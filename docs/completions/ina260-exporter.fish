@@ -41,8 +41,19 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l quiet -
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s V -l version -d 'Print version'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "watch" -d 'Show sensors live in the terminal: curves, extremes, energy, alerts'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Look on this bus only, the N of /dev/i2c-N' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan help" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Watch the exporter at this URL; give it again for each further host: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH [default: where the configuration says that this machine\'s exporter listens]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour: shows what the energy costs' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Measure the one sensor on this bus, the N of /dev/i2c-N' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Measure the one sensor at this address, 0x40 to 0x4f' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Measure the one sensor behind this channel of a TCA9548A, e.g. 0x70:3' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l simulate -d 'Watch simulated sensors; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Measure the configured sensors, where no service does, as the daemon would'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan watch help" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan watch help" -f -a "watch" -d 'Show sensors live in the terminal: curves, extremes, energy, alerts'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan watch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
