@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["bus", "clock", "ina260::registers", "ina260::settings"],
     ),
     ("meter", &["units"]),
-    ("sampler", &["bus", "clock", "ina260", "meter"]),
+    ("sampler", &["bus", "clock", "ina260", "meter", "system"]),
     (
         "config",
         &[
