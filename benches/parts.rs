@@ -243,7 +243,6 @@ fn measure(meter: &SharedMeter) {
     let covered = Covered {
         edge: Instant::now(),
         passed: Some(1),
-        missed: 0,
         period: meter.cycle,
     };
     let reading = Reading {

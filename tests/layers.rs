@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["bus", "clock", "ina260::registers", "ina260::settings"],
     ),
     ("meter", &["units"]),
-    ("sampler", &["bus", "clock", "ina260", "meter", "system"]),
+    ("sampler", &["bus", "clock", "ina260", "meter"]),
     (
         "config",
         &[
@@ -49,20 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
-    (
-        "tools",
-        &[
-            "bus",
-            "config",
-            "exposition",
-            "ina260",
-            "lock",
-            "service::Event",
-            "simulated::Injected",
-            "simulated::faults",
-            "station",
-        ],
-    ),
+    ("tools", &["bus", "config", "ina260"]),
     (
         "main",
         &[
@@ -84,13 +71,11 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &str)] = &[
     ("clap", "config"),
     ("figment", "config"),
-    ("httparse", "tools"),
     ("ipnet", "config"),
     ("metrics", "exposition"),
     ("metrics_exporter_prometheus", "exposition"),
     ("metrics_process", "exposition"),
     ("metrics_util", "exposition"),
-    ("ratatui", "tools"),
     ("rppal", "bus"),
     ("rustix", "system"),
     ("sd_notify", "service"),

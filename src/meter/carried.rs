@@ -92,7 +92,6 @@ mod tests {
         let covered = |n, passed| Covered {
             edge: start + n * second,
             passed: Some(passed),
-            missed: passed - 1,
             period: second,
         };
         let mut before = Meter::default();

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Sampler, Setup};
-use crate::system;
 
 /// The instant by which a sampler will have reported again.
 ///
@@ -72,7 +71,6 @@ impl Worker {
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                system::wake_on_time();
                 run(sampler, &received);
                 drop(end);
             })?;

@@ -1,0 +1,147 @@
+"""A real Prometheus, real exporters on simulated sensors, and what runs beside them; all on loopback, all ended at the end."""
+
+import json
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXAMPLES = ROOT / "config"
+RULES = ("rules.yml", "alerts.yml")
+
+
+class Trouble(Exception):
+    """What was expected and did not come."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Below the range that the kernel hands out, so that nobody else gets them meanwhile."""
+    ports: list[int] = []
+    candidates = random.sample(range(20000, 30000), 10000)
+    while len(ports) < count:
+        port = candidates.pop()
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+    return ports
+
+
+def wait_for(seconds: float, what: str, probe):
+    """What `probe` gives, once it is something."""
+    end = time.monotonic() + seconds
+    while not (found := probe()):
+        if time.monotonic() > end:
+            raise Trouble(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.2)
+    return found
+
+
+def fetch(url: str) -> bytes | None:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.read()
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+class Stage:
+    """A directory and the processes in it, which end together."""
+
+    def __init__(self) -> None:
+        self.ends = ExitStack()
+        self.directory = Path(self.ends.enter_context(tempfile.TemporaryDirectory()))
+
+    def __enter__(self) -> "Stage":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.ends.close()
+
+    def run(self, name: str, *command: str | Path) -> subprocess.Popen:
+        log = (self.directory / f"{name}.log").open("w")
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory)
+        self.ends.callback(log.close)
+        self.ends.callback(process.wait)
+        self.ends.callback(process.kill)
+        return process
+
+    def log(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text(errors="replace")
+
+    def exporter(self, binary: str, name: str, configuration: str, *options: str) -> str:
+        """Starts one; its address."""
+        file = self.directory / f"{name}.toml"
+        file.write_text(configuration)
+        address = f"127.0.0.1:{free_ports(1)[0]}"
+        self.run(name, binary, "--config", file, "--hostname", name, "--listen", address, *(options or ["--simulate"]))
+        return address
+
+
+class Prometheus:
+    """Debian's, with the rules and alerts of `config/prometheus/`, evaluated as often as it scrapes."""
+
+    def __init__(self, stage: Stage, scrape: str, interval: str = "5s", data: Path | None = None) -> None:
+        file = stage.directory / "prometheus.yml"
+        address = f"127.0.0.1:{free_ports(1)[0]}"
+        for name in RULES:
+            text = (EXAMPLES / "prometheus" / name).read_text()
+            (stage.directory / name).write_text(re.sub(r"^ +interval: .*\n", "", text, flags=re.MULTILINE))
+        file.write_text(
+            f"global: {{ scrape_interval: {interval}, evaluation_interval: {interval} }}\n"
+            f"rule_files: [ {', '.join(RULES)} ]\nscrape_configs:\n{scrape}"
+            f"  - {{ job_name: prometheus, static_configs: [ {{ targets: [ '{address}' ] }} ] }}\n"
+        )
+        self.url = f"http://{address}"
+        self.process = stage.run(
+            "prometheus",
+            "prometheus",
+            f"--config.file={file}",
+            f"--storage.tsdb.path={data or stage.directory / 'data'}",
+            f"--web.listen-address={address}",
+        )
+
+        def ready() -> bool:
+            if self.process.poll() is not None:
+                raise Trouble("prometheus ended: " + stage.log("prometheus")[-2000:])
+            return fetch(f"{self.url}/-/ready") is not None
+
+        wait_for(120, "prometheus", ready)
+
+    def get(self, path: str, **parameters: str):
+        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=120) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as refusal:
+            raise Trouble(f"{refusal.read().decode()} to {parameters}") from refusal
+
+    def query(self, expression: str, **parameters: str) -> list[dict]:
+        return self.get("query", query=expression, **parameters)["result"]
+
+    def value(self, expression: str) -> float:
+        """Of a query with one result; 0 without."""
+        result = self.query(expression)
+        return float(result[0]["value"][1]) if result else 0.0
+
+    def wait_for_scrapes(self, targets: int, scrapes: int, seconds: float) -> None:
+        """Until that many targets, itself among them, are up and were scraped so often."""
+        enough = f"count(count_over_time(up[1h]) >= {scrapes} and up == 1) == {targets}"
+        wait_for(seconds, f"{scrapes} scrapes of {targets} targets", lambda: self.query(enough))
+
+
+def report(passed: list[str]) -> None:
+    print(*(f"  {line}" for line in passed), sep="\n")

@@ -1,0 +1,48 @@
+"""One exporter under a thousand names, each with its own path on one server."""
+
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def serve(address: str) -> str:
+    """The address of a server whose /N/metrics is that of `address`, not older than a second, as host many-N."""
+    fresh: dict[str, float | str] = {"until": 0.0, "text": ""}
+    lock = threading.Lock()
+
+    def current() -> str:
+        with lock:
+            if time.monotonic() > fresh["until"]:
+                with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+                    fresh.update(text=answer.read().decode(), until=time.monotonic() + 1)
+            return fresh["text"]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            number = self.path.split("/")[1]
+            body = current().replace('hostname="three"', f'hostname="many-{number}"').encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 256
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"127.0.0.1:{server.server_port}"
+
+
+def targets(server: str, count: int) -> list[dict]:
+    """As file_sd has them. Less often than the real ones: they are three times as many series as a Pi has."""
+    return [
+        {"targets": [server], "labels": {"instance": f"many-{n}:8000", "__metrics_path__": f"/{n}/metrics", "__scrape_interval__": "20s", "__scrape_timeout__": "20s"}}
+        for n in range(count)
+    ]
