@@ -7,6 +7,13 @@ docdir       ?= $(prefix)/share/doc/ina260-exporter
 # systemd and udev look in /usr/lib and /usr/local/lib.
 libdir       ?= $(prefix)/lib
 sysconfdir   ?= /etc
+bashcompdir  ?= $(prefix)/share/bash-completion/completions
+zshcompdir   ?= $(prefix)/share/zsh/site-functions
+fishcompdir  ?= $(prefix)/share/fish/vendor_completions.d
+
+# What packages are built for; `make deb` builds for this machine.
+architectures := amd64 arm64 armhf
+ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
 
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 binary     ?= $(target_dir)/release/ina260-exporter
@@ -15,10 +22,11 @@ INSTALL    := install -D -p
 
 .DEFAULT_GOAL := build
 .PHONY: build run test check version fmt clippy doc deny scrape unit man shell rules deb lintian \
-        install install-daemon install-system bench system-test prometheus-test dashboard nginx fleet clean help
+        packages reproducible release \
+        install bench system-test prometheus-test dashboard nginx fleet clean help
 
 # Shown by --version and in ina260_exporter_build_info.
-build deb: export INA260_EXPORTER_REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+build deb reproducible: export INA260_EXPORTER_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 build: ## build the release binary (the default)
 	cargo build --release --locked
@@ -110,32 +118,43 @@ fleet: build
 # -- the package --------------------------------------------------------------------------------------------
 
 # Tests have their own target; run inside the package build they would only double its time on a Pi.
-deb: export DEB_BUILD_OPTIONS ?= nocheck
-deb: ## build dist/ina260-exporter_<version>_<arch>.deb, and a copy as dist/ina260-exporter.deb
-	.ci/build-deb
+deb reproducible: export DEB_BUILD_OPTIONS ?= nocheck
+deb: ## build dist/ina260-exporter_<version>_<arch>.deb, ARCH=amd64, arm64 or armhf; this machine's also as dist/ina260-exporter.deb
+	.ci/build-deb $(ARCH)
 
 lintian: deb ## what Debian's own checker says of the package
 	$(call need,lintian,apt-get install lintian)
-	lintian --fail-on error,warning --info target/deb/*.changes
+	lintian --pedantic --fail-on error,warning --info target/deb/$(ARCH)/*.changes
+
+packages: ## the packages of all architectures, held to their bounds and by lintian
+	for arch in $(architectures); do $(MAKE) lintian ARCH=$$arch || exit; done
+	.ci/check-package $(architectures:%=dist/ina260-exporter_$(version)_%.deb)
+
+reproducible: packages ## build them again elsewhere, and compare every byte
+	for arch in $(architectures); do .ci/check-reproducible $$arch || exit; done
+
+release: ## VERSION=1.2.3: that version everywhere, a commit, the packages and dist/SHA256SUMS
+	.ci/release "$(VERSION)"
 
 # -- installation -------------------------------------------------------------------------------------------
 
-# Installs what `make` built and builds nothing itself, so that root never runs cargo.
-install: install-daemon install-system ## install below DESTDIR
-
-install-daemon:
+# Installs what `make` built and builds nothing itself, so that root never runs cargo. The package is made by it, too.
+install: ## install below DESTDIR
 	$(INSTALL) -m 755 $(binary) $(DESTDIR)$(bindir)/ina260-exporter
 	@# Never over a file that somebody edited.
 	test -e $(DESTDIR)$(sysconfdir)/ina260-exporter.toml || \
 		$(INSTALL) -m 644 config/ina260-exporter.toml $(DESTDIR)$(sysconfdir)/ina260-exporter.toml
-	$(INSTALL) -m 644 docs/man/ina260-exporter.8 $(DESTDIR)$(mandir)/man8/ina260-exporter.8
-	$(INSTALL) -m 644 docs/man/ina260-exporter.toml.5 $(DESTDIR)$(mandir)/man5/ina260-exporter.toml.5
-	$(INSTALL) -m 644 README.md $(DESTDIR)$(docdir)/README.md
-	$(INSTALL) -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.svg docs/*.md
-	$(INSTALL) -m 644 systemd/ina260-exporter.modules-load $(DESTDIR)$(libdir)/modules-load.d/ina260-exporter.conf
-
-install-system:
 	$(INSTALL) -m 644 systemd/ina260-exporter.service $(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service
 	sed -i 's|/usr/bin/ina260-exporter|$(bindir)/ina260-exporter|' $(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service
 	$(INSTALL) -m 644 systemd/ina260-exporter.sysusers $(DESTDIR)$(libdir)/sysusers.d/ina260-exporter.conf
 	$(INSTALL) -m 644 systemd/ina260-exporter.udev $(DESTDIR)$(libdir)/udev/rules.d/60-ina260-exporter.rules
+	$(INSTALL) -m 644 systemd/ina260-exporter.modules-load $(DESTDIR)$(libdir)/modules-load.d/ina260-exporter.conf
+	$(INSTALL) -m 644 docs/man/ina260-exporter.8 $(DESTDIR)$(mandir)/man8/ina260-exporter.8
+	$(INSTALL) -m 644 docs/man/ina260-exporter.toml.5 $(DESTDIR)$(mandir)/man5/ina260-exporter.toml.5
+	$(INSTALL) -m 644 docs/completions/ina260-exporter.bash $(DESTDIR)$(bashcompdir)/ina260-exporter
+	$(INSTALL) -m 644 docs/completions/_ina260-exporter $(DESTDIR)$(zshcompdir)/_ina260-exporter
+	$(INSTALL) -m 644 docs/completions/ina260-exporter.fish $(DESTDIR)$(fishcompdir)/ina260-exporter.fish
+	$(INSTALL) -m 644 -t $(DESTDIR)$(docdir) README.md CHANGELOG.md
+	$(INSTALL) -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.svg docs/*.md
+	find config -mindepth 2 -type f -printf '%P\n' | while read -r file; do \
+		$(INSTALL) -m 644 "config/$$file" "$(DESTDIR)$(docdir)/examples/$$file" || exit; done

@@ -243,6 +243,7 @@ fn measure(meter: &SharedMeter) {
     let covered = Covered {
         edge: Instant::now(),
         passed: Some(1),
+        missed: 0,
         period: meter.cycle,
     };
     let reading = Reading {

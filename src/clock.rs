@@ -18,6 +18,9 @@ pub trait Clock: Send + Sync {
     fn spend(&self, time: Duration);
 }
 
+/// A sleep ends so much later than it should.
+const OVERSLEEP: Duration = Duration::from_micros(40);
+
 /// `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -36,15 +39,13 @@ impl Clock for SystemClock {
     }
 
     fn spend(&self, time: Duration) {
-        // A real adapter's driver sleeps while its hardware shifts the bits. A sleep of ours would last longer than a short
-        // transfer, so that is waited for awake.
-        if time > Duration::from_millis(1) {
-            thread::sleep(time);
-        } else {
-            let begun = Instant::now();
-            while begun.elapsed() < time {
-                std::hint::spin_loop();
-            }
+        // As a real adapter's driver does, while its hardware shifts the bits; but a sleep ends late.
+        let begun = Instant::now();
+        if let Some(most) = time.checked_sub(OVERSLEEP) {
+            thread::sleep(most);
+        }
+        while begun.elapsed() < time {
+            std::hint::spin_loop();
         }
     }
 }

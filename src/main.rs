@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
-use ina260_exporter::config::{self, CommandLine, Flags, Loaded, LogLevel, Plan, Problems, Tool};
+use ina260_exporter::config::{
+    self, CommandLine, Flags, Loaded, LogLevel, Plan, Problems, Tool, WatchFlags,
+};
 use ina260_exporter::exposition::{self, Exposition, Listener, Serving, Ticker};
 use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
@@ -43,8 +45,14 @@ fn main() -> ExitCode {
     };
     match tool {
         None => daemon(flags),
+        Some(Tool::Watch(flags)) => watch(&flags),
         Some(Tool::Scan(flags)) => ended(tools::scan::run(&flags, &mut io::stdout().lock())),
     }
+}
+
+fn watch(flags: &WatchFlags) -> ExitCode {
+    let caught = service::events().map_err(Failure::from);
+    ended(caught.and_then(|events| tools::watch::run(flags, config::environment(), events)))
 }
 
 /// How a tool ended, for who called it. Its failures go to standard error; there is no log.
@@ -57,6 +65,8 @@ fn ended(outcome: Result<(), Failure>) -> ExitCode {
         }
         Err(Failure::Output(error)) => (vec![format!("cannot write: {error}")], FAILURE),
         Err(Failure::Nothing(messages)) => (messages, UNAVAILABLE),
+        Err(Failure::Usage(message)) => (vec![message], USAGE),
+        Err(Failure::Configuration(problems)) => (vec![problems.to_string()], CONFIG),
     };
     for message in messages {
         // Standard error is all that is left to say it on.

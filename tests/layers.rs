@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["bus", "clock", "ina260::registers", "ina260::settings"],
     ),
     ("meter", &["units"]),
-    ("sampler", &["bus", "clock", "ina260", "meter"]),
+    ("sampler", &["bus", "clock", "ina260", "meter", "system"]),
     (
         "config",
         &[
@@ -49,7 +49,20 @@ const LAYERS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
-    ("tools", &["bus", "config", "ina260"]),
+    (
+        "tools",
+        &[
+            "bus",
+            "config",
+            "exposition",
+            "ina260",
+            "lock",
+            "service::Event",
+            "simulated::Injected",
+            "simulated::faults",
+            "station",
+        ],
+    ),
     (
         "main",
         &[
@@ -71,11 +84,13 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &str)] = &[
     ("clap", "config"),
     ("figment", "config"),
+    ("httparse", "tools"),
     ("ipnet", "config"),
     ("metrics", "exposition"),
     ("metrics_exporter_prometheus", "exposition"),
     ("metrics_process", "exposition"),
     ("metrics_util", "exposition"),
+    ("ratatui", "tools"),
     ("rppal", "bus"),
     ("rustix", "system"),
     ("sd_notify", "service"),

@@ -1,8 +1,8 @@
 //! What is lost between the chip's results and the totals: on the simulated clock where the scene allows it, in real time where
 //! the machine's own scheduling counts. Adds its table to `target/bench/summary.json`.
 //!
-//! `LOSSLESS_SECONDS` is how long each part in real time lasts, the one on memory three times that. The default is short; 600 seconds
-//! tell whether a target is met, 1200 make the hour on memory.
+//! `LOSSLESS_SECONDS` is how long each part in real time lasts, the one on memory six times that. The default is short; 600 seconds
+//! tell whether a target is met, and make an hour of the one on memory.
 
 use std::error::Error;
 use std::fs;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::Flags;
-use super::tools::ScanFlags;
+use super::tools::{ScanFlags, WatchFlags};
 
 /// With the revision it was built from, where the build knew one.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -42,6 +42,8 @@ pub struct CommandLine {
 pub enum Tool {
     /// Look for INA260s on the I2C buses; nothing is written to a chip
     Scan(ScanFlags),
+    /// Show sensors live in the terminal: curves, extremes, energy, alerts
+    Watch(WatchFlags),
 }
 
 /// Why the command line can't be followed: it is wrong, or asks for help or the version.

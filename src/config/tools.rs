@@ -1,6 +1,10 @@
 //! The flags of the tools.
 
+use std::path::PathBuf;
+
 use clap::Args;
+
+use super::Flags;
 
 // No documentation on the structs: clap would show it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -9,4 +13,78 @@ pub struct ScanFlags {
     /// Look on this bus only, the N of /dev/i2c-N
     #[arg(long, value_name = "N")]
     pub bus: Option<u8>,
+}
+
+#[expect(missing_docs, reason = "see above")]
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "\
+Examples:
+  ina260-exporter watch                     the service of this machine
+  ina260-exporter watch --url pi4 --url pi5:9000 --price 0.35
+                                            two hosts at once, with what their energy costs
+  ina260-exporter watch --address 0x41      the sensor at bus 1, address 0x41, where no service measures
+  ina260-exporter watch --simulate          see what it shows without any hardware")]
+pub struct WatchFlags {
+    /// Watch the exporter at this URL; give it again for each further host: http://HOST:PORT/metrics, HOST[:PORT] or
+    /// unix:/PATH [default: where the configuration says that this machine's exporter listens]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["direct", "simulate", "bus", "address", "mux", "config"])]
+    pub url: Vec<String>,
+
+    /// Price of a kilowatt-hour: shows what the energy costs
+    #[arg(long, value_parser = price)]
+    pub price: Option<f64>,
+
+    /// Measure the configured sensors, where no service does, as the daemon would
+    #[arg(long)]
+    pub direct: bool,
+
+    /// Measure the one sensor on this bus, the N of /dev/i2c-N
+    #[arg(long, value_name = "N")]
+    pub bus: Option<String>,
+
+    /// Measure the one sensor at this address, 0x40 to 0x4f
+    #[arg(long)]
+    pub address: Option<String>,
+
+    /// Measure the one sensor behind this channel of a TCA9548A, e.g. 0x70:3
+    #[arg(long, value_name = "ADDRESS:CHANNEL")]
+    pub mux: Option<String>,
+
+    /// Watch simulated sensors; optionally with faults, e.g. --simulate=no-answer@30s+20s
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub simulate: Option<String>,
+
+    /// Configuration file [default: /etc/ina260-exporter.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl WatchFlags {
+    /// The daemon's flags that mean the same.
+    #[must_use]
+    pub fn of_the_daemon(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            simulate: self.simulate.clone(),
+            bus: self.bus.clone(),
+            address: self.address.clone(),
+            mux: self.mux.clone(),
+            ..Flags::default()
+        }
+    }
+
+    /// Whether sensors are measured, and not an exporter asked.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        let one = self.bus.is_some() || self.address.is_some() || self.mux.is_some();
+        self.direct || self.simulate.is_some() || one
+    }
+}
+
+fn price(text: &str) -> Result<f64, String> {
+    let price = text
+        .parse()
+        .ok()
+        .filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    price.ok_or_else(|| "a price is a number from 0 on, like 0.35".to_owned())
 }

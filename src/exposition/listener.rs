@@ -11,7 +11,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    BuildError, ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder,
+};
 use metrics_util::MetricKindMask;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
@@ -48,20 +50,8 @@ impl Listener {
             .thread_name("render")
             .build()
             .map_err(|error| failed(&error))?;
-        let mut builder = PrometheusBuilder::new()
-            .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE));
-        for metric in METRICS {
-            let buckets = match metric.source {
-                Source::Histogram(Histogram::Visits(bounds)) => bounds,
-                Source::Histogram(Histogram::Powers) => power_buckets,
-                _ => continue,
-            };
-            let matcher = Matcher::Full(metric.name.to_owned());
-            builder = builder
-                .set_buckets_for_metric(matcher, buckets)
-                .map_err(|error| failed(&error))?;
-        }
-        builder = match listen {
+        let builder = builder(power_buckets).map_err(|error| failed(&error))?;
+        let mut builder = match listen {
             Listen::Tcp(address) => builder.with_http_listener(*address),
             Listen::Unix(path) => {
                 refuse_what_is_there(path).map_err(|why| failed(&why))?;
@@ -121,6 +111,30 @@ impl Serving {
         // Neither does the thread send anything, nor does a listener that won't end change what happens next.
         let _ = self.ended.recv_timeout(Self::PATIENCE);
     }
+}
+
+/// A recorder that nobody is served from; the distribution of power has these upper bounds, in watts.
+///
+/// # Errors
+/// A sentence on what is wrong with the bounds.
+pub fn recorder(power_buckets: &[f64]) -> Result<PrometheusRecorder, String> {
+    let builder = builder(power_buckets).map_err(|error| error.to_string())?;
+    Ok(builder.build_recorder())
+}
+
+fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
+    let mut builder = PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE));
+    for metric in METRICS {
+        let buckets = match metric.source {
+            Source::Histogram(Histogram::Visits(bounds)) => bounds,
+            Source::Histogram(Histogram::Powers) => power_buckets,
+            _ => continue,
+        };
+        let matcher = Matcher::Full(metric.name.to_owned());
+        builder = builder.set_buckets_for_metric(matcher, buckets)?;
+    }
+    Ok(builder)
 }
 
 /// The exporter deletes whatever is at its path, be it a file or the socket of a living instance.
@@ -197,7 +211,8 @@ fn converse(mut stream: impl Read + Write) -> io::Result<()> {
 }
 
 /// "Every address" is no address to connect to.
-fn reachable(address: SocketAddr) -> SocketAddr {
+#[must_use]
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -18,7 +18,7 @@ mod series;
 mod table;
 mod ticker;
 
-pub use listener::{Listener, Serving, ask, remove_socket};
+pub use listener::{Listener, Serving, ask, reachable, recorder, remove_socket};
 use series::Series;
 use table::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, unix_seconds};
 pub use table::{METRICS, Metric, Source};

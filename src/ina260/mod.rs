@@ -159,11 +159,15 @@ impl Ina260 {
 
     /// Writes limit, mask/enable and configuration, in this order since the last starts a conversion, and reads them back.
     /// The configuration is left alone where it is right already: a write loses the running average. A chip that is not ours to
-    /// configure is only read. `started` is called when a write has started the conversions over.
+    /// configure is only read. `around_start` is called before and after the write that starts the conversions over.
     ///
     /// # Errors
     /// A failed transfer, [`Error::NotKept`] or [`Error::NotContinuous`].
-    pub fn prepare(&self, bus: &mut dyn Bus, started: impl FnOnce()) -> Result<Prepared, Error> {
+    pub fn prepare(
+        &self,
+        bus: &mut dyn Bus,
+        mut around_start: impl FnMut(),
+    ) -> Result<Prepared, Error> {
         if !self.configure {
             return self.adopt(bus);
         }
@@ -172,8 +176,9 @@ impl Ina260 {
         self.write(bus, Register::AlertLimit, words.alert_limit)?;
         self.write(bus, Register::MaskEnable, words.mask_enable)?;
         if !adopted {
+            around_start();
             self.write(bus, Register::Configuration, words.configuration)?;
-            started();
+            around_start();
         }
         self.verify(bus, Register::AlertLimit, words.alert_limit, u16::MAX)?;
         self.verify(

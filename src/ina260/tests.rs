@@ -119,12 +119,12 @@ fn prepare_writes_limit_mask_and_configuration_and_reads_them_back() {
         Read(0x06, Ok(0x0009)), // the ready flag is not ours
         Read(0x00, Ok(0x6E9F)),
     ]);
-    let mut started = false;
+    let mut around_start = 0;
     assert_eq!(
-        CHIP.prepare(&mut bus, || started = true),
+        CHIP.prepare(&mut bus, || around_start += 1),
         Ok(prepared(false))
     );
-    assert!(started);
+    assert_eq!(around_start, 2, "before and after");
     bus.finish();
 }
 

@@ -92,6 +92,7 @@ mod tests {
         let covered = |n, passed| Covered {
             edge: start + n * second,
             passed: Some(passed),
+            missed: passed - 1,
             period: second,
         };
         let mut before = Meter::default();

@@ -206,6 +206,7 @@ mod tests {
         Covered {
             edge,
             passed: Some(1),
+            missed: 0,
             period: Duration::from_secs(1),
         }
     }

@@ -64,6 +64,8 @@ pub struct Covered {
     pub edge: Instant,
     /// Results finished since the last account, itself included; `None` if that can't be told.
     pub passed: Option<u64>,
+    /// Results that are now known to have been finished and not read.
+    pub missed: u64,
     /// The chip's period.
     pub period: Duration,
 }
@@ -124,7 +126,7 @@ impl Ledger {
         self.totals.measured += time;
         self.totals.unmeasured += span.saturating_sub(time);
         self.totals.results += 1;
-        self.totals.missed += covered.passed.map_or(0, |passed| passed.saturating_sub(1));
+        self.totals.missed += covered.missed;
         self.down = false;
     }
 
@@ -167,6 +169,7 @@ mod tests {
         Covered {
             edge,
             passed,
+            missed: passed.map_or(0, |passed| passed - 1),
             period: SECOND,
         }
     }

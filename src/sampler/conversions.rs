@@ -36,6 +36,8 @@ pub(super) struct Conversions {
     alert: bool,
     /// Results that were finished and not used since the last that was; `None` if that can't be told.
     unused: Option<u64>,
+    /// Results that were finished and not used, and are not told yet.
+    missed: u64,
 }
 
 impl Conversions {
@@ -45,15 +47,17 @@ impl Conversions {
     /// registers are of neighbouring results then, and better than none.
     const ATTEMPTS: usize = 4;
 
-    /// Conversions that were prepared `now`.
-    pub(super) fn new(prepared: Prepared, now: Instant) -> Self {
+    /// Conversions that were prepared `now`, and started over in the transfer `start` if they were.
+    pub(super) fn new(prepared: Prepared, start: Option<Look>, now: Instant) -> Self {
+        let edges = Edges::new(prepared.settings.cycle(), start, now);
         Self {
             words: prepared.words,
-            edges: Edges::new(prepared.settings.cycle(), now, prepared.adopted),
-            started: now,
+            started: edges.started().unwrap_or(now),
+            edges,
             checked: now,
             alert: false,
             unused: Some(0),
+            missed: 0,
         }
     }
 
@@ -132,16 +136,16 @@ impl Conversions {
                 self.edges.not_ready(look);
                 break;
             }
-            let Finished { edge, passed } = self.edges.ready(look);
+            let Finished {
+                edge,
+                passed,
+                missed,
+            } = self.edges.ready(look);
+            self.missed += missed;
             let passed = self
                 .unused
                 .replace(0)
                 .and_then(|unused| Some(passed? + unused));
-            let covered = Covered {
-                edge,
-                passed,
-                period: self.cycle(),
-            };
             let measurement = chip.measure(bus, flags, with_power)?;
             let read = clock.now();
             // A bus that takes longer for a result than the chip does gives neighbours at best, and no second look mends it.
@@ -162,16 +166,22 @@ impl Conversions {
                 }
                 if flags.ready() {
                     self.unused = passed;
+                    self.missed += 1;
                     continue;
                 }
                 self.alert |= flags.alert();
-                self.edges.looked_again(look);
+                self.missed += self.edges.looked_again(look);
             }
-            let alert = std::mem::take(&mut self.alert);
+            let covered = Covered {
+                edge,
+                passed,
+                missed: std::mem::take(&mut self.missed),
+                period: self.cycle(),
+            };
             return Ok(Seen::Result {
                 measurement,
                 covered,
-                alert,
+                alert: std::mem::take(&mut self.alert),
             });
         }
         Ok(Seen::Nothing)

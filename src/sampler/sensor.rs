@@ -6,6 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, Chatter};
 use super::conversions::{Conversions, Seen};
+use super::edge::Look;
 use super::outage::{Outage, Truce};
 use super::report::{Error, reading, transfer_failure};
 use super::retry::Retry;
@@ -200,9 +201,9 @@ impl Sensor {
             return Err(failure.into());
         }
         match seen? {
-            Look::Prepared(conversions, found) => self.run(conversions, found),
-            Look::Seen(Seen::Nothing) => {}
-            Look::Seen(Seen::Result {
+            Visit::Prepared(conversions, found) => self.run(conversions, found),
+            Visit::Seen(Seen::Nothing) => {}
+            Visit::Seen(Seen::Result {
                 measurement,
                 covered,
                 alert,
@@ -222,26 +223,32 @@ impl Sensor {
                     self.tell_alert(alert, clock.now());
                 }
             }
-            Look::Seen(Seen::Reset(reset)) => return self.restore(reset, bus, multiplexers, clock),
+            Visit::Seen(Seen::Reset(reset)) => {
+                return self.restore(reset, bus, multiplexers, clock);
+            }
         }
         Ok(())
     }
 
-    fn look(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Look, Error> {
+    fn look(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Visit, Error> {
         if let State::Running(conversions) = &mut self.state {
             let seen = conversions.look(&self.setup.chip, self.setup.with_power, bus, clock)?;
-            return Ok(Look::Seen(seen));
+            return Ok(Visit::Seen(seen));
         }
         self.prepare(bus, clock)
     }
 
     /// Proves identity and writes the settings.
-    fn prepare(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Look, Error> {
+    fn prepare(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Visit, Error> {
         let begun = clock.now();
         let chip = &self.setup.chip;
         let identity = ina260::identify(bus, chip.address)?;
-        let mut started = None;
-        let prepared = chip.prepare(bus, || started = Some(clock.now()))?;
+        let mut start: Option<Look> = None;
+        let prepared = chip.prepare(bus, || {
+            let ended = clock.now();
+            let begun = start.map_or(ended, |start| start.begun);
+            start = Some(Look { begun, ended });
+        })?;
         let now = clock.now();
         self.word_time = Some(now.duration_since(begun) / Self::PREPARATION);
         let settings = prepared.settings;
@@ -251,8 +258,8 @@ impl Sensor {
             voltage_micros: settings.voltage_conversion_time.micros(),
             current_micros: settings.current_conversion_time.micros(),
         };
-        Ok(Look::Prepared(
-            Box::new(Conversions::new(prepared, started.unwrap_or(now))),
+        Ok(Visit::Prepared(
+            Box::new(Conversions::new(prepared, start, now)),
             found,
         ))
     }
@@ -306,7 +313,7 @@ impl Sensor {
             let name = &self.setup.name;
             warn!("{name}: all registers have power-on values (a brown-out); starting over");
         }
-        if let Look::Prepared(conversions, found) = self.prepare(bus, clock)? {
+        if let Visit::Prepared(conversions, found) = self.prepare(bus, clock)? {
             if self.setup.channel.is_some() {
                 multiplexers.verify(bus)?;
             }
@@ -380,7 +387,7 @@ impl Sensor {
 }
 
 /// What a visit brings, before it is certain that it came from the right sensor.
-enum Look {
+enum Visit {
     Prepared(Box<Conversions>, Found),
     Seen(Seen),
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Sampler, Setup};
+use crate::system;
 
 /// The instant by which a sampler will have reported again.
 ///
@@ -71,6 +72,7 @@ impl Worker {
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                system::wake_on_time();
                 run(sampler, &received);
                 drop(end);
             })?;

@@ -3,8 +3,12 @@
 use std::io;
 
 use crate::bus::Address;
+use crate::config::Problems;
 
+pub mod http;
+pub mod metrics;
 pub mod scan;
+pub mod watch;
 
 /// Where an INA260 can be: pins A0 and A1.
 const ADDRESSES: std::ops::RangeInclusive<u8> = 0x40..=0x4F;
@@ -14,6 +18,10 @@ const ADDRESSES: std::ops::RangeInclusive<u8> = 0x40..=0x4F;
 pub enum Failure {
     /// Nothing is there that it could be done with; a sentence each.
     Nothing(Vec<String>),
+    /// It was asked for something that can't be; exit code 2.
+    Usage(String),
+    /// The configuration is wrong.
+    Configuration(Problems),
     /// What it found could not be written.
     Output(io::Error),
 }

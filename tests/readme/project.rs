@@ -49,6 +49,11 @@ fn the_exit_codes_are_those_of_the_code_the_manual_and_the_unit() {
 #[test]
 fn the_version_is_the_same_everywhere() {
     let version = env!("CARGO_PKG_VERSION");
+    let lock = read("Cargo.lock");
+    let ours = lock
+        .split("name = \"ina260-exporter\"\nversion = \"")
+        .nth(1);
+    assert_eq!(ours.and_then(|o| o.split('"').next()), Some(version));
     let debian = read("debian/changelog");
     assert_eq!(debian.split(['(', ')']).nth(1), Some(version));
     let changelog = read("CHANGELOG.md");

@@ -7,6 +7,12 @@
 
 use std::time::{Duration, Instant};
 
+use bracket::Bracket;
+use gaps::Gaps;
+
+mod bracket;
+mod gaps;
+
 /// A look at the flags: the chip gave them at some time in it, and a thread may be woken late after it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
@@ -21,33 +27,8 @@ pub(super) struct Finished {
     pub(super) edge: Instant,
     /// Results finished since the one that was read before, itself included; `None` after a stall too long to tell.
     pub(super) passed: Option<u64>,
-}
-
-/// An edge that was seen between two looks.
-#[derive(Clone, Copy, Debug)]
-struct Bracket {
-    at: Instant,
-    /// Half of the time between the two looks, in seconds.
-    uncertainty: f64,
-    /// Results finished before it since the first, itself included.
-    index: u64,
-}
-
-impl Bracket {
-    /// What both the looks and the prediction allow; if they contradict each other, the looks are right.
-    fn narrow(&mut self, predicted: Instant, uncertainty: f64) {
-        let late = predicted.saturating_duration_since(self.at).as_secs_f64();
-        let early = self.at.saturating_duration_since(predicted).as_secs_f64();
-        let offset = late - early;
-        let from = (offset - uncertainty).max(-self.uncertainty);
-        let to = (offset + uncertainty).min(self.uncertainty);
-        if from < to {
-            let middle = f64::midpoint(from, to);
-            self.at += seconds(middle);
-            self.at = self.at.checked_sub(seconds(-middle)).unwrap_or(self.at);
-            self.uncertainty = (to - from) / 2.0;
-        }
-    }
+    /// Results finished before it that no look found. After a stall this can become known late, once the period is better known.
+    pub(super) missed: u64,
 }
 
 /// The edges of one chip.
@@ -56,21 +37,29 @@ pub(super) struct Edges {
     /// In seconds, as are all that follow.
     nominal: f64,
     period: f64,
-    /// By how much of itself the period may be wrong.
+    /// By how much of itself the period may be wrong, if the temperature stays as it is.
     tolerance: f64,
     /// What the period is measured from, and what will take its place.
     base: Option<Bracket>,
     middle: Option<Bracket>,
     latest: Option<Bracket>,
+    /// The last edge that was seen before the phase was lost.
+    anchor: Option<Bracket>,
+    gaps: Gaps,
     /// Of the last result that was found.
     index: u64,
+    /// It may have been a later one.
+    doubtful: bool,
+    /// Results told of so far, found or missed. An index that turns out to have been one too many is made up for at the next miss.
+    told: u64,
     /// Of the next edge to be bracketed.
     next_bracket: u64,
-    /// When the last look began: the next edge comes after that.
+    /// The earliest that the last look can have been answered: the next edge comes after that.
     not_before: Option<Instant>,
     /// What the last look took, and the shortest.
     latency: Duration,
-    usual: Duration,
+    shortest: Duration,
+    looks: u32,
     due: Instant,
     /// The next edge, and the uncertainty of its prediction.
     certain: Instant,
@@ -85,6 +74,10 @@ impl Edges {
     const MARGIN: f64 = 0.005;
     /// Results from one bracket to the next, at the most.
     const DISTANCE: u64 = 256;
+    /// What the temperature may change until the next bracket, as a part of the period.
+    const DRIFT: f64 = 5e-5;
+    /// Looks of which the shortest may still have taken longer than the transfer.
+    const FEW: u32 = 16;
     /// A prediction that is more uncertain than this part of the period needs a new bracket.
     const VAGUE: f64 = 0.15;
     /// A prediction tells results apart while it is less uncertain than this part of the period.
@@ -93,17 +86,22 @@ impl Edges {
     const WIDEST: f64 = 1.0 / 3.0;
     /// Brackets further apart make no period together: the temperature changes.
     const MEMORY: u64 = 4 * Self::DISTANCE;
-    /// What the temperature may change while nobody looks, as a part of the period.
-    const DRIFT: f64 = 5e-5;
 
-    /// Starts with conversions that began `now`; or, with `adopted` settings, at an unknown time before.
-    pub(super) fn new(nominal: Duration, now: Instant, adopted: bool) -> Self {
+    /// Of conversions that were started over in the transfer `start`, or at an unknown time before, and prepared `now`. To prepare them
+    /// clears the flag of what was finished until then.
+    pub(super) fn new(nominal: Duration, start: Option<Look>, now: Instant) -> Self {
         let period = nominal.as_secs_f64();
-        let start = (!adopted).then_some(Bracket {
-            at: now,
-            uncertainty: 0.0,
-            index: 0,
+        let start = start.map(|write| {
+            let gap = write.ended.duration_since(write.begun);
+            Bracket {
+                at: write.begun + gap / 2,
+                uncertainty: gap.as_secs_f64() / 2.0,
+                index: 0,
+            }
         });
+        let first = seconds(period * (1.0 - Self::UNKNOWN));
+        let doubtful =
+            start.is_some_and(|start| start.at + first < now + seconds(start.uncertainty));
         let mut edges = Self {
             nominal: period,
             period,
@@ -111,16 +109,26 @@ impl Edges {
             base: start,
             middle: None,
             latest: start,
+            anchor: None,
+            gaps: Gaps::default(),
             index: 0,
+            doubtful,
+            told: 0,
             next_bracket: 1,
             not_before: None,
             latency: Duration::ZERO,
-            usual: Duration::MAX,
+            shortest: Duration::MAX,
+            looks: 0,
             due: now,
             certain: now,
         };
         edges.plan(now);
         edges
+    }
+
+    /// When the conversions were started over, if the last edge known is that.
+    pub(super) fn started(&self) -> Option<Instant> {
+        self.base.map(|start| start.at)
     }
 
     /// When to look next.
@@ -150,9 +158,18 @@ impl Edges {
         self.certain = self.due;
     }
 
-    /// A look after the result was read found no other.
-    pub(super) fn looked_again(&mut self, look: Look) {
+    /// A look after the result was read found no other: it was the last one. Returns how many more were missed than was certain before.
+    pub(super) fn looked_again(&mut self, look: Look) -> u64 {
         self.took_note_of(look);
+        if self.doubtful
+            && let Some((from, to)) = self.indexes(look)
+        {
+            self.index = from.max(self.index);
+            self.doubtful = to > self.index;
+        }
+        let missed = self.index.saturating_sub(self.told);
+        self.told += missed;
+        missed
     }
 
     /// A look found a result.
@@ -162,55 +179,91 @@ impl Edges {
             .and_then(|before| self.bracket(before, look.ended));
         // The look itself clears the flag: what comes next comes after it began.
         self.took_note_of(look);
-        let next = self.index + 1;
         let (edge, passed) = match bracket {
-            Some(bracket) => self.saw(bracket, next),
-            None => {
-                if let Some(index) = self.index_of(look.ended.min(look.begun + self.usual)) {
-                    let passed = index - self.index;
-                    self.index = index;
-                    (self.edge(index).unwrap_or(look.ended), Some(passed))
-                } else {
-                    self.lose_phase();
-                    self.took_note_of(look);
-                    self.index = next;
-                    (look.ended, None)
-                }
-            }
+            Some(bracket) => self.saw(bracket),
+            None => self.deduce(look),
         };
         self.plan(look.ended);
+        let missed = self.index.saturating_sub(self.told + 1);
+        self.told += missed + 1;
         Finished {
             edge: edge.min(look.ended),
             passed,
+            missed: missed + self.gaps.take_missed(),
         }
     }
 
+    /// The prediction does not reach until now: how many results were finished meanwhile can only be told once an edge is seen again, if at
+    /// all.
+    fn lose_sight(&mut self) {
+        let anchor = self.anchor.or(self.latest);
+        self.lose_phase();
+        self.anchor = anchor;
+    }
+
     fn took_note_of(&mut self, look: Look) {
-        self.not_before = Some(look.begun);
         let latency = look.ended.saturating_duration_since(look.begun);
         self.latency = latency.min(seconds(self.period));
-        self.usual = self.usual.min(latency);
+        self.shortest = self.shortest.min(latency);
+        self.looks = self.looks.saturating_add(1);
+        self.not_before = Some(self.earliest(look));
+    }
+
+    /// When the chip gave its flags, at the earliest: 29 of the 47 clocks of a word ask for it.
+    fn earliest(&self, look: Look) -> Instant {
+        if self.looks < Self::FEW {
+            return look.begun; // Each may have been held up.
+        }
+        look.ended.min(look.begun + self.shortest / 2)
     }
 
     /// Counts an edge that was seen, and learns from it. Nothing came until the one look and one result until the other: it is the next
     /// one, unless a prediction that is certain says that some were finished before, or that one too many was counted.
-    fn saw(&mut self, (at, uncertainty): (Instant, f64), next: u64) -> (Instant, Option<u64>) {
+    fn saw(&mut self, (at, uncertainty): (Instant, f64)) -> (Instant, Option<u64>) {
+        let next = self.index + 1;
         let certain = self.uncertainty(at) + uncertainty < self.period / 2.0;
         let predicted = self
             .periods_to(at)
             .filter(|_| certain)
-            .map(|n| count(n.round()));
+            .map(|periods| count(periods.round()));
+        let lost = predicted.is_none() && self.doubtful;
+        if lost {
+            self.lose_sight();
+        }
         let index = predicted.unwrap_or(next);
-        let passed = index.max(next) - self.index;
+        let passed = (!lost).then(|| index.max(next) - self.index);
         self.index = index;
-        (
-            self.learn(Bracket {
-                at,
-                uncertainty,
-                index,
-            }),
-            Some(passed),
-        )
+        self.doubtful = false;
+        let edge = self.learn(Bracket {
+            at,
+            uncertainty,
+            index,
+        });
+        (edge, passed)
+    }
+
+    /// Counts a result whose edge nobody saw: what was finished for certain when the look began. If there was one more, the next look
+    /// shows it.
+    fn deduce(&mut self, look: Look) -> (Instant, Option<u64>) {
+        let Some((from, to)) = self.indexes(look) else {
+            self.lose_sight();
+            self.took_note_of(look);
+            self.index += 1;
+            return (look.ended, None);
+        };
+        let before = self.index;
+        self.index = from.max(before + 1);
+        self.doubtful = to > self.index;
+        let edge = self.edge(self.index).unwrap_or(look.ended);
+        (edge, (!self.doubtful).then(|| self.index - before))
+    }
+
+    /// Which result was the last to be finished when the chip gave its flags, at least and at most, if the prediction tells.
+    fn indexes(&self, look: Look) -> Option<(u64, u64)> {
+        let uncertain = self.uncertainty(look.ended) / self.period;
+        let from = self.periods_to(self.earliest(look))?;
+        let to = self.periods_to(look.ended)?;
+        (uncertain < Self::TELLS).then(|| (count(from - uncertain), count(to + uncertain)))
     }
 
     /// Whether an edge may have come between the look at `flags` and the end of the data at `now`, so that the registers are of
@@ -232,6 +285,9 @@ impl Edges {
         self.base = None;
         self.middle = None;
         self.latest = None;
+        self.anchor = None;
+        self.doubtful = false;
+        self.gaps.break_off();
         self.not_before = None;
     }
 
@@ -240,14 +296,6 @@ impl Edges {
         let gap = now.duration_since(before);
         let (edge, uncertainty) = (before + gap / 2, gap.as_secs_f64() / 2.0);
         (uncertainty < Self::WIDEST * self.period).then_some((edge, uncertainty))
-    }
-
-    /// Which result was the last to be finished at `at`, if the prediction tells; at least the one after the last.
-    fn index_of(&self, at: Instant) -> Option<u64> {
-        let tells = self.uncertainty(at) < self.period * Self::TELLS;
-        self.periods_to(at)
-            .filter(|_| tells)
-            .map(|periods| count(periods).max(self.index + 1))
     }
 
     /// The predicted index at a time, with its fraction.
@@ -268,8 +316,13 @@ impl Edges {
     fn uncertainty(&self, at: Instant) -> f64 {
         self.latest.map_or(f64::INFINITY, |latest| {
             let since = at.saturating_duration_since(latest.at).as_secs_f64();
-            latest.uncertainty + since * self.tolerance
+            latest.uncertainty + since * self.drifting()
         })
+    }
+
+    /// By how much of itself the period may be wrong until the next bracket.
+    fn drifting(&self) -> f64 {
+        self.tolerance + Self::DRIFT
     }
 
     /// Takes an edge that was seen for the measurement of period and phase. Returns what is now thought of it.
@@ -277,28 +330,16 @@ impl Edges {
         if let Some(predicted) = self.edge(bracket.index) {
             bracket.narrow(predicted, self.uncertainty(predicted));
         }
+        if let Some(anchor) = self.anchor.take() {
+            self.gaps.add(anchor, bracket);
+        }
         let base = *self.base.get_or_insert(bracket);
         let age = bracket.index.saturating_sub(base.index);
         if age > 0 {
-            let n = to_f64(age);
-            let period = bracket.at.saturating_duration_since(base.at).as_secs_f64() / n;
-            let error = (base.uncertainty + bracket.uncertainty) / n;
-            // What was seen, and what a chip can be.
-            let from = (period - error).max(self.nominal * (1.0 - Self::UNKNOWN));
-            let to = (period + error).min(self.nominal * (1.0 + Self::UNKNOWN));
-            if from > to {
-                self.lose_phase();
-                self.base = Some(bracket);
-                self.period = self.nominal;
-                self.tolerance = Self::UNKNOWN;
-            } else {
-                self.period = f64::midpoint(from, to);
-                self.tolerance = (to - from) / 2.0 / self.period + Self::DRIFT;
-            }
-        } else {
-            self.tolerance = self.tolerance.max(Self::DRIFT);
+            self.measure(base, bracket, to_f64(age));
         }
         self.latest = Some(bracket);
+        self.gaps.close(self.period, self.drifting(), bracket);
         if age >= Self::MEMORY / 2 {
             let middle = *self.middle.get_or_insert(bracket);
             if age >= Self::MEMORY {
@@ -306,9 +347,29 @@ impl Edges {
                 self.middle = Some(bracket);
             }
         }
-        let room = (Self::VAGUE - bracket.uncertainty / self.period) / self.tolerance;
+        let room = (Self::VAGUE - bracket.uncertainty / self.period) / self.drifting();
         self.next_bracket = bracket.index + count(room).clamp(1, Self::DISTANCE);
         bracket.at
+    }
+
+    /// Measures the period from `base` to `bracket`, `n` periods later.
+    fn measure(&mut self, base: Bracket, bracket: Bracket, n: f64) {
+        let period = bracket.at.saturating_duration_since(base.at).as_secs_f64() / n;
+        let error = (base.uncertainty + bracket.uncertainty) / n;
+        // What was seen, and what a chip can be.
+        let seen = Range(period - error, period + error);
+        let possible = seen.and(Range::around(self.nominal, Self::UNKNOWN));
+        // What was known before outlives the loss of a phase, until it contradicts what is seen.
+        let known = Range::around(self.period, self.tolerance);
+        if let Some(Range(from, to)) = possible.and_then(|seen| seen.and(known).or(Some(seen))) {
+            self.period = f64::midpoint(from, to);
+            self.tolerance = (to - from) / 2.0 / self.period;
+        } else {
+            self.lose_phase();
+            self.base = Some(bracket);
+            self.period = self.nominal;
+            self.tolerance = Self::UNKNOWN;
+        }
     }
 
     /// Plans the next look.
@@ -341,6 +402,22 @@ impl Edges {
 
     fn step(&self) -> Duration {
         seconds(self.period / Self::STEPS)
+    }
+}
+
+/// From one period to another, in seconds.
+#[derive(Clone, Copy)]
+struct Range(f64, f64);
+
+impl Range {
+    fn around(middle: f64, tolerance: f64) -> Self {
+        Self(middle * (1.0 - tolerance), middle * (1.0 + tolerance))
+    }
+
+    /// What lies in both.
+    fn and(self, other: Self) -> Option<Self> {
+        let (from, to) = (self.0.max(other.0), self.1.min(other.1));
+        (from <= to).then_some(Self(from, to))
     }
 }
 

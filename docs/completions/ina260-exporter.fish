@@ -1,0 +1,59 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_ina260_exporter_global_optspecs
+    string join \n hostname= device= port= config= listen= bus= address= mux= interval= simulate= wait-for-sensor check-config quiet log-level= h/help V/version
+end
+
+function __fish_ina260_exporter_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_ina260_exporter_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_ina260_exporter_using_subcommand
+    set -l cmd (__fish_ina260_exporter_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l hostname -d 'Value of the label `hostname` [default: the machine\'s name]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l device -d 'Value of the label `device` of the one sensor [default: deepx]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l port -d 'TCP port to serve metrics on [default: 8000]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l config -d 'Configuration file, which must exist [default: /etc/ina260-exporter.toml, which need not]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l listen -d 'Where to serve metrics: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the one sensor, the N of /dev/i2c-N [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l address -d 'Address of the one sensor, 0x40 to 0x4f [default: 0x40]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A that the one sensor is behind, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'The longest time from one result to the next, for sensors without an interval of their own [default: 1s]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l simulate -d 'Run on simulated sensors instead of hardware; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'What goes to the log: error, warn, info, debug (every result) or trace [default: info]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l wait-for-sensor -d 'Start without any sensor that answers, and wait for one'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l check-config -d 'Print the configuration in force and where each value came from, or every problem, and exit'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l quiet -d 'With --check-config, print problems only'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s V -l version -d 'Print version'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "watch" -d 'Show sensors live in the terminal: curves, extremes, energy, alerts'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Look on this bus only, the N of /dev/i2c-N' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -s h -l help -d 'Print help'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Watch the exporter at this URL; give it again for each further host: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH [default: where the configuration says that this machine\'s exporter listens]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour: shows what the energy costs' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Measure the one sensor on this bus, the N of /dev/i2c-N' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Measure the one sensor at this address, 0x40 to 0x4f' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Measure the one sensor behind this channel of a TCA9548A, e.g. 0x70:3' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l simulate -d 'Watch simulated sensors; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Measure the configured sensors, where no service does, as the daemon would'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan watch help" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan watch help" -f -a "watch" -d 'Show sensors live in the terminal: curves, extremes, energy, alerts'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan watch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
