@@ -1,15 +1,13 @@
 //! The daemon, start-up in its order; the tools beside it; and the exit codes.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ina260_exporter::config::{
-    self, CommandLine, Flags, Loaded, LogLevel, Plan, Problems, Tool, WatchFlags,
-};
+use ina260_exporter::config::{self, CommandLine, Flags, Loaded, LogLevel, Plan, Problems, Tool};
 use ina260_exporter::exposition::{self, Exposition, Listener, Serving, Ticker};
 use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
@@ -17,7 +15,7 @@ use ina260_exporter::sampler::OnChange;
 use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse, Store};
 use ina260_exporter::simulated::faults;
 use ina260_exporter::station::{NothingToMeasure, Source, Station};
-use ina260_exporter::tools::{self, Failure};
+use ina260_exporter::tools::{self, Caller, Failure};
 use tracing::{error, info, warn};
 
 /// Something failed that was not the configuration's fault.
@@ -45,14 +43,32 @@ fn main() -> ExitCode {
     };
     match tool {
         None => daemon(flags),
-        Some(Tool::Watch(flags)) => watch(&flags),
-        Some(Tool::Scan(flags)) => ended(tools::scan::run(&flags, &mut io::stdout().lock())),
+        Some(tool) => ended(run(&tool)),
     }
 }
 
-fn watch(flags: &WatchFlags) -> ExitCode {
-    let caught = service::events().map_err(Failure::from);
-    ended(caught.and_then(|events| tools::watch::run(flags, config::environment(), events)))
+/// Runs a tool until it is done, or somebody asks to end.
+fn run(tool: &Tool) -> Result<(), Failure> {
+    let events = service::events()?;
+    match tool {
+        Tool::Scan(flags) => called(&events, |caller| tools::scan::run(flags, caller)),
+        Tool::Read(flags) => called(&events, |caller| tools::read::run(flags, caller)),
+        Tool::Watch(flags) => tools::watch::run(flags, config::environment(), events),
+    }
+}
+
+/// Calls a tool with standard output, and with standard error where somebody sees it.
+fn called(
+    events: &Receiver<Event>,
+    tool: impl FnOnce(Caller<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut stop = |time| !matches!(events.recv_timeout(time), Err(RecvTimeoutError::Timeout));
+    let (mut output, mut progress) = (io::stdout().lock(), io::stderr().lock());
+    tool(Caller {
+        output: &mut output,
+        progress: progress.is_terminal().then_some(&mut progress),
+        stop: &mut stop,
+    })
 }
 
 /// How a tool ended, for who called it. Its failures go to standard error; there is no log.
@@ -64,9 +80,12 @@ fn ended(outcome: Result<(), Failure>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Failure::Output(error)) => (vec![format!("cannot write: {error}")], FAILURE),
-        Err(Failure::Nothing(messages)) => (messages, UNAVAILABLE),
+        Err(Failure::Partly(messages)) => (messages, FAILURE),
         Err(Failure::Usage(message)) => (vec![message], USAGE),
-        Err(Failure::Configuration(problems)) => (vec![problems.to_string()], CONFIG),
+        Err(Failure::Nothing(messages)) => (messages, UNAVAILABLE),
+        Err(Failure::Configuration(problems)) => {
+            (problems.iter().map(ToString::to_string).collect(), CONFIG)
+        }
     };
     for message in messages {
         // Standard error is all that is left to say it on.

@@ -61,6 +61,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "simulated::Injected",
             "simulated::faults",
             "station",
+            "units",
         ],
     ),
     (
@@ -95,6 +96,7 @@ const CRATES: &[(&str, &str)] = &[
     ("rustix", "system"),
     ("sd_notify", "service"),
     ("serde", "config"),
+    ("serde_json", "tools"),
     ("signal_hook", "service"),
     ("tokio", "exposition"),
     ("tracing_journald", "logging"),

@@ -19,6 +19,9 @@ _ina260__exporter() {
             ina260__exporter,help)
                 cmd="ina260__exporter__subcmd__help"
                 ;;
+            ina260__exporter,read)
+                cmd="ina260__exporter__subcmd__read"
+                ;;
             ina260__exporter,scan)
                 cmd="ina260__exporter__subcmd__scan"
                 ;;
@@ -27,6 +30,9 @@ _ina260__exporter() {
                 ;;
             ina260__exporter__subcmd__help,help)
                 cmd="ina260__exporter__subcmd__help__subcmd__help"
+                ;;
+            ina260__exporter__subcmd__help,read)
+                cmd="ina260__exporter__subcmd__help__subcmd__read"
                 ;;
             ina260__exporter__subcmd__help,scan)
                 cmd="ina260__exporter__subcmd__help__subcmd__scan"
@@ -41,7 +47,7 @@ _ina260__exporter() {
 
     case "${cmd}" in
         ina260__exporter)
-            opts="-h -V --hostname --device --port --config --listen --bus --address --mux --interval --simulate --wait-for-sensor --check-config --quiet --log-level --help --version scan watch help"
+            opts="-h -V --hostname --device --port --config --listen --bus --address --mux --interval --simulate --wait-for-sensor --check-config --quiet --log-level --help --version scan read watch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -99,7 +105,7 @@ _ina260__exporter() {
             return 0
             ;;
         ina260__subcmd__exporter__subcmd__help)
-            opts="scan watch help"
+            opts="scan read watch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -113,6 +119,20 @@ _ina260__exporter() {
             return 0
             ;;
         ina260__subcmd__exporter__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ina260__subcmd__exporter__subcmd__help__subcmd__read)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -154,14 +174,60 @@ _ina260__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ina260__subcmd__exporter__subcmd__scan)
-            opts="-h --bus --help"
+        ina260__subcmd__exporter__subcmd__read)
+            opts="-h --bus --address --mux --json --follow --interval --config --simulate --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --bus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mux)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --simulate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ina260__subcmd__exporter__subcmd__scan)
+            opts="-h --bus --mux --json --toml --config --simulate --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --bus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --simulate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

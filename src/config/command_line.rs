@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::Flags;
-use super::tools::{ScanFlags, WatchFlags};
+use super::tools::{ReadFlags, ScanFlags, WatchFlags};
 
 /// With the revision it was built from, where the build knew one.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -42,6 +42,8 @@ pub struct CommandLine {
 pub enum Tool {
     /// Look for INA260s on the I2C buses; nothing is written to a chip
     Scan(ScanFlags),
+    /// Print one result of each sensor, with its settings, flags and alert; no setting is changed
+    Read(ReadFlags),
     /// Show sensors live in the terminal: curves, extremes, energy, alerts
     Watch(WatchFlags),
 }

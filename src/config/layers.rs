@@ -55,10 +55,16 @@ impl Layers {
         self.0 = below.merge(Layer { origin, dict });
     }
 
-    /// Adds a file, which need not exist if it is `optional`.
-    pub(super) fn add_file(&mut self, path: &Path, optional: bool, problems: &mut Problems) {
+    /// Adds a file, which need not exist if it is `optional`, as if `appended` stood at its end.
+    pub(super) fn add_file(
+        &mut self,
+        path: &Path,
+        optional: bool,
+        appended: &str,
+        problems: &mut Problems,
+    ) {
         let origin = Origin::File(path.to_owned());
-        match read(path, optional).and_then(|text| parse(&text)) {
+        match read(path, optional).and_then(|text| parse(&format!("{text}\n{appended}"))) {
             Ok(dict) => self.add(origin, dict),
             Err(sentence) => problems.add(&origin, sentence),
         }

@@ -31,7 +31,7 @@ pub use command_line::{CommandLine, Tool, Usage, command};
 pub use flags::Flags;
 pub use plan::{Listen, LogLevel, Plan, SensorPlan};
 pub use problem::{Problem, Problems};
-pub use tools::{ScanFlags, WatchFlags};
+pub use tools::{ReadFlags, ScanFlags, WatchFlags};
 
 use effective::Line;
 use ipnet::IpNet;
@@ -50,6 +50,8 @@ pub struct Loaded {
     pub plan: Plan,
     /// The same as a file, with where each value came from.
     pub effective: String,
+    /// Whether the sensors stand in tables of their own, `[[sensor]]`, which others can be added to.
+    pub with_tables: bool,
 }
 
 /// This process's environment. What is not UTF-8 becomes replacement characters, which no name may contain.
@@ -69,13 +71,42 @@ pub fn load(
     flags: &Flags,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
+    load_with(flags, environment, "")
+}
+
+/// The same, as if `appended` stood at the end of the file.
+///
+/// # Errors
+/// Every problem there is.
+pub fn load_with(
+    flags: &Flags,
+    environment: impl IntoIterator<Item = (String, String)>,
+    appended: &str,
+) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
     let mut layers = Layers::new();
     match &flags.config {
-        Some(path) => layers.add_file(path, false, &mut problems),
-        None => layers.add_file(Path::new(DEFAULT_FILE), true, &mut problems),
+        Some(path) => layers.add_file(path, false, appended, &mut problems),
+        None => layers.add_file(Path::new(DEFAULT_FILE), true, appended, &mut problems),
     }
     layers.add_environment(environment);
+    amount_to(layers, flags, problems)
+}
+
+/// Reads flags alone, as if there were neither a file nor an environment.
+///
+/// # Errors
+/// Every problem there is.
+pub fn load_alone(flags: &Flags) -> Result<Loaded, Problems> {
+    amount_to(Layers::new(), flags, Problems::default())
+}
+
+/// The flags on top of what lies below.
+fn amount_to(
+    mut layers: Layers,
+    flags: &Flags,
+    mut problems: Problems,
+) -> Result<Loaded, Problems> {
     for (key, flag, value) in flags.overrides() {
         layers.add_flag(flag, key, value);
     }
@@ -170,7 +201,11 @@ fn check(mut top: Table, simulate: Option<String>, problems: &mut Problems) -> O
             .map(Sensor::plan)
             .collect::<Option<_>>()?,
     };
-    Some(Loaded { plan, effective })
+    Some(Loaded {
+        plan,
+        effective,
+        with_tables,
+    })
 }
 
 /// Who may connect to a socket is a matter of its mode.

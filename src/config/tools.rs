@@ -1,4 +1,4 @@
-//! The flags of the tools.
+//! The flags of the tools. Where they mean what a flag of the daemon means, they are read like it.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,117 @@ use super::Flags;
 // No documentation on the structs: clap would show it as the program's.
 #[expect(missing_docs, reason = "see above")]
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "\
+Examples:
+  ina260-exporter scan                      who is on which bus
+  ina260-exporter scan --mux                also behind multiplexers, which are switched for it
+  ina260-exporter scan --toml | sudo tee -a /etc/ina260-exporter.toml
+                                            measure everything that answers
+  ina260-exporter scan --simulate           see what it prints without any hardware")]
 pub struct ScanFlags {
     /// Look on this bus only, the N of /dev/i2c-N
     #[arg(long, value_name = "N")]
     pub bus: Option<u8>,
+
+    /// Also look behind the channels of TCA9548A multiplexers at 0x70 to 0x77, which writes to these
+    #[arg(long)]
+    pub mux: bool,
+
+    /// Print JSON, for programs
+    #[arg(long, conflicts_with = "toml")]
+    pub json: bool,
+
+    /// Print a [[sensor]] table for each INA260 that is not in the configuration yet, to be appended to it
+    #[arg(long)]
+    pub toml: bool,
+
+    /// Configuration file, which names sensors that are known [default: /etc/ina260-exporter.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Look on simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=wrong-identity@0
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub simulate: Option<String>,
+}
+
+impl ScanFlags {
+    /// The daemon's flags that mean the same.
+    #[must_use]
+    pub fn of_the_daemon(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            simulate: self.simulate.clone(),
+            ..Flags::default()
+        }
+    }
+}
+
+#[expect(missing_docs, reason = "see above")]
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "\
+Examples:
+  ina260-exporter read                      the configured sensors
+  ina260-exporter read --address 0x41       the sensor at bus 1, address 0x41
+  ina260-exporter read --follow --interval 100ms > inrush.csv
+  ina260-exporter read --json | jq '.sensors[].power_watts'
+  ina260-exporter read --simulate           see what it prints without any hardware")]
+pub struct ReadFlags {
+    /// Read the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]
+    #[arg(long, value_name = "N")]
+    pub bus: Option<String>,
+
+    /// Read the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]
+    #[arg(long)]
+    pub address: Option<String>,
+
+    /// Read the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it
+    #[arg(long, value_name = "ADDRESS:CHANNEL")]
+    pub mux: Option<String>,
+
+    /// Print JSON, for programs
+    #[arg(long, conflicts_with = "follow")]
+    pub json: bool,
+
+    /// Print CSV, a line for each sensor again and again, until somebody ends it
+    #[arg(long)]
+    pub follow: bool,
+
+    /// With --follow, the time from one line of a sensor to its next [default: the interval of the configuration]
+    #[arg(long, value_name = "DURATION", requires = "follow")]
+    pub interval: Option<String>,
+
+    /// Configuration file [default: /etc/ina260-exporter.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Read simulated sensors; optionally with faults, e.g. --simulate=no-answer@0
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub simulate: Option<String>,
+}
+
+impl ReadFlags {
+    /// The daemon's flags that mean the same, without those of the place.
+    #[must_use]
+    pub fn of_the_daemon(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            simulate: self.simulate.clone(),
+            ..Flags::default()
+        }
+    }
+
+    /// The daemon's flags for the sensor that is named by its place, if one is.
+    #[must_use]
+    pub fn of_a_place(&self) -> Option<Flags> {
+        let named = self.bus.is_some() || self.address.is_some() || self.mux.is_some();
+        named.then(|| Flags {
+            bus: self.bus.clone(),
+            address: self.address.clone(),
+            mux: self.mux.clone(),
+            simulate: self.simulate.clone(),
+            ..Flags::default()
+        })
+    }
 }
 
 #[expect(missing_docs, reason = "see above")]

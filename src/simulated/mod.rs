@@ -158,6 +158,11 @@ impl Board {
         )
     }
 
+    /// Lets so much time pass.
+    pub fn let_pass(&self, time: Duration) {
+        self.clock.spend(time);
+    }
+
     /// Words transferred so far, failed ones included.
     #[must_use]
     pub fn words(&self) -> u64 {

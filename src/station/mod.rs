@@ -19,8 +19,7 @@ use crate::service::Entry;
 mod source;
 mod survey;
 
-use source::Place;
-pub use source::Source;
+pub use source::{Place, Source};
 
 /// With the script's gauges off, the power register is read only where it is worth a word on the bus.
 const POWER_CYCLE: Duration = Duration::from_millis(10);

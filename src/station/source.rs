@@ -14,7 +14,7 @@ use crate::simulated::{Board, Chip, Injected, Load};
 const SIMULATED_HERTZ: u32 = 400_000;
 
 /// Where a sensor is on its bus.
-pub(super) type Place = (Option<Channel>, Address);
+pub type Place = (Option<Channel>, Address);
 
 /// Where buses come from.
 pub enum Source {
@@ -34,7 +34,10 @@ pub enum Source {
 
 impl Source {
     /// Opens a bus, on which sensors are looked for at these places.
-    pub(super) fn open(&mut self, number: u8, places: &[Place]) -> Result<Box<dyn Bus>, OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do about it.
+    pub fn open(&mut self, number: u8, places: &[Place]) -> Result<Box<dyn Bus>, OpenError> {
         match self {
             Self::Linux { serves } => {
                 LinuxBus::open(number).map(|bus| marked(serves.as_deref(), number, bus))
@@ -62,7 +65,9 @@ impl Source {
         }
     }
 
-    pub(super) fn is_simulated(&self) -> bool {
+    /// Whether nothing of it is real.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
         matches!(self, Self::Simulated { .. })
     }
 }

@@ -105,21 +105,48 @@ fn the_defaults_are_in_the_readme_and_in_the_shipped_file() {
     assert_eq!(settings(top).collect::<BTreeMap<_, _>>(), daemon);
 }
 
-#[test]
-fn every_flag_is_in_the_readme_and_the_manual() {
+/// The flags that the help of a command lists.
+fn flags(arguments: &[&str]) -> Set {
     let binary = env!("CARGO_BIN_EXE_ina260-exporter");
-    let help = Command::new(binary).arg("--help").output().unwrap();
+    let help = Command::new(binary).args(arguments).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let flags: Set = help
-        .lines()
-        .filter(|line| line.trim_start().starts_with('-'))
+    let lines = help.lines().map(str::trim_start);
+    lines
+        .filter(|line| line.starts_with('-'))
         .filter_map(|line| line.split("--").nth(1)?.split([' ', '[', '=']).next())
         .map(str::to_owned)
-        .collect();
-    assert!(flags.contains("help") && flags.len() > 10, "{help}");
+        .collect()
+}
+
+#[test]
+fn every_flag_is_in_the_readme_and_the_manual() {
+    let flags = flags(&["--help"]);
+    assert!(flags.contains("help") && flags.len() > 10, "{flags:?}");
     let told = first_spans("### Flags");
     let told = told.iter().map(|flag| flag.replacen("--", "", 1));
     assert_eq!(told.collect::<Set>(), flags);
     let in_manual = man("docs/man/ina260-exporter.8", "OPTIONS", ".It Fl \\-");
     assert_eq!(in_manual, flags);
+}
+
+#[test]
+fn every_flag_of_scan_and_read_is_in_the_readme_and_the_manual() {
+    let mut of_all = Set::new();
+    for tool in ["scan", "read"] {
+        let flags = flags(&[tool, "--help"]);
+        assert!(flags.contains("help") && flags.len() > 4, "{flags:?}");
+        for row in rows("### Flags of `scan` and `read`") {
+            let told = spans(&row[1]).iter().any(|of| of == tool);
+            for flag in spans(&row[0]) {
+                let name = flag.replacen("--", "", 1);
+                assert!(!told || flags.contains(&name), "{tool} has no {flag}");
+            }
+        }
+        of_all.extend(flags);
+    }
+    let told = first_spans("### Flags of `scan` and `read`");
+    let told = told.iter().map(|flag| flag.replacen("--", "", 1));
+    assert_eq!(told.collect::<Set>(), of_all);
+    let in_manual = man("docs/man/ina260-exporter.8", "COMMANDS", ".It Fl \\-");
+    assert_eq!(in_manual, of_all);
 }

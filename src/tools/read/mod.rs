@@ -1,0 +1,263 @@
+//! `read`: one result of each sensor, or one after the other. No setting of a chip is ever written.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::place::Place;
+use super::service::Service;
+use super::switch::Switch;
+use super::{Caller, Failure, source};
+use crate::bus::{Address, Bus};
+use crate::config::{self, Flags, Plan, ReadFlags, SensorPlan};
+use crate::ina260;
+use crate::station::{Place as Socket, Source};
+
+mod csv;
+mod json;
+mod seen;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use seen::Seen;
+
+type Stop<'a> = &'a mut dyn FnMut(Duration) -> bool;
+type Pause<'a> = &'a mut dyn FnMut(Duration);
+
+/// One visit to a sensor: what it showed, or a sentence why it showed nothing.
+struct Visit<'a> {
+    sensor: &'a SensorPlan,
+    outcome: Result<Seen, String>,
+}
+
+/// Reads the configured sensors, or the one whose place was named, and writes what they show.
+///
+/// # Errors
+/// [`Failure::Nothing`] where no sensor showed anything, [`Failure::Partly`] where some did not.
+pub fn run(flags: &ReadFlags, caller: Caller<'_>) -> Result<(), Failure> {
+    let Caller { output, stop, .. } = caller;
+    let plan = plan(flags)?;
+    let mut buses = Buses::new(&plan, source(&plan)?, flags.mux.is_some());
+    if flags.follow {
+        return follow(&plan, &mut buses, output, stop);
+    }
+    let visits: Vec<Visit> = plan
+        .sensors
+        .iter()
+        .map(|sensor| buses.visit(sensor, stop))
+        .collect();
+    if flags.json {
+        json::write(&visits, output)?;
+    } else {
+        table::write(&visits, output)?;
+    }
+    let failures: Vec<String> = visits.iter().filter_map(failure).collect();
+    match failures.len() {
+        0 => Ok(()),
+        all if all == visits.len() => Err(Failure::Nothing(failures)),
+        _ => Err(Failure::Partly(failures)),
+    }
+}
+
+fn failure(visit: &Visit) -> Option<String> {
+    let why = visit.outcome.as_ref().err()?;
+    let (device, place) = (&visit.sensor.device, Place::from(visit.sensor));
+    Some(format!("sensor {device} ({place}): {why}"))
+}
+
+/// A line for each sensor whenever its interval is over, until somebody asks to end. Lateness never bursts.
+fn follow(
+    plan: &Plan,
+    buses: &mut Buses,
+    output: &mut dyn Write,
+    stop: Stop,
+) -> Result<(), Failure> {
+    csv::head(output)?;
+    let begun = Instant::now();
+    let mut due: Vec<(Instant, &SensorPlan)> =
+        plan.sensors.iter().map(|sensor| (begun, sensor)).collect();
+    while let Some((at, sensor)) = due.iter_mut().min_by_key(|(at, _)| *at) {
+        if stop(at.saturating_duration_since(Instant::now())) {
+            break;
+        }
+        csv::line(&buses.visit(sensor, stop), output)?;
+        *at = (*at + sensor.interval).max(Instant::now());
+    }
+    Ok(())
+}
+
+/// The sensors to read: those of the configuration, or the one at the place that was named, which the configuration may know.
+fn plan(flags: &ReadFlags) -> Result<Plan, Failure> {
+    let loaded = config::load(&flags.of_the_daemon(), config::environment())?;
+    let mut plan = loaded.plan;
+    if let Some(of_a_place) = flags.of_a_place() {
+        let named = config::load_alone(&of_a_place)?.plan.sensors.remove(0);
+        let place = Place::from(&named);
+        let known = plan
+            .sensors
+            .iter()
+            .find(|known| Place::from(*known) == place);
+        let sensor = known.cloned().unwrap_or(SensorPlan {
+            device: place.name(),
+            ..named
+        });
+        plan.sensors = vec![sensor];
+    }
+    if flags.interval.is_some() {
+        let alone = Flags {
+            interval: flags.interval.clone(),
+            ..Flags::default()
+        };
+        let interval = config::load_alone(&alone)?.plan.sensors.remove(0).interval;
+        for sensor in &mut plan.sensors {
+            sensor.interval = interval;
+        }
+    }
+    Ok(plan)
+}
+
+/// The buses of the sensors, opened once.
+struct Buses {
+    source: Source,
+    sockets: BTreeMap<u8, Vec<Socket>>,
+    opened: BTreeMap<u8, Box<dyn Bus>>,
+    /// A multiplexer was named on the command line.
+    is_mux_asked_for: bool,
+}
+
+impl Buses {
+    fn new(plan: &Plan, source: Source, is_mux_asked_for: bool) -> Self {
+        let mut sockets: BTreeMap<u8, Vec<Socket>> = BTreeMap::new();
+        for sensor in &plan.sensors {
+            let on_the_bus = sockets.entry(sensor.bus).or_default();
+            on_the_bus.push((sensor.mux, sensor.address));
+        }
+        Self {
+            source,
+            sockets,
+            opened: BTreeMap::new(),
+            is_mux_asked_for,
+        }
+    }
+
+    fn visit<'a>(&mut self, sensor: &'a SensorPlan, stop: Stop) -> Visit<'a> {
+        let mut pause = |time| _ = stop(time);
+        let outcome = self.look(sensor, &mut pause);
+        Visit { sensor, outcome }
+    }
+
+    fn look(&mut self, sensor: &SensorPlan, pause: Pause) -> Result<Seen, String> {
+        let service = if self.source.is_simulated() {
+            None
+        } else {
+            Service::of(sensor.bus)
+        };
+        if let (Some(service), true) = (&service, self.is_mux_asked_for) {
+            return Err(service.refusal(sensor.bus));
+        }
+        if let (Some(service), Some(_)) = (&service, sensor.mux) {
+            return behind_the_service(service, sensor);
+        }
+        let multiplexers = self.multiplexers(sensor.bus);
+        let bus = self.open(sensor.bus)?;
+        match service {
+            Some(service) => beside(&service, bus, sensor),
+            None => alone(bus, sensor, &multiplexers, pause),
+        }
+    }
+
+    /// All that are known on a bus: an open channel of another one would answer, too.
+    fn multiplexers(&self, bus: u8) -> Vec<Address> {
+        let sockets = self.sockets.get(&bus).into_iter().flatten();
+        let mut all: Vec<Address> = sockets
+            .filter_map(|(channel, _)| channel.map(|channel| channel.multiplexer))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn open(&mut self, number: u8) -> Result<&mut dyn Bus, String> {
+        if !self.opened.contains_key(&number) {
+            let sockets = self.sockets.get(&number).map_or(&[][..], Vec::as_slice);
+            let bus = self
+                .source
+                .open(number, sockets)
+                .map_err(|error| error.to_string())?;
+            self.opened.insert(number, bus);
+        }
+        match self.opened.get_mut(&number) {
+            Some(bus) => Ok(bus.as_mut()),
+            None => Err(format!("/dev/i2c-{number} is not open")),
+        }
+    }
+}
+
+/// A sensor that nobody else uses.
+fn alone(
+    bus: &mut dyn Bus,
+    sensor: &SensorPlan,
+    multiplexers: &[Address],
+    pause: Pause,
+) -> Result<Seen, String> {
+    let mut look = |bus: &mut dyn Bus| {
+        twice(|| seen::of_a_chip(bus, sensor.address, &sensor.calibration, pause))
+    };
+    let Some(channel) = sensor.mux else {
+        return look(bus);
+    };
+    let mut switch = Switch::of(bus, multiplexers).map_err(|failure| failure.to_string())?;
+    let seen = switch.behind(bus, channel, look);
+    switch.restore(bus);
+    seen.map_err(|failure| failure.to_string())?
+}
+
+/// A sensor on a bus that the service uses.
+fn beside(service: &Service, bus: &mut dyn Bus, sensor: &SensorPlan) -> Result<Seen, String> {
+    let served = service.sensor(sensor.into()).unwrap_or_default();
+    twice(|| seen::beside_the_service(bus, sensor.address, &sensor.calibration, served))
+}
+
+/// A sensor behind a multiplexer that the service switches.
+fn behind_the_service(service: &Service, sensor: &SensorPlan) -> Result<Seen, String> {
+    let user = service.name();
+    match service.sensor(sensor.into()) {
+        Ok(Some(served)) => seen::of_the_service(served)
+            .ok_or_else(|| format!("does not answer {user}; its log says why")),
+        Ok(None) => Err(format!(
+            "bus {} is in use by {user}, which does not measure this sensor; only the service can switch its multiplexer",
+            sensor.bus
+        )),
+        Err(why) => Err(format!(
+            "only the service can switch its multiplexer, and {why}"
+        )),
+    }
+}
+
+/// One failed transfer is no reason to give up, a stuck bus is.
+fn twice(mut look: impl FnMut() -> Result<Seen, ina260::Error>) -> Result<Seen, String> {
+    look()
+        .or_else(|error| {
+            if error.is_timeout() || error.is_an_answer() {
+                Err(error)
+            } else {
+                look()
+            }
+        })
+        .map_err(|error| advice(&error))
+}
+
+/// What failed, and what to do next.
+fn advice(error: &ina260::Error) -> String {
+    let next = match error {
+        // It has the command.
+        ina260::Error::Owned(_) => "",
+        ina260::Error::NotAnIna260 { .. } => "; `ina260-exporter scan` lists who is where",
+        error if error.is_timeout() => {
+            "; the bus is stuck: take chips off it one by one, an unpowered one holds it, too"
+        }
+        _ => "; check its wiring and its supply, `ina260-exporter scan` lists who answers",
+    };
+    format!("{error}{next}")
+}
