@@ -8,9 +8,11 @@
 use std::time::{Duration, Instant};
 
 use bracket::Bracket;
+use chip_clock::ChipClock;
 use gaps::Gaps;
 
 mod bracket;
+mod chip_clock;
 mod gaps;
 
 /// A look at the flags: the chip gave them at some time in it, and a thread may be woken late after it.
@@ -34,15 +36,7 @@ pub(super) struct Finished {
 /// The edges of one chip.
 #[derive(Clone, Debug)]
 pub(super) struct Edges {
-    /// In seconds, as are all that follow.
-    nominal: f64,
-    period: f64,
-    /// By how much of itself the period may be wrong, if the temperature stays as it is.
-    tolerance: f64,
-    /// What the period is measured from, and what will take its place.
-    base: Option<Bracket>,
-    middle: Option<Bracket>,
-    latest: Option<Bracket>,
+    clock: ChipClock,
     /// The last edge that was seen before the phase was lost.
     anchor: Option<Bracket>,
     gaps: Gaps,
@@ -68,14 +62,10 @@ pub(super) struct Edges {
 impl Edges {
     /// Looks in a period while an edge is looked for.
     const STEPS: f64 = 16.0;
-    /// How far off the nominal period a chip can be, 10 % slow by the datasheet, and then some. Further off, something else was seen.
-    const UNKNOWN: f64 = 0.12;
     /// A result is looked at so long after its predicted edge, or a quarter of a period, if that is shorter.
     const MARGIN: f64 = 0.005;
     /// Results from one bracket to the next, at the most.
     const DISTANCE: u64 = 256;
-    /// What the temperature may change until the next bracket, as a part of the period.
-    const DRIFT: f64 = 5e-5;
     /// Looks of which the shortest may still have taken longer than the transfer.
     const FEW: u32 = 16;
     /// A prediction that is more uncertain than this part of the period needs a new bracket.
@@ -84,8 +74,6 @@ impl Edges {
     const TELLS: f64 = 0.25;
     /// The widest bracket on either side of its middle, as a part of the period.
     const WIDEST: f64 = 1.0 / 3.0;
-    /// Brackets further apart make no period together: the temperature changes.
-    const MEMORY: u64 = 4 * Self::DISTANCE;
 
     /// Of conversions that were started over in the transfer `start`, or at an unknown time before, and prepared `now`. To prepare them
     /// clears the flag of what was finished until then.
@@ -99,16 +87,11 @@ impl Edges {
                 index: 0,
             }
         });
-        let first = seconds(period * (1.0 - Self::UNKNOWN));
+        let first = seconds(period * (1.0 - ChipClock::UNKNOWN));
         let doubtful =
             start.is_some_and(|start| start.at + first < now + seconds(start.uncertainty));
         let mut edges = Self {
-            nominal: period,
-            period,
-            tolerance: Self::UNKNOWN,
-            base: start,
-            middle: None,
-            latest: start,
+            clock: ChipClock::new(period, start),
             anchor: None,
             gaps: Gaps::default(),
             index: 0,
@@ -128,7 +111,7 @@ impl Edges {
 
     /// When the conversions were started over, if the last edge known is that.
     pub(super) fn started(&self) -> Option<Instant> {
-        self.base.map(|start| start.at)
+        self.clock.latest().map(|start| start.at)
     }
 
     /// When to look next.
@@ -143,7 +126,7 @@ impl Edges {
 
     /// The chip's period: nominal, until it was measured.
     pub(super) fn cycle(&self) -> Duration {
-        Duration::from_secs_f64(self.period)
+        Duration::from_secs_f64(self.clock.period())
     }
 
     /// A look found no result.
@@ -196,14 +179,14 @@ impl Edges {
     /// The prediction does not reach until now: how many results were finished meanwhile can only be told once an edge is seen again, if at
     /// all.
     fn lose_sight(&mut self) {
-        let anchor = self.anchor.or(self.latest);
+        let anchor = self.anchor.or(self.clock.latest());
         self.lose_phase();
         self.anchor = anchor;
     }
 
     fn took_note_of(&mut self, look: Look) {
         let latency = look.ended.saturating_duration_since(look.begun);
-        self.latency = latency.min(seconds(self.period));
+        self.latency = latency.min(seconds(self.clock.period()));
         self.shortest = self.shortest.min(latency);
         self.looks = self.looks.saturating_add(1);
         self.not_before = Some(self.earliest(look));
@@ -221,8 +204,9 @@ impl Edges {
     /// one, unless a prediction that is certain says that some were finished before, or that one too many was counted.
     fn saw(&mut self, (at, uncertainty): (Instant, f64)) -> (Instant, Option<u64>) {
         let next = self.index + 1;
-        let certain = self.uncertainty(at) + uncertainty < self.period / 2.0;
+        let certain = self.clock.uncertainty(at) + uncertainty < self.clock.period() / 2.0;
         let predicted = self
+            .clock
             .periods_to(at)
             .filter(|_| certain)
             .map(|periods| count(periods.round()));
@@ -254,25 +238,25 @@ impl Edges {
         let before = self.index;
         self.index = from.max(before + 1);
         self.doubtful = to > self.index;
-        let edge = self.edge(self.index).unwrap_or(look.ended);
+        let edge = self.clock.edge(self.index).unwrap_or(look.ended);
         (edge, (!self.doubtful).then(|| self.index - before))
     }
 
     /// Which result was the last to be finished when the chip gave its flags, at least and at most, if the prediction tells.
     fn indexes(&self, look: Look) -> Option<(u64, u64)> {
-        let uncertain = self.uncertainty(look.ended) / self.period;
-        let from = self.periods_to(self.earliest(look))?;
-        let to = self.periods_to(look.ended)?;
+        let uncertain = self.clock.uncertainty(look.ended) / self.clock.period();
+        let from = self.clock.periods_to(self.earliest(look))?;
+        let to = self.clock.periods_to(look.ended)?;
         (uncertain < Self::TELLS).then(|| (count(from - uncertain), count(to + uncertain)))
     }
 
     /// Whether an edge may have come between the look at `flags` and the end of the data at `now`, so that the registers are of
     /// two results.
     pub(super) fn may_tear(&self, flags: Instant, now: Instant) -> bool {
-        let Some(next) = self.edge(self.index + 1) else {
+        let Some(next) = self.clock.edge(self.index + 1) else {
             return true;
         };
-        let uncertainty = self.uncertainty(next);
+        let uncertainty = self.clock.uncertainty(next);
         let (earliest, latest) = (
             next.checked_sub(seconds(uncertainty)),
             next + seconds(uncertainty),
@@ -282,9 +266,7 @@ impl Edges {
 
     /// Nothing is known of the phase any more, for example after a suspend.
     pub(super) fn lose_phase(&mut self) {
-        self.base = None;
-        self.middle = None;
-        self.latest = None;
+        self.clock.lose_phase();
         self.anchor = None;
         self.doubtful = false;
         self.gaps.break_off();
@@ -295,98 +277,40 @@ impl Edges {
     fn bracket(&self, before: Instant, now: Instant) -> Option<(Instant, f64)> {
         let gap = now.duration_since(before);
         let (edge, uncertainty) = (before + gap / 2, gap.as_secs_f64() / 2.0);
-        (uncertainty < Self::WIDEST * self.period).then_some((edge, uncertainty))
+        (uncertainty < Self::WIDEST * self.clock.period()).then_some((edge, uncertainty))
     }
 
-    /// The predicted index at a time, with its fraction.
-    fn periods_to(&self, at: Instant) -> Option<f64> {
-        let latest = self.latest?;
-        let since = at.saturating_duration_since(latest.at).as_secs_f64();
-        Some(to_f64(latest.index) + since / self.period)
-    }
-
-    /// When a result is finished, as predicted.
-    fn edge(&self, index: u64) -> Option<Instant> {
-        let latest = self.latest?;
-        let passed = u32::try_from(index.saturating_sub(latest.index)).ok()?;
-        Some(latest.at + seconds(f64::from(passed) * self.period))
-    }
-
-    /// Of a prediction for `at`, in seconds.
-    fn uncertainty(&self, at: Instant) -> f64 {
-        self.latest.map_or(f64::INFINITY, |latest| {
-            let since = at.saturating_duration_since(latest.at).as_secs_f64();
-            latest.uncertainty + since * self.drifting()
-        })
-    }
-
-    /// By how much of itself the period may be wrong until the next bracket.
-    fn drifting(&self) -> f64 {
-        self.tolerance + Self::DRIFT
-    }
-
-    /// Takes an edge that was seen for the measurement of period and phase. Returns what is now thought of it.
-    fn learn(&mut self, mut bracket: Bracket) -> Instant {
-        if let Some(predicted) = self.edge(bracket.index) {
-            bracket.narrow(predicted, self.uncertainty(predicted));
-        }
+    /// Learns from an edge that was seen. Returns when it was, as far as is known now.
+    fn learn(&mut self, bracket: Bracket) -> Instant {
+        let (bracket, goes_together) = self.clock.learn(bracket);
         if let Some(anchor) = self.anchor.take() {
             self.gaps.add(anchor, bracket);
         }
-        let base = *self.base.get_or_insert(bracket);
-        let age = bracket.index.saturating_sub(base.index);
-        if age > 0 {
-            self.measure(base, bracket, to_f64(age));
+        if !goes_together {
+            self.gaps.break_off();
         }
-        self.latest = Some(bracket);
-        self.gaps.close(self.period, self.drifting(), bracket);
-        if age >= Self::MEMORY / 2 {
-            let middle = *self.middle.get_or_insert(bracket);
-            if age >= Self::MEMORY {
-                self.base = Some(middle);
-                self.middle = Some(bracket);
-            }
-        }
-        let room = (Self::VAGUE - bracket.uncertainty / self.period) / self.drifting();
+        let (period, tolerance) = (self.clock.period(), self.clock.tolerance());
+        self.gaps.close(period, tolerance, bracket);
+        let room = (Self::VAGUE - bracket.uncertainty / period) / tolerance;
         self.next_bracket = bracket.index + count(room).clamp(1, Self::DISTANCE);
         bracket.at
     }
 
-    /// Measures the period from `base` to `bracket`, `n` periods later.
-    fn measure(&mut self, base: Bracket, bracket: Bracket, n: f64) {
-        let period = bracket.at.saturating_duration_since(base.at).as_secs_f64() / n;
-        let error = (base.uncertainty + bracket.uncertainty) / n;
-        // What was seen, and what a chip can be.
-        let seen = Range(period - error, period + error);
-        let possible = seen.and(Range::around(self.nominal, Self::UNKNOWN));
-        // What was known before outlives the loss of a phase, until it contradicts what is seen.
-        let known = Range::around(self.period, self.tolerance);
-        if let Some(Range(from, to)) = possible.and_then(|seen| seen.and(known).or(Some(seen))) {
-            self.period = f64::midpoint(from, to);
-            self.tolerance = (to - from) / 2.0 / self.period;
-        } else {
-            self.lose_phase();
-            self.base = Some(bracket);
-            self.period = self.nominal;
-            self.tolerance = Self::UNKNOWN;
-        }
-    }
-
     /// Plans the next look.
     fn plan(&mut self, now: Instant) {
-        let Some(next) = self.edge(self.index + 1) else {
+        let Some(next) = self.clock.edge(self.index + 1) else {
             self.due = now + self.step();
             self.certain = self.due;
             return;
         };
-        let uncertainty = seconds(self.uncertainty(next));
+        let uncertainty = seconds(self.clock.uncertainty(next));
         // What counts is when the chip puts its flags on the wire.
         let before = |at: Instant| at.checked_sub(self.latency).unwrap_or(now);
         if self.index + 1 >= self.next_bracket {
             let lead = uncertainty + self.step() / 2;
             let early = next.checked_sub(lead).unwrap_or(now);
             // On a slow bus the last look serves as the one before the edge, if the next comes soon enough.
-            let soon = now + seconds(self.period / 2.0);
+            let soon = now + seconds(self.clock.period() / 2.0);
             let early = if self.latency > self.step() {
                 early.min(soon)
             } else {
@@ -395,29 +319,13 @@ impl Edges {
             self.due = before(early).max(now);
             self.certain = self.due;
         } else {
-            self.due = before(next + seconds(Self::MARGIN.min(self.period / 4.0)));
+            self.due = before(next + seconds(Self::MARGIN.min(self.clock.period() / 4.0)));
             self.certain = before(next + uncertainty);
         }
     }
 
     fn step(&self) -> Duration {
-        seconds(self.period / Self::STEPS)
-    }
-}
-
-/// From one period to another, in seconds.
-#[derive(Clone, Copy)]
-struct Range(f64, f64);
-
-impl Range {
-    fn around(middle: f64, tolerance: f64) -> Self {
-        Self(middle * (1.0 - tolerance), middle * (1.0 + tolerance))
-    }
-
-    /// What lies in both.
-    fn and(self, other: Self) -> Option<Self> {
-        let (from, to) = (self.0.max(other.0), self.1.min(other.1));
-        (from <= to).then_some(Self(from, to))
+        seconds(self.clock.period() / Self::STEPS)
     }
 }
 

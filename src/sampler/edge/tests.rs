@@ -155,7 +155,7 @@ fn a_stall_too_long_to_tell_is_no_guess_and_followed_by_no_burst() {
 fn a_read_that_an_edge_may_fall_into_is_torn() {
     let mut play = Play::new(0.160);
     play.run(600, Duration::from_micros(300));
-    let next = play.edges.edge(play.edges.index + 1).unwrap();
+    let next = play.edges.clock.edge(play.edges.index + 1).unwrap();
     let ms = Duration::from_millis;
     assert!(!play.edges.may_tear(next - ms(100), next - ms(60)));
     assert!(play.edges.may_tear(next - ms(100), next + ms(1)));
