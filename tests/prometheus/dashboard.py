@@ -88,7 +88,13 @@ def check_selectors(expression: str, of_all: bool):
 
 def fill_in(expression: str, host: str, instance: str, **windows: str) -> str:
     """As Grafana does it."""
-    values = {"hostname": host, "device": ".+", "job": "ina260", "instance": re.escape(instance).replace("\\", "\\\\"), "price": "0.35"}
+    values = {
+        "hostname": host,
+        "device": ".+",
+        "job": "ina260",
+        "instance": re.escape(instance).replace("\\", "\\\\"),
+        "price": "0.35",
+    }
     values |= {"__rate_interval": "2m", "__interval": "5s", "__range": "5m"} | windows
     for name in sorted(values, key=len, reverse=True):
         expression = expression.replace(f"${name}", values[name])
@@ -113,7 +119,11 @@ def ask_all(prometheus: Prometheus, dashboard: dict, host: str, instance: str):
 
 def check_real(prometheus: Prometheus, dashboard: dict, three: str, one: str) -> list[str]:
     def without_data() -> list[str]:
-        return [f"{title}: {expression}" for _, title, expression, result, _, _ in ask_all(prometheus, dashboard, "three", three) if not result]
+        return [
+            f"{title}: {expression}"
+            for _, title, expression, result, _, _ in ask_all(prometheus, dashboard, "three", three)
+            if not result
+        ]
 
     try:
         wait_for(120, "data for every query", lambda: not without_data())
@@ -124,7 +134,9 @@ def check_real(prometheus: Prometheus, dashboard: dict, three: str, one: str) ->
         count += 1
         if not result and not any(part in expression for part in ONLY_WITH_ALERTS):
             raise Trouble(f"{title}: one sensor gives no data for {expression}")
-        of_others = [r for r in result if r["metric"].get("hostname", "one") != "one" or r["metric"].get("instance", one) != one]
+        of_others = [
+            r for r in result if r["metric"].get("hostname", "one") != "one" or r["metric"].get("instance", one) != one
+        ]
         if of_others and row != ALL_HOSTS:
             raise Trouble(f"{title}: {expression} gives {of_others}")
     return [f"{count} queries have data, with three sensors and with one"]
@@ -137,7 +149,11 @@ def check_variables(prometheus: Prometheus, dashboard: dict) -> str:
             text = variable["query"]["query"].replace("$hostname", "three")
             selector, label = re.fullmatch(r"label_values\((.*),(\w+)\)", text).groups()
             found[variable["name"]] = prometheus.get(f"label/{label}/values", **{"match[]": selector})
-    if not {"one", "three"} <= set(found["hostname"]) or found["device"] != ["disks", "nas", "orin"] or found["job"] != ["ina260"]:
+    if (
+        not {"one", "three"} <= set(found["hostname"])
+        or found["device"] != ["disks", "nas", "orin"]
+        or found["job"] != ["ina260"]
+    ):
         raise Trouble(f"variables: {found}")
     return f"variables: {found}"
 
@@ -150,7 +166,9 @@ def check_history(prometheus: Prometheus, dashboard: dict) -> list[str]:
     """Two days of 10 W and of 100 mW in the counter, while the gauge is 10 % off, which tells the two apart."""
 
     def ask(title: str, device: str, when: float, **windows: str) -> float:
-        expression = fill_in(expression_of(dashboard, title), history.HOST, "", **windows).replace('device=~".+"', f'device="{device}"')
+        expression = fill_in(expression_of(dashboard, title), history.HOST, "", **windows).replace(
+            'device=~".+"', f'device="{device}"'
+        )
         return float(prometheus.get("query", query=expression, time=str(when))["result"][0]["value"][1])
 
     day = history.FIRST_DAY
@@ -163,7 +181,10 @@ def check_history(prometheus: Prometheus, dashboard: dict) -> list[str]:
             "Power, 1 h": (ask("Power", device, day + 7200, __rate_interval="1h"), watts),
         }
         # 100 J take 10 s of 10 W, but 1000 s of 100 mW.
-        expected["Power, 10 min"] = (ask("Power", device, day + 7200, __rate_interval="10m"), watts if watts > 1 else watts * history.GAUGE)
+        expected["Power, 10 min"] = (
+            ask("Power", device, day + 7200, __rate_interval="10m"),
+            watts if watts > 1 else watts * history.GAUGE,
+        )
         for what, (seen, right) in expected.items():
             if abs(seen / right - 1) > 0.01:
                 raise Trouble(f"{what} of {device}: {seen}, not {right}")
@@ -180,9 +201,10 @@ def check_many(prometheus: Prometheus, dashboard: dict, instance: str) -> list[s
             most = max(most, (title, samples), key=lambda found: found[1])
             if samples >= 3 * THOUSAND:  # one of each sensor
                 raise Trouble(f"{title}: {expression} reads {samples} samples")
+    targets, sensors = prometheus.value("count(up == 1)"), prometheus.value("count(ina260_up)")
     series = prometheus.value("prometheus_tsdb_head_series")
     return [
-        f"{prometheus.value('count(up == 1)'):.0f} targets up, {prometheus.value('count(ina260_up)'):.0f} sensors, {series:.0f} series",
+        f"{targets:.0f} targets up, {sensors:.0f} sensors, {series:.0f} series",
         f"most read of one host: {most[1]} samples ({most[0]}); slowest of all: {slowest[1] * 1000:.0f} ms ({slowest[0]})",
     ]
 

@@ -1,4 +1,4 @@
-"""A real Prometheus, real exporters on simulated sensors, and what runs beside them; all on loopback, all ended at the end."""
+"""A real Prometheus, real exporters on simulated sensors, and what runs beside them; on loopback, and ended at the end."""
 
 import json
 import random
@@ -94,7 +94,9 @@ class Stage:
 class Prometheus:
     """Debian's, with the rules and alerts of `config/prometheus/`, evaluated as often as it scrapes."""
 
-    def __init__(self, stage: Stage, scrape: str, interval: str = "5s", data: Path | None = None) -> None:
+    def __init__(
+        self, stage: Stage, scrape: str, interval: str = "5s", data: Path | None = None, options: tuple[str, ...] = ()
+    ) -> None:
         file = stage.directory / "prometheus.yml"
         address = f"127.0.0.1:{free_ports(1)[0]}"
         for name in RULES:
@@ -112,6 +114,7 @@ class Prometheus:
             f"--config.file={file}",
             f"--storage.tsdb.path={data or stage.directory / 'data'}",
             f"--web.listen-address={address}",
+            *options,
         )
 
         def ready() -> bool:

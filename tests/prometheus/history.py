@@ -1,4 +1,4 @@
-"""Two days in the past, as blocks of Prometheus: power that is known, and gauges that are off by what tells them from the counters."""
+"""Two days in the past, as blocks of Prometheus: power that is known, and gauges that differ, to tell them from counters."""
 
 import subprocess
 import time
@@ -30,4 +30,6 @@ def write(text: Path, blocks: Path) -> None:
         metric("ina260_measured_seconds_total", "counter", lambda _, second: second)
         metric("ina260_power_watts", "gauge", lambda watts, _: watts * GAUGE)
         print("# EOF", file=file)
-    subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", text, blocks], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", text, blocks], check=True, stdout=subprocess.DEVNULL
+    )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The nginx example, as it is but for its paths and port, in front of a real exporter: who gets the metrics, and who does not.
+"""The nginx example, but for its paths and port as it is, in front of a real exporter: who gets metrics, and who does not.
 
 Usage: nginx.py EXPORTER    (needs nginx, openssl and prometheus in PATH)
 """
@@ -26,7 +26,9 @@ def make_secrets(directory: Path) -> None:
         cwd=directory, check=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     # The command of the example's head.
-    hashed = subprocess.run(["openssl", "passwd", "-5", "-stdin"], input=PASSWORD, check=True, capture_output=True, text=True).stdout
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-5", "-stdin"], input=PASSWORD, check=True, capture_output=True, text=True
+    ).stdout
     (directory / "ina260-exporter.htpasswd").write_text(f"prometheus:{hashed}")
     # nginx reads it as another user when it was started by root.
     directory.chmod(0o755)
@@ -40,9 +42,15 @@ def start(stage: Stage, binary: str) -> int:
     (where / "exporter.toml").write_text(f'listen = "unix:{metrics_socket}"\n')
     stage.run("exporter", binary, "--simulate", "--config", where / "exporter.toml", "--hostname", "pi4")
     port = free_ports(1)[0]
-    text = FILE.read_text().replace("/etc/nginx/", f"{where}/").replace("/run/ina260-exporter/metrics.sock", str(metrics_socket))
+    text = (
+        FILE.read_text()
+        .replace("/etc/nginx/", f"{where}/")
+        .replace("/run/ina260-exporter/metrics.sock", str(metrics_socket))
+    )
     (where / "example.conf").write_text(text.replace("8443", str(port)))
-    temporary = " ".join(f"{kind}_temp_path {where}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = " ".join(
+        f"{kind}_temp_path {where}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     (where / "nginx.conf").write_text(
         f"daemon off; pid {where}/nginx.pid; worker_processes 1; events {{ worker_connections 512; }}\n"
         f"http {{ access_log off; {temporary} include {where}/example.conf; }}\n"
@@ -63,7 +71,9 @@ def start(stage: Stage, binary: str) -> int:
     return port
 
 
-def ask(port: int, where: Path, password: str | None = None, path: str = "/metrics", method: str = "GET", tls: bool = True) -> tuple[int, str]:
+def ask(
+    port: int, where: Path, password: str | None = None, path: str = "/metrics", method: str = "GET", tls: bool = True
+) -> tuple[int, str]:
     if tls:
         trust = ssl.create_default_context(cafile=str(where / "ina260-exporter.crt"))
         connection: http.client.HTTPConnection = http.client.HTTPSConnection("localhost", port, timeout=30, context=trust)
@@ -112,14 +122,19 @@ def check_idle_clients(port: int, where: Path) -> str:
 
 def check_prometheus(stage: Stage, port: int) -> str:
     """The scrape configuration of docs/fleet.md; and the same without the password."""
-    common = f"scheme: https, tls_config: {{ ca_file: {stage.directory}/ina260-exporter.crt }}, static_configs: [ {{ targets: [ 'localhost:{port}' ] }} ]"
+    common = f"scheme: https, tls_config: {{ ca_file: {stage.directory}/ina260-exporter.crt }}, "
+    common += f"static_configs: [ {{ targets: [ 'localhost:{port}' ] }} ]"
     secret = stage.directory / "password"
     secret.write_text(PASSWORD)
     scrape = f"  - {{ job_name: ina260, {common}, basic_auth: {{ username: prometheus, password_file: {secret} }} }}\n"
     scrape += f"  - {{ job_name: stranger, {common} }}\n"
     prometheus = Prometheus(stage, scrape, interval="1s")
     wait_for(60, "a scrape with the password", lambda: prometheus.value('up{job="ina260"}') == 1)
-    refused = wait_for(60, "a refused scrape", lambda: [t for t in prometheus.get("targets")["activeTargets"] if "401" in t["lastError"]])
+
+    def targets_refused() -> list[dict]:
+        return [target for target in prometheus.get("targets")["activeTargets"] if "401" in target["lastError"]]
+
+    refused = wait_for(60, "a refused scrape", targets_refused)
     if [target["labels"]["job"] for target in refused] != ["stranger"] or prometheus.value('ina260_up{hostname="pi4"}') != 1:
         raise Trouble(f"refused: {refused}")
     return "prometheus: scrapes with the password, is refused without"

@@ -14,6 +14,7 @@ try:
 except ImportError as missing:
     raise SystemExit(f"{missing}: python3 -m pip install -r tests/prometheus/requirements.txt") from missing
 
+
 class Encoder(json.JSONEncoder):
     def default(self, value):
         return value.to_json()
