@@ -56,6 +56,7 @@ pub struct SimulatedClock {
     start: Instant,
     elapsed_nanos: AtomicU64,
     slept_nanos: AtomicU64,
+    wall_ahead_seconds: AtomicU64,
 }
 
 impl Default for SimulatedClock {
@@ -64,6 +65,7 @@ impl Default for SimulatedClock {
             start: Instant::now(),
             elapsed_nanos: AtomicU64::new(0),
             slept_nanos: AtomicU64::new(0),
+            wall_ahead_seconds: AtomicU64::new(0),
         }
     }
 }
@@ -80,6 +82,11 @@ impl SimulatedClock {
         self.slept_nanos.fetch_add(nanos(time), Relaxed);
     }
 
+    /// Sets the wall clock so far ahead of where it would be.
+    pub fn set_wall_ahead(&self, seconds: u64) {
+        self.wall_ahead_seconds.store(seconds, Relaxed);
+    }
+
     /// Moves on to `instant`; never back.
     pub fn advance_to(&self, instant: Instant) {
         let elapsed = instant.saturating_duration_since(self.start);
@@ -94,7 +101,9 @@ impl Clock for SimulatedClock {
 
     /// Starts at 2026-01-01 00:00:00 UTC.
     fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.elapsed() + self.slept()
+        let ahead = self.wall_ahead_seconds.load(Relaxed);
+        let start = Duration::from_secs(1_767_225_600 + ahead);
+        SystemTime::UNIX_EPOCH + start + self.elapsed() + self.slept()
     }
 
     fn slept(&self) -> Duration {

@@ -71,6 +71,24 @@ fn what_the_bus_can_carry_is_read_without_a_loss() {
     }
 }
 
+#[test]
+fn a_wall_clock_that_jumps_changes_nothing_but_when_a_result_was() {
+    let run = |jumps: [u64; 4]| {
+        let mut scene = scene(&[Duration::from_millis(100)]);
+        for ahead in jumps {
+            scene.clock.set_wall_ahead(ahead);
+            scene.run(secs(20));
+        }
+        let last = scene.meters[0].lock().last.expect("a result");
+        (scene.totals(0), scene.up(0), last.wall)
+    };
+    let (year, minute) = (31_536_000, 60);
+    let (totals, up, wall) = run([minute, year, 0, minute]);
+    let (expected, _, steady) = run([0; 4]);
+    assert_eq!((totals, up), (expected, true));
+    assert_eq!(wall.duration_since(steady).unwrap(), secs(minute));
+}
+
 /// A busy machine: one transfer in so many waits for the processor before it begins, one after it ended.
 struct Busy {
     clock: SimulatedClock,
