@@ -136,13 +136,9 @@ fn check_config(flags: &Flags, loaded: Result<Loaded, Problems>) -> ExitCode {
     }
 }
 
-/// Signals, buses, sensors, socket, threads; then ready.
+/// Buses, sensors, signals, socket, threads; then ready.
 fn start(flags: Flags, plan: Plan, faults: Vec<faults::Injected>, logging: Logging) -> ExitCode {
     let source = source(&plan, faults);
-    let events = match service::events() {
-        Ok(events) => events,
-        Err(error) => return failed(&format!("cannot catch signals: {error}")),
-    };
     let mut station = match Station::open(&plan, source) {
         Ok(station) => station,
         Err(nothing) => return nothing_to_measure(&nothing),
@@ -152,6 +148,11 @@ fn start(flags: Flags, plan: Plan, faults: Vec<faults::Injected>, logging: Loggi
     {
         return nothing_to_measure(&nothing);
     }
+    // Not before: until here a signal ends it at once, even in a transfer that hangs.
+    let events = match service::events() {
+        Ok(events) => events,
+        Err(error) => return failed(&format!("cannot catch signals: {error}")),
+    };
     let (listener, recorder) = match Listener::bind(
         &plan.listen,
         plan.socket_mode,

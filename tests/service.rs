@@ -349,3 +349,11 @@ fn a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages()
     let told = daemon.log_lines("ERROR the listener has not answered for 15s");
     assert_eq!(told.len(), 1, "{log:#?}");
 }
+
+#[test]
+fn a_start_that_hangs_on_the_bus_can_be_ended() {
+    let mut daemon = Launch::simulated("hang@0").spawn();
+    daemon.wait_for_line("simulated");
+    let (code, _) = daemon.stop("TERM");
+    assert_eq!(code, None, "ended by the signal");
+}
