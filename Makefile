@@ -21,7 +21,7 @@ version    := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 INSTALL    := install -D -p
 
 .DEFAULT_GOAL := build
-.PHONY: build run test check version fmt clippy doc deny scrape unit man shell rules deb lintian \
+.PHONY: build run test check version fmt clippy doc deny scrape terminal unit man shell rules deb lintian \
         packages reproducible release \
         install bench system-test prometheus-test dashboard nginx fleet clean help
 
@@ -54,7 +54,7 @@ clean: ## remove what was built
 
 # -- checks -------------------------------------------------------------------------------------------------
 
-check: version fmt clippy doc deny man shell unit test scrape rules ## all that can be checked without a virtual machine
+check: version fmt clippy doc deny man shell unit test scrape terminal rules ## all that can be checked without a virtual machine
 
 # $(call need,command,how to get it)
 need = @command -v $(1) >/dev/null || { echo "make $@: $(1) is missing: $(2)" >&2; exit 1; }
@@ -84,6 +84,11 @@ man:
 shell:
 	$(call need,shellcheck,apt-get install shellcheck)
 	.ci/check-scripts
+
+terminal: build
+	$(call need,tmux,apt-get install tmux)
+	cargo build --locked --example watch_panics
+	tests/terminal/run $(binary) $(target_dir)/debug/examples/watch_panics
 
 unit: build
 	$(call need,systemd-analyze,apt-get install systemd)

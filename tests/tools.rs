@@ -236,3 +236,26 @@ fn results_follow_each_other_as_csv_until_somebody_ends_it() {
         }
     }
 }
+
+#[test]
+fn watch_into_a_pipe_says_so_and_is_a_wrong_usage() {
+    let ended = run(&["watch"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    let message = "watch draws on a terminal, and standard output is none; ";
+    assert!(ended.stderr.starts_with(message), "{}", ended.stderr);
+}
+
+#[test]
+fn a_price_that_is_none_and_two_ways_to_measure_are_refused() {
+    for (arguments, message) in [
+        (&["--price", "cheap"][..], "a price is a number from 0 on"),
+        (&["--price=-1"], "a price is a number from 0 on"),
+        (&["--price", "inf"], "a price is a number from 0 on"),
+        (&["--url", "pi4", "--direct"], "cannot be used with"),
+        (&["--url", "pi4", "--bus", "1"], "cannot be used with"),
+    ] {
+        let ended = run(&[&["watch"], arguments].concat());
+        assert_eq!(ended.code, Some(2), "{arguments:?}");
+        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    }
+}
