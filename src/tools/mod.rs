@@ -5,6 +5,8 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use crate::bus::OpenError;
+use crate::bus::adapters::Adapter;
 use crate::config::{Plan, Problems};
 use crate::simulated::faults;
 use crate::station::Source;
@@ -103,5 +105,57 @@ fn source(plan: &Plan) -> Result<Source, Failure> {
                 .map_err(|message| Failure::Usage(format!("--simulate: {message}")))?,
             boards: std::collections::BTreeMap::new(),
         }),
+    }
+}
+
+/// Why a bus can't be opened, and what to do next.
+fn advice(error: &OpenError, adapters: &[Adapter]) -> String {
+    match error {
+        OpenError::Absent { bus, .. } if adapters.iter().any(|it| it.number == *bus) => format!(
+            "/dev/i2c-{bus} does not exist, though the kernel has this bus: load its module with `sudo modprobe i2c-dev`, \
+             which the service does by itself"
+        ),
+        OpenError::Denied { group, .. } => {
+            format!("{error} (`sudo usermod -aG {group} $USER`, then log in again; or `sudo`)")
+        }
+        OpenError::Absent { .. } | OpenError::Incapable { .. } | OpenError::Io { .. } => {
+            error.to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bus_that_cannot_be_opened_is_told_with_the_command_that_helps() {
+        let adapter = Adapter {
+            number: 1,
+            name: "bcm2835 (i2c@7e804000)".to_owned(),
+        };
+        let absent = |bus| OpenError::Absent {
+            bus,
+            existing: Vec::new(),
+        };
+        let told = |error: OpenError| advice(&error, std::slice::from_ref(&adapter));
+        assert!(told(absent(1)).contains("`sudo modprobe i2c-dev`"));
+        assert!(told(absent(2)).contains("raspi-config"));
+        let denied = OpenError::Denied {
+            bus: 1,
+            group: "i2c".to_owned(),
+        };
+        assert!(told(denied).contains("`sudo usermod -aG i2c $USER`"));
+    }
+
+    #[test]
+    fn progress_is_shown_where_it_takes_long_and_goes_away() {
+        let mut seen = Vec::new();
+        let mut progress = Progress::new(Some(&mut seen));
+        progress.show("bus 1");
+        progress.begun = Instant::now() - Progress::AFTER;
+        progress.show("bus 2");
+        drop(progress);
+        assert_eq!(seen, b"\rbus 2\x1b[K\r\x1b[K");
     }
 }

@@ -34,7 +34,7 @@ fn sensor(visit: &Visit) -> Value {
 }
 
 fn shown(seen: &Seen) -> Value {
-    let state = seen.state.as_ref();
+    let state = seen.state.as_ref().ok();
     json!({
         "timestamp_seconds": unix_seconds(seen.at),
         "voltage_volts": seen.voltage.0,
@@ -48,6 +48,7 @@ fn shown(seen: &Seen) -> Value {
             "end_of_scale": seen.saturated,
         },
         "alert": state.and_then(alert),
+        "settings_unknown": seen.state.as_ref().err(),
         "settings_from": state.map(|state| if state.is_the_services() { "service" } else { "chip" }),
     })
 }

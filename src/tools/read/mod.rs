@@ -8,6 +8,7 @@ use super::place::Place;
 use super::service::Service;
 use super::switch::Switch;
 use super::{Caller, Failure, source};
+use crate::bus::adapters::adapters;
 use crate::bus::{Address, Bus};
 use crate::config::{self, Flags, Plan, ReadFlags, SensorPlan};
 use crate::ina260;
@@ -184,7 +185,7 @@ impl Buses {
             let bus = self
                 .source
                 .open(number, sockets)
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| super::advice(&error, &adapters()))?;
             self.opened.insert(number, bus);
         }
         match self.opened.get_mut(&number) {
@@ -215,8 +216,17 @@ fn alone(
 
 /// A sensor on a bus that the service uses.
 fn beside(service: &Service, bus: &mut dyn Bus, sensor: &SensorPlan) -> Result<Seen, String> {
-    let served = service.sensor(sensor.into()).unwrap_or_default();
-    twice(|| seen::beside_the_service(bus, sensor.address, &sensor.calibration, served))
+    let state = match service.sensor(sensor.into()) {
+        Ok(Some(served)) => Ok(seen::state_of(served)),
+        Ok(None) => Err(format!(
+            "the bus is in use by {}, which does not measure this sensor: settings and alert are not read",
+            service.name()
+        )),
+        Err(why) => Err(format!(
+            "the bus is in use, so that settings and alert are not read, and {why}"
+        )),
+    };
+    twice(|| seen::beside_the_service(bus, sensor.address, &sensor.calibration, state.clone()))
 }
 
 /// A sensor behind a multiplexer that the service switches.

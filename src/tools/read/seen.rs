@@ -30,8 +30,8 @@ pub(super) struct Seen {
     pub(super) power: Watts,
     /// A quantity is at the end of its register.
     pub(super) saturated: bool,
-    /// `None`: reading them would disturb the service, which does not measure this sensor.
-    pub(super) state: Option<State>,
+    /// Or why nobody could tell, where reading it would disturb the service.
+    pub(super) state: Result<State, String>,
 }
 
 /// How a sensor is set, and its flags.
@@ -96,7 +96,7 @@ pub(super) fn of_a_chip(
         measurement = ina260::measure(bus, address, held.mask_enable.overflow(), true)?;
     }
     let state = state(&held, calibration);
-    Ok(seen(identity.die, measurement, calibration, Some(state)))
+    Ok(seen(identity.die, measurement, calibration, Ok(state)))
 }
 
 fn state(held: &Held, calibration: &Calibration) -> State {
@@ -121,16 +121,11 @@ pub(super) fn beside_the_service(
     bus: &mut dyn Bus,
     address: Address,
     calibration: &Calibration,
-    served: Option<&Served>,
+    state: Result<State, String>,
 ) -> Result<Seen, Error> {
     let identity = ina260::identify(bus, address)?;
     let measurement = ina260::measure(bus, address, false, true)?;
-    Ok(seen(
-        identity.die,
-        measurement,
-        calibration,
-        served.map(state_of),
-    ))
+    Ok(seen(identity.die, measurement, calibration, state))
 }
 
 /// What the service says of a sensor behind a multiplexer, which only the service can switch. `None`: it does not answer the service.
@@ -143,7 +138,7 @@ pub(super) fn of_the_service(served: &Served) -> Option<Seen> {
         current: Amperes(amperes),
         power: Watts(watts),
         saturated: false,
-        state: Some(state_of(served)),
+        state: Ok(state_of(served)),
     })
 }
 
@@ -151,7 +146,7 @@ fn seen(
     die: u16,
     mut measurement: Measurement,
     calibration: &Calibration,
-    state: Option<State>,
+    state: Result<State, String>,
 ) -> Seen {
     // The flag could not be read everywhere; the register says the same.
     measurement.overflow |= measurement
@@ -175,7 +170,7 @@ fn seen(
     }
 }
 
-fn state_of(served: &Served) -> State {
+pub(super) fn state_of(served: &Served) -> State {
     State {
         averaging: served.averaging,
         voltage_micros: served.voltage_micros,
@@ -242,8 +237,9 @@ mod tests {
     fn beside_the_service_neither_the_ready_flag_nor_the_alert_is_taken() {
         let board = board();
         let bus = &mut board.bus();
-        let seen = beside_the_service(bus, HERE, &Calibration::default(), None).unwrap();
-        assert_eq!((seen.power, seen.state), (Watts(24.0), None));
+        let seen =
+            beside_the_service(bus, HERE, &Calibration::default(), Err(String::new())).unwrap();
+        assert_eq!((seen.power, seen.state), (Watts(24.0), Err(String::new())));
         // The next to look is the service.
         let flags = ina260::inspect(bus, HERE).unwrap().mask_enable;
         assert!(flags.ready() && flags.alert(), "{flags:?}");
@@ -261,7 +257,7 @@ mod tests {
         let bus = &mut board.bus();
         bus.read_word(HERE, 0x00).unwrap();
         board.let_pass(Duration::from_secs(2));
-        let seen = beside_the_service(bus, HERE, &calibration, None).unwrap();
+        let seen = beside_the_service(bus, HERE, &calibration, Err(String::new())).unwrap();
         assert_eq!(
             (seen.current, seen.power, seen.saturated),
             (Amperes(-15.0), Watts(-540.0), true)

@@ -32,24 +32,23 @@ fn lines(visit: &Visit) -> Vec<(&'static str, String)> {
         ("current", seen.current.to_string()),
         ("power", seen.power.to_string()),
     ];
-    if let Some(state) = &seen.state {
+    if let Ok(state) = &seen.state {
         lines.push(("settings", settings(state)));
     }
     lines.push(("flags", flags(seen)));
-    if let Some(state) = &seen.state {
+    if let Ok(state) = &seen.state {
         lines.push(("alert", alert(state)));
     }
     lines.push(("identity", format!("INA260, die {}", seen.die)));
     match &seen.state {
-        None => lines.push((
-            "",
-            "the bus is in use by the service, which does not measure this sensor: settings and alert are not read"
-                .to_owned(),
-        )),
-        Some(state) if state.is_the_services() => {
-            lines.push(("", "the bus is in use: settings and alert are what the service says".to_owned()));
+        Err(why) => lines.push(("", why.clone())),
+        Ok(state) if state.is_the_services() => {
+            lines.push((
+                "",
+                "the bus is in use: settings and alert are what the service says".to_owned(),
+            ));
         }
-        Some(_) => {}
+        Ok(_) => {}
     }
     lines
 }
@@ -75,8 +74,8 @@ fn settings(state: &State) -> String {
 }
 
 fn flags(seen: &Seen) -> String {
-    let ready = seen.state.as_ref().and_then(|state| state.ready);
-    let active = seen.state.as_ref().is_some_and(|state| state.alert_active);
+    let ready = seen.state.as_ref().ok().and_then(|state| state.ready);
+    let active = seen.state.as_ref().is_ok_and(|state| state.alert_active);
     let flags: Vec<&str> = [
         (ready == Some(true), "ready"),
         (active, "alert"),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::bus::{Error as BusError, Owner};
+use crate::bus::mux::Channel;
+use crate::bus::{Address, Bus, Error as BusError, Owner};
 use crate::clock::SimulatedClock;
 use crate::simulated::{Board, Chip, Fault, Injected, Load, SimulatedBus};
 use crate::tools::service::Served;
