@@ -374,6 +374,7 @@ static void set_reading(struct chip *chip, u16 *reading, u16 value)
 	i2c_lock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
 	sum_energy(chip);
 	*reading = value;
+	chip->alerted |= beyond_limit(chip); /* a conversion sees it before anybody looks */
 	i2c_unlock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
 }
 
