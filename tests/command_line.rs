@@ -1,9 +1,9 @@
 //! The built binary from the command line: what it prints, and how it exits.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, process};
 
 use clap::Parser;
 use ina260_exporter::bus::Address;
@@ -11,7 +11,7 @@ use ina260_exporter::clock::SimulatedClock;
 use ina260_exporter::config::{CommandLine, load};
 use ina260_exporter::simulated::{Board, Chip, Fault, Injected, Load};
 use ina260_exporter::station::{Source, Station};
-use support::{Directory, Ended, Launch, run, text};
+use support::{Directory, Ended, Launch, daemon, run, text};
 
 mod support;
 
@@ -250,8 +250,7 @@ fn a_configuration_that_cannot_be_printed_is_no_reason_to_panic() {
     for config in ["", BAD] {
         let config = directory.write("test.toml", config);
         let full = || fs::File::create("/dev/full").unwrap();
-        let status = process::Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
-            .args(["--check-config", "--config", text(&config)])
+        let status = daemon(&["--check-config", "--config", text(&config)])
             .stdout(full())
             .stderr(full())
             .status()

@@ -7,3 +7,6 @@ mod project;
 mod prometheus;
 mod questions;
 mod settings;
+
+#[path = "../support/program.rs"]
+mod program;

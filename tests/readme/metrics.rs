@@ -12,6 +12,7 @@ use ina260_exporter::exposition::{METRICS, Metric, Source};
 use ina260_exporter::ina260::alert::Function;
 
 use crate::documents::{Set, read, rows, spans};
+use crate::program::program;
 
 /// What is served but not ours.
 const FOREIGN: &str = "process_";
@@ -113,7 +114,9 @@ fn a_real_scrape_has_the_readmes_metrics_and_labels() {
          alert = { on = \"over-power\", limit = \"5W\" }\n",
     )
     .unwrap();
-    let mut daemon = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
+    let program = program();
+    let mut daemon = Command::new(&program[0])
+        .args(&program[1..])
         .args(["--simulate", "--interval", "100ms", "--config"])
         .arg(&config)
         .arg(format!("--listen=unix:{}", socket.display()))
@@ -128,7 +131,7 @@ fn a_real_scrape_has_the_readmes_metrics_and_labels() {
     // Each of these stands for all of them, or is told once for all sensors.
     let everywhere = ["hostname", "device", "le"];
     let mut labels: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    let seen = seen.expect("a result within 10 s");
+    let seen = seen.expect("a result within 30 s");
     for (name, of_it) in seen.lines().filter_map(series) {
         let own = of_it.filter(|label| !everywhere.contains(label));
         labels.entry(name.to_owned()).or_default().extend(own);
@@ -146,7 +149,7 @@ fn a_real_scrape_has_the_readmes_metrics_and_labels() {
 /// Asks until `wanted` is there, but not for ever.
 fn first_scrape_with(socket: &Path, wanted: &str) -> Option<String> {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(10) {
+    while begun.elapsed() < Duration::from_secs(30) {
         match scrape(socket) {
             Ok(seen) if seen.contains(wanted) => return Some(seen),
             _ => thread::sleep(Duration::from_millis(50)),

@@ -1,20 +1,20 @@
 //! The built binary in a process of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::program::program;
 use super::{Directory, Ear, PATIENCE, Scrape, free_port, get, text, within};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ina260-exporter");
-
 /// A command line without anything that the machine might bring in.
-fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
+fn command(words: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(&words[0]);
     command
-        .args(arguments)
+        .args(&words[1..])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .stdin(Stdio::null());
@@ -29,9 +29,16 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// The binary with these arguments.
+pub fn daemon(arguments: &[&str]) -> Command {
+    let mut words = program();
+    words.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    command(&words)
+}
+
 /// Runs the binary, which is expected to end by itself.
 pub fn run(arguments: &[&str]) -> Ended {
-    let child = command(BINARY, arguments)
+    let child = daemon(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -148,17 +155,12 @@ impl Launch {
         let directory = Directory::new();
         // The machine's own file must not come in, even if the test needs none.
         let config = directory.write("test.toml", &self.config);
-        let mut arguments = vec!["--config", text(&config)];
-        let rest = self.listen_flag.iter().chain(&self.arguments);
-        arguments.extend(rest.map(String::as_str));
-        let mut command = match self.wrapper {
-            Some(shell) => {
-                let shell = ["-c", shell, "sh", BINARY];
-                command("sh", &[&shell[..], &arguments].concat())
-            }
-            None => command(BINARY, &arguments),
-        };
-        let mut child = command
+        let shell = self.wrapper.map(|shell| ["sh", "-c", shell, "sh"]);
+        let mut words: Vec<String> = shell.into_iter().flatten().map(str::to_owned).collect();
+        words.extend(program());
+        words.extend(["--config", text(&config)].map(str::to_owned));
+        words.extend(self.listen_flag.into_iter().chain(self.arguments));
+        let mut child = command(&words)
             .envs(self.environment)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -256,7 +258,7 @@ impl Daemon {
 
     pub fn signal(&self, name: &str) {
         let script = format!("kill -s {name} {}", self.process.0.id());
-        let status = command("sh", &["-c", &script]).status().unwrap();
+        let status = command(&["sh", "-c", &script]).status().unwrap();
         assert!(status.success());
     }
 

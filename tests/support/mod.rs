@@ -16,8 +16,9 @@ use std::{env, fs, panic, process, thread};
 mod daemon;
 mod http;
 mod notify;
+mod program;
 
-pub use daemon::{Daemon, Ended, Launch, run};
+pub use daemon::{Daemon, Ended, Launch, daemon, run};
 pub use http::{Answer, Scrape, get};
 pub use notify::{Ear, Heard};
 
