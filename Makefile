@@ -22,7 +22,7 @@ INSTALL    := install -D -p
 
 .DEFAULT_GOAL := build
 .PHONY: build run test check version fmt clippy doc deny scrape terminal unit man shell rules deb lintian \
-        packages reproducible release \
+        packages reproducible release piuparts autopkgtest test-arch \
         install bench system-test prometheus-test dashboard nginx fleet clean help
 
 # Shown by --version and in ina260_exporter_build_info.
@@ -41,8 +41,8 @@ test: ## all tests that need no hardware and no root
 bench: ## measure speed and memory; prints them, and writes target/bench/summary.json
 	benches/run
 
-system-test: deb ## prove the package in a virtual machine; ONLY=name runs one scenario
-	tests/system/run $(ONLY)
+system-test: deb ## prove the package in virtual machines; ONLY=name runs one scenario, RELEASE=bookworm or trixie on one of them
+	tests/system/run $(RELEASE:%=--release %) $(ONLY)
 
 prometheus-test: dashboard nginx fleet ## prove the examples with a real Prometheus, real exporters and nginx
 
@@ -140,6 +140,18 @@ reproducible: packages ## build them again elsewhere, and compare every byte
 
 release: ## VERSION=1.2.3: that version everywhere, a commit, the packages and dist/SHA256SUMS
 	.ci/release "$(VERSION)"
+
+piuparts: deb ## install, upgrade and purge the package on a Debian 12 and a Debian 13, and look for what it leaves; takes root
+	$(call need,piuparts,apt-get install piuparts)
+	tests/package/piuparts
+
+autopkgtest: deb ## run debian/tests on the package in a Debian 12 and a Debian 13; takes root
+	$(call need,autopkgtest,apt-get install autopkgtest)
+	tests/package/autopkgtest
+
+test-arch: deb ## prove another architecture's package under qemu, ARCH=arm64 or armhf; takes root
+	$(call need,qemu-aarch64-static,apt-get install qemu-user-static)
+	tests/package/emulated $(ARCH) dist/ina260-exporter_$(version)_$(ARCH).deb
 
 # -- installation -------------------------------------------------------------------------------------------
 

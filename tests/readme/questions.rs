@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::{env, fs, process};
 
 use ina260_exporter::config::{self, Flags, Plan};
@@ -31,7 +32,10 @@ struct File(PathBuf);
 
 impl File {
     fn new(name: &str, text: &str) -> Self {
-        let name = format!("ina260-exporter-{name}-{}.toml", process::id());
+        // Tests of one process may want the same name at the same time.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Relaxed);
+        let name = format!("ina260-exporter-{name}-{}-{count}.toml", process::id());
         let path = env::temp_dir().join(name);
         fs::write(&path, text).unwrap();
         Self(path)
