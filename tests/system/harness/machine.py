@@ -1,6 +1,7 @@
 """One virtual machine: a qemu process, its control socket (QMP) and the agent on its second serial port."""
 
 import json
+import os
 import shlex
 import socket
 import subprocess
@@ -24,25 +25,29 @@ def accelerator() -> str:
 
 
 class Machine:
-    """`image` is a directory with disk.raw, vmlinuz and initrd; `work` gets the sockets and the console's log."""
+    """`image` is a directory with a disk, vmlinuz and initrd; `work` gets the sockets and the console's log.
 
-    def __init__(self, image: Path, work: Path, payload: Path, state: Path | None = None, keep: bool = False):
+    It resumes the image's state if there is one. What it writes to the disk is lost at its end, but with `keep`."""
+
+    def __init__(self, image: Path, work: Path, payload: Path, keep: bool = False):
         self.console = work / "console.log"
         self.output = b""  # of the agent, not yet handed out
         qmp, agent = work / "qmp", work / "agent"
+        (disk,) = image.glob("disk.*")
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "pc", "-accel", accelerator(), "-m", MEMORY, "-smp", PROCESSORS,
             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
             "-append", "root=/dev/vda rw console=ttyS0",
-            "-drive", f"file={image}/disk.raw,format=raw,if=virtio,snapshot={'off' if keep else 'on'}",
+            "-drive", f"file={disk},format={disk.suffix[1:]},if=virtio,snapshot={'off' if keep else 'on'}",
             "-drive", f"file={payload},format=raw,if=virtio,readonly=on",
             "-device", "virtio-rng-pci",
             "-serial", f"file:{self.console}",
             "-chardev", f"socket,id=agent,path={agent},server=on,wait=off", "-serial", "chardev:agent",
             "-qmp", f"unix:{qmp},server=on,wait=off",
         ]  # fmt: skip
-        if state:
+        state = image / "state"
+        if state.exists():
             arguments += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
         errors = (work / "qemu.log").open("wb")
         self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
@@ -106,6 +111,13 @@ class Machine:
         line, self.output = self.output.split(b"\n", 1)
         return line.decode(errors="replace").rstrip("\r")
 
-    def stop(self) -> None:
+    def stop(self) -> float:
+        """Ends it; the seconds that it had a processor for."""
+        used = 0
+        if self.process.poll() is None:
+            # After the name in brackets come the state and ten more fields.
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            used = int(fields[11]) + int(fields[12])
         self.process.kill()
         self.process.wait()
+        return used / os.sysconf("SC_CLK_TCK")

@@ -1,5 +1,6 @@
 #!/bin/bash
 # What a chip is told to watch stands in its registers; an alert is shown, counted and logged, and switched off at the stop.
+# on one release
 . scenarios/lib.sh
 
 # watching ALERT [LINES...]: a configuration with this alert

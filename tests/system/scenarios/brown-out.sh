@@ -1,5 +1,6 @@
 #!/bin/bash
 # A chip that lost its supply for a moment has its power-on settings: they are put right, and counted.
+# on one release
 . scenarios/lib.sh
 begin
 settings=$(chip configuration) alerts=$(chip mask_enable)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The bus of these scenarios itself: it behaves as the sensor's data sheet says.
+# on one release
 . scenarios/lib.sh
-enable_i2c
 
 # word REGISTER [WORD]
 word() {

@@ -1,9 +1,8 @@
 #!/bin/bash
 # Energy, time and results of a minute are those that the chips count themselves: a fast one at 24 W, and a slow one at 1 W.
+# on one release
 . scenarios/lib.sh
 state=/var/lib/ina260-exporter
-enable_i2c
-install_package
 configure '[[sensor]]' 'device = "fast"' 'interval = "50ms"' '[[sensor]]' 'device = "slow"' 'address = 0x41'
 chip=1/0x41 chip plugged 1
 chip=1/0x40 sees 0x2580 0x0640

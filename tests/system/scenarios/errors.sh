@@ -1,5 +1,6 @@
 #!/bin/bash
 # Each errno that an adapter may give is counted under its kind, and none of them ends the service.
+# on one release
 . scenarios/lib.sh
 begin
 pid=$(property MainPID)

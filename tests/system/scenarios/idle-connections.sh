@@ -1,6 +1,7 @@
 #!/bin/bash
 # A thousand clients that connect and say nothing hold the listener. The daemon notices, starts anew, keeps its counters, and
 # does not fill the journal with it.
+# on one release
 . scenarios/lib.sh
 begin
 wait_until 20 above ina260_results_total 9

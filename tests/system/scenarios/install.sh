@@ -1,6 +1,7 @@
 #!/bin/bash
 # The package on a system that has I2C and nothing of ours: it brings the group, applies its rule to the nodes that are
 # there, and leaves the service to its user.
+# on the bare system
 . scenarios/lib.sh
 enable_i2c
 

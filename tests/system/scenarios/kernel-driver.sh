@@ -1,8 +1,6 @@
 #!/bin/bash
 # An address that belongs to a kernel driver is left to it, and the message has the command that frees it.
 . scenarios/lib.sh
-enable_i2c
-install_package
 sees 0x2580 0x0320
 # The driver of its relatives, for want of one for the INA260 in this kernel.
 modprobe ina2xx-adc

@@ -99,9 +99,10 @@ enable_i2c() {
 
 # --- the service
 
-# Half of what apt takes, which is a quarter of a minute in an emulated machine; the scenario `install` has apt do it.
+# install_package [PACKAGE]: ours, or another version of it; what was configured is kept. It takes half of what apt takes, which
+# is a quarter of a minute in an emulated machine; the scenario `install` has apt do it.
 install_package() {
-    dpkg --install "${1:-$package}" 2>&1
+    dpkg --force-confold --install "${1:-$package}" 2>&1
 }
 
 # configure LINES...: the whole configuration file.
@@ -109,11 +110,8 @@ configure() {
     printf '%s\n' "$@" >"$configuration"
 }
 
-# begin [LINES...]: the usual beginning: a system with I2C, our package, 12 V and 1 A in the registers, this configuration,
-# and the service running.
+# begin [LINES...]: the usual beginning: 12 V and 1 A in the registers, this configuration, and the service running.
 begin() {
-    enable_i2c
-    install_package
     (($# == 0)) || configure "$@"
     sees 0x2580 0x0320
     systemctl enable --quiet --now "$service"

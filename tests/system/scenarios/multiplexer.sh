@@ -1,8 +1,7 @@
 #!/bin/bash
 # Two chips at one address behind a multiplexer: each shows its own voltage, also when somebody else switches; nothing is left open.
+# on one release
 . scenarios/lib.sh
-enable_i2c
-install_package
 # Many looks in a row at one sensor: between two of these, the multiplexer is not told its channel again.
 configure '[[sensor]]' 'device = "orin"' 'mux = { address = 0x70, channel = 0 }' 'interval = "50ms"' \
     '[[sensor]]' 'device = "disks"' 'mux = { address = 0x70, channel = 3 }'

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What a real Prometheus makes of its scrapes is the energy that was: over a restart, and over kill -9 but for the interval that was cut off.
 # seconds: 420
+# on one release
 . scenarios/lib.sh
 begin 'interval = "50ms"'
 watts=12 cut=0 # joules that a kill may take along

@@ -1,11 +1,12 @@
 #!/bin/bash
 # A purge leaves no file, no user and no running process: only the system group i2c, which others use as well.
+# on the bare system
 . scenarios/lib.sh
 
 # What the system consists of, without what apt, dpkg and the journal keep for themselves.
 files() {
     find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /var/log -o -path /tmp -o -path /root \) -prune -o -print | sort
-    find /run -mindepth 1 \( -path /run/system-test -o -path /run/udev -o -path /run/systemd/journal -o -path /run/systemd/dynamic-uid \) -prune -o -print | sort
+    find /run -mindepth 1 \( -path /run/system-test -o -path /run/udev -o -path /run/systemd/journal -o -path /run/systemd/dynamic-uid -o -path /run/systemd/ask-password-block \) -prune -o -print | sort
 }
 enable_i2c
 files >/tmp/before

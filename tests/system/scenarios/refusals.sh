@@ -1,7 +1,6 @@
 #!/bin/bash
 # What the command says and returns where there is nothing to measure, or not for this user.
 . scenarios/lib.sh
-install_package
 
 # exits CODE COMMAND...
 exits() {

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A scrape shows exactly what is in the registers, and follows when it changes.
+# on one release
 . scenarios/lib.sh
 begin
 

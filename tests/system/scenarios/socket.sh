@@ -1,8 +1,6 @@
 #!/bin/bash
 # A web server's user reads the Unix socket; and nobody listens on TCP then.
 . scenarios/lib.sh
-enable_i2c
-install_package
 sees 0x2580 0x0320
 socket=/run/ina260-exporter/metrics.sock
 configure "listen = \"unix:$socket\""

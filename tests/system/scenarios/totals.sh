@@ -1,6 +1,6 @@
 #!/bin/bash
-# Counters go on over a restart and an upgrade, begin at 0 after kill -9, and never go back to an old value.
-# seconds: 420
+# Counters go on over a restart, a downgrade and an upgrade, begin at 0 after kill -9, and never go back to an old value.
+# seconds: 600
 . scenarios/lib.sh
 state=/var/lib/ina260-exporter
 begin 'interval = "100ms"'
@@ -53,10 +53,9 @@ is_back_from_0() {
 goes_on systemctl restart "$service"
 goes_on systemctl restart "$service"
 
-dpkg-deb --raw-extract "$package" newer
-sed -i 's/^Version: .*/&+1/' newer/DEBIAN/control
-dpkg-deb -Znone --root-owner-group --build newer newer.deb >/dev/null
-goes_on install_package ./newer.deb
+older=$(bash package/older "$package" .)
+goes_on install_package "$older"
+goes_on install_package "$package"
 
 # A whole stop: the file is there until the start.
 systemctl stop "$service"

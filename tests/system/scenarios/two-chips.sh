@@ -1,8 +1,7 @@
 #!/bin/bash
 # Two chips on one bus show their own values, and one that dies, or browns out, does not disturb the other.
+# on one release
 . scenarios/lib.sh
-enable_i2c
-install_package
 configure '[[sensor]]' 'device = "orin"' '[[sensor]]' 'device = "disks"' 'address = 0x41'
 chip=1/0x41 chip plugged 1
 chip=1/0x40 sees 0x2580 0x0320
