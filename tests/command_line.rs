@@ -50,6 +50,7 @@ fn the_version_and_the_help_are_asked_for_and_no_error() {
         "--check-config",
         "--log-level",
         "--version",
+        "\nExamples:\n  ina260-exporter ",
     ];
     for flag in flags {
         assert!(help.stdout.contains(flag), "{flag} is not in the help");

@@ -25,6 +25,15 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     version = VERSION.as_str(),
     args_conflicts_with_subcommands = true,
     after_help = "\
+Examples:
+  ina260-exporter scan                      find the sensors
+  ina260-exporter read                      see what they measure
+  ina260-exporter --simulate                serve a simulated sensor at http://localhost:8000/metrics
+  ina260-exporter --device orin --address 0x41 --port 9000
+  ina260-exporter --check-config            see the configuration and where each value comes from
+  sudo systemctl enable --now ina260-exporter
+                                            measure from now on, and after each boot
+
 Flags win over the environment (INA260_EXPORTER_LISTEN and so on), which wins over the file.
 Without any of them one sensor at bus 1, address 0x40, is served on port 8000."
 )]
