@@ -86,14 +86,8 @@ impl Curve {
         for (age, value) in points {
             let here =
                 value.map(|value| (dots.column(age, self.span), dots.row(value, self.bounds)));
-            if let Some((column, row)) = here {
-                let (from, to) = before.map_or((row, row), |(_, before)| (before, row));
-                dots.line(
-                    before.map_or(column, |(before, _)| before),
-                    column,
-                    from,
-                    to,
-                );
+            if let Some(here) = here {
+                dots.line(before.unwrap_or(here), here);
             }
             before = here;
         }
@@ -132,22 +126,30 @@ impl Dots {
         scaled((high - value) / (high - low).max(1e-9), self.rows)
     }
 
-    /// From the point before to this one: across to it, with what lies between them in height in its column.
-    fn line(&mut self, before: u16, column: u16, from: u16, to: u16) {
-        for between in before..column {
-            let along = f64::from(between - before) / f64::from(column - before);
+    /// From the point before to this one: each column from where the last one ended, so that no jump is without its line.
+    fn line(&mut self, (before, from): (u16, u16), (column, to): (u16, u16)) {
+        let mut last = from;
+        for at in (before + 1).min(column)..=column {
+            let along = f64::from(at.saturating_sub(before))
+                / f64::from(column.saturating_sub(before)).max(1.0);
             let height = f64::from(from) + along * (f64::from(to) - f64::from(from));
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "between two rows"
             )]
-            self.dot(between, height.round() as u16);
-        }
-        if column - before > 1 {
-            self.dot(column, to);
-        } else {
-            (from.min(to)..=from.max(to)).for_each(|row| self.dot(column, row));
+            let row = if at == column {
+                to
+            } else {
+                height.round() as u16
+            };
+            if row > last {
+                (last + 1..row).for_each(|between| self.dot(at, between));
+            } else {
+                (row + 1..last).for_each(|between| self.dot(at, between));
+            }
+            self.dot(at, row);
+            last = row;
         }
     }
 
@@ -213,14 +215,14 @@ mod tests {
     #[test]
     fn a_rise_is_drawn_in_every_kind_of_mark() {
         let rise = [0.0, 1.0, 2.0, 3.0].map(Some);
-        assert_eq!(drawn(Marks::Braille, 2, 1, &rise), ["⣠⠞"]);
+        assert_eq!(drawn(Marks::Braille, 2, 1, &rise), ["⡠⠊"]);
         assert_eq!(
             drawn(Marks::Blocks, 4, 2, &rise),
-            ["  ▄█", "▄█▀ "].map(String::from)
+            ["  ▄▀", "▄▀  "].map(String::from)
         );
         assert_eq!(
             drawn(Marks::Ascii, 4, 4, &rise),
-            ["   *", "  **", " ** ", "**  "]
+            ["   *", "  * ", " *  ", "*   "]
         );
     }
 
@@ -237,6 +239,20 @@ mod tests {
             drawn(Marks::Ascii, 4, 4, &values),
             ["   *", "  * ", " *  ", "*   "]
         );
+    }
+
+    #[test]
+    fn a_jump_has_a_line_however_many_columns_it_takes() {
+        for values in [
+            &[Some(0.0), Some(0.0), Some(3.0), Some(3.0)][..],
+            &[Some(0.0), Some(3.0)],
+        ] {
+            for width in 2..9 {
+                let lines = drawn(Marks::Ascii, width, 12, values);
+                let is_bare = |line: &String| line.trim().is_empty();
+                assert!(!lines.iter().any(is_bare), "{lines:#?}");
+            }
+        }
     }
 
     #[test]

@@ -139,13 +139,15 @@ impl Host {
         };
         self.state = State::Answers;
         self.answered = Some(now);
-        for sensor in seen {
-            match self
-                .sensors
-                .iter_mut()
-                .find(|known| known.last.labels == sensor.labels)
-            {
-                Some(known) => known.see(sensor, now),
+        for (index, sensor) in seen.into_iter().enumerate() {
+            let is_it = |known: &Sensor| known.last.labels == sensor.labels;
+            // Mostly it is where it was the last time, and a thousand are not compared with a thousand.
+            let place = match self.sensors.get(index).filter(|known| is_it(known)) {
+                Some(_) => Some(index),
+                None => self.sensors.iter().position(is_it),
+            };
+            match place {
+                Some(place) => self.sensors[place].see(sensor, now),
                 None => self.sensors.push(Sensor::new(sensor, now)),
             }
         }

@@ -96,9 +96,14 @@ impl Sensors {
 
 /// Why the sensors of a bus are left alone, if they are.
 fn refusal(bus: u8) -> Option<String> {
-    let url = lock::user_of(bus)?;
+    let user = lock::user_of(bus)?;
+    // Another `watch` can't be watched.
+    let instead = match user.parse::<Url>() {
+        Ok(_) => format!("`ina260-exporter watch --url {user}` shows what it measures"),
+        Err(_) => "end it first".to_owned(),
+    };
     Some(format!(
-        "bus {bus} is in use by {url}: two would take results from each other; `ina260-exporter watch --url` and its URL shows what it measures"
+        "bus {bus} is in use by {user}; two would take results from each other: {instead}"
     ))
 }
 
