@@ -1,6 +1,7 @@
 #!/bin/bash
 # scan and read take nothing from a running service: no alert, no result, no channel; without it they show what the chip holds, and
 # never write to it.
+# on one release
 . scenarios/lib.sh
 
 # As a person in the group i2c.
