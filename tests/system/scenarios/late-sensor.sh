@@ -1,5 +1,6 @@
 #!/bin/bash
 # No sensor at the start: the service waits and says so in a scrape, and finds it when it comes.
+# on one release
 . scenarios/lib.sh
 sees 0x2580 0x0320
 chip plugged 0

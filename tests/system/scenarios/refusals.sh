@@ -1,5 +1,6 @@
 #!/bin/bash
 # What the command says and returns where there is nothing to measure, or not for this user.
+# on one release
 . scenarios/lib.sh
 
 # exits CODE COMMAND...
