@@ -19,7 +19,7 @@ pub trait Clock: Send + Sync {
 }
 
 /// A sleep ends so much later than it should.
-const OVERSLEEP: Duration = Duration::from_micros(40);
+const OVERSLEEP: Duration = Duration::from_micros(100);
 
 /// `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
 #[derive(Clone, Copy, Debug, Default)]

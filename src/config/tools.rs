@@ -1,5 +1,10 @@
 //! The flags of the tools. Where they mean what a flag of the daemon means, they are read like it.
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "what stands at a flag is its help, where brackets mean what they mean in a usage line"
+)]
+
 use std::path::PathBuf;
 
 use clap::Args;

@@ -319,7 +319,14 @@ impl Edges {
             self.due = before(early).max(now);
             self.certain = self.due;
         } else {
-            self.due = before(next + seconds(Self::MARGIN.min(self.clock.period() / 4.0)));
+            let margin = seconds(Self::MARGIN.min(self.clock.period() / 4.0));
+            // On a slow bus there is no time to lose, if the next edge is not to fall into the data.
+            let margin = if self.latency > self.step() {
+                margin.min(uncertainty)
+            } else {
+                margin
+            };
+            self.due = before(next + margin);
             self.certain = before(next + uncertainty);
         }
     }
