@@ -55,7 +55,10 @@ impl FromStr for Url {
             let (place, path) = (Place::Unix(path), Self::PATH.to_owned());
             return Ok(Self { place, path });
         }
-        if text.starts_with("https://") {
+        // Whatever the case: a URL that was pasted.
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let scheme = scheme.unwrap_or_default().to_ascii_lowercase();
+        if scheme == "https" {
             return Err(
                 "https is not spoken here; `ssh -L 8000:localhost:8000 HOST` brings the port \
                         of a host here, as http://localhost:8000/metrics"
@@ -63,8 +66,8 @@ impl FromStr for Url {
             );
         }
         let (rest, default_port) = match text.split_once("://") {
-            Some(("http", rest)) => (rest, 80),
-            Some((scheme, _)) => return Err(format!("{scheme} is not http")),
+            Some((_, rest)) if scheme == "http" => (rest, 80),
+            Some(_) => return Err(format!("{scheme} is not http")),
             None => (text, Self::PORT),
         };
         let (authority, path) = match rest.find('/') {
@@ -88,6 +91,11 @@ impl FromStr for Url {
             }
             _ => (authority, default_port),
         };
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(format!(
+                "an IPv6 address stands in brackets: http://[{authority}]:PORT/metrics"
+            ));
+        }
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
             return Err("no host: http://HOST:PORT/metrics".to_owned());
@@ -140,6 +148,7 @@ mod tests {
             ("[fe80::1]", "http://[fe80::1]:8000/metrics"),
             ("[::1]:9", "http://[::1]:9/metrics"),
             ("http://pi", "http://pi:80/metrics"),
+            ("HTTP://pi", "http://pi:80/metrics"),
             ("http://pi:8000/", "http://pi:8000/"),
             ("http://pi/a?b=c:d", "http://pi:80/a?b=c:d"),
             ("unix:/run/a.sock", "unix:/run/a.sock"),
@@ -152,6 +161,9 @@ mod tests {
     fn what_is_no_url_is_told_what_is_wrong_with_it() {
         for (given, wrong) in [
             ("https://pi", "ssh -L"),
+            ("HTTPS://pi", "ssh -L"),
+            ("::1", "in brackets: http://[::1]:PORT"),
+            ("http://fe80::1/x", "in brackets: http://[fe80::1]:PORT"),
             ("ftp://pi", "ftp is not http"),
             ("pi:0", "from 1 to 65535"),
             ("pi:65536", "from 1 to 65535"),
