@@ -9,7 +9,7 @@ use super::service::Service;
 use super::switch::Switch;
 use super::{Caller, Failure, source};
 use crate::bus::adapters::adapters;
-use crate::bus::{Address, Bus};
+use crate::bus::{Address, Bus, mux};
 use crate::config::{self, Flags, Plan, ReadFlags, SensorPlan};
 use crate::ina260;
 use crate::station::{Place as Socket, Source};
@@ -38,6 +38,7 @@ struct Visit<'a> {
 /// [`Failure::Nothing`] where no sensor showed anything, [`Failure::Partly`] where some did not.
 pub fn run(flags: &ReadFlags, caller: Caller<'_>) -> Result<(), Failure> {
     let Caller { output, stop, .. } = caller;
+    let stop: Stop = &mut for_good(stop);
     let plan = plan(flags)?;
     let mut buses = Buses::new(&plan, source(&plan)?, flags.mux.is_some());
     if flags.follow {
@@ -58,6 +59,15 @@ pub fn run(flags: &ReadFlags, caller: Caller<'_>) -> Result<(), Failure> {
         0 => Ok(()),
         all if all == visits.len() => Err(Failure::Nothing(failures)),
         _ => Err(Failure::Partly(failures)),
+    }
+}
+
+/// Who asks once to end, be it while a chip is waited for, has asked for good.
+fn for_good(stop: Stop) -> impl FnMut(Duration) -> bool {
+    let mut asked = false;
+    move |time| {
+        asked = asked || stop(time);
+        asked
     }
 }
 
@@ -208,10 +218,10 @@ fn alone(
     let Some(channel) = sensor.mux else {
         return look(bus);
     };
-    let mut switch = Switch::of(bus, multiplexers).map_err(|failure| failure.to_string())?;
+    let mut switch = Switch::of(bus, multiplexers).map_err(|failure| advice_on_a_mux(&failure))?;
     let seen = switch.behind(bus, channel, look);
     switch.restore(bus);
-    seen.map_err(|failure| failure.to_string())?
+    seen.map_err(|failure| advice_on_a_mux(&failure))?
 }
 
 /// A sensor on a bus that the service uses.
@@ -258,15 +268,30 @@ fn twice(mut look: impl FnMut() -> Result<Seen, ina260::Error>) -> Result<Seen, 
         .map_err(|error| advice(&error))
 }
 
+/// What failed of a multiplexer, and what to do next.
+fn advice_on_a_mux(failure: &mux::Failure) -> String {
+    let next = match failure {
+        // It has the buses to use instead.
+        mux::Failure::Owned(..) => "",
+        failure if failure.is_timeout() => STUCK,
+        mux::Failure::Unreachable(..) => {
+            "; check its wiring, its supply and its address, `ina260-exporter scan --mux` lists who is behind which"
+        }
+        mux::Failure::Differs { .. } => "; another program switches it, end that first",
+    };
+    format!("{failure}{next}")
+}
+
+const STUCK: &str =
+    "; the bus is stuck: take chips off it one by one, an unpowered one holds it, too";
+
 /// What failed, and what to do next.
 fn advice(error: &ina260::Error) -> String {
     let next = match error {
         // It has the command.
         ina260::Error::Owned(_) => "",
         ina260::Error::NotAnIna260 { .. } => "; `ina260-exporter scan` lists who is where",
-        error if error.is_timeout() => {
-            "; the bus is stuck: take chips off it one by one, an unpowered one holds it, too"
-        }
+        error if error.is_timeout() => STUCK,
         _ => "; check its wiring and its supply, `ina260-exporter scan` lists who answers",
     };
     format!("{error}{next}")

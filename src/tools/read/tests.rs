@@ -76,7 +76,32 @@ fn a_sensor_behind_a_multiplexer_is_read_through_its_channel_and_all_is_left_as_
     let controls = all.map(|multiplexer| board.control(multiplexer));
     assert_eq!(controls, [Some(0x00), Some(0x20)]);
     let why = alone(&mut board.bus(), &sensor, &[Address(0x77)], &mut |_| ()).unwrap_err();
-    assert!(why.starts_with("multiplexer 0x77: no answer"), "{why}");
+    let told = "multiplexer 0x77: no answer (errno 121); check its wiring";
+    assert!(why.starts_with(told), "{why}");
+}
+
+#[test]
+fn whoever_asks_to_end_while_a_chip_is_waited_for_has_asked_for_good() {
+    let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+    // Nothing is measured yet: there is a pause for its first result.
+    board.plug(Address(0x40), Chip::new(Load::steady(0.0, 0.0)));
+    let mut plan = config::load_alone(&Flags::default()).unwrap().plan;
+    plan.sensors = vec![sensor(&[])];
+    let source = Source::Simulated {
+        faults: Vec::new(),
+        boards: BTreeMap::from([(1, board)]),
+    };
+    let mut buses = Buses::new(&plan, source, false);
+    let mut calls = 0;
+    let mut stop = |_| {
+        calls += 1;
+        assert!(calls < 10, "it was asked to end, and goes on");
+        // A signal is an event: it comes once, here in the pause.
+        calls == 2
+    };
+    let mut output = Vec::new();
+    follow(&plan, &mut buses, &mut output, &mut for_good(&mut stop)).unwrap();
+    assert_eq!(String::from_utf8(output).unwrap().lines().count(), 2);
 }
 
 #[test]
