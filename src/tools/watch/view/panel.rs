@@ -136,12 +136,16 @@ impl Panel<'_> {
         };
         let width = usize::from(SCALE) - 1;
         for line in 0..area.height {
-            let number = match line {
+            let mut number = match line {
                 0 => self.si(high),
                 // The last: it has not been cut off yet.
                 _ if area.height == 1 => self.si(low),
                 _ => String::new(),
             };
+            if number.len() > width {
+                // A sign: the edge stays in its column.
+                number.retain(|c| c != ' ');
+            }
             canvas.write(
                 top(&mut area, 1),
                 &format!("{number:>width$}{edge}"),

@@ -77,6 +77,31 @@ fn picture(screen: &Screen, now: Instant, width: u16, height: u16) -> Vec<String
 }
 
 #[test]
+fn the_scale_of_a_negative_power_is_no_wider_than_that_of_another() {
+    let begun = Instant::now();
+    let mut model = Model::new(["pi4:8000".to_owned()], begun);
+    for (second, power) in (0..).zip([-0.0123, -0.0456]) {
+        let now = begun + Duration::from_secs(second);
+        model.hear(0, Ok(vec![sensor("orin", power, 0.0)]), now);
+    }
+    let look = Look {
+        marks: Marks::Braille,
+        colour: true,
+    };
+    let screen = Screen::new(model, look, None);
+    let picture = picture(&screen, begun + Duration::from_secs(1), 80, 24);
+    let edges: Vec<_> = picture
+        .iter()
+        .filter_map(|line| line.chars().position(|c| c == '│'))
+        .collect();
+    assert!(
+        edges.len() > 5 && edges.iter().all(|edge| *edge == 8),
+        "{picture:#?}"
+    );
+    assert!(picture.iter().any(|line| line.starts_with('-')));
+}
+
+#[test]
 fn eighty_by_twenty_four_shows_everything() {
     let (mut screen, now) = watched(Some(0.35));
     screen.press(Key::Down, now);
