@@ -177,6 +177,12 @@ impl fmt::Display for OpenError {
                     "; enable I2C with `raspi-config` or `dtparam=i2c_arm=on` in config.txt, and load its driver with `modprobe i2c-dev`"
                 )
             }
+            // What is root's is opened by a rule, and not by making somebody root.
+            Self::Denied { bus, group } if group == "root" => write!(
+                f,
+                "/dev/i2c-{bus}: permission denied; it is root's alone: run as root (`sudo`), or install the package, \
+                 whose udev rule gives it to the group i2c"
+            ),
             Self::Denied { bus, group } => write!(
                 f,
                 "/dev/i2c-{bus}: permission denied; it belongs to the group {group}: be in that group, or run as root"

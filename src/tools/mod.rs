@@ -115,12 +115,13 @@ fn advice(error: &OpenError, adapters: &[Adapter]) -> String {
             "/dev/i2c-{bus} does not exist, though the kernel has this bus: load its module with `sudo modprobe i2c-dev`, \
              which the service does by itself"
         ),
-        OpenError::Denied { group, .. } => {
+        OpenError::Denied { group, .. } if group != "root" => {
             format!("{error} (`sudo usermod -aG {group} $USER`, then log in again; or `sudo`)")
         }
-        OpenError::Absent { .. } | OpenError::Incapable { .. } | OpenError::Io { .. } => {
-            error.to_string()
-        }
+        OpenError::Absent { .. }
+        | OpenError::Denied { .. }
+        | OpenError::Incapable { .. }
+        | OpenError::Io { .. } => error.to_string(),
     }
 }
 
@@ -141,11 +142,14 @@ mod tests {
         let told = |error: OpenError| advice(&error, std::slice::from_ref(&adapter));
         assert!(told(absent(1)).contains("`sudo modprobe i2c-dev`"));
         assert!(told(absent(2)).contains("raspi-config"));
-        let denied = OpenError::Denied {
+        let denied = |group: &str| OpenError::Denied {
             bus: 1,
-            group: "i2c".to_owned(),
+            group: group.to_owned(),
         };
-        assert!(told(denied).contains("`sudo usermod -aG i2c $USER`"));
+        assert!(told(denied("i2c")).contains("`sudo usermod -aG i2c $USER`"));
+        let of_root = told(denied("root"));
+        assert!(of_root.contains("udev rule"), "{of_root}");
+        assert!(!of_root.contains("usermod"), "{of_root}");
     }
 
     #[test]
