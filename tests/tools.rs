@@ -73,6 +73,13 @@ fn a_scan_that_finds_no_ina260_says_what_to_check() {
 }
 
 #[test]
+fn a_scan_with_a_configuration_that_has_problems_says_which_command_tells_them() {
+    let ended = run(&["scan", "--bus", "200", "--config", "/nonexistent.toml"]);
+    let command = "`ina260-exporter --check-config --config /nonexistent.toml`";
+    assert!(ended.stderr.contains(command), "{ended:?}");
+}
+
+#[test]
 fn a_scan_for_programs_is_json() {
     let ended = run_with(TWO, &["scan", "--simulate", "--mux", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();

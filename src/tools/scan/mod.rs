@@ -200,11 +200,14 @@ fn verdict(reports: &[Report], flags: &ScanFlags, is_misconfigured: bool) -> Res
         Vec::new()
     };
     if is_misconfigured {
-        messages.push(
+        let file = flags.config.as_ref();
+        let file = file.map_or(String::new(), |file| {
+            format!(" --config {}", file.display())
+        });
+        messages.push(format!(
             "the configuration has problems, so that its sensors' names are not known; \
-             `ina260-exporter --check-config` tells them"
-                .to_owned(),
-        );
+             `ina260-exporter --check-config{file}` tells them"
+        ));
     }
     let found = reports.iter().flat_map(|report| &report.found);
     if found.clone().any(|found| found.answer.is_ina260()) {
