@@ -131,7 +131,11 @@ fn check_config(flags: &Flags, loaded: Result<Loaded, Problems>) -> ExitCode {
     };
     // A reader that had enough is no failure of ours; a full disk is.
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(FAILURE),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            // Standard error is all that is left to say it on.
+            let _ = writeln!(io::stderr(), "cannot write: {error}");
+            ExitCode::from(FAILURE)
+        }
         _ => code,
     }
 }

@@ -259,4 +259,11 @@ fn a_configuration_that_cannot_be_printed_is_no_reason_to_panic() {
         // 101 is a panic's; a release build would be killed by its own SIGABRT.
         assert!(status.code().is_some_and(|code| code != 101), "{status}");
     }
+    let ended = daemon(&["--check-config", "--config", "/dev/null"])
+        .stdout(fs::File::create("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.starts_with("cannot write: No space left"), "{said}");
 }
