@@ -1,6 +1,7 @@
 //! The terminal: taken, drawn on, listened to, and given back as it was.
 
-use std::io::{self, IsTerminal, stdout};
+use std::fs::File;
+use std::io::{self, IsTerminal, stdin, stdout};
 use std::sync::Once;
 use std::{env, panic};
 
@@ -85,6 +86,12 @@ pub(super) fn check() -> Result<(), String> {
     if !stdout().is_terminal() {
         return Err(format!(
             "watch draws on a terminal, and standard output is none; {instead}"
+        ));
+    }
+    // Where keys come from: standard input, or the terminal that this process belongs to.
+    if !stdin().is_terminal() && File::open("/dev/tty").is_err() {
+        return Err(format!(
+            "watch needs a terminal for its keys, and standard input is none; {instead}"
         ));
     }
     match env::var("TERM").as_deref() {
