@@ -103,8 +103,11 @@ impl Panel<'_> {
             let (least, greatest) = both(least.into(), greatest.into(), self.quantity.unit());
             let long = format!("  min {least} max {greatest}");
             let short = format!("  {least} to {greatest}");
-            let fits = usize::from(rest.width) > long.len();
-            rest = canvas.write(rest, if fits { &long } else { &short }, Tone::Plain);
+            // A number that is cut off is another number.
+            let fits = |text: &&String| usize::from(rest.width) > text.len();
+            if let Some(text) = [&long, &short].into_iter().find(fits) {
+                rest = canvas.write(rest, text, Tone::Plain);
+            }
         }
         let span = format!("last {}", time(span));
         let width = height_of(span.len());

@@ -102,6 +102,23 @@ fn the_scale_of_a_negative_power_is_no_wider_than_that_of_another() {
 }
 
 #[test]
+fn extremes_that_have_no_room_are_left_out_and_not_cut_off() {
+    let (mut screen, now) = watched(None);
+    screen.press(Key::Down, now);
+    for width in 20..100 {
+        for line in picture(&screen, now, width, 24) {
+            let mut ends = line.match_indices(" to ").map(|(at, _)| &line[at + 4..]);
+            let is_whole =
+                |end: &str| end.starts_with(|c: char| c.is_ascii_digit()) && end.contains(" A");
+            assert!(
+                !line.contains("Current ") || ends.all(is_whole),
+                "{width}: {line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn eighty_by_twenty_four_shows_everything() {
     let (mut screen, now) = watched(Some(0.35));
     screen.press(Key::Down, now);
