@@ -60,6 +60,14 @@ impl Measurement {
         Watts(exact as f64 / 1e10)
     }
 
+    /// Whether a register has its power-on value, 0, which it may have got in a brown-out after the flags were read.
+    #[must_use]
+    pub fn may_be_of_a_reset(&self) -> bool {
+        let product = i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed());
+        let flows = product.abs() * PRODUCT > POWER_STEP;
+        self.voltage_word == 0 || (flows && self.power_word == Some(0))
+    }
+
     /// The power register itself, in milliwatts, 10 per bit, unsigned.
     #[must_use]
     pub fn power_register_milliwatts(&self) -> Option<f64> {

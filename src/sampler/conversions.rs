@@ -151,7 +151,11 @@ impl Conversions {
             // A bus that takes longer for a result than the chip does gives neighbours at best, and no second look mends it.
             let hopeless = read.duration_since(look.ended) > self.cycle() * 3 / 4;
             // An edge between flags and data makes a result out of two. Where one may have come, the flags tell.
-            let doubtful = late || attempt > 1 || self.edges.may_tear(look.begun, read);
+            // So they do of a brown-out, whose zeros are no result.
+            let doubtful = late
+                || attempt > 1
+                || measurement.may_be_of_a_reset()
+                || self.edges.may_tear(look.begun, read);
             if doubtful && !hopeless && attempt < Self::ATTEMPTS {
                 let begun = clock.now();
                 flags = chip.look(bus)?;

@@ -344,6 +344,28 @@ fn a_chip_that_is_not_ours_to_configure_is_never_written() {
     assert_eq!(scene.board.chip(FIRST, |chip| chip.writes), 2);
 }
 
+#[test]
+fn a_brown_out_between_flags_and_data_gives_no_result() {
+    // Wherever in the visit it comes, of which a cycle of 88 ms has one.
+    for micros in (0..88_000).step_by(50) {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(FIRST, Chip::new(Load::steady(12.0, 1.0)));
+        let from = secs(2) + Duration::from_micros(micros);
+        board.schedule(Injected {
+            fault: Fault::BrownOut,
+            address: None,
+            from,
+            until: Some(from + Duration::from_millis(1)),
+        });
+        let setup = setup(FIRST, Duration::from_millis(100));
+        let mut scene = scene_of(clock, board, vec![setup]);
+        scene.run(secs(3));
+        let least = scene.meters[0].lock().window.extremes(scene.clock.now());
+        assert_eq!(least.unwrap().power.0, Watts(12.0), "{micros} us");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     /// What flows through the sensor while it is measured is what is counted, whatever goes wrong in between.
