@@ -43,8 +43,8 @@ for which in fast:0x40:24:13 slow:0x41:1:2; do
     finished=$(chip finished) energy=$(chip energy)
     expect "reverse energy of $device" 0 "$(total "$device" energy_joules 'direction="reverse"')"
     near "results of $device, $missed of them missed" "$finished" "$((results + missed))" "$unknown"
-    # Of the chip's sum, what was read.
-    near "joules of $device" "$((energy * results / finished / 1000))" "$joules" 2
+    # Of the chip's sum, what was read, but for the fraction and a few results whose time an emulated machine blurs.
+    near "joules of $device" "$((energy * results / finished / 1000))" "$joules" "$((2 + watts / 5))"
     # Seconds are shown as whole ones.
     near "joules of $device by its time" "$((measured * watts))" "$joules" "$((2 + watts))"
 done
