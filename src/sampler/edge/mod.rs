@@ -179,9 +179,9 @@ impl Edges {
     /// The prediction does not reach until now: how many results were finished meanwhile can only be told once an edge is seen again, if at
     /// all.
     fn lose_sight(&mut self) {
-        let anchor = self.anchor.or(self.clock.latest());
+        let (anchor, not_before) = (self.anchor.or(self.clock.latest()), self.not_before);
         self.lose_phase();
-        self.anchor = anchor;
+        (self.anchor, self.not_before) = (anchor, not_before);
     }
 
     fn took_note_of(&mut self, look: Look) {
@@ -231,7 +231,6 @@ impl Edges {
     fn deduce(&mut self, look: Look) -> (Instant, Option<u64>) {
         let Some((from, to)) = self.indexes(look) else {
             self.lose_sight();
-            self.took_note_of(look);
             self.index += 1;
             return (look.ended, None);
         };
