@@ -239,7 +239,7 @@ _ina260__exporter() {
             return 0
             ;;
         ina260__exporter__subcmd__watch)
-            opts="-h --url --price --direct --bus --address --mux --simulate --config --help"
+            opts="-h --url --price --direct --bus --address --mux --config --simulate --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -265,11 +265,11 @@ _ina260__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --simulate)
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --config)
+                --simulate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -45,28 +45,28 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "rea
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "watch" -d 'Show sensors live in the terminal: curves, extremes, energy, alerts'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Look on this bus only, the N of /dev/i2c-N' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l config -d 'Configuration file, which names sensors that are known [default: /etc/ina260-exporter.toml]' -r -F
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l simulate -d 'Look on simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=wrong-identity@0' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l simulate -d 'Simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l mux -d 'Also look behind the channels of TCA9548A multiplexers at 0x70 to 0x77, which writes to these'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l json -d 'Print JSON, for programs'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l toml -d 'Print a [[sensor]] table for each INA260 that is not in the configuration yet, to be appended to it'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l bus -d 'Read the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l address -d 'Read the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l mux -d 'Read the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l mux -d 'Only the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l interval -d 'With --follow, the time from one line of a sensor to its next [default: the interval of the configuration]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l simulate -d 'Read simulated sensors; optionally with faults, e.g. --simulate=no-answer@0' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l simulate -d 'Simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l json -d 'Print JSON, for programs'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l follow -d 'Print CSV, a line for each sensor again and again, until somebody ends it'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Watch the exporter at this URL; give it again for each further host: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH [default: where the configuration says that this machine\'s exporter listens]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour: shows what the energy costs' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Measure the one sensor on this bus, the N of /dev/i2c-N' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Measure the one sensor at this address, 0x40 to 0x4f' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Measure the one sensor behind this channel of a TCA9548A, e.g. 0x70:3' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l simulate -d 'Watch simulated sensors; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Only the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l simulate -d 'Simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Measure the configured sensors, where no service does, as the daemon would'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'

@@ -1,5 +1,6 @@
 //! The command line: the daemon's flags, or one of the tools for people with flags of its own.
 
+use std::ffi::OsString;
 use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -77,7 +78,15 @@ impl CommandLine {
     /// # Errors
     /// [`Usage`], to be printed.
     pub fn read() -> Result<Self, Usage> {
-        Self::try_parse().map_err(Usage)
+        Self::of(std::env::args_os())
+    }
+
+    /// Reads a command line that begins with the program's name.
+    ///
+    /// # Errors
+    /// As for [`CommandLine::read`].
+    pub fn of<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, Usage> {
+        Self::try_parse_from(line).map_err(Usage)
     }
 }
 
@@ -99,7 +108,7 @@ mod tests {
     #[test]
     fn faults_need_an_equals_sign_so_that_simulate_swallows_nothing() {
         let simulate = |arguments: &[&str]| {
-            CommandLine::try_parse_from([&["ina260-exporter"], arguments].concat())
+            CommandLine::of([&["ina260-exporter"], arguments].concat())
                 .map(|line| line.flags.simulate)
         };
         assert_eq!(simulate(&[]).unwrap(), None);
@@ -116,6 +125,6 @@ mod tests {
     #[test]
     fn the_port_is_given_once() {
         let arguments = ["ina260-exporter", "--port", "9000", "--listen", "[::]:8000"];
-        assert!(CommandLine::try_parse_from(arguments).is_err());
+        assert!(CommandLine::of(arguments).is_err());
     }
 }

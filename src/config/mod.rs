@@ -31,7 +31,7 @@ pub use command_line::{CommandLine, Tool, Usage, command};
 pub use flags::Flags;
 pub use plan::{Listen, LogLevel, Plan, SensorPlan};
 pub use problem::{Problem, Problems};
-pub use tools::{ReadFlags, ScanFlags, WatchFlags};
+pub use tools::{ConfiguredFlags, PlaceFlags, ReadFlags, ScanFlags, WatchFlags};
 
 use effective::Line;
 use ipnet::IpNet;

@@ -14,6 +14,61 @@ use super::Flags;
 // No documentation on the structs: clap would show it as the program's.
 #[expect(missing_docs, reason = "see above")]
 #[derive(Args, Clone, Debug, Default)]
+pub struct PlaceFlags {
+    /// Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]
+    #[arg(long, value_name = "N")]
+    pub bus: Option<String>,
+
+    /// Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]
+    #[arg(long)]
+    pub address: Option<String>,
+
+    /// Only the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it
+    #[arg(long, value_name = "ADDRESS:CHANNEL")]
+    pub mux: Option<String>,
+}
+
+impl PlaceFlags {
+    /// The daemon's flags that name the place, if one is named.
+    #[must_use]
+    pub fn of_the_daemon(&self) -> Option<Flags> {
+        let Self { bus, address, mux } = self.clone();
+        let named = bus.is_some() || address.is_some() || mux.is_some();
+        named.then(|| Flags {
+            bus,
+            address,
+            mux,
+            ..Flags::default()
+        })
+    }
+}
+
+#[expect(missing_docs, reason = "see above")]
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfiguredFlags {
+    /// Configuration file [default: /etc/ina260-exporter.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=no-answer@30s+20s
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub simulate: Option<String>,
+}
+
+impl ConfiguredFlags {
+    /// The daemon's flags that mean the same.
+    #[must_use]
+    pub fn of_the_daemon(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            simulate: self.simulate.clone(),
+            ..Flags::default()
+        }
+    }
+}
+
+#[expect(missing_docs, reason = "see above")]
+#[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "\
 Examples:
   ina260-exporter scan                      who is on which bus
@@ -38,25 +93,8 @@ pub struct ScanFlags {
     #[arg(long)]
     pub toml: bool,
 
-    /// Configuration file, which names sensors that are known [default: /etc/ina260-exporter.toml]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    /// Look on simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=wrong-identity@0
-    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub simulate: Option<String>,
-}
-
-impl ScanFlags {
-    /// The daemon's flags that mean the same.
-    #[must_use]
-    pub fn of_the_daemon(&self) -> Flags {
-        Flags {
-            config: self.config.clone(),
-            simulate: self.simulate.clone(),
-            ..Flags::default()
-        }
-    }
+    #[command(flatten)]
+    pub configured: ConfiguredFlags,
 }
 
 #[expect(missing_docs, reason = "see above")]
@@ -69,17 +107,8 @@ Examples:
   ina260-exporter read --json | jq '.sensors[].power_watts'
   ina260-exporter read --simulate           see what it prints without any hardware")]
 pub struct ReadFlags {
-    /// Read the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]
-    #[arg(long, value_name = "N")]
-    pub bus: Option<String>,
-
-    /// Read the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]
-    #[arg(long)]
-    pub address: Option<String>,
-
-    /// Read the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it
-    #[arg(long, value_name = "ADDRESS:CHANNEL")]
-    pub mux: Option<String>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
 
     /// Print JSON, for programs
     #[arg(long, conflicts_with = "follow")]
@@ -93,38 +122,8 @@ pub struct ReadFlags {
     #[arg(long, value_name = "DURATION", requires = "follow")]
     pub interval: Option<String>,
 
-    /// Configuration file [default: /etc/ina260-exporter.toml]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    /// Read simulated sensors; optionally with faults, e.g. --simulate=no-answer@0
-    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub simulate: Option<String>,
-}
-
-impl ReadFlags {
-    /// The daemon's flags that mean the same, without those of the place.
-    #[must_use]
-    pub fn of_the_daemon(&self) -> Flags {
-        Flags {
-            config: self.config.clone(),
-            simulate: self.simulate.clone(),
-            ..Flags::default()
-        }
-    }
-
-    /// The daemon's flags for the sensor that is named by its place, if one is.
-    #[must_use]
-    pub fn of_a_place(&self) -> Option<Flags> {
-        let named = self.bus.is_some() || self.address.is_some() || self.mux.is_some();
-        named.then(|| Flags {
-            bus: self.bus.clone(),
-            address: self.address.clone(),
-            mux: self.mux.clone(),
-            simulate: self.simulate.clone(),
-            ..Flags::default()
-        })
-    }
+    #[command(flatten)]
+    pub configured: ConfiguredFlags,
 }
 
 #[expect(missing_docs, reason = "see above")]
@@ -150,25 +149,11 @@ pub struct WatchFlags {
     #[arg(long)]
     pub direct: bool,
 
-    /// Measure the one sensor on this bus, the N of /dev/i2c-N
-    #[arg(long, value_name = "N")]
-    pub bus: Option<String>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
 
-    /// Measure the one sensor at this address, 0x40 to 0x4f
-    #[arg(long)]
-    pub address: Option<String>,
-
-    /// Measure the one sensor behind this channel of a TCA9548A, e.g. 0x70:3
-    #[arg(long, value_name = "ADDRESS:CHANNEL")]
-    pub mux: Option<String>,
-
-    /// Watch simulated sensors; optionally with faults, e.g. --simulate=no-answer@30s+20s
-    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub simulate: Option<String>,
-
-    /// Configuration file [default: /etc/ina260-exporter.toml]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub configured: ConfiguredFlags,
 }
 
 impl WatchFlags {
@@ -176,20 +161,16 @@ impl WatchFlags {
     #[must_use]
     pub fn of_the_daemon(&self) -> Flags {
         Flags {
-            config: self.config.clone(),
-            simulate: self.simulate.clone(),
-            bus: self.bus.clone(),
-            address: self.address.clone(),
-            mux: self.mux.clone(),
-            ..Flags::default()
+            config: self.configured.config.clone(),
+            simulate: self.configured.simulate.clone(),
+            ..self.place.of_the_daemon().unwrap_or_default()
         }
     }
 
     /// Whether sensors are measured, and not an exporter asked.
     #[must_use]
     pub fn is_direct(&self) -> bool {
-        let one = self.bus.is_some() || self.address.is_some() || self.mux.is_some();
-        self.direct || self.simulate.is_some() || one
+        self.direct || self.configured.simulate.is_some() || self.place.of_the_daemon().is_some()
     }
 }
 

@@ -40,7 +40,7 @@ pub fn run(flags: &ReadFlags, caller: Caller<'_>) -> Result<(), Failure> {
     let Caller { output, stop, .. } = caller;
     let stop: Stop = &mut for_good(stop);
     let plan = plan(flags)?;
-    let mut buses = Buses::new(&plan, source(&plan)?, flags.mux.is_some());
+    let mut buses = Buses::new(&plan, source(&plan)?, flags.place.mux.is_some());
     if flags.follow {
         return follow(&plan, &mut buses, output, stop);
     }
@@ -100,9 +100,9 @@ fn follow(
 
 /// The sensors to read: those of the configuration, or the one at the place that was named, which the configuration may know.
 fn plan(flags: &ReadFlags) -> Result<Plan, Failure> {
-    let loaded = config::load(&flags.of_the_daemon(), config::environment())?;
+    let loaded = config::load(&flags.configured.of_the_daemon(), config::environment())?;
     let mut plan = loaded.plan;
-    if let Some(of_a_place) = flags.of_a_place() {
+    if let Some(of_a_place) = flags.place.of_the_daemon() {
         let named = config::load_alone(&of_a_place)?.plan.sensors.remove(0);
         let place = Place::from(&named);
         let known = plan

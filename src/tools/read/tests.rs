@@ -12,8 +12,7 @@ const URL: &str = "http://127.0.0.1:8000/metrics";
 
 /// A sensor that is configured with these flags.
 fn sensor(flags: &[&str]) -> SensorPlan {
-    use clap::Parser;
-    let line = config::CommandLine::try_parse_from([&[""], flags].concat()).unwrap();
+    let line = config::CommandLine::of([&[""], flags].concat()).unwrap();
     let mut plan = config::load_alone(&line.flags).unwrap().plan;
     plan.sensors.remove(0)
 }

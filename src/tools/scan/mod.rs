@@ -50,7 +50,7 @@ impl Report {
 /// [`Failure::Nothing`] where there is no bus, or no INA260 on any.
 pub fn run(flags: &ScanFlags, caller: Caller<'_>) -> Result<(), Failure> {
     // A scan is also for whoever has no configuration that works yet.
-    let loaded = config::load(&flags.of_the_daemon(), config::environment());
+    let loaded = config::load(&flags.configured.of_the_daemon(), config::environment());
     let (loaded, problems) = match loaded {
         Ok(loaded) => (loaded, None),
         Err(problems) => (config::load_alone(&simulated(flags))?, Some(problems)),
@@ -99,7 +99,7 @@ pub fn run(flags: &ScanFlags, caller: Caller<'_>) -> Result<(), Failure> {
 fn simulated(flags: &ScanFlags) -> config::Flags {
     config::Flags {
         config: None,
-        ..flags.of_the_daemon()
+        ..flags.configured.of_the_daemon()
     }
 }
 
@@ -200,7 +200,7 @@ fn verdict(reports: &[Report], flags: &ScanFlags, is_misconfigured: bool) -> Res
         Vec::new()
     };
     if is_misconfigured {
-        let file = flags.config.as_ref();
+        let file = flags.configured.config.as_ref();
         let file = file.map_or(String::new(), |file| {
             format!(" --config {}", file.display())
         });

@@ -30,7 +30,11 @@ pub(super) fn write(
             tables.push_str(&table(place, &report.adapter.name, loaded));
         }
     }
-    config::load_with(&flags.of_the_daemon(), config::environment(), &tables)?;
+    config::load_with(
+        &flags.configured.of_the_daemon(),
+        config::environment(),
+        &tables,
+    )?;
     if tables.is_empty() {
         tables.push_str("# No INA260 answers that is not in the configuration.\n");
     }

@@ -67,7 +67,7 @@ fn sources(
         };
         return flags.url.iter().map(url).collect();
     }
-    let faults = faults::parse(flags.simulate.as_deref().unwrap_or_default())
+    let faults = faults::parse(flags.configured.simulate.as_deref().unwrap_or_default())
         .map_err(|message| Failure::Usage(format!("--simulate: {message}")))?;
     let plan = config::load(&flags.of_the_daemon(), environment)
         .map_err(Failure::Configuration)?
