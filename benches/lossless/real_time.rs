@@ -26,11 +26,29 @@ pub(crate) fn add(summary: &mut Summary, time: Duration) -> Result<(), Box<dyn E
         ("0.5 ms", half.expect("it is long enough"), 1.0),
     ];
     for (name, settings, target) in rates {
+        let bare = thread::spawn(move || slept_through(settings.cycle(), time));
         let seen = thread::spawn(move || watch(settings, time));
         let seen = seen.join().map_err(|_| "the thread panicked")??;
-        seen.add(summary, &format!("real time, {name}"), target);
+        let bare = bare.join().map_err(|_| "the thread panicked")?;
+        seen.add(summary, &format!("real time, {name}"), target, bare);
     }
     Ok(())
+}
+
+/// The share of cycles, in percent, that a thread sleeps through which only waits for the end of each: what this machine takes from
+/// whoever has to be awake so often.
+fn slept_through(cycle: Duration, time: Duration) -> f64 {
+    system::wake_on_time();
+    let (begun, mut cycles, mut slept) = (Instant::now(), 0, 0);
+    while let passed = begun.elapsed()
+        && passed < time
+    {
+        let finished = u32::try_from(passed.as_nanos() / cycle.as_nanos()).unwrap_or(u32::MAX);
+        slept += finished.saturating_sub(cycles);
+        cycles = finished + 1;
+        thread::sleep((cycle * cycles).saturating_sub(passed));
+    }
+    100.0 * f64::from(slept) / f64::from(cycles)
 }
 
 struct Seen {
@@ -47,7 +65,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&self, summary: &mut Summary, scene: &str, target: f64) {
+    fn add(&self, summary: &mut Summary, scene: &str, target: f64, bare: f64) {
         let figure =
             |what: &str, value, unit| Figure::new(&format!("{scene}, {what}"), value, unit);
         let share = |time: Duration| 100.0 * time.as_secs_f64() / self.time.as_secs_f64();
@@ -59,6 +77,7 @@ impl Seen {
                 "%",
             )
             .target(target)
+            .reference("a thread that only wakes, %", bare)
             .reference("read", count(self.read))
             .reference("missed", count(self.missed))
             .reference("finished", count(self.finished))
