@@ -36,6 +36,7 @@ impl Daemon {
             .arg(&configuration)
             // As the unit starts it.
             .env("MALLOC_ARENA_MAX", "1")
+            .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
             .env("NOTIFY_SOCKET", &ear)
             .stderr(Stdio::null())
             .spawn()?;
