@@ -128,7 +128,8 @@ class Scenario:
 
 
 def pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4))
+    # One more than processors: scenarios wait for half of their time.
+    return ThreadPoolExecutor(max_workers=min((os.cpu_count() or 1) + 1, 4))
 
 
 def end_machines(_signal, _frame):
