@@ -41,8 +41,8 @@ test: ## all tests that need no hardware and no root
 bench: ## measure speed and memory; prints them, and writes target/bench/summary.json
 	benches/run
 
-system-test: deb ## prove the package in virtual machines; ONLY=name runs one scenario, RELEASE=bookworm or trixie on one of them
-	tests/system/run $(RELEASE:%=--release %) $(ONLY)
+system-test: deb ## prove the package in virtual machines; ONLY=name runs one scenario, RELEASE=bookworm or trixie on one of them, ARCH=arm64 the package of a 64-bit Pi
+	DEB=dist/ina260-exporter_$(version)_$(ARCH).deb tests/system/run $(RELEASE:%=--release %) $(ONLY)
 
 prometheus-test: dashboard nginx fleet ## prove the examples with a real Prometheus, real exporters and nginx
 

@@ -10,6 +10,12 @@ from pathlib import Path
 
 MEMORY = "768M"
 PROCESSORS = "2"  # as boards have several: some faults take two threads at the same time
+BOARDS = {
+    "amd64": ["qemu-system-x86_64", "-machine", "pc", "-serial", "chardev:console", "-serial", "chardev:agent"],
+    # The processor of a Raspberry Pi 4. The board has one serial port of its own, of another kind: two cards are what a PC has.
+    "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"]
+    + ["-device", "pci-serial,chardev=console", "-device", "pci-serial,chardev=agent"],
+}
 PAYLOAD_SIZE = 64 << 20  # the saved state knows the size of the disk that brings package and scenarios
 
 
@@ -17,15 +23,15 @@ class Trouble(Exception):
     """The machine did not do what it should: it went away, or the time is up."""
 
 
-def accelerator() -> str:
+def accelerator(architecture: str) -> str:
     # A KVM without the processor's support opens, and then hangs.
     flags = Path("/proc/cpuinfo").read_text().split()
-    hardware = ("vmx" in flags or "svm" in flags) and Path("/dev/kvm").exists()
+    hardware = architecture == "amd64" and ("vmx" in flags or "svm" in flags) and Path("/dev/kvm").exists()
     return "kvm" if hardware else "tcg"
 
 
 class Machine:
-    """`image` is a directory with a disk, vmlinuz and initrd; `work` gets the sockets and the console's log.
+    """`image` is a directory with a disk, vmlinuz, initrd and the architecture's name; `work` gets the sockets and the console's log.
 
     It resumes the image's state if there is one. What it writes to the disk is lost at its end, but with `keep`."""
 
@@ -34,16 +40,17 @@ class Machine:
         self.output = b""  # of the agent, not yet handed out
         qmp, agent = work / "qmp", work / "agent"
         (disk,) = image.glob("disk.*")
+        architecture = (image / "architecture").read_text().strip()
         arguments = [
-            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", "pc", "-accel", accelerator(), "-m", MEMORY, "-smp", PROCESSORS,
+            *BOARDS[architecture], "-nodefaults", "-no-user-config", "-display", "none",
+            "-accel", accelerator(architecture), "-m", MEMORY, "-smp", PROCESSORS,
             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
             "-append", "root=/dev/vda rw console=ttyS0",
             "-drive", f"file={disk},format={disk.suffix[1:]},if=virtio,snapshot={'off' if keep else 'on'}",
             "-drive", f"file={payload},format=raw,if=virtio,readonly=on",
             "-device", "virtio-rng-pci",
-            "-serial", f"file:{self.console}",
-            "-chardev", f"socket,id=agent,path={agent},server=on,wait=off", "-serial", "chardev:agent",
+            "-chardev", f"file,id=console,path={self.console}",
+            "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
             "-qmp", f"unix:{qmp},server=on,wait=off",
         ]  # fmt: skip
         state = image / "state"

@@ -2,7 +2,8 @@
 """Runs scenarios on every release, each in a machine of its own that resumes a saved state: with the package installed, or,
 where the scenario's file says "# on the bare system", without.
 
-A scenario whose file says "# on one release" knows our program alone: without a name it is played on the first release only.
+A scenario whose file says "# on one release" knows our program alone: without a name it is played on the first release only. One
+that says "# on amd64" needs i2c-stub, which Debian's other kernels don't have: without a name it is not played on them.
 
 Usage: scenarios.py PACKAGE RELEASE=IMAGE ... -- [NAME ...]
 """
@@ -25,6 +26,7 @@ HERE = Path(__file__).resolve().parent.parent
 SECONDS = 300  # for a scenario, unless its file says "# seconds: N"
 ON_BARE_SYSTEM = "\n# on the bare system\n"
 ON_ONE_RELEASE = "\n# on one release\n"
+ON_AMD64 = "\n# on amd64\n"
 CONSOLE_LINES = 40  # of a failed scenario's machine
 PREPARATION = "installed"  # the script that the others begin after
 PROGRESS = "(Reading database"  # dpkg counts to a hundred
@@ -68,7 +70,7 @@ def play(machine: Machine, name: str, end: float, said: list[str]) -> None:
 def install(image: Path, payload: Path, installed: Path) -> None:
     """Makes an image beside `image`, saved when the package was just installed."""
     installed.mkdir()
-    for name in "vmlinuz", "initrd":
+    for name in "vmlinuz", "initrd", "architecture":
         (installed / name).symlink_to(image / name)
     disk = installed / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image / "disk.raw", disk], check=True)
@@ -159,7 +161,10 @@ def main() -> int:
         for pair in images:
             release, _, image = pair.partition("=")
             installed = Path(directory) / release
-            wanted = names or [name for name in files if not scenarios or ON_ONE_RELEASE not in files[name]]
+            passed_over = [ON_ONE_RELEASE] if scenarios else []
+            if (Path(image) / "architecture").read_text().strip() != "amd64":
+                passed_over.append(ON_AMD64)
+            wanted = names or [name for name, text in files.items() if not any(mark in text for mark in passed_over)]
             some = [Scenario.of(release, name, files[name], Path(image), installed) for name in wanted]
             if any(scenario.image == installed for scenario in some):
                 preparations.append(workers.submit(install, Path(image), payload, installed))

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Debian's i2c-stub: an adapter that knows SMBus calls only, and none of the sensor's habits but its registers.
+# on amd64
 . scenarios/lib.sh
 rmmod ina260-bus
 modprobe i2c-stub chip_addr=0x40
