@@ -149,7 +149,7 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
             configure: true,
         },
         calibration: Calibration::default(),
-        with_power: true,
+        always_power: true,
         meter: meter.clone(),
     };
     let on_change = Arc::new(|| ());

@@ -59,7 +59,7 @@ fn setup(address: Address, meter: &SharedMeter) -> Setup {
             configure: true,
         },
         calibration: Calibration::default(),
-        with_power: true,
+        always_power: true,
         meter: meter.clone(),
     }
 }

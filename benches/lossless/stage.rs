@@ -17,8 +17,6 @@ use ina260_exporter::simulated::{Board, Chip, Load};
 
 /// Of most buses here.
 pub(crate) const HERTZ: u32 = 400_000;
-/// As in the daemon: results that come faster do without the power register, if nobody wants the script's gauges.
-const SLOW: Duration = Duration::from_millis(10);
 
 /// Where a sensor is.
 pub(crate) type Place = (Option<Channel>, Address);
@@ -87,7 +85,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
                     configure: true,
                 },
                 calibration: Calibration::default(),
-                with_power: settings.cycle() >= SLOW,
+                always_power: false,
                 meter,
             });
         }

@@ -62,7 +62,7 @@ pub struct Totals {
 pub struct Covered {
     /// When the result was finished.
     pub edge: Instant,
-    /// Results finished since the last account, itself included; `None` if that can't be told.
+    /// Results finished since the last account, itself included; 0 if it was begun before that, `None` if that can't be told.
     pub passed: Option<u64>,
     /// Results that are now known to have been finished and not read.
     pub missed: u64,
@@ -118,7 +118,9 @@ impl Ledger {
     pub fn add(&mut self, power: Watts, current: Amperes, covered: &Covered) {
         let span = self.span(covered.edge);
         let time = match covered.passed {
-            Some(passed) => span / u32::try_from(passed.max(1)).unwrap_or(u32::MAX),
+            // How much of it flowed since, nobody knows.
+            Some(0) => Duration::ZERO,
+            Some(passed) => span / u32::try_from(passed).unwrap_or(u32::MAX),
             None => span.min(covered.period),
         };
         self.totals.energy.add(power.0, time);

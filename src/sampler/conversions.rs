@@ -28,6 +28,8 @@ pub(super) enum Seen {
 /// A sensor's conversions since it was set.
 pub(super) struct Conversions {
     words: Words,
+    /// As the chip is set, whoever set it.
+    nominal: Duration,
     edges: Edges,
     started: Instant,
     /// When the settings were compared last that the flags do not show.
@@ -38,6 +40,8 @@ pub(super) struct Conversions {
     unused: Option<u64>,
     /// Results that were finished and not used, and are not told yet.
     missed: u64,
+    /// The result before looked like one of a reset and was none: a rail that is off. Another costs no second look.
+    zeros: bool,
 }
 
 impl Conversions {
@@ -49,15 +53,18 @@ impl Conversions {
 
     /// Conversions that were prepared `now`, and started over in the transfer `start` if they were.
     pub(super) fn new(prepared: Prepared, start: Option<Look>, now: Instant) -> Self {
-        let edges = Edges::new(prepared.settings.cycle(), start, now);
+        let nominal = prepared.settings.cycle();
+        let edges = Edges::new(nominal, start, now);
         Self {
             words: prepared.words,
+            nominal,
             started: edges.started().unwrap_or(now),
             edges,
             checked: now,
             alert: false,
             unused: Some(0),
             missed: 0,
+            zeros: false,
         }
     }
 
@@ -73,6 +80,10 @@ impl Conversions {
 
     pub(super) fn cycle(&self) -> Duration {
         self.edges.cycle()
+    }
+
+    pub(super) fn nominal(&self) -> Duration {
+        self.nominal
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -154,7 +165,7 @@ impl Conversions {
             // So they do of a brown-out, whose zeros are no result.
             let doubtful = late
                 || attempt > 1
-                || measurement.may_be_of_a_reset()
+                || (measurement.may_be_of_a_reset() && !self.zeros)
                 || self.edges.may_tear(look.begun, read);
             if doubtful && !hopeless && attempt < Self::ATTEMPTS {
                 let begun = clock.now();
@@ -169,13 +180,14 @@ impl Conversions {
                     return Ok(Seen::Reset(reset));
                 }
                 if flags.ready() {
-                    self.unused = passed;
+                    self.unused = passed.filter(|&passed| passed > 0);
                     self.missed += 1;
                     continue;
                 }
                 self.alert |= flags.alert();
                 self.missed += self.edges.looked_again(look);
             }
+            self.zeros = measurement.may_be_of_a_reset();
             let covered = Covered {
                 edge,
                 passed,

@@ -17,6 +17,9 @@ use crate::clock::Clock;
 use crate::ina260::{self, Reset};
 use crate::meter::{self, Failure, Found};
 
+/// From this cycle on the power register is read of every sensor; a shorter one needs the bus for its results.
+const POWER: Duration = Duration::from_millis(10);
+
 /// A sensor and where it stands.
 pub(super) struct Sensor {
     pub(super) setup: Setup,
@@ -106,12 +109,8 @@ impl Sensor {
 
     /// Words a second that it takes to read every result: the flags, and the registers.
     pub(super) fn demand(&self) -> f64 {
-        let words = if self.setup.with_power { 4 } else { 3 };
-        let cycle = match &self.state {
-            State::Running(conversions) => conversions.cycle(),
-            State::New(_) | State::Lost(_) => self.setup.chip.settings.cycle(),
-        };
-        f64::from(words) / cycle.as_secs_f64()
+        let words = if self.with_power() { 4.0 } else { 3.0 };
+        words / self.nominal().as_secs_f64()
     }
 
     /// Whether the sensor went up or down since this was asked last.
@@ -230,9 +229,23 @@ impl Sensor {
         Ok(())
     }
 
+    /// The cycle that the chip is set to, or is to be.
+    fn nominal(&self) -> Duration {
+        match &self.state {
+            State::Running(conversions) => conversions.nominal(),
+            State::New(_) | State::Lost(_) => self.setup.chip.settings.cycle(),
+        }
+    }
+
+    /// Whether the power register is read, too.
+    fn with_power(&self) -> bool {
+        self.setup.always_power || self.nominal() >= POWER
+    }
+
     fn look(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Visit, Error> {
+        let with_power = self.with_power();
         if let State::Running(conversions) = &mut self.state {
-            let seen = conversions.look(&self.setup.chip, self.setup.with_power, bus, clock)?;
+            let seen = conversions.look(&self.setup.chip, with_power, bus, clock)?;
             return Ok(Visit::Seen(seen));
         }
         self.prepare(bus, clock)

@@ -14,8 +14,8 @@ pub struct Setup {
     pub channel: Option<Channel>,
     /// Where it is and what it is set to.
     pub chip: Ina260,
-    /// Whether the power register is read, too.
-    pub with_power: bool,
+    /// Whether the power register is read, too, where a result is so short that a word more on the bus counts.
+    pub always_power: bool,
     /// What its results are corrected by.
     pub calibration: Calibration,
     /// Where its numbers go.

@@ -21,8 +21,6 @@ mod survey;
 
 pub use source::{Place, Source};
 
-/// With the script's gauges off, the power register is read only where it is worth a word on the bus.
-const POWER_CYCLE: Duration = Duration::from_millis(10);
 /// A sensor's place and numbers.
 struct Sensor {
     plan: SensorPlan,
@@ -203,7 +201,7 @@ impl Station {
                 configure: sensor.plan.configure,
             },
             calibration: sensor.plan.calibration,
-            with_power: plan.script_metrics || sensor.plan.settings.cycle() >= POWER_CYCLE,
+            always_power: plan.script_metrics,
             meter: sensor.meter.clone(),
         };
         self.sensors

@@ -215,7 +215,13 @@ impl Edges {
             self.lose_sight();
         }
         let index = predicted.unwrap_or(next);
-        let passed = (!lost).then(|| index.max(next) - self.index);
+        let passed = (!lost).then(|| {
+            if self.begun_before() {
+                0
+            } else {
+                index.max(next) - self.index
+            }
+        });
         self.index = index;
         self.doubtful = false;
         let edge = self.learn(Bracket {
@@ -230,15 +236,21 @@ impl Edges {
     /// shows it.
     fn deduce(&mut self, look: Look) -> (Instant, Option<u64>) {
         let Some((from, to)) = self.indexes(look) else {
+            let passed = self.begun_before().then_some(0);
             self.lose_sight();
             self.index += 1;
-            return (look.ended, None);
+            return (look.ended, passed);
         };
         let before = self.index;
         self.index = from.max(before + 1);
         self.doubtful = to > self.index;
         let edge = self.clock.edge(self.index).unwrap_or(look.ended);
         (edge, (!self.doubtful).then(|| self.index - before))
+    }
+
+    /// Whether the next result was begun before anybody looked.
+    fn begun_before(&self) -> bool {
+        self.index == 0 && self.clock.latest().is_none()
     }
 
     /// Which result was the last to be finished when the chip gave its flags, at least and at most, if the prediction tells.

@@ -30,7 +30,7 @@ fn finished_before_it_was_set(address: Address, scene: &Scene) -> u64 {
     scene.board.chip(address, |chip| chip.counts.before)
 }
 
-fn fast(interval: Duration, with_power: bool) -> Scene {
+fn fast(interval: Duration, always_power: bool) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
@@ -38,7 +38,7 @@ fn fast(interval: Duration, with_power: bool) -> Scene {
         clock,
         board,
         vec![Setup {
-            with_power,
+            always_power,
             ..setup(FIRST, interval)
         }],
     )
@@ -61,8 +61,8 @@ fn a_fast_result_costs_three_words() {
 
 #[test]
 fn what_the_bus_can_carry_is_read_without_a_loss() {
-    for (micros, with_power) in [(2_200, true), (1_000, false), (700, false), (500, false)] {
-        let mut scene = fast(Duration::from_micros(micros), with_power);
+    for (micros, always_power) in [(2_200, true), (1_000, false), (700, false), (500, false)] {
+        let mut scene = fast(Duration::from_micros(micros), always_power);
         scene.run(secs(60));
         let totals = scene.totals(0);
         let lost = totals.missed * 1_000 / totals.results;
@@ -140,7 +140,7 @@ fn on_a_busy_machine_what_is_not_read_is_counted() {
             let board = Board::new(clock.clone(), 400_000);
             board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
             let setup = Setup {
-                with_power: false,
+                always_power: false,
                 ..setup(FIRST, Duration::from_micros(micros))
             };
             let meter = setup.meter.clone();
@@ -219,7 +219,7 @@ fn a_torn_read_is_thrown_away() {
     let board = Board::new(clock.clone(), 100_000); // a read takes 1.4 ms of a cycle of 2.2 ms
     board.plug(FIRST, Chip::new(Load::steady(10.0, 1.0)));
     let setup = Setup {
-        with_power: false,
+        always_power: false,
         ..setup(FIRST, Duration::from_micros(2_300))
     };
     let mut scene = scene_of(clock, board, vec![setup]);

@@ -12,6 +12,7 @@ use crate::meter::{Failure, SharedMeter, Totals};
 use crate::simulated::{Board, Chip, Counts, Fault, Load};
 use crate::units::Watts;
 
+mod adopted;
 mod lossless;
 mod multiplexers;
 
@@ -37,7 +38,7 @@ fn setup(address: Address, interval: Duration) -> Setup {
             configure: true,
         },
         calibration: Calibration::default(),
-        with_power: true,
+        always_power: true,
         meter: SharedMeter::default(),
     }
 }
