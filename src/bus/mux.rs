@@ -261,4 +261,22 @@ mod tests {
             bus.0
         );
     }
+
+    #[test]
+    fn a_channel_is_not_proven_while_another_is_open_beside_it() {
+        let mut bus = Kernels::default();
+        let ours = Channel {
+            multiplexer: Address(0x70),
+            channel: 2,
+        };
+        let mut multiplexers = Multiplexers::new([ours]);
+        multiplexers.select(&mut bus, ours).unwrap();
+        bus.send_byte(Address(0x70), 0b1000_0100).unwrap(); // another master's
+        let refused = multiplexers.verify(&mut bus).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "multiplexer 0x70 has 0b10000100 open, not 0b00000100"
+        );
+        assert_eq!(multiplexers.open_channel(), None, "it is selected anew");
+    }
 }

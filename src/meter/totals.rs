@@ -208,6 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_result_has_beyond_a_whole_nanojoule_is_kept() {
+        // 1,562,501 nW for 942,080,001 ns are 1,472,000.943642501 nJ.
+        let mut flow = Flow::default();
+        for rate in [0.001_562_501, -0.001_562_501] {
+            for _ in 0..1_000_000 {
+                flow.add(rate, Duration::from_nanos(942_080_001));
+            }
+        }
+        let attojoules = 1_472_000_943_642_501_000_000;
+        assert_eq!((flow.forward, flow.reverse), (attojoules, attojoules));
+    }
+
+    #[test]
     fn missed_results_are_unmeasured_time() {
         let start = Instant::now();
         let mut ledger = Ledger::default();

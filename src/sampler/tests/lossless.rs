@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::bus;
 use crate::ina260::alert::{Alert, Function, Polarity};
-use crate::simulated::Injected;
+use crate::simulated::{Injected, SimulatedBus};
 
 /// |read + missed - finished| is at most one, for every sensor.
 fn assert_counted(scene: &Scene) {
@@ -205,6 +206,21 @@ fn sensors_of_every_rate_share_a_bus_without_a_loss() {
 }
 
 #[test]
+fn of_the_results_that_are_there_the_first_to_be_overwritten_is_read_first() {
+    let (fast, slow) = (Duration::from_millis(20), secs(1));
+    for intervals in [[fast, slow], [slow, fast]] {
+        let mut scene = scene(&intervals);
+        scene.run(secs(10));
+        // Long enough away that both have a result.
+        scene.clock.advance_to(scene.clock.now() + secs(3));
+        scene.sampler.round();
+        let read_at = |sensor: usize| scene.meters[sensor].lock().last.unwrap().at;
+        let [first, second] = if intervals[0] == fast { [0, 1] } else { [1, 0] };
+        assert!(read_at(first) < read_at(second), "{intervals:?}");
+    }
+}
+
+#[test]
 fn sixteen_sensors_at_ten_hertz_miss_nothing() {
     let mut scene = scene(&[Duration::from_millis(100); 16]);
     scene.run(secs(120));
@@ -315,6 +331,75 @@ fn an_alert_is_active_while_conversions_cross_the_limit_and_counts_once() {
     scene.run(secs(10));
     let meter = scene.meters[0].lock();
     assert!(!meter.alert && meter.alerts == 1);
+}
+
+/// A bus with a chip whose comparator trips between its flags and its data, once for each order; the next look at the flags
+/// shows it, and takes the latch away.
+struct Trips {
+    bus: SimulatedBus,
+    ordered: Arc<AtomicU32>,
+    latched: bool,
+}
+
+impl Bus for Trips {
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, bus::Error> {
+        let word = self.bus.read_word(address, register)?;
+        match register {
+            0x01 if self.ordered.swap(0, Relaxed) > 0 => self.latched = true,
+            0x06 if std::mem::take(&mut self.latched) => return Ok(word | 0x0010),
+            _ => {}
+        }
+        Ok(word)
+    }
+
+    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), bus::Error> {
+        self.bus.write_word(address, register, word)
+    }
+
+    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), bus::Error> {
+        self.bus.send_byte(address, byte)
+    }
+
+    fn receive_byte(&mut self, address: Address) -> Result<u8, bus::Error> {
+        self.bus.receive_byte(address)
+    }
+}
+
+#[test]
+fn an_alert_that_the_look_after_the_data_took_from_the_chip_is_told() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    let setup = setup(FIRST, Duration::from_millis(100));
+    let meter = setup.meter.clone();
+    let ordered = Arc::new(AtomicU32::new(0));
+    let bus = Trips {
+        bus: board.bus(),
+        ordered: ordered.clone(),
+        latched: false,
+    };
+    let mut sampler = Sampler::new(
+        "bus 1".to_owned(),
+        Box::new(bus),
+        vec![setup],
+        clock.clone(),
+        Arc::new(|| ()),
+    );
+    let mut rounds = |count: u32| {
+        for _ in 0..count {
+            let due = sampler.round();
+            clock.advance_to(due);
+        }
+    };
+    rounds(100);
+    for alerts in 1..=5 {
+        // Whoever comes so late looks at the flags again, after the data.
+        clock.advance_to(clock.now() + Duration::from_millis(60));
+        ordered.store(1, Relaxed);
+        rounds(20);
+        let meter = meter.lock();
+        assert_eq!((meter.alerts, meter.alert), (alerts, false));
+    }
 }
 
 #[test]

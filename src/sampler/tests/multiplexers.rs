@@ -90,6 +90,55 @@ fn a_multiplexer_that_somebody_else_switches_costs_results_and_never_gives_a_wro
 }
 
 #[test]
+fn channels_that_somebody_else_opens_beside_ours_never_mix_two_sensors() {
+    let channels: Vec<Channel> = (0..4).map(|n| channel(0x70, n)).collect();
+    let mut scene = behind(&channels, Duration::from_millis(100));
+    scene.run(secs(5));
+    for round in 0..2_000_u32 {
+        let due = scene.sampler.round();
+        scene.clock.advance_to(due);
+        if round % 7 == 0 {
+            scene
+                .board
+                .meddle(u64::from(round % 5), Address(0x70), 0b0000_1111);
+        }
+        assert_each_has_its_own_voltage(&scene);
+    }
+    let failures: u64 = (0..4)
+        .map(|sensor| scene.failures(sensor, Failure::Mux))
+        .sum();
+    assert!(failures > 10, "{failures}");
+}
+
+#[test]
+fn a_chip_is_not_taken_for_restored_by_settings_that_went_to_another() {
+    let (ours, strangers) = (channel(0x70, 0), channel(0x70, 1));
+    // Whatever word of the visit the other master comes before.
+    for words in 1..30 {
+        let mut scene = behind(&[ours], secs(1));
+        let stranger = Chip::new(Load::steady(5.0, 1.0));
+        scene.board.plug_at(Some(strangers), FIRST, stranger);
+        scene.run(secs(5));
+        let due = scene.sampler.round();
+        scene.clock.advance_to(due);
+        let now = scene.clock.elapsed();
+        scene
+            .board
+            .chip_at(Some(ours), FIRST, |chip| chip.power_on(now));
+        scene.board.meddle(words, Address(0x70), 0x02);
+        scene.sampler.round();
+        let now = scene.clock.elapsed();
+        let configuration = scene
+            .board
+            .chip_at(Some(ours), FIRST, |chip| chip.read(0x00, now));
+        assert!(
+            configuration == 0x6E9F || !scene.up(0),
+            "before word {words}: up, with {configuration:#06x}"
+        );
+    }
+}
+
+#[test]
 fn a_sensor_on_the_trunk_and_one_channel_need_no_switching() {
     let mut scene = behind(&[channel(0x70, 2)], Duration::from_millis(100));
     scene.run(secs(10));
