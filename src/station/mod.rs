@@ -292,3 +292,6 @@ fn adopt(plans: &[SensorPlan], before: &[Sensor]) -> Vec<Sensor> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
