@@ -155,6 +155,36 @@ fn without_the_sensor_it_tells_which_others_answer() {
 }
 
 #[test]
+fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_for_one_on_the_bus() {
+    let arguments = ["", "--config", "/dev/null", "--mux", "0x70:7"];
+    let flags = CommandLine::try_parse_from(arguments).unwrap().flags;
+    let plan = load(&flags, []).unwrap().plan;
+    let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+    let channel = plan.sensors[0].mux;
+    board.plug_at(channel, Address(0x45), Chip::new(Load::steady(5.0, 1.0)));
+    board.schedule(Injected {
+        fault: Fault::NoAnswer,
+        address: Some(Address(0x40)),
+        from: Duration::ZERO,
+        until: None,
+    });
+    let source = Source::Simulated {
+        faults: Vec::new(),
+        boards: BTreeMap::from([(1, board.clone())]),
+    };
+    let mut station = Station::open(&plan, source).unwrap();
+    let messages = station.survey().unwrap_err().0;
+    assert_eq!(
+        messages,
+        [
+            "sensor deepx (simulated bus 1, mux 0x70:7, 0x40): cannot read register ManufacturerId: no answer (errno 121)",
+            "no INA260 answers on bus 1, from 0x40 to 0x4f",
+        ]
+    );
+    assert_eq!(board.control(Address(0x70)), Some(0));
+}
+
+#[test]
 fn waiting_for_a_sensor_it_serves_that_there_is_none() {
     let daemon = Launch::simulated("no-answer@0")
         .arguments(&["--wait-for-sensor"])

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{NothingToMeasure, Station};
+use tracing::debug;
+
+use super::{NothingToMeasure, Sensor, Station};
 use crate::bus::mux::Multiplexers;
 use crate::bus::{Address, Bus};
 use crate::config::SensorPlan;
@@ -27,7 +29,8 @@ impl Station {
                 continue;
             };
             let bus = bus.as_mut();
-            let mut attempt = || identify(bus, &sensor.plan);
+            let mut multiplexers = multiplexers(&self.sensors, number);
+            let mut attempt = || identify(bus, &mut multiplexers, &sensor.plan);
             match attempt().or_else(|failure| {
                 if failure.stuck {
                     Err(failure)
@@ -67,9 +70,35 @@ struct Unidentified {
     stuck: bool,
 }
 
-fn identify(bus: &mut dyn Bus, sensor: &SensorPlan) -> Result<(), Unidentified> {
+/// Those of one bus.
+fn multiplexers(sensors: &[Sensor], bus: u8) -> Multiplexers {
+    let on_bus = sensors.iter().filter(|sensor| sensor.plan.bus == bus);
+    Multiplexers::new(on_bus.filter_map(|sensor| sensor.plan.mux))
+}
+
+/// Asks one sensor who it is. Unless the bus is stuck, nothing stays open: what is behind a channel would answer the next question,
+/// too, as if it were on the bus.
+fn identify(
+    bus: &mut dyn Bus,
+    multiplexers: &mut Multiplexers,
+    sensor: &SensorPlan,
+) -> Result<(), Unidentified> {
+    let outcome = ask(bus, multiplexers, sensor);
+    if !outcome.as_ref().is_err_and(|failure| failure.stuck)
+        && let Err(failure) = multiplexers.close(bus)
+    {
+        debug!("bus {}: {failure}", sensor.bus);
+    }
+    outcome
+}
+
+fn ask(
+    bus: &mut dyn Bus,
+    multiplexers: &mut Multiplexers,
+    sensor: &SensorPlan,
+) -> Result<(), Unidentified> {
     if let Some(channel) = sensor.mux {
-        Multiplexers::new([channel])
+        multiplexers
             .select(bus, channel)
             .map_err(|failure| Unidentified {
                 why: failure.to_string(),
