@@ -12,7 +12,7 @@ use ina260_exporter::exposition::{self, Exposition, Listener, Serving, Ticker};
 use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::OnChange;
-use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse, Store};
+use ina260_exporter::service::{self, Daemon, End, Event, Notifier, Pulse, Store, Untaken};
 use ina260_exporter::simulated::faults;
 use ina260_exporter::station::{NothingToMeasure, Source, Station};
 use tracing::{error, info, warn};
@@ -101,17 +101,21 @@ fn start(flags: Flags, plan: Plan, faults: Vec<faults::Injected>, logging: Loggi
     } else {
         Store::from_environment()
     };
+    let mut leftover = None;
     match store.as_ref().map_or(Ok(Vec::new()), Store::take) {
         Ok(entries) => station.carry_over(&entries),
         Err(untaken) => {
             warn!("the totals of the last run are not taken over: {untaken}; counting from 0");
+            if let Untaken::Io(_) = untaken {
+                leftover = store.as_ref();
+            }
         }
     }
     let mut exposition = Exposition::new(recorder, SystemTime::now());
     exposition.show(station.views(&plan), Instant::now());
     match Exporter::start(flags, plan, logging, station, exposition, listener) {
         Ok((mut exporter, pulse, serving)) => {
-            let end = exporter.run(&events, &pulse);
+            let end = exporter.run(&events, &pulse, leftover);
             // As long as the socket answers, nobody else takes its place; once it is closed, it may be another's.
             exposition::remove_socket(&exporter.plan.listen);
             serving.stop();
@@ -189,7 +193,12 @@ impl Exporter {
         ))
     }
 
-    fn run(&mut self, events: &Receiver<Event>, pulse: &Pulse) -> ExitCode {
+    fn run(
+        &mut self,
+        events: &Receiver<Event>,
+        pulse: &Pulse,
+        leftover: Option<&Store>,
+    ) -> ExitCode {
         let mut notifier = Notifier::from_environment(self.plan.simulate.is_some());
         let sensors = self.plan.sensors.len();
         info!(
@@ -198,7 +207,7 @@ impl Exporter {
             self.plan.listen.url()
         );
         notifier.ready();
-        let end = service::run(self, events, &mut notifier, pulse);
+        let end = service::run(self, events, &mut notifier, pulse, leftover);
         notifier.stopping();
         match end {
             End::Asked => ExitCode::SUCCESS,
@@ -213,7 +222,7 @@ impl Exporter {
         if let Some(store) = store
             && let Err(error) = store.save(&self.station.totals())
         {
-            error!("the totals can't be saved: {error}; the next start counts from 0");
+            error!("the totals can't be saved: {error}");
         }
         info!("stopped");
     }

@@ -41,14 +41,19 @@ pub enum End {
 /// From one look around to the next.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Serves until somebody asks to stop, or nothing is served any more.
+/// From one attempt to remove old totals to the next.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Serves until somebody asks to stop, or nothing is served any more. A store is given if the start could not remove its file.
 pub fn run(
     daemon: &mut impl Daemon,
     events: &Receiver<Event>,
     notifier: &mut Notifier,
     pulse: &Pulse,
+    mut leftover: Option<&Store>,
 ) -> End {
     let mut summarised = Instant::now();
+    let mut retry = summarised;
     loop {
         let now = Instant::now();
         if daemon.is_alive(now) {
@@ -68,6 +73,16 @@ pub fn run(
         {
             log_means(&daemon.sensors(), now.duration_since(summarised));
             summarised = now;
+        }
+        if now >= retry
+            && let Some(store) = leftover
+        {
+            retry = now + RETRY;
+            // Too old to be used. As long as it is there, a kill makes the next start go back to it.
+            if let Ok(_) | Err(Untaken::Foreign(_)) = store.take() {
+                info!("the old totals are gone now; no later start goes back to them");
+                leftover = None;
+            }
         }
         match events.recv_timeout(PERIOD.min(notifier.patience())) {
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return End::Asked,

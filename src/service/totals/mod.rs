@@ -2,6 +2,7 @@
 //!
 //! A counter that goes back to an old value would make Prometheus count everything since then twice; one that goes back to 0 it
 //! understands. So a file that was read is unlinked, for good, before anything of it is used: after an unclean end there is none.
+//! One that can't be is not used either; a later start would take it, so its removal is tried again.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -99,7 +100,11 @@ impl Store {
     pub fn take(&self) -> Result<Vec<Entry>, Untaken> {
         let bytes = match self.disk.read(&self.path(Self::FILE)) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // It may have been removed, but not for good.
+                let synced = self.disk.sync(&self.directory);
+                return synced.map(|()| Vec::new()).map_err(Untaken::Io);
+            }
             Err(error) => return Err(Untaken::Io(error)),
         };
         if self.disk.is_overlay(&self.directory) {
@@ -125,17 +130,25 @@ impl Store {
     /// Leaves the totals for the next start.
     ///
     /// # Errors
-    /// What the file system says; then there is no file, or a whole one.
-    pub fn save(&self, entries: &[Entry]) -> io::Result<()> {
+    /// What the file system says, and what that means for the next start.
+    pub fn save(&self, entries: &[Entry]) -> Result<(), String> {
         let new = self.path(Self::NEW);
         let written = self
             .disk
             .write(&new, self.text(entries).as_bytes())
             .and_then(|()| self.disk.rename(&new, &self.path(Self::FILE)))
             .and_then(|()| self.disk.sync(&self.directory));
-        written.inspect_err(|_| {
+        written.map_err(|error| {
             // Of no use to anybody; where it can't be removed the next attempt writes over it.
             let _ = self.disk.remove(&new);
+            // What the start could not remove is older than what was shown since.
+            match self.take() {
+                Err(Untaken::Io(left)) => format!(
+                    "{error}; an old {} may be left ({left}): delete it, or a later start may go back to it",
+                    self.path(Self::FILE).display()
+                ),
+                _ => format!("{error}; the next start counts from 0"),
+            }
         })
     }
 

@@ -1,8 +1,12 @@
 //! Every point at which the power may go, or a step be refused.
 
 use std::cell::Cell;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::*;
+use crate::meter::SharedMeter;
+use crate::service::{Daemon, End, Notifier, Pulse, run};
 
 /// A disk on which the process dies, or is refused a step, at the n-th step that changes anything.
 struct Failing {
@@ -208,4 +212,73 @@ fn a_file_on_an_overlay_is_not_used_and_not_touched() {
     let store = Store::on(&scratch.0, "0123456789abcdef", Box::new(disk));
     assert!(matches!(store.take(), Err(Untaken::Overlay)));
     assert_eq!(scratch.names(), ["totals"]);
+}
+
+#[test]
+fn totals_that_cannot_be_saved_leave_no_older_ones() {
+    for step in 1..=3 {
+        let scratch = Scratch::new(&format!("older-{step}"));
+        scratch.store().save(&entries()).unwrap();
+        let error = failing(&scratch, step, false).save(&[]).unwrap_err();
+        assert!(
+            error.ends_with("; the next start counts from 0"),
+            "step {step}: {error}"
+        );
+        assert!(scratch.names().is_empty(), "step {step}");
+    }
+}
+
+#[test]
+fn older_totals_that_stay_are_part_of_the_error() {
+    let scratch = Scratch::new("stay");
+    scratch.store().save(&entries()).unwrap();
+    let error = failing(&scratch, 1, true).save(&[]).unwrap_err();
+    assert!(
+        error.contains("/totals may be left (permission denied): delete it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_is_not_gone_before_that_is_on_the_disk() {
+    let scratch = Scratch::new("gone");
+    assert!(matches!(
+        failing(&scratch, 1, false).take(),
+        Err(Untaken::Io(_))
+    ));
+}
+
+/// Has nothing to do.
+struct Idle;
+
+impl Daemon for Idle {
+    fn is_alive(&self, _: Instant) -> bool {
+        true
+    }
+
+    fn sensors(&self) -> Vec<(&str, &SharedMeter)> {
+        Vec::new()
+    }
+
+    fn summary(&self) -> Option<Duration> {
+        None
+    }
+
+    fn reload(&mut self) {}
+}
+
+#[test]
+fn a_file_that_a_start_could_not_remove_is_removed_while_it_runs() {
+    let scratch = Scratch::new("later");
+    scratch.store().save(&entries()).unwrap();
+    let store = failing(&scratch, 1, false);
+    assert!(matches!(store.take(), Err(Untaken::Io(_))));
+    assert_eq!(scratch.names(), ["totals"]);
+    // With nobody to send any, the first wait for an event is the last.
+    let (_, events) = mpsc::channel();
+    let mut notifier = Notifier::from_environment(false);
+    let pulse = Pulse::start(|| Ok(())).unwrap();
+    let end = run(&mut Idle, &events, &mut notifier, &pulse, Some(&store));
+    assert_eq!(end, End::Asked);
+    assert!(scratch.names().is_empty());
 }
