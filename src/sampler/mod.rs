@@ -17,6 +17,7 @@ mod report;
 mod retry;
 mod sensor;
 mod setup;
+mod timed;
 mod worker;
 
 use backoff::Backoff;

@@ -11,6 +11,7 @@ use super::outage::{Outage, Truce};
 use super::report::{Error, reading, transfer_failure};
 use super::retry::Retry;
 use super::setup::Setup;
+use super::timed::Timed;
 use crate::bus::Bus;
 use crate::bus::mux::{self, Multiplexers};
 use crate::clock::Clock;
@@ -32,7 +33,7 @@ pub(super) struct Sensor {
     /// The beginning of an alert was logged, so its end will be.
     alert_told: bool,
     truce: Truce,
-    /// What a word took on the bus while the sensor was set.
+    /// What a word took on the bus, at least, while the sensor was set.
     word_time: Option<Duration>,
 }
 
@@ -44,9 +45,6 @@ enum State {
 }
 
 impl Sensor {
-    /// Words that it takes to prove identity and write the settings.
-    const PREPARATION: u32 = 9;
-
     pub(super) fn new(setup: Setup, now: Instant) -> Self {
         setup.meter.lock().ledger.down(now);
         Self {
@@ -253,17 +251,17 @@ impl Sensor {
 
     /// Proves identity and writes the settings.
     fn prepare(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Visit, Error> {
-        let begun = clock.now();
+        let mut bus = Timed::new(bus, clock);
         let chip = &self.setup.chip;
-        let identity = ina260::identify(bus, chip.address)?;
+        let identity = ina260::identify(&mut bus, chip.address)?;
         let mut start: Option<Look> = None;
-        let prepared = chip.prepare(bus, || {
+        let prepared = chip.prepare(&mut bus, || {
             let ended = clock.now();
             let begun = start.map_or(ended, |start| start.begun);
             start = Some(Look { begun, ended });
         })?;
         let now = clock.now();
-        self.word_time = Some(now.duration_since(begun) / Self::PREPARATION);
+        self.word_time = bus.shortest;
         let settings = prepared.settings;
         let found = Found {
             die: identity.die,

@@ -174,6 +174,30 @@ fn on_a_busy_machine_what_is_not_read_is_counted() {
 }
 
 #[test]
+fn a_busy_machine_is_not_taken_for_a_slow_bus() {
+    for (hertz, one_in, expected) in [(400_000, 3, false), (10_000, 3, true)] {
+        for seed in 1..=20 {
+            let clock = Arc::new(Busy {
+                clock: SimulatedClock::default(),
+                one_in,
+                random: AtomicU32::new(seed),
+            });
+            let board = Board::new(clock.clone(), hertz);
+            board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+            let mut sampler = Sampler::new(
+                "bus 1".to_owned(),
+                Box::new(board.bus()),
+                vec![setup(FIRST, Duration::from_millis(10))],
+                clock.clone(),
+                Arc::new(|| ()),
+            );
+            sampler.round();
+            assert_eq!(sampler.warned, expected, "{hertz} Hz, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn what_the_bus_cannot_carry_is_missed_or_unmeasured_and_never_a_guess() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 100_000);
