@@ -236,6 +236,19 @@ fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
     });
 }
 
+#[test]
+fn an_alert_that_a_reload_cuts_off_has_its_last_line() {
+    let sensor = |interval| {
+        format!(
+            "[[sensor]]\ninterval = \"{interval}\"\nalert = {{ on = \"over-voltage\", limit = \"1V\" }}\n"
+        )
+    };
+    let daemon = Launch::simulated("").config(&sensor("100ms")).start();
+    daemon.wait_for_line("over-voltage alert: a conversion was beyond 1 V");
+    daemon.reload(&sensor("50ms"));
+    daemon.wait_for_line("over-voltage alert ended: the sensor has new settings");
+}
+
 const SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
 const SUCCEEDED: &str = "ina260_exporter_config_last_reload_success_timestamp_seconds";
 

@@ -9,6 +9,7 @@ use crate::bus::Bus;
 use crate::bus::mux::Multiplexers;
 use crate::clock::Clock;
 
+mod alert_log;
 mod backoff;
 mod conversions;
 mod edge;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::alert_log::AlertLog;
 use super::backoff::{Backoff, Chatter};
 use super::conversions::{Conversions, Seen};
 use super::edge::Look;
@@ -28,10 +29,7 @@ pub(super) struct Sensor {
     /// It went up or down, and nobody was told yet.
     changed: bool,
     chatter: Chatter,
-    /// Alerts have a budget of their own: one that flickers must not silence an outage.
-    alert_chatter: Chatter,
-    /// The beginning of an alert was logged, so its end will be.
-    alert_told: bool,
+    alert_log: AlertLog,
     truce: Truce,
     /// What a word took on the bus, at least, while the sensor was set.
     word_time: Option<Duration>,
@@ -52,8 +50,7 @@ impl Sensor {
             state: State::New(now),
             changed: false,
             chatter: Chatter::new(now),
-            alert_chatter: Chatter::new(now),
-            alert_told: false,
+            alert_log: AlertLog::new(now),
             truce: Truce::default(),
             word_time: None,
         }
@@ -68,6 +65,9 @@ impl Sensor {
             meter.lose(now);
             meter.see_alert(false);
             drop(meter);
+            if let Some(alert) = self.setup.chip.alert {
+                self.alert_log.end(&self.setup.name, alert);
+            }
             *self = Self::new(setup, now);
         }
     }
@@ -216,8 +216,9 @@ impl Sensor {
                 meter.record(reading, &covered);
                 let new = meter.see_alert(alert);
                 drop(meter);
-                if new {
-                    self.tell_alert(alert, clock.now());
+                if let Some(set) = self.setup.chip.alert.filter(|_| new) {
+                    self.alert_log
+                        .tell(&self.setup.name, set, alert, clock.now());
                 }
             }
             Visit::Seen(Seen::Reset(reset)) => {
@@ -367,33 +368,6 @@ impl Sensor {
         self.state = State::Lost(outage);
         self.changed = true;
         self.setup.meter.lock().lose(now);
-    }
-
-    /// One line when an alert begins and one when it ends.
-    fn tell_alert(&mut self, active: bool, now: Instant) {
-        let Some(alert) = self.setup.chip.alert else {
-            return;
-        };
-        let told = std::mem::replace(
-            &mut self.alert_told,
-            active && self.alert_chatter.may_speak(now),
-        );
-        let (name, on, unit) = (
-            &self.setup.name,
-            alert.function.name(),
-            alert.function.unit(),
-        );
-        if self.alert_told {
-            warn!(
-                "{name}: {on} alert: a conversion was beyond {} {unit}",
-                alert.limit
-            );
-        } else if told {
-            info!(
-                "{name}: {on} alert ended: no conversion was beyond {} {unit}",
-                alert.limit
-            );
-        }
     }
 }
 
