@@ -240,7 +240,7 @@ fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
 fn an_alert_that_a_reload_cuts_off_has_its_last_line() {
     let sensor = |interval| {
         format!(
-            "[[sensor]]\ninterval = \"{interval}\"\nalert = {{ on = \"over-voltage\", limit = \"1V\" }}\n"
+            "[[sensor]]\ndevice = \"a\"\ninterval = \"{interval}\"\nalert = {{ on = \"over-voltage\", limit = \"1V\" }}\n"
         )
     };
     let daemon = Launch::simulated("").config(&sensor("100ms")).start();
