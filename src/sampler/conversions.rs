@@ -26,6 +26,7 @@ pub(super) enum Seen {
 }
 
 /// A sensor's conversions since it was set.
+#[derive(Clone)]
 pub(super) struct Conversions {
     words: Words,
     /// As the chip is set, whoever set it.

@@ -187,13 +187,19 @@ impl Sensor {
             }
             multiplexers.select(bus, channel)?;
         }
+        let before = match &self.state {
+            State::Running(conversions) => self.setup.channel.and(Some(conversions.clone())),
+            State::New(_) | State::Lost(_) => None,
+        };
         let seen = self.look(bus, clock);
+        // An empty channel answers nothing. A stuck bus would only be stuck once more.
         if self.setup.channel.is_some()
-            && seen.is_ok()
+            && !seen.as_ref().is_err_and(Error::is_timeout)
             && let Err(failure) = multiplexers.verify(bus)
         {
-            if let State::Running(conversions) = &mut self.state {
-                conversions.lose_phase();
+            // The flags and the data may have been another chip's.
+            if let Some(before) = before {
+                self.state = State::Running(before);
             }
             return Err(failure.into());
         }

@@ -253,3 +253,38 @@ fn a_chip_behind_a_channel_that_somebody_else_opened_is_never_written() {
     assert_eq!(configuration, 0x6127, "it has its power-on value");
     assert!(!scene.up(1));
 }
+
+#[test]
+fn what_somebody_else_switches_costs_no_count_and_no_outage() {
+    // Onto the other sensor, and onto a channel with nothing behind it; as soon as there are results, and when the chip's period is known.
+    for (other, settled) in [
+        (1, secs(1) / 4),
+        (1, secs(20)),
+        (7, secs(1) / 4),
+        (7, secs(20)),
+    ] {
+        let mut scene = behind(
+            &[channel(0x70, 0), channel(0x70, 1)],
+            Duration::from_millis(100),
+        );
+        scene.run(settled);
+        let changes = scene.changes.load(Relaxed);
+        for round in 0..20 {
+            scene.board.meddle(2 + round % 5, Address(0x70), 1 << other);
+            scene.run(Duration::from_millis(313));
+        }
+        scene.run(secs(60));
+        assert_eq!(scene.changes.load(Relaxed), changes, "channel {other}");
+        for sensor in 0..2 {
+            let counts = scene
+                .board
+                .chip_at(Some(channel(0x70, sensor)), FIRST, |chip| chip.counts);
+            let totals = scene.totals(usize::from(sensor));
+            let counted = totals.results + totals.missed + counts.before;
+            assert!(
+                counted.abs_diff(counts.finished) <= 1,
+                "channel {other}, sensor {sensor}: {totals:?}, {counts:?}"
+            );
+        }
+    }
+}
