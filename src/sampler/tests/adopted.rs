@@ -74,3 +74,30 @@ fn a_rail_that_is_off_costs_no_more_words_than_one_that_is_on() {
     };
     assert_eq!(words_per_result(0.0), words_per_result(5.0));
 }
+
+#[test]
+fn a_chip_that_is_not_ours_to_configure_is_never_written() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    let mut chip = Chip::new(Load::steady(5.0, 1.0));
+    chip.write(0x00, 0x6E9F, Duration::ZERO);
+    board.plug(FIRST, chip);
+    let mut setup = setup(FIRST, Duration::from_millis(100));
+    setup.chip.configure = false;
+    let mut scene = scene_of(clock, board, vec![setup]);
+    scene.run(secs(60));
+    assert!(scene.results(0) > 60, "{:?}", scene.totals(0));
+    // Its master changes its mind: the new settings are taken as they are.
+    let now = scene.clock.elapsed();
+    scene
+        .board
+        .chip(FIRST, |chip| chip.write(0x00, 0x6807, now));
+    scene.run(secs(60));
+    assert!(
+        scene.results(0) > 60 + 60 * 12 && scene.up(0),
+        "{:?}",
+        scene.totals(0)
+    );
+    scene.sampler.release();
+    assert_eq!(scene.board.chip(FIRST, |chip| chip.writes), 2);
+}

@@ -13,6 +13,8 @@ use crate::simulated::{Board, Chip, Counts, Fault, Load};
 use crate::units::Watts;
 
 mod adopted;
+mod alerts;
+mod busy;
 mod lossless;
 mod multiplexers;
 

@@ -1,0 +1,107 @@
+//! What the chip's comparator sees.
+
+use super::*;
+use crate::bus;
+use crate::ina260::alert::{Alert, Function, Polarity};
+use crate::simulated::SimulatedBus;
+
+#[test]
+fn an_alert_is_active_while_conversions_cross_the_limit_and_counts_once() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    // 20 ms of 5 A at 10 s: invisible in a mean of 942 ms, but not to the comparator.
+    let current = |t: f64| if (10.0..10.02).contains(&t) { 5.0 } else { 1.0 };
+    board.plug(
+        FIRST,
+        Chip::new(Load {
+            source: 5.0,
+            resistance: 0.0,
+            current: Box::new(current),
+        }),
+    );
+    let alert = Alert::new(
+        Function::OverCurrent,
+        3.0,
+        Polarity::ActiveLow,
+        &Calibration::default(),
+    );
+    let mut setup = setup(FIRST, secs(1));
+    setup.chip.alert = alert.ok();
+    let mut scene = scene_of(clock, board, vec![setup]);
+    scene.run(secs(9));
+    assert!(!scene.meters[0].lock().alert);
+    scene.run(secs(2));
+    assert_eq!(scene.meters[0].lock().alerts, 1);
+    scene.run(secs(10));
+    let meter = scene.meters[0].lock();
+    assert!(!meter.alert && meter.alerts == 1);
+}
+
+/// A bus with a chip whose comparator trips between its flags and its data, once for each order; the next look at the flags
+/// shows it, and takes the latch away.
+struct Trips {
+    bus: SimulatedBus,
+    ordered: Arc<AtomicU32>,
+    latched: bool,
+}
+
+impl Bus for Trips {
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, bus::Error> {
+        let word = self.bus.read_word(address, register)?;
+        match register {
+            0x01 if self.ordered.swap(0, Relaxed) > 0 => self.latched = true,
+            0x06 if std::mem::take(&mut self.latched) => return Ok(word | 0x0010),
+            _ => {}
+        }
+        Ok(word)
+    }
+
+    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), bus::Error> {
+        self.bus.write_word(address, register, word)
+    }
+
+    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), bus::Error> {
+        self.bus.send_byte(address, byte)
+    }
+
+    fn receive_byte(&mut self, address: Address) -> Result<u8, bus::Error> {
+        self.bus.receive_byte(address)
+    }
+}
+
+#[test]
+fn an_alert_that_the_look_after_the_data_took_from_the_chip_is_told() {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    let setup = setup(FIRST, Duration::from_millis(100));
+    let meter = setup.meter.clone();
+    let ordered = Arc::new(AtomicU32::new(0));
+    let bus = Trips {
+        bus: board.bus(),
+        ordered: ordered.clone(),
+        latched: false,
+    };
+    let mut sampler = Sampler::new(
+        "bus 1".to_owned(),
+        Box::new(bus),
+        vec![setup],
+        clock.clone(),
+        Arc::new(|| ()),
+    );
+    let mut rounds = |count: u32| {
+        for _ in 0..count {
+            let due = sampler.round();
+            clock.advance_to(due);
+        }
+    };
+    rounds(100);
+    for alerts in 1..=5 {
+        // Whoever comes so late looks at the flags again, after the data.
+        clock.advance_to(clock.now() + Duration::from_millis(60));
+        ordered.store(1, Relaxed);
+        rounds(20);
+        let meter = meter.lock();
+        assert_eq!((meter.alerts, meter.alert), (alerts, false));
+    }
+}

@@ -1,0 +1,110 @@
+//! A machine that has other things to do.
+
+use super::*;
+
+/// A busy machine: one transfer in so many waits for the processor before it begins, one after it ended.
+struct Busy {
+    clock: SimulatedClock,
+    one_in: u32,
+    random: AtomicU32,
+}
+
+impl Clock for Busy {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> std::time::SystemTime {
+        self.clock.wall()
+    }
+
+    fn slept(&self) -> Duration {
+        self.clock.slept()
+    }
+
+    fn spend(&self, time: Duration) {
+        // xorshift: the same stalls every time
+        let mut random = self.random.load(Relaxed);
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        self.random.store(random, Relaxed);
+        let stall = Duration::from_micros(u64::from(random >> 16) % 6_000);
+        match random % self.one_in {
+            0 => self.clock.spend(stall + time),
+            1 => {
+                self.clock.spend(time);
+                self.clock.spend(stall);
+            }
+            _ => self.clock.spend(time),
+        }
+    }
+}
+
+#[test]
+fn on_a_busy_machine_what_is_not_read_is_counted() {
+    for (micros, one_in) in [(2_200, 100), (1_000, 100), (500, 300)] {
+        for seed in 1..=4 {
+            let clock = Arc::new(Busy {
+                clock: SimulatedClock::default(),
+                one_in,
+                random: AtomicU32::new(seed),
+            });
+            let board = Board::new(clock.clone(), 400_000);
+            board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+            let setup = Setup {
+                always_power: false,
+                ..setup(FIRST, Duration::from_micros(micros))
+            };
+            let meter = setup.meter.clone();
+            let mut sampler = Sampler::new(
+                "bus 1".to_owned(),
+                Box::new(board.bus()),
+                vec![setup],
+                clock.clone(),
+                Arc::new(|| ()),
+            );
+            let counted = || {
+                let totals = meter.lock().ledger.totals(clock.now());
+                let finished = board.chip(FIRST, |chip| {
+                    chip.read(0x07, clock.clock.elapsed()); // catches up
+                    chip.counts.finished - chip.counts.before
+                });
+                (totals.results + totals.missed).abs_diff(finished) <= 1
+            };
+            let end = clock.now() + secs(60);
+            // What a stall cost is known one look after it.
+            let late = end + Duration::from_millis(50);
+            while clock.now() < end || !counted() {
+                let due = sampler.round();
+                clock.clock.advance_to(due);
+                let totals = meter.lock().ledger.totals(clock.now());
+                assert!(clock.now() < late, "{micros} us, seed {seed}: {totals:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_busy_machine_is_not_taken_for_a_slow_bus() {
+    for (hertz, one_in, expected) in [(400_000, 3, false), (10_000, 3, true)] {
+        for seed in 1..=20 {
+            let clock = Arc::new(Busy {
+                clock: SimulatedClock::default(),
+                one_in,
+                random: AtomicU32::new(seed),
+            });
+            let board = Board::new(clock.clone(), hertz);
+            board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+            let mut sampler = Sampler::new(
+                "bus 1".to_owned(),
+                Box::new(board.bus()),
+                vec![setup(FIRST, Duration::from_millis(10))],
+                clock.clone(),
+                Arc::new(|| ()),
+            );
+            sampler.round();
+            assert_eq!(sampler.warned, expected, "{hertz} Hz, seed {seed}");
+        }
+    }
+}
