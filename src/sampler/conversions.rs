@@ -16,6 +16,8 @@ pub(super) enum Seen {
     Nothing,
     /// One result, whole.
     Result {
+        /// When its data were read.
+        at: Instant,
         measurement: Measurement,
         covered: Covered,
         /// The comparator tripped since the result before.
@@ -196,6 +198,7 @@ impl Conversions {
                 period: self.cycle(),
             };
             return Ok(Seen::Result {
+                at: read,
                 measurement,
                 covered,
                 alert: std::mem::take(&mut self.alert),

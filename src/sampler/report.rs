@@ -1,9 +1,9 @@
 //! What a sensor says or fails at, in the meter's terms.
 
 use std::fmt;
+use std::time::{Instant, SystemTime};
 
 use crate::bus::{ErrorKind, mux};
-use crate::clock::Clock;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::{self, Measurement};
 use crate::meter::{Failure, Raw, Reading};
@@ -68,11 +68,12 @@ pub(super) fn transfer_failure(kind: ErrorKind) -> Failure {
     }
 }
 
-/// A measurement as it was at `clock`'s time, corrected but for what the script showed.
+/// A measurement that was read then, corrected but for what the script showed.
 pub(super) fn reading(
     measurement: Measurement,
     calibration: &Calibration,
-    clock: &dyn Clock,
+    at: Instant,
+    wall: SystemTime,
 ) -> Reading {
     let raw = measurement.power_register_milliwatts().map(|power| Raw {
         voltage: measurement.voltage().0,
@@ -85,8 +86,8 @@ pub(super) fn reading(
         measurement.power(),
     );
     Reading {
-        at: clock.now(),
-        wall: clock.wall(),
+        at,
+        wall,
         voltage,
         current,
         power,

@@ -207,11 +207,12 @@ impl Sensor {
             Visit::Prepared(conversions, found) => self.run(conversions, found),
             Visit::Seen(Seen::Nothing) => {}
             Visit::Seen(Seen::Result {
+                at,
                 measurement,
                 covered,
                 alert,
             }) => {
-                let reading = reading(measurement, &self.setup.calibration, clock);
+                let reading = reading(measurement, &self.setup.calibration, at, clock.wall());
                 debug!(
                     "{}: {}, {}, {}",
                     self.setup.name, reading.voltage, reading.current, reading.power
