@@ -46,13 +46,13 @@ says() {
     [[ $said == *"$1"* ]] || fail "'$1' is missing in: $said"
 }
 
-# wait_until SECONDS COMMAND...: an emulated machine is slow, so nothing is asserted at an instant.
+# wait_until SECONDS COMMAND...: an emulated machine is slow, so nothing is asserted at an instant, nor asked all the time.
 wait_until() {
     local seconds=$1 end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
         ((SECONDS < end)) || fail "not within $seconds s: $*"
-        sleep 0.3
+        sleep 1
     done
 }
 
@@ -62,7 +62,7 @@ for_seconds() {
     shift
     while ((SECONDS < end)); do
         "$@" >/dev/null 2>&1 || fail "no longer true within $seconds s: $*"
-        sleep 0.5
+        sleep 1
     done
 }
 
