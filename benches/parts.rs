@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use divan::{Bencher, black_box};
-use ina260_exporter::bus::{Address, Bus, Error};
 use ina260_exporter::clock::{Clock, SystemClock};
 use ina260_exporter::config::{Listen, LogLevel};
 use ina260_exporter::exposition::{Exposition, Listener, View};
+use ina260_exporter::i2c::{Address, Bus, Error};
 use ina260_exporter::ina260::Ina260;
 use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::registers::{DIE, MANUFACTURER, MaskEnable, Register};
@@ -20,7 +20,7 @@ use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::{Covered, Reading, Samples, SharedMeter};
 use ina260_exporter::sampler::{Sampler, Setup};
 use ina260_exporter::simulated::{Board, Chip, Load};
-use ina260_exporter::units::{Amperes, Volts, Watts};
+use ina260_exporter::units::Measured;
 
 const ADDRESS: Address = Address(0x40);
 const SENSORS: u8 = 16;
@@ -60,11 +60,11 @@ impl Clock for Hurried {
         SystemClock.wall() + self.ahead()
     }
 
-    fn slept(&self) -> Duration {
-        SystemClock.slept()
+    fn suspended(&self) -> Duration {
+        SystemClock.suspended()
     }
 
-    fn spend(&self, time: Duration) {
+    fn wait(&self, time: Duration) {
         self.ahead_nanos
             .fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
@@ -168,7 +168,7 @@ fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
         let before = seen;
         while seen == before {
             clock.hurry_to(sampler.round());
-            seen = meter.lock().ledger.totals(origin).results;
+            seen = meter.lock().accumulator.totals(origin).results;
         }
         read += 1;
         if read % RESULTS_PER_TICK == 0 {
@@ -249,9 +249,7 @@ fn measure(meter: &SharedMeter) {
     let reading = Reading {
         at: Instant::now(),
         wall: SystemTime::now(),
-        voltage: Volts(12.0),
-        current: Amperes(5.0),
-        power: Watts(60.0),
+        measured: Measured::new(12.0, 5.0, 60.0),
         raw: None,
         overflows: [false; 3],
     };

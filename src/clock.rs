@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::system;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
@@ -12,10 +12,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Instant;
     /// Wall clock time, for what people and Prometheus read; it may jump.
     fn wall(&self) -> SystemTime;
-    /// How long the machine has slept since it was booted, which monotonic time leaves out.
-    fn slept(&self) -> Duration;
+    /// How long the machine has suspended since it was booted, which monotonic time leaves out.
+    fn suspended(&self) -> Duration;
     /// Lets time pass that a simulated transfer takes on the wire.
-    fn spend(&self, time: Duration);
+    fn wait(&self, time: Duration);
 }
 
 /// A sleep ends so much later than it should.
@@ -34,11 +34,13 @@ impl Clock for SystemClock {
         SystemTime::now()
     }
 
-    fn slept(&self) -> Duration {
-        system::slept()
+    fn suspended(&self) -> Duration {
+        let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+        let monotonic = read(ClockId::Monotonic);
+        read(ClockId::Boottime).saturating_sub(monotonic)
     }
 
-    fn spend(&self, time: Duration) {
+    fn wait(&self, time: Duration) {
         // As a real adapter's driver does, while its hardware shifts the bits; but a sleep ends late.
         let begun = Instant::now();
         if let Some(most) = time.checked_sub(OVERSLEEP) {
@@ -55,7 +57,7 @@ impl Clock for SystemClock {
 pub struct SimulatedClock {
     start: Instant,
     elapsed_nanos: AtomicU64,
-    slept_nanos: AtomicU64,
+    suspended_nanos: AtomicU64,
     wall_ahead_seconds: AtomicU64,
 }
 
@@ -64,7 +66,7 @@ impl Default for SimulatedClock {
         Self {
             start: Instant::now(),
             elapsed_nanos: AtomicU64::new(0),
-            slept_nanos: AtomicU64::new(0),
+            suspended_nanos: AtomicU64::new(0),
             wall_ahead_seconds: AtomicU64::new(0),
         }
     }
@@ -79,7 +81,7 @@ impl SimulatedClock {
 
     /// Suspends the machine.
     pub fn sleep(&self, time: Duration) {
-        self.slept_nanos.fetch_add(nanos(time), Relaxed);
+        self.suspended_nanos.fetch_add(nanos(time), Relaxed);
     }
 
     /// Sets the wall clock so far ahead of where it would be.
@@ -103,14 +105,14 @@ impl Clock for SimulatedClock {
     fn wall(&self) -> SystemTime {
         let ahead = self.wall_ahead_seconds.load(Relaxed);
         let start = Duration::from_secs(1_767_225_600 + ahead);
-        SystemTime::UNIX_EPOCH + start + self.elapsed() + self.slept()
+        SystemTime::UNIX_EPOCH + start + self.elapsed() + self.suspended()
     }
 
-    fn slept(&self) -> Duration {
-        Duration::from_nanos(self.slept_nanos.load(Relaxed))
+    fn suspended(&self) -> Duration {
+        Duration::from_nanos(self.suspended_nanos.load(Relaxed))
     }
 
-    fn spend(&self, time: Duration) {
+    fn wait(&self, time: Duration) {
         self.elapsed_nanos.fetch_add(nanos(time), Relaxed);
     }
 }

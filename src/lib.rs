@@ -14,18 +14,20 @@
     )
 )]
 
-pub mod bus;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod exposition;
+pub mod i2c;
 pub mod ina260;
-pub mod lock;
 pub mod logging;
 pub mod meter;
 pub mod sampler;
-pub mod service;
+pub mod scrape;
+pub mod signals;
 pub mod simulated;
-pub mod station;
-pub mod system;
-pub mod tools;
+pub mod state;
+pub mod supervisor;
 pub mod units;

@@ -1,28 +1,26 @@
-//! The command line's way: to the daemon, or to one of the tools; and the exit codes.
+//! The entry point: parses the command line, dispatches, and alone decides on exit codes.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use ina260_exporter::config::{self, CommandLine, Tool};
-use ina260_exporter::service::{self, Event};
-use ina260_exporter::tools::{self, Caller, Failure};
+use ina260_exporter::cli::{Command, CommandLine};
+use ina260_exporter::commands::{self, Caller, Failure};
+use ina260_exporter::config;
+use ina260_exporter::daemon;
+use ina260_exporter::signals::{self, Event};
 
-// Beside the library's modules it would look like one of them.
-#[path = "main/daemon.rs"]
-mod daemon;
-
-/// Something failed that was not the configuration's fault.
+/// Anything but the errors below.
 const FAILURE: u8 = 1;
-/// The command line is wrong (the shells' custom).
+/// The command line is invalid.
 const USAGE: u8 = 2;
-/// Nothing to measure: `EX_UNAVAILABLE` of sysexits.h(3).
+/// There is nothing to measure: `EX_UNAVAILABLE` of sysexits.h(3).
 const UNAVAILABLE: u8 = 69;
-/// The configuration is wrong: `EX_CONFIG` of sysexits.h(3).
+/// The configuration is invalid: `EX_CONFIG` of sysexits.h(3).
 const CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let CommandLine { tool, flags } = match CommandLine::read() {
+    let CommandLine { command, daemon } = match CommandLine::from_process() {
         Ok(line) => line,
         Err(usage) => {
             return if usage.print() {
@@ -32,41 +30,49 @@ fn main() -> ExitCode {
             };
         }
     };
-    match tool {
-        None => daemon::run(flags),
-        Some(tool) => ended(run(&tool)),
+    match command {
+        Some(command) => command_exit(run(&command)),
+        None if daemon.check_config => {
+            command_exit(commands::check_config(&daemon, &mut io::stdout()))
+        }
+        None => match daemon::run(&daemon) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(daemon::Failure::Configuration) => ExitCode::from(CONFIG),
+            Err(daemon::Failure::NothingToMeasure) => ExitCode::from(UNAVAILABLE),
+            Err(daemon::Failure::Other) => ExitCode::from(FAILURE),
+        },
     }
 }
 
-/// Runs a tool until it is done, or somebody asks to end.
-fn run(tool: &Tool) -> Result<(), Failure> {
-    let events = service::events()?;
-    match tool {
-        Tool::Scan(flags) => called(&events, |caller| tools::scan::run(flags, caller)),
-        Tool::Read(flags) => called(&events, |caller| tools::read::run(flags, caller)),
-        Tool::Watch(flags) => tools::watch::run(flags, config::environment(), events),
+/// Runs a subcommand until it is done, or a signal asks to end.
+fn run(command: &Command) -> Result<(), Failure> {
+    let events = signals::events()?;
+    match command {
+        Command::Scan(args) => with_caller(&events, |caller| commands::scan::run(args, caller)),
+        Command::Read(args) => with_caller(&events, |caller| commands::read::run(args, caller)),
+        Command::Watch(args) => commands::watch::run(args, config::environment(), events),
     }
 }
 
-/// Calls a tool with standard output, and with standard error where somebody sees it.
-fn called(
+/// Connects a subcommand to standard output, and its progress to standard error if that is a terminal.
+fn with_caller(
     events: &Receiver<Event>,
-    tool: impl FnOnce(Caller<'_>) -> Result<(), Failure>,
+    command: impl FnOnce(Caller<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut stop = |time| !matches!(events.recv_timeout(time), Err(RecvTimeoutError::Timeout));
     let (mut output, mut progress) = (io::stdout().lock(), io::stderr().lock());
-    tool(Caller {
+    command(Caller {
         output: &mut output,
         progress: progress.is_terminal().then_some(&mut progress),
         stop: &mut stop,
     })
 }
 
-/// How a tool ended, for who called it. Its failures go to standard error; there is no log.
-fn ended(outcome: Result<(), Failure>) -> ExitCode {
+/// Reports how a command ended: messages to standard error, and the exit code.
+fn command_exit(outcome: Result<(), Failure>) -> ExitCode {
     let (messages, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
-        // A reader that had enough is no failure of ours; a full disk is.
+        // Ignore EPIPE; report any other write error.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             return ExitCode::SUCCESS;
         }
@@ -79,7 +85,7 @@ fn ended(outcome: Result<(), Failure>) -> ExitCode {
         }
     };
     for message in messages {
-        // Standard error is all that is left to say it on.
+        // If standard error cannot be written to, there is nowhere left to report it.
         let _ = writeln!(io::stderr(), "{message}");
     }
     ExitCode::from(code)

@@ -14,6 +14,29 @@ pub struct Amperes(pub f64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Watts(pub f64);
 
+/// Bus voltage, current and power that were measured together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Bus voltage.
+    pub voltage: Volts,
+    /// Current.
+    pub current: Amperes,
+    /// Power.
+    pub power: Watts,
+}
+
+impl Measured {
+    /// Returns the three in volts, amperes and watts.
+    #[must_use]
+    pub const fn new(volts: f64, amperes: f64, watts: f64) -> Self {
+        Self {
+            voltage: Volts(volts),
+            current: Amperes(amperes),
+            power: Watts(watts),
+        }
+    }
+}
+
 impl fmt::Display for Volts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3} V", self.0)
@@ -29,5 +52,16 @@ impl fmt::Display for Amperes {
 impl fmt::Display for Watts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3} W", self.0)
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            voltage,
+            current,
+            power,
+        } = self;
+        write!(f, "{voltage}, {current}, {power}")
     }
 }

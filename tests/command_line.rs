@@ -5,12 +5,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
-use ina260_exporter::bus::Address;
+use ina260_exporter::cli::CommandLine;
 use ina260_exporter::clock::SimulatedClock;
-use ina260_exporter::config::{CommandLine, load};
-use ina260_exporter::simulated::{Board, Chip, Fault, Injected, Load};
-use ina260_exporter::station::{Source, Station};
+use ina260_exporter::config::load;
+use ina260_exporter::i2c::Address;
+use ina260_exporter::simulated::{Board, Chip, Fault, Faults, Injected, Load};
+use ina260_exporter::supervisor::{BusProvider, Supervisor};
 use support::{Directory, Ended, Launch, daemon, run, text};
 
 mod support;
@@ -127,7 +127,10 @@ fn something_else_at_the_address_is_told_by_both_its_identity_words_and_waited_f
 #[test]
 fn without_the_sensor_it_tells_which_others_answer() {
     let arguments = ["", "--config", "/dev/null", "--address", "0x41"];
-    let flags = CommandLine::try_parse_from(arguments).unwrap().flags;
+    let flags = CommandLine::parse_from_words(arguments)
+        .unwrap()
+        .daemon
+        .overrides();
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for address in [0x40, 0x41, 0x4F] {
@@ -139,12 +142,12 @@ fn without_the_sensor_it_tells_which_others_answer() {
         from: Duration::ZERO,
         until: None,
     });
-    let source = Source::Simulated {
-        faults: Vec::new(),
+    let source = BusProvider::Simulated {
+        faults: Faults::default(),
         boards: BTreeMap::from([(1, board)]),
     };
-    let mut station = Station::open(&plan, source).unwrap();
-    let messages = station.survey().unwrap_err().0;
+    let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,
         [
@@ -157,10 +160,13 @@ fn without_the_sensor_it_tells_which_others_answer() {
 #[test]
 fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_for_one_on_the_bus() {
     let arguments = ["", "--config", "/dev/null", "--mux", "0x70:7"];
-    let flags = CommandLine::try_parse_from(arguments).unwrap().flags;
+    let flags = CommandLine::parse_from_words(arguments)
+        .unwrap()
+        .daemon
+        .overrides();
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
-    let channel = plan.sensors[0].mux;
+    let channel = plan.sensors[0].location.mux;
     board.plug_at(channel, Address(0x45), Chip::new(Load::steady(5.0, 1.0)));
     board.schedule(Injected {
         fault: Fault::NoAnswer,
@@ -168,12 +174,12 @@ fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_fo
         from: Duration::ZERO,
         until: None,
     });
-    let source = Source::Simulated {
-        faults: Vec::new(),
+    let source = BusProvider::Simulated {
+        faults: Faults::default(),
         boards: BTreeMap::from([(1, board.clone())]),
     };
-    let mut station = Station::open(&plan, source).unwrap();
-    let messages = station.survey().unwrap_err().0;
+    let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,
         [

@@ -5,8 +5,10 @@ use std::time::Duration;
 use std::{env, fs, process};
 
 use clap::Parser;
-use ina260_exporter::bus::Address;
-use ina260_exporter::config::{CommandLine, Flags, Listen, Loaded, LogLevel, Plan, load};
+use ina260_exporter::cli::CommandLine;
+use ina260_exporter::config::{Listen, Loaded, LogLevel, Overrides, Plan, load};
+use ina260_exporter::i2c::Address;
+use ina260_exporter::simulated::Faults;
 #[path = "config/properties.rs"]
 mod properties;
 #[path = "config/sensors.rs"]
@@ -49,7 +51,10 @@ fn try_load(
     let flags = ["ina260-exporter", "--config", file.0.to_str().unwrap()]
         .into_iter()
         .chain(flags.iter().copied());
-    let flags = CommandLine::try_parse_from(flags).unwrap().flags;
+    let flags = CommandLine::parse_from_words(flags)
+        .unwrap()
+        .daemon
+        .overrides();
     load(&flags, environment).map_err(|problems| {
         problems
             .to_string()
@@ -101,7 +106,11 @@ fn without_anything_it_does_what_the_script_did() {
         panic!("{plan:?}");
     };
     assert_eq!(
-        (sensor.device.as_str(), sensor.bus, sensor.address),
+        (
+            sensor.device.as_str(),
+            sensor.location.bus,
+            sensor.location.address
+        ),
         ("deepx", 1, Address(0x40))
     );
     assert_eq!(sensor.interval, Duration::from_secs(1));
@@ -131,14 +140,16 @@ fn every_key_can_come_from_the_environment_whatever_it_looks_like() {
         assert_eq!(by_environment("DEVICE", name).sensors[0].device, name);
     }
     assert_eq!(
-        by_environment("ADDRESS", "0x41").sensors[0].address,
+        by_environment("ADDRESS", "0x41").sensors[0]
+            .location
+            .address,
         Address(0x41)
     );
     assert_eq!(
-        by_environment("ADDRESS", "65").sensors[0].address,
+        by_environment("ADDRESS", "65").sensors[0].location.address,
         Address(0x41)
     );
-    assert_eq!(by_environment("BUS", "3").sensors[0].bus, 3);
+    assert_eq!(by_environment("BUS", "3").sensors[0].location.bus, 3);
     assert_eq!(
         by_environment("LISTEN", "[::]:80").listen.to_string(),
         "[::]:80"
@@ -171,7 +182,10 @@ fn every_key_can_come_from_the_environment_whatever_it_looks_like() {
     assert_eq!(sensors[0].device, "0042");
     assert_eq!(sensors[0].labels, [("rail".to_owned(), "012".to_owned())]);
     assert_eq!(
-        (sensors[1].address, sensors[1].settings.averaging.count()),
+        (
+            sensors[1].location.address,
+            sensors[1].settings.averaging.count()
+        ),
         (Address(0x41), 16)
     );
 }
@@ -279,8 +293,8 @@ fn the_one_sensors_keys_change_the_only_table_and_are_refused_with_several() {
     assert_eq!(
         (
             changed[0].device.as_str(),
-            changed[0].bus,
-            changed[0].address
+            changed[0].location.bus,
+            changed[0].location.address
         ),
         ("nano", 3, Address(0x42))
     );
@@ -307,7 +321,11 @@ fn a_list_of_sensors_in_the_environment_replaces_the_files() {
     ] {
         let sensors = plan(file, &environment, &[]).sensors;
         assert_eq!(
-            (sensors.len(), sensors[0].device.as_str(), sensors[0].bus),
+            (
+                sensors.len(),
+                sensors[0].device.as_str(),
+                sensors[0].location.bus
+            ),
             (1, "a", 1)
         );
     }
@@ -348,16 +366,17 @@ fn faults_are_handed_on_as_they_are() {
         &[],
         &["--simulate=no-answer@30s+20s", "--wait-for-sensor"],
     );
-    assert_eq!(plan.simulate.as_deref(), Some("no-answer@30s+20s"));
+    let faults: Faults = "no-answer@30s+20s".parse().unwrap();
+    assert_eq!(plan.simulate, Some(faults));
     assert!(plan.wait_for_sensor);
 }
 
 #[test]
 fn a_file_that_was_named_must_be_there_and_readable() {
     let told = |path: &str| {
-        let flags = Flags {
+        let flags = Overrides {
             config: Some(path.into()),
-            ..Flags::default()
+            ..Overrides::default()
         };
         load(&flags, []).unwrap_err().to_string()
     };

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use ina260_exporter::bus::Address;
-use ina260_exporter::bus::mux::Channel;
 use ina260_exporter::clock::{Clock, SimulatedClock};
 use ina260_exporter::config::Listen;
 use ina260_exporter::exposition::{Exposition, Listener, METRICS, View, ask};
+use ina260_exporter::i2c::Address;
+use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::Ina260;
 use ina260_exporter::ina260::alert::{Alert, Function, Polarity};
 use ina260_exporter::ina260::calibration::Calibration;
@@ -156,7 +156,7 @@ impl Scene {
 
     fn results(&self, sensor: usize) -> u64 {
         let meter = self.meters[sensor].lock();
-        meter.ledger.totals(self.clock.now()).results
+        meter.accumulator.totals(self.clock.now()).results
     }
 
     fn scrape(&mut self) -> String {
@@ -274,7 +274,7 @@ fn one_of_two_sensors_dead() {
     assert_golden("one-dead-sensor.prom", &scrape);
 
     // And with its answer everything is back.
-    scene.board.heal();
+    scene.board.clear_faults();
     scene.run(seconds(35));
     let scrape = scene.scrape();
     for reading in [
@@ -324,7 +324,7 @@ fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
     scene.run(seconds(5));
     let read = scene.results(0);
     let earlier = [("results".to_owned(), 1_000_000)];
-    scene.meters[0].lock().carry_over(&earlier);
+    scene.meters[0].lock().restore_counters(&earlier);
     let results = "ina260_results_total{hostname=\"pi4\",device=\"orin\",rail=\"12V\"} ";
     let sum = format!("{results}{}\n", read + 1_000_000);
     assert!(scene.scrape().contains(&sum));

@@ -147,7 +147,10 @@ fn stops_although_a_transfer_hangs() {
         took < Duration::from_secs(5),
         "promised are 1.5 s: {took:?}"
     );
-    assert_eq!(daemon.log_lines("a transfer does not come back").len(), 1);
+    assert_eq!(
+        daemon.log_lines("an I2C transfer is still blocked").len(),
+        1
+    );
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn outside_systemd_all_of_it_is_silent() {
     daemon.stop("TERM");
     let log = daemon.log();
     let expected = [
-        " WARN the sensors are simulated",
+        " WARN simulated sensors",
         " INFO ",
         " INFO ",
         " INFO stopped",
@@ -261,7 +264,7 @@ fn a_bad_file_leaves_everything_as_it_was() {
     assert!(before.is(SUCCESSFUL, 1.0));
 
     let line = daemon.reload(&(sensors("b:0x41 c:0x50") + "colour = \"red\"\n"));
-    assert!(line.contains("ERROR configuration not reloaded"), "{line}");
+    assert!(line.contains("ERROR reload failed"), "{line}");
     let problems = daemon.log_lines("test.toml: sensor[2] \"c\": ");
     assert_eq!(problems.len(), 2, "{problems:#?}");
     assert!(problems[0].contains("0x50 is outside 0x40..=0x4f") || problems[1].contains("0x50"));
@@ -359,7 +362,7 @@ fn a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages()
     drop(clients);
     let log = daemon.log();
     assert!(log.len() < 100, "{} lines", log.len());
-    let told = daemon.log_lines("ERROR the listener has not answered for 15s");
+    let told = daemon.log_lines("ERROR the listener has not responded for 15s");
     assert_eq!(told.len(), 1, "{log:#?}");
 }
 

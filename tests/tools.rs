@@ -255,9 +255,12 @@ fn watch_into_a_pipe_says_so_and_is_a_wrong_usage() {
 #[test]
 fn a_price_that_is_none_and_two_ways_to_measure_are_refused() {
     for (arguments, message) in [
-        (&["--price", "cheap"][..], "a price is a number from 0 on"),
-        (&["--price=-1"], "a price is a number from 0 on"),
-        (&["--price", "inf"], "a price is a number from 0 on"),
+        (
+            &["--price", "cheap"][..],
+            "a price is a number of at least 0",
+        ),
+        (&["--price=-1"], "a price is a number of at least 0"),
+        (&["--price", "inf"], "a price is a number of at least 0"),
         (&["--url", "pi4", "--direct"], "cannot be used with"),
         (&["--url", "pi4", "--bus", "1"], "cannot be used with"),
     ] {

@@ -82,7 +82,7 @@ fn of_shape(shape: Shape) -> Vec<Figure> {
     figures
 }
 
-/// What the ledger says in the end.
+/// What the accumulator says in the end.
 struct Counted {
     /// Joules too many.
     error: f64,

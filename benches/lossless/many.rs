@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use ina260_exporter::bus::Address;
-use ina260_exporter::bus::mux::Channel;
 use ina260_exporter::clock::SimulatedClock;
+use ina260_exporter::i2c::Address;
+use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::settings::{Settings, Wanted};
 use ina260_exporter::simulated::Load;
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use ina260_exporter::clock::{Clock, SystemClock};
 use ina260_exporter::ina260::settings::{ConversionTime, Settings, Wanted};
+use ina260_exporter::sampler::set_timer_slack;
 use ina260_exporter::simulated::Load;
-use ina260_exporter::system;
 
 use crate::shared::summary::{Figure, Summary};
 use crate::stage::{Cpu, HERTZ, Stage, count, single, trunk};
@@ -38,17 +38,17 @@ pub(crate) fn add(summary: &mut Summary, time: Duration) -> Result<(), Box<dyn E
 /// The share of cycles, in percent, that a thread sleeps through which only waits for the end of each: what this machine takes from
 /// whoever has to be awake so often.
 fn slept_through(cycle: Duration, time: Duration) -> f64 {
-    system::wake_on_time();
-    let (begun, mut cycles, mut slept) = (Instant::now(), 0, 0);
+    set_timer_slack();
+    let (begun, mut cycles, mut suspended) = (Instant::now(), 0, 0);
     while let passed = begun.elapsed()
         && passed < time
     {
         let finished = u32::try_from(passed.as_nanos() / cycle.as_nanos()).unwrap_or(u32::MAX);
-        slept += finished.saturating_sub(cycles);
+        suspended += finished.saturating_sub(cycles);
         cycles = finished + 1;
         thread::sleep((cycle * cycles).saturating_sub(passed));
     }
-    100.0 * f64::from(slept) / f64::from(cycles)
+    100.0 * f64::from(suspended) / f64::from(cycles)
 }
 
 struct Seen {
@@ -104,7 +104,7 @@ fn watch(settings: Settings, time: Duration) -> Result<Seen, String> {
     let mut stage = Stage::<SystemClock>::new(HERTZ, settings, loads);
     // The daemon's thread waits for orders, which don't come here either.
     let (_orders, received) = mpsc::channel::<()>();
-    system::wake_on_time();
+    set_timer_slack();
     let before = Cpu::of_this_thread()?;
     let end = stage.begun + time;
     let mut latest = Duration::ZERO;

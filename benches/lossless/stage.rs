@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
-use ina260_exporter::bus::Address;
-use ina260_exporter::bus::mux::Channel;
 use ina260_exporter::clock::Clock;
+use ina260_exporter::i2c::Address;
+use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::Ina260;
 use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::settings::{Averaging, ConversionTime, Settings};
@@ -44,14 +44,14 @@ impl<C: Clock> Clock for Metered<C> {
         self.clock.wall()
     }
 
-    fn slept(&self) -> Duration {
-        self.clock.slept()
+    fn suspended(&self) -> Duration {
+        self.clock.suspended()
     }
 
-    fn spend(&self, time: Duration) {
+    fn wait(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.spent_nanos.fetch_add(nanos, Relaxed);
-        self.clock.spend(time);
+        self.clock.wait(time);
     }
 }
 
@@ -104,7 +104,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
     /// Of all sensors.
     pub(crate) fn totals(&self) -> Vec<Totals> {
         let now = self.clock.now();
-        let totals = |(_, meter): &(Place, SharedMeter)| meter.lock().ledger.totals(now);
+        let totals = |(_, meter): &(Place, SharedMeter)| meter.lock().accumulator.totals(now);
         self.sensors.iter().map(totals).collect()
     }
 

@@ -27,49 +27,49 @@ end
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l hostname -d 'Value of the label `hostname` [default: the machine\'s name]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l device -d 'Value of the label `device` of the one sensor [default: deepx]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l port -d 'TCP port to serve metrics on [default: 8000]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l config -d 'Configuration file, which must exist [default: /etc/ina260-exporter.toml, which need not]' -r -F
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l listen -d 'Where to serve metrics: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l listen -d 'Address to serve metrics on: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the one sensor, the N of /dev/i2c-N [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l address -d 'Address of the one sensor, 0x40 to 0x4f [default: 0x40]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A that the one sensor is behind, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'The longest time from one result to the next, for sensors without an interval of their own [default: 1s]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l simulate -d 'Run on simulated sensors instead of hardware; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'What goes to the log: error, warn, info, debug (every result) or trace [default: info]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l wait-for-sensor -d 'Start without any sensor that answers, and wait for one'
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l check-config -d 'Print the configuration in force and where each value came from, or every problem, and exit'
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l quiet -d 'With --check-config, print problems only'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A (0x70 to 0x77) and channel (0 to 7) that the one sensor is downstream of, e.g. 0x70:3' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'Maximum time between results; sensors may override it [default: 1s]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l simulate -d 'Run on simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'Least severe messages to log: error, warn, info, debug (every result) or trace [default: info]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l wait-for-sensor -d 'Start even if no sensor responds, and keep retrying'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l check-config -d 'Check the configuration, print the effective settings with their sources, and exit'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l quiet -d 'With --check-config, print errors only'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s V -l version -d 'Print version'
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; no setting is changed'
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "watch" -d 'Show sensors live in the terminal: curves, extremes, energy, alerts'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "scan" -d 'Scan the I2C buses for INA260s; never writes to a sensor'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; changes no setting'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "watch" -d 'Show sensors live in the terminal: charts, extremes, energy, alerts'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Look on this bus only, the N of /dev/i2c-N' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l simulate -d 'Simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l mux -d 'Also look behind the channels of TCA9548A multiplexers at 0x70 to 0x77, which writes to these'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l json -d 'Print JSON, for programs'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l toml -d 'Print a [[sensor]] table for each INA260 that is not in the configuration yet, to be appended to it'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Scan only this bus, the N of /dev/i2c-N' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l mux -d 'Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control registers'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l json -d 'Print JSON'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l toml -d 'Print a [[sensor]] table for each INA260 that is not yet in the configuration, to append to it'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l mux -d 'Only the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l interval -d 'With --follow, the time from one line of a sensor to its next [default: the interval of the configuration]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l simulate -d 'Simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l json -d 'Print JSON, for programs'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l follow -d 'Print CSV, a line for each sensor again and again, until somebody ends it'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l mux -d 'Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l interval -d 'With --follow, time between two lines of one sensor [default: the configured interval]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l json -d 'Print JSON'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l follow -d 'Print CSV continuously until interrupted'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Watch the exporter at this URL; give it again for each further host: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH [default: where the configuration says that this machine\'s exporter listens]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour: shows what the energy costs' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Watch the exporter at this URL: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated [default: the configured listen address of this machine]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour, to show the cost of the energy' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Only the sensor behind this TCA9548A, 0x70 to 0x77, and its channel, 0 to 7, e.g. 0x70:3; it is switched for it' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml]' -r -F
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l simulate -d 'Simulated buses, with the configured sensors on them; optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Measure the configured sensors, where no service does, as the daemon would'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Measure the configured sensors directly, if no service uses their buses'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "scan" -d 'Look for INA260s on the I2C buses; nothing is written to a chip'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; no setting is changed'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "watch" -d 'Show sensors live in the terminal: curves, extremes, energy, alerts'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "scan" -d 'Scan the I2C buses for INA260s; never writes to a sensor'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; changes no setting'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "watch" -d 'Show sensors live in the terminal: charts, extremes, energy, alerts'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

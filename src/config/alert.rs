@@ -4,11 +4,11 @@ use super::effective::Toml;
 use super::fields::Fields;
 use super::node::{Node, one_line};
 use super::quantity::{self, Quantity};
-use super::read::Refused;
+use super::read::Invalid;
 use super::section::{Section, Setting};
 use crate::ina260::alert::{Alert, Function, OutOfRange, Polarity};
 use crate::ina260::calibration::Calibration;
-use crate::units::{Amperes, Volts, Watts};
+use crate::units::{Amperes, Measured, Volts, Watts};
 
 /// An alert before anybody knows the calibration that its limit is seen through.
 #[derive(Clone)]
@@ -29,12 +29,12 @@ pub(super) const fn polarity_name(polarity: Polarity) -> &'static str {
 }
 
 /// `None`: the comparator is off.
-pub(super) fn read(node: &Node) -> Result<Option<Wanted>, Refused> {
+pub(super) fn read(node: &Node) -> Result<Option<Wanted>, Invalid> {
     if node.as_text() == Some("none") {
         return Ok(None);
     }
     let table = node.as_table().ok_or_else(|| {
-        node.refuse(
+        node.invalid(
             "is neither \"none\" nor a table like { on = \"over-current\", limit = \"5A\" }",
         )
     })?;
@@ -46,7 +46,7 @@ pub(super) fn read(node: &Node) -> Result<Option<Wanted>, Refused> {
         let unit = function.unit();
         if limit.unit != unit {
             let on = function.name();
-            fields.refuse(format!(
+            fields.invalid(format!(
                 ".limit {} is in {}, but that of {on} is in {unit} or m{unit}",
                 one_line(&limit.toml()),
                 limit.unit
@@ -61,31 +61,31 @@ pub(super) fn read(node: &Node) -> Result<Option<Wanted>, Refused> {
     fields.finish(wanted).map(Some)
 }
 
-fn function(node: &Node) -> Result<Function, Refused> {
+fn function(node: &Node) -> Result<Function, Invalid> {
     Function::ALL
         .into_iter()
         .find(|function| node.as_text() == Some(function.name()))
         .ok_or_else(|| {
             let names = Function::ALL.map(|function| format!("\"{}\"", function.name()));
-            node.refuse(&format!("is none of {}", names.join(", ")))
+            node.invalid(&format!("is none of {}", names.join(", ")))
         })
 }
 
-fn limit(node: &Node) -> Result<Quantity, Refused> {
+fn limit(node: &Node) -> Result<Quantity, Invalid> {
     node.as_text().and_then(quantity::parse).ok_or_else(|| {
-        node.refuse(
+        node.invalid(
             "is not a limit like \"5A\", \"12.6V\" or \"10W\": a number and one of A, mA, V, mV, W, mW, in quotes",
         )
     })
 }
 
-fn polarity(node: &Node) -> Result<Polarity, Refused> {
+fn polarity(node: &Node) -> Result<Polarity, Invalid> {
     POLARITIES
         .into_iter()
         .find(|polarity| node.as_text() == Some(polarity_name(*polarity)))
         .ok_or_else(|| {
             let names = POLARITIES.map(|polarity| format!("\"{}\"", polarity_name(polarity)));
-            node.refuse(&format!("is none of {}", names.join(", ")))
+            node.invalid(&format!("is none of {}", names.join(", ")))
         })
 }
 
@@ -138,16 +138,21 @@ pub(super) fn fit(
 fn seen_through(calibration: &Calibration, function: Function, range: OutOfRange) -> (f64, f64) {
     let OutOfRange(least, greatest) = range;
     let [one, other] = [least, greatest].map(|end| {
-        let none = (Volts(0.0), Amperes(0.0), Watts(0.0));
+        let mut chip = Measured::default();
         match function {
             Function::OverCurrent | Function::UnderCurrent => {
-                calibration.apply(none.0, Amperes(end), none.2).1.0
+                chip.current = Amperes(end);
+                calibration.apply(chip).current.0
             }
             Function::OverVoltage | Function::UnderVoltage => {
-                calibration.apply(Volts(end), none.1, none.2).0.0
+                chip.voltage = Volts(end);
+                calibration.apply(chip).voltage.0
             }
             // The chip compares without a sign.
-            Function::OverPower => calibration.apply(none.0, none.1, Watts(end)).2.0.abs(),
+            Function::OverPower => {
+                chip.power = Watts(end);
+                calibration.apply(chip).power.0.abs()
+            }
         }
     });
     (one.min(other), one.max(other))

@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::system;
-
 /// What the daemon does when nobody says otherwise.
 #[derive(Serialize)]
 pub(super) struct Defaults {
@@ -30,7 +28,7 @@ impl Defaults {
             listen: "0.0.0.0:8000",
             socket_mode: "0666",
             allow: [],
-            hostname: system::host_name(),
+            hostname: host_name(),
             interval: "1s",
             window: "1m",
             buckets: [0.1, 1.0, 10.0, 100.0],
@@ -43,6 +41,15 @@ impl Defaults {
             address: 0x40,
             mux: "none",
         }
+    }
+}
+
+/// The machine's name (gethostname(2)); `localhost` if it has none.
+// Not from below /proc/sys, which the service does not see.
+fn host_name() -> String {
+    match rustix::system::uname().nodename().to_string_lossy().trim() {
+        "" | "(none)" => "localhost".to_owned(),
+        name => name.to_owned(),
     }
 }
 

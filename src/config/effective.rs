@@ -9,8 +9,8 @@ use super::duration;
 use super::node::Origin;
 use super::plan::{Listen, LogLevel};
 use super::quantity::Quantity;
-use crate::bus::Address;
-use crate::bus::mux::Channel;
+use crate::i2c::Address;
+use crate::i2c::mux::Channel;
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 /// One line of the effective configuration.

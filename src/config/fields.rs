@@ -1,7 +1,7 @@
 //! The keys of a table that is one value, such as `mux` and `alert`.
 
 use super::node::{Node, Table};
-use super::read::Refused;
+use super::read::Invalid;
 use super::section::key_as_written;
 
 /// Takes values out of such a table, and notes everything that is wrong with it.
@@ -24,10 +24,10 @@ impl<'a> Fields<'a> {
     pub(super) fn take<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Node) -> Result<T, Refused>,
+        read: impl FnOnce(&Node) -> Result<T, Invalid>,
     ) -> Option<T> {
         if !self.table.contains_key(key) {
-            self.refuse(format!(".{key} is missing"));
+            self.invalid(format!(".{key} is missing"));
         }
         self.take_if_there(key, read)
     }
@@ -36,12 +36,12 @@ impl<'a> Fields<'a> {
     pub(super) fn take_if_there<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Node) -> Result<T, Refused>,
+        read: impl FnOnce(&Node) -> Result<T, Invalid>,
     ) -> Option<T> {
         self.known.push(key);
         match read(self.table.get(key)?) {
             Ok(value) => Some(value),
-            Err(Refused(sentences)) => {
+            Err(Invalid(sentences)) => {
                 let sentences = sentences.into_iter().map(|why| format!(".{key}{why}"));
                 self.refused.extend(sentences);
                 None
@@ -50,12 +50,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes what is wrong: a sentence that continues after the table's name.
-    pub(super) fn refuse(&mut self, sentence: String) {
+    pub(super) fn invalid(&mut self, sentence: String) {
         self.refused.push(sentence);
     }
 
     /// What the table amounts to, unless something is wrong with it; a key that nobody asked for is.
-    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Refused> {
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Invalid> {
         for key in self.table.keys() {
             if !self.known.contains(&key.as_str()) {
                 let (key, known) = (key_as_written(key), self.known.join(", "));
@@ -65,6 +65,6 @@ impl<'a> Fields<'a> {
         }
         value
             .filter(|_| self.refused.is_empty())
-            .ok_or(Refused(self.refused))
+            .ok_or(Invalid(self.refused))
     }
 }

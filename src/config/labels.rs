@@ -1,15 +1,15 @@
 //! Further labels of a sensor.
 
 use super::node::{Node, one_line};
-use super::read::{Refused, every, text};
+use super::read::{Invalid, every, text};
 
 /// Labels in the order of their names.
-pub(super) fn read(node: &Node) -> Result<Vec<(String, String)>, Refused> {
+pub(super) fn read(node: &Node) -> Result<Vec<(String, String)>, Invalid> {
     let table = node
         .as_table()
-        .ok_or_else(|| node.refuse("is not a table of labels like { rail = \"12V\" }"))?;
+        .ok_or_else(|| node.invalid("is not a table of labels like { rail = \"12V\" }"))?;
     every(table.iter().map(|(name, value)| {
-        let refused = |why: String| Refused(vec![format!(".{} {why}", one_line(name))]);
+        let refused = |why: String| Invalid(vec![format!(".{} {why}", one_line(name))]);
         if !is_label_name(name) {
             Err(refused(
                 "is not a label's name: letters, digits and underscores, no digit first".to_owned(),
@@ -21,7 +21,7 @@ pub(super) fn read(node: &Node) -> Result<Vec<(String, String)>, Refused> {
         } else {
             match text(value) {
                 Ok(text) => Ok((name.clone(), text)),
-                Err(Refused(why)) => Err(refused(why.concat().trim_start().to_owned())),
+                Err(Invalid(why)) => Err(refused(why.concat().trim_start().to_owned())),
             }
         }
     }))

@@ -7,17 +7,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 mod alert;
-mod command_line;
 mod defaults;
 mod duration;
 mod effective;
 mod fields;
-mod flags;
 mod labels;
 mod layers;
 mod mux;
 mod node;
 mod number;
+mod overrides;
 mod plan;
 mod problem;
 mod quantity;
@@ -25,13 +24,10 @@ mod read;
 mod section;
 mod sensor;
 mod sensors;
-mod tools;
 
-pub use command_line::{CommandLine, Tool, Usage, command};
-pub use flags::Flags;
+pub use overrides::Overrides;
 pub use plan::{Listen, LogLevel, Plan, SensorPlan};
 pub use problem::{Problem, Problems};
-pub use tools::{ConfiguredFlags, PlaceFlags, ReadFlags, ScanFlags, WatchFlags};
 
 use effective::Line;
 use ipnet::IpNet;
@@ -39,6 +35,8 @@ use layers::Layers;
 use node::{Node, Origin, Table, Value};
 use section::{Section, Setting};
 use sensor::{Found, Sensor};
+
+use crate::simulated::Faults;
 
 /// The file that is read unless `--config` names another.
 pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
@@ -68,10 +66,10 @@ pub fn environment() -> Vec<(String, String)> {
 /// # Errors
 /// Every problem there is.
 pub fn load(
-    flags: &Flags,
+    overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
-    load_with(flags, environment, "")
+    load_with(overrides, environment, "")
 }
 
 /// The same, as if `appended` stood at the end of the file.
@@ -79,42 +77,42 @@ pub fn load(
 /// # Errors
 /// Every problem there is.
 pub fn load_with(
-    flags: &Flags,
+    overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
     appended: &str,
 ) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
     let mut layers = Layers::new();
-    match &flags.config {
+    match &overrides.config {
         Some(path) => layers.add_file(path, false, appended, &mut problems),
         None => layers.add_file(Path::new(DEFAULT_FILE), true, appended, &mut problems),
     }
     layers.add_environment(environment);
-    amount_to(layers, flags, problems)
+    resolve(layers, overrides, problems)
 }
 
 /// Reads flags alone, as if there were neither a file nor an environment.
 ///
 /// # Errors
 /// Every problem there is.
-pub fn load_alone(flags: &Flags) -> Result<Loaded, Problems> {
-    amount_to(Layers::new(), flags, Problems::default())
+pub fn load_alone(overrides: &Overrides) -> Result<Loaded, Problems> {
+    resolve(Layers::new(), overrides, Problems::default())
 }
 
 /// The flags on top of what lies below.
-fn amount_to(
+fn resolve(
     mut layers: Layers,
-    flags: &Flags,
+    overrides: &Overrides,
     mut problems: Problems,
 ) -> Result<Loaded, Problems> {
-    for (key, flag, value) in flags.overrides() {
-        layers.add_flag(flag, key, value);
+    for (key, flag, value) in overrides.values() {
+        layers.add_flag(flag, key, value.to_owned());
     }
     let mut top = layers.merged();
-    if let Some(port) = flags.port {
+    if let Some(port) = overrides.port {
         set_port(&mut top, port, &mut problems);
     }
-    let loaded = check(top, flags.simulate.clone(), &mut problems);
+    let loaded = check(top, overrides.simulate.clone(), &mut problems);
     match loaded {
         Some(loaded) if problems.0.is_empty() => Ok(loaded),
         _ => Err(problems),
@@ -147,7 +145,7 @@ fn set_port(top: &mut Table, port: u16, problems: &mut Problems) {
 }
 
 /// Reads every key; what is `None` in the end has a problem that has been noted.
-fn check(mut top: Table, simulate: Option<String>, problems: &mut Problems) -> Option<Loaded> {
+fn check(mut top: Table, simulate: Option<Faults>, problems: &mut Problems) -> Option<Loaded> {
     let found = sensors::find(&mut top, problems);
     let mut section = Section::new(String::new(), top, problems);
     let listen = section.take("listen", read::listen);

@@ -4,11 +4,11 @@ use super::fields::Fields;
 use super::layers::value_of;
 use super::node::{Node, Table, Value};
 use super::number;
-use super::read::Refused;
-use crate::bus::mux::Channel;
+use super::read::Invalid;
+use crate::i2c::mux::Channel;
 
 /// `None`: the sensor is on the bus itself.
-pub(super) fn read(node: &Node) -> Result<Option<Channel>, Refused> {
+pub(super) fn read(node: &Node) -> Result<Option<Channel>, Invalid> {
     if node.as_text() == Some("none") {
         return Ok(None);
     }
@@ -16,14 +16,14 @@ pub(super) fn read(node: &Node) -> Result<Option<Channel>, Refused> {
     let table = match &node.value {
         Value::Untyped(text) => {
             written = from_text(text, node).ok_or_else(|| {
-                node.refuse(
+                node.invalid(
                     "is neither none nor a channel like 0x70:7 or { address = 0x70, channel = 7 }",
                 )
             })?;
             &written
         }
         _ => node.as_table().ok_or_else(|| {
-            node.refuse("is neither \"none\" nor a table like { address = 0x70, channel = 7 }")
+            node.invalid("is neither \"none\" nor a table like { address = 0x70, channel = 7 }")
         })?,
     };
     let mut fields = Fields::new(table);

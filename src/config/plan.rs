@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::bus::Address;
-use crate::bus::mux::Channel;
+use crate::i2c::Location;
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::Settings;
+use crate::simulated::Faults;
 
 /// What to measure, and how to serve it.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +36,8 @@ pub struct Plan {
     pub script_metrics: bool,
     /// Whether to start without any sensor that answers.
     pub wait_for_sensor: bool,
-    /// Run on simulated sensors; the text names the faults to inject.
-    pub simulate: Option<String>,
+    /// Run on simulated sensors, with these faults.
+    pub simulate: Option<Faults>,
     /// At least one.
     pub sensors: Vec<SensorPlan>,
 }
@@ -69,6 +69,14 @@ impl Plan {
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect()
     }
+
+    /// Takes over from `running` what a running daemon cannot change.
+    pub fn keep_fixed(&mut self, running: &Self) {
+        self.listen.clone_from(&running.listen);
+        self.socket_mode = running.socket_mode;
+        self.allow.clone_from(&running.allow);
+        self.buckets.clone_from(&running.buckets);
+    }
 }
 
 /// One sensor: where it is, how it is set, and what its series are labelled with.
@@ -76,12 +84,8 @@ impl Plan {
 pub struct SensorPlan {
     /// Value of the label `device`; no two sensors have the same.
     pub device: String,
-    /// The N of `/dev/i2c-N`.
-    pub bus: u8,
-    /// On that bus, 0x40 to 0x4f.
-    pub address: Address,
-    /// What it is behind; `None`: nothing.
-    pub mux: Option<Channel>,
+    /// Its location, at an address from 0x40 to 0x4f.
+    pub location: Location,
     /// The longest cycle wanted.
     pub interval: Duration,
     /// The settings that fit into the interval.

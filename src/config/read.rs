@@ -14,11 +14,11 @@ use crate::ina260::settings::{Averaging, ConversionTime};
 
 /// Why a value is not taken: sentences that continue after the key's name.
 #[derive(Debug, PartialEq)]
-pub(super) struct Refused(pub(super) Vec<String>);
+pub(super) struct Invalid(pub(super) Vec<String>);
 
 impl Node {
-    pub(super) fn refuse(&self, why: &str) -> Refused {
-        Refused(vec![format!(" {self} {why}")])
+    pub(super) fn invalid(&self, why: &str) -> Invalid {
+        Invalid(vec![format!(" {self} {why}")])
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {
@@ -47,98 +47,98 @@ pub(super) fn integer(text: &str) -> Option<i128> {
 }
 
 /// A name: of the environment, numbers are names, too.
-pub(super) fn text(node: &Node) -> Result<String, Refused> {
+pub(super) fn text(node: &Node) -> Result<String, Invalid> {
     const LONGEST: usize = 255;
     let text = node
         .as_text()
-        .ok_or_else(|| node.refuse("is not text: write it in quotes"))?;
+        .ok_or_else(|| node.invalid("is not text: write it in quotes"))?;
     if text.is_empty() {
-        Err(node.refuse("is empty"))
+        Err(node.invalid("is empty"))
     } else if text.len() > LONGEST {
-        Err(node.refuse(&format!("is longer than {LONGEST} bytes")))
+        Err(node.invalid(&format!("is longer than {LONGEST} bytes")))
     } else if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
         // The replacement character stands for what was not UTF-8 in the environment.
-        Err(node.refuse("has characters that can't be printed"))
+        Err(node.invalid("has characters that can't be printed"))
     } else {
         Ok(text.to_owned())
     }
 }
 
-pub(super) fn boolean(node: &Node) -> Result<bool, Refused> {
+pub(super) fn boolean(node: &Node) -> Result<bool, Invalid> {
     match &node.value {
         Value::Bool(yes) => Ok(*yes),
         Value::Untyped(text) if text == "true" => Ok(true),
         Value::Untyped(text) if text == "false" => Ok(false),
-        _ => Err(node.refuse("is neither true nor false")),
+        _ => Err(node.invalid("is neither true nor false")),
     }
 }
 
-fn a_duration(node: &Node, like: &str) -> Result<Duration, Refused> {
+fn a_duration(node: &Node, like: &str) -> Result<Duration, Invalid> {
     node.as_text().and_then(duration::parse).ok_or_else(|| {
-        node.refuse(&format!(
+        node.invalid(&format!(
             "is not a duration like {like}: a number and one of us, ms, s, m, h, in quotes"
         ))
     })
 }
 
 /// At least one conversion of each quantity, at most what is still useful.
-pub(super) fn interval(node: &Node) -> Result<Duration, Refused> {
+pub(super) fn interval(node: &Node) -> Result<Duration, Invalid> {
     let interval = a_duration(node, "\"100ms\" or \"1s\"")?;
     if (Duration::from_micros(280)..=Duration::from_secs(3600)).contains(&interval) {
         Ok(interval)
     } else {
-        Err(node.refuse("is outside 280us..=1h"))
+        Err(node.invalid("is outside 280us..=1h"))
     }
 }
 
 /// Not shorter than what is shown anew, not longer than what somebody still remembers.
-pub(super) fn window(node: &Node) -> Result<Duration, Refused> {
+pub(super) fn window(node: &Node) -> Result<Duration, Invalid> {
     let window = a_duration(node, "\"60s\" or \"5m\"")?;
     if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&window) {
         Ok(window)
     } else {
-        Err(node.refuse("is outside 1s..=1h"))
+        Err(node.invalid("is outside 1s..=1h"))
     }
 }
 
-pub(super) fn summary(node: &Node) -> Result<Option<Duration>, Refused> {
+pub(super) fn summary(node: &Node) -> Result<Option<Duration>, Invalid> {
     let period = a_duration(node, "\"1m\", or \"0\" for none")?;
     if period.is_zero() {
         Ok(None)
     } else if (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&period) {
         Ok(Some(period))
     } else {
-        Err(node.refuse("is outside 1s..=24h, and not \"0\" for none"))
+        Err(node.invalid("is outside 1s..=24h, and not \"0\" for none"))
     }
 }
 
-pub(super) fn log(node: &Node) -> Result<LogLevel, Refused> {
+pub(super) fn log(node: &Node) -> Result<LogLevel, Invalid> {
     LogLevel::ALL
         .into_iter()
         .find(|level| node.as_text() == Some(&level.to_string()))
         .ok_or_else(|| {
-            node.refuse("is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\"")
+            node.invalid("is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\"")
         })
 }
 
-pub(super) fn socket_mode(node: &Node) -> Result<u32, Refused> {
+pub(super) fn socket_mode(node: &Node) -> Result<u32, Invalid> {
     let digits = node.as_text().map(|t| t.strip_prefix("0o").unwrap_or(t));
     digits
         .filter(|digits| digits.chars().all(|c| c.is_digit(8)))
         .and_then(|digits| u32::from_str_radix(digits, 8).ok())
         .filter(|mode| *mode <= 0o777)
-        .ok_or_else(|| node.refuse("is not an octal mode in \"0000\"..=\"0777\", in quotes"))
+        .ok_or_else(|| node.invalid("is not an octal mode in \"0000\"..=\"0777\", in quotes"))
 }
 
-pub(super) fn listen(node: &Node) -> Result<Listen, Refused> {
+pub(super) fn listen(node: &Node) -> Result<Listen, Invalid> {
     /// `sun_path` of `sockaddr_un` has 108 bytes, one of them for the final 0.
     const LONGEST: usize = 107;
     let text = node.as_text().unwrap_or_default();
     if let Some(path) = text.strip_prefix("unix:") {
         if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
-            Err(node.refuse("is not an absolute path of a socket, like \"unix:/run/ina260-exporter/metrics.sock\""))
+            Err(node.invalid("is not an absolute path of a socket, like \"unix:/run/ina260-exporter/metrics.sock\""))
         } else if path.len() > LONGEST {
-            Err(node.refuse(&format!(
+            Err(node.invalid(&format!(
                 "has a path of {} bytes; a socket's is at most {LONGEST}",
                 path.len()
             )))
@@ -149,7 +149,7 @@ pub(super) fn listen(node: &Node) -> Result<Listen, Refused> {
         // Port 0 would be one that nobody knows.
         match text.parse::<SocketAddr>() {
             Ok(address) if address.port() != 0 => Ok(Listen::Tcp(address)),
-            _ => Err(node.refuse(
+            _ => Err(node.invalid(
                 "is none of \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\", like \"0.0.0.0:8000\"",
             )),
         }
@@ -177,9 +177,9 @@ pub(super) fn list(node: &Node) -> Option<Vec<Node>> {
     }
 }
 
-pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Refused> {
+pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Invalid> {
     let items = list(node).ok_or_else(|| {
-        node.refuse("is not a list of networks like [\"192.168.0.0/16\", \"::1\"]")
+        node.invalid("is not a list of networks like [\"192.168.0.0/16\", \"::1\"]")
     })?;
     every(items.iter().enumerate().map(|(index, item)| {
         let text = item.as_text().unwrap_or_default();
@@ -187,7 +187,7 @@ pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Refused> {
             .map(|network| network.trunc())
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
             .map_err(|_| {
-                Refused(vec![format!(
+                Invalid(vec![format!(
                     "[{}] {item} is not a network like \"192.168.0.0/16\" or \"::1\"",
                     index + 1
                 )])
@@ -197,24 +197,24 @@ pub(super) fn allow(node: &Node) -> Result<Vec<IpNet>, Refused> {
 
 /// All values, or all refusals.
 pub(super) fn every<T>(
-    results: impl Iterator<Item = Result<T, Refused>>,
-) -> Result<Vec<T>, Refused> {
+    results: impl Iterator<Item = Result<T, Invalid>>,
+) -> Result<Vec<T>, Invalid> {
     let (mut values, mut refused) = (Vec::new(), Vec::new());
     for result in results {
         match result {
             Ok(value) => values.push(value),
-            Err(Refused(more)) => refused.extend(more),
+            Err(Invalid(more)) => refused.extend(more),
         }
     }
     if refused.is_empty() {
         Ok(values)
     } else {
-        Err(Refused(refused))
+        Err(Invalid(refused))
     }
 }
 
 /// `None`: whatever suits the interval.
-pub(super) fn averaging(node: &Node) -> Result<Option<Averaging>, Refused> {
+pub(super) fn averaging(node: &Node) -> Result<Option<Averaging>, Invalid> {
     if node.as_text() == Some("auto") {
         return Ok(None);
     }
@@ -227,12 +227,12 @@ pub(super) fn averaging(node: &Node) -> Result<Option<Averaging>, Refused> {
         .map(Some)
         .ok_or_else(|| {
             let counts = Averaging::ALL.map(|a| a.count().to_string()).join(", ");
-            node.refuse(&format!("is none of \"auto\", {counts}"))
+            node.invalid(&format!("is none of \"auto\", {counts}"))
         })
 }
 
 /// `None`: whatever suits the interval.
-pub(super) fn conversion_time(node: &Node) -> Result<Option<ConversionTime>, Refused> {
+pub(super) fn conversion_time(node: &Node) -> Result<Option<ConversionTime>, Invalid> {
     let text = node.as_text().unwrap_or_default();
     if text == "auto" {
         return Ok(None);
@@ -243,6 +243,6 @@ pub(super) fn conversion_time(node: &Node) -> Result<Option<ConversionTime>, Ref
         .map(Some)
         .ok_or_else(|| {
             let times = ConversionTime::ALL.map(|t| format!("\"{}us\"", t.micros()));
-            node.refuse(&format!("is none of \"auto\", {}", times.join(", ")))
+            node.invalid(&format!("is none of \"auto\", {}", times.join(", ")))
         })
 }

@@ -3,7 +3,7 @@
 use super::effective::{Line, Toml};
 use super::node::{Node, Origin, Table, one_line};
 use super::problem::Problems;
-use super::read::Refused;
+use super::read::Invalid;
 
 /// A value that was read, and where it stands.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl<'a> Section<'a> {
     pub(super) fn take<T: Toml>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Node) -> Result<T, Refused>,
+        read: impl FnOnce(&Node) -> Result<T, Invalid>,
     ) -> Option<Setting<T>> {
         self.known.push(key);
         let node = self.table.remove(key)?;
@@ -51,7 +51,7 @@ impl<'a> Section<'a> {
                 });
                 Some(Setting { value, origin })
             }
-            Err(Refused(sentences)) => {
+            Err(Invalid(sentences)) => {
                 for sentence in sentences {
                     self.problem(&origin, &format!("{key}{sentence}"));
                 }

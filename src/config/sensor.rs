@@ -1,6 +1,5 @@
 //! One sensor: where it is, how it is set, and what its results mean.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::alert::{self, Wanted as WantedAlert};
@@ -15,8 +14,8 @@ use super::plan::SensorPlan;
 use super::problem::Problems;
 use super::read;
 use super::section::{Section, Setting};
-use crate::bus::Address;
-use crate::bus::mux::Channel;
+use crate::i2c::mux::Channel;
+use crate::i2c::{Address, Location};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{Averaging, ConversionTime, Settings, TooShort, Wanted};
@@ -46,32 +45,6 @@ pub(super) struct Sensor {
     labels: Option<Setting<Vec<(String, String)>>>,
     /// For the effective configuration.
     pub(super) lines: Vec<Line>,
-}
-
-/// Where on which bus.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) struct Place {
-    bus: u8,
-    mux: Option<Channel>,
-    address: Address,
-}
-
-impl Place {
-    /// Whether both answer at one address when a channel is open; there is no telling two INA260s apart.
-    pub(super) fn is_joined_to(self, other: Self) -> bool {
-        (self.bus, self.address) == (other.bus, other.address)
-            && (self.mux.is_none() || other.mux.is_none())
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bus {}, ", self.bus)?;
-        if let Some(channel) = self.mux {
-            write!(f, "mux {channel}, ")?;
-        }
-        write!(f, "address {}", self.address)
-    }
 }
 
 impl Found {
@@ -235,8 +208,8 @@ fn fit(
 }
 
 impl Sensor {
-    pub(super) fn place(&self) -> Option<Place> {
-        Some(Place {
+    pub(super) fn location(&self) -> Option<Location> {
+        Some(Location {
             bus: self.bus.as_ref()?.value,
             mux: self.mux.as_ref()?.value,
             address: self.address.as_ref()?.value,
@@ -246,10 +219,8 @@ impl Sensor {
     /// Nothing, if there was a problem with any of it.
     pub(super) fn plan(self) -> Option<SensorPlan> {
         Some(SensorPlan {
+            location: self.location()?,
             device: self.device?.value,
-            bus: self.bus?.value,
-            address: self.address?.value,
-            mux: self.mux?.value,
             interval: self.interval?.value,
             settings: self.settings?,
             configure: self.configure?.value,

@@ -34,7 +34,7 @@ pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
             ),
             // The list itself is the problem, and told.
             ([], _) => {}
-            ([(_, table)], _) => lay_over(table, key, value),
+            ([(_, table)], _) => merge_into(table, key, value),
             (tables, _) => problems.add(
                 &value.origin,
                 format!(
@@ -54,7 +54,7 @@ pub(super) fn find(top: &mut Table, problems: &mut Problems) -> Vec<Found> {
 }
 
 /// A variable may be about one key of a table only.
-fn lay_over(table: &mut Table, key: String, above: Node) {
+fn merge_into(table: &mut Table, key: String, above: Node) {
     match (table.get_mut(&key), above) {
         (
             Some(Node {
@@ -131,19 +131,23 @@ pub(super) fn check(sensors: &[Sensor], problems: &mut Problems) {
                 );
             }
         }
-        if let Some(place) = sensor.place() {
-            let same = |other: &Sensor| other.place() == Some(place);
-            let joined = |other: &Sensor| other.place().is_some_and(|p| place.is_joined_to(p));
+        if let Some(location) = sensor.location() {
+            let same = |other: &Sensor| other.location() == Some(location);
+            let joined = |other: &Sensor| {
+                other
+                    .location()
+                    .is_some_and(|other| location.is_joined_to(&other))
+            };
             if let Some(other) = earlier(&same) {
                 problems.add(
                     origin,
-                    format!("{name}{place} is the place of {other} already"),
+                    format!("{name}{location} is the location of {other} already"),
                 );
             } else if let Some(other) = earlier(&joined) {
                 problems.add(
                     origin,
                     format!(
-                        "{name}{place} is one place with {other}: an open channel joins what is behind \
+                        "{name}{location} is one place with {other}: an open channel joins what is behind \
                          a multiplexer to what is not, and both would answer"
                     ),
                 );

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -18,9 +18,10 @@ use metrics_util::MetricKindMask;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 
-use super::table::Histogram;
+use super::metrics::Histogram;
 use super::{IDLE, METRICS, Source};
 use crate::config::Listen;
+use crate::scrape::reachable;
 
 /// Scrapes rendered at the same time; others wait for less than a millisecond. Each costs a thread with memory of its own.
 const RENDERING: usize = 1;
@@ -208,17 +209,6 @@ fn converse(mut stream: impl Read + Write) -> io::Result<()> {
     } else {
         Err(io::Error::other("not an HTTP answer"))
     }
-}
-
-/// "Every address" is no address to connect to.
-#[must_use]
-pub fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

@@ -7,21 +7,21 @@
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-use metrics::{Key, Label, Level, Metadata, Recorder};
+use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
 use crate::meter::{Samples, SharedMeter};
 
 mod listener;
+mod metrics;
 mod series;
-mod table;
 mod ticker;
 
-pub use listener::{Listener, Serving, ask, reachable, recorder, remove_socket};
+use self::metrics::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, unix_seconds};
+pub use self::metrics::{METRICS, Metric, Source};
+pub use listener::{Listener, Serving, ask, recorder, remove_socket};
 use series::Series;
-use table::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, unix_seconds};
-pub use table::{METRICS, Metric, Source};
 pub use ticker::Ticker;
 
 /// A series that no tick set for so long is gone. Two ticks may be late before anything disappears; and what the last tick before
@@ -80,7 +80,7 @@ impl Exposition {
             }
         }
         let process = Collector::default();
-        metrics::with_local_recorder(&recorder, || process.describe());
+        ::metrics::with_local_recorder(&recorder, || process.describe());
         let build_info = Key::from_parts(
             BUILD_INFO,
             vec![
@@ -160,7 +160,7 @@ impl Exposition {
             &Key::from_static_name(RELOAD_TIMESTAMP),
             unix_seconds(self.reload_succeeded),
         );
-        metrics::with_local_recorder(&self.recorder, || self.process.collect());
+        ::metrics::with_local_recorder(&self.recorder, || self.process.collect());
         if std::mem::take(&mut self.withdrawn) {
             self.expiring_until = Some(now + HELD);
         }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use metrics::{Key, Label, Recorder};
+use ::metrics::{Key, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::table::{DIRECTIONS, Histogram, SENSOR_INFO};
+use super::metrics::{DIRECTIONS, Histogram, SENSOR_INFO};
 use super::{METADATA, METRICS, Metric, Source, View};
 use crate::meter::{Found, Samples};
 
@@ -66,7 +66,7 @@ impl Series {
         let snapshot = meter.snapshot();
         drop(meter);
         let meter = snapshot;
-        let totals = meter.ledger.totals(now);
+        let totals = meter.accumulator.totals(now);
         let live = meter.live(now);
         let set = (live.is_some(), live.is_some() && extremes.is_some());
         self.withdrawn = (self.set.0 && !set.0) || (self.set.1 && !set.1);

@@ -1,7 +1,7 @@
 //! The chip's comparator (SBOS656C, mask/enable and alert limit registers).
 //!
 //! It watches single conversions, not averages, so it sees what a result hides. It is always latched here: each look releases it, so
-//! the pin gives a pulse and is no protection output.
+//! the pin gives a health and is no protection output.
 
 use super::calibration::Calibration;
 

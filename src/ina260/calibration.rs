@@ -1,6 +1,6 @@
 //! What a sensor's results have to be corrected by.
 
-use crate::units::{Amperes, Volts, Watts};
+use crate::units::{Amperes, Measured, Volts, Watts};
 
 /// Gains and an offset against a reference instrument, and the direction of the wiring.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,17 +33,21 @@ impl Calibration {
 
     /// The true voltage, current and power for those of the chip. The power takes part in the corrections of both.
     #[must_use]
-    pub fn apply(&self, voltage: Volts, current: Amperes, power: Watts) -> (Volts, Amperes, Watts) {
+    pub fn apply(&self, chip: Measured) -> Measured {
         if *self == Self::default() {
-            return (voltage, current, power);
+            return chip;
         }
-        let volts = voltage.0 * self.voltage_gain;
+        let volts = chip.voltage.0 * self.voltage_gain;
         let offset = self.current_offset.0;
-        let amperes = self.true_current(current.0);
+        let amperes = self.true_current(chip.current.0);
         let watts =
-            (power.0 * self.current_gain * self.voltage_gain + volts * offset) * self.sign();
-        // Reversed, nothing would be a negative nothing.
-        (Volts(volts), Amperes(amperes + 0.0), Watts(watts + 0.0))
+            (chip.power.0 * self.current_gain * self.voltage_gain + volts * offset) * self.sign();
+        Measured {
+            voltage: Volts(volts),
+            // `+ 0.0` turns -0.0 into 0.0.
+            current: Amperes(amperes + 0.0),
+            power: Watts(watts + 0.0),
+        }
     }
 
     /// The true current for that of the chip.
@@ -77,8 +81,8 @@ mod tests {
 
     #[test]
     fn no_calibration_changes_nothing_not_even_the_last_digit() {
-        let raw = (Volts(5.07125), Amperes(0.04375), Watts(0.221_867_187_5));
-        assert_eq!(Calibration::default().apply(raw.0, raw.1, raw.2), raw);
+        let raw = Measured::new(5.07125, 0.04375, 0.221_867_187_5);
+        assert_eq!(Calibration::default().apply(raw), raw);
     }
 
     #[test]
@@ -87,7 +91,7 @@ mod tests {
             reverse: true,
             ..Calibration::default()
         };
-        let (_, current, power) = calibration.apply(Volts(5.0), Amperes(0.0), Watts(0.0));
+        let Measured { current, power, .. } = calibration.apply(Measured::new(5.0, 0.0, 0.0));
         assert!(current.0.is_sign_positive() && power.0.is_sign_positive());
     }
 
@@ -99,7 +103,11 @@ mod tests {
             voltage_gain: 2.0,
             reverse: true,
         };
-        let (voltage, current, power) = calibration.apply(Volts(5.0), Amperes(1.0), Watts(5.0));
+        let Measured {
+            voltage,
+            current,
+            power,
+        } = calibration.apply(Measured::new(5.0, 1.0, 5.0));
         assert_eq!(
             (voltage, current, power),
             (Volts(10.0), Amperes(-2.0), Watts(-20.0))

@@ -3,26 +3,26 @@
 use std::fmt;
 
 use super::registers::Register;
-use crate::bus;
+use crate::i2c;
 
 /// What a sensor failed at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A kernel driver has the chip to itself.
-    Owned(bus::Owner),
+    Bound(i2c::BoundDriver),
     /// A register could not be read.
     Read {
         /// Which.
         register: Register,
         /// Why.
-        source: bus::Error,
+        source: i2c::Error,
     },
     /// A register could not be written.
     Write {
         /// Which.
         register: Register,
         /// Why.
-        source: bus::Error,
+        source: i2c::Error,
     },
     /// Something else is at the address.
     NotAnIna260 {
@@ -47,7 +47,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Owned(owner) => write!(f, "{owner}"),
+            Self::Bound(owner) => write!(f, "{owner}"),
             Self::Read { register, source } => {
                 write!(f, "cannot read register {register:?}: {source}")
             }
@@ -84,7 +84,7 @@ impl Error {
     /// Whether somebody is there, if not whom we look for.
     #[must_use]
     pub fn is_an_answer(&self) -> bool {
-        matches!(self, Self::Owned(_) | Self::NotAnIna260 { .. })
+        matches!(self, Self::Bound(_) | Self::NotAnIna260 { .. })
     }
 
     /// Whether the bus is stuck, which every further transfer would suffer from, too.
@@ -93,7 +93,7 @@ impl Error {
         matches!(
             self,
             Self::Read { source, .. } | Self::Write { source, .. }
-                if source.kind == bus::ErrorKind::Timeout
+                if source.kind == i2c::ErrorKind::Timeout
         )
     }
 }
@@ -102,7 +102,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::Owned(_)
+            Self::Bound(_)
             | Self::NotAnIna260 { .. }
             | Self::NotContinuous(_)
             | Self::NotKept { .. } => None,

@@ -1,7 +1,7 @@
 //! From words to units: pure functions, scaled in integers and divided once, so that 0.04375 does not print as
 //! 0.043750000000000004.
 
-use crate::units::{Amperes, Volts, Watts};
+use crate::units::{Amperes, Measured, Volts, Watts};
 
 /// Watts in one bit of a voltage times one bit of a current, 1.25 mV × 1.25 mA, in units of 1e-10 W.
 const PRODUCT: i64 = 15_625;
@@ -60,9 +60,19 @@ impl Measurement {
         Watts(exact as f64 / 1e10)
     }
 
+    /// Returns voltage, current and power in units, before calibration.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        Measured {
+            voltage: self.voltage(),
+            current: self.current(),
+            power: self.power(),
+        }
+    }
+
     /// Whether a register has its power-on value, 0, which it may have got in a brown-out after the flags were read.
     #[must_use]
-    pub fn may_be_of_a_reset(&self) -> bool {
+    pub fn looks_like_power_on(&self) -> bool {
         let product = i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed());
         let flows = product.abs() * PRODUCT > POWER_STEP;
         self.voltage_word == 0 || (flows && self.power_word == Some(0))

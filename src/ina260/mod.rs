@@ -1,6 +1,6 @@
 //! The chip: its registers, its settings, and what its words mean. Source: TI datasheet SBOS656C.
 
-use crate::bus::{Address, Bus};
+use crate::i2c::{Address, Bus};
 
 pub mod alert;
 pub mod calibration;
@@ -47,7 +47,7 @@ impl Words {
 
     /// Whether these flags come with these settings. One word on the bus tells, at every look.
     #[must_use]
-    pub const fn go_with(&self, flags: MaskEnable) -> bool {
+    pub const fn matches_flags(&self, flags: MaskEnable) -> bool {
         flags.kept() == self.mask_enable
     }
 }
@@ -61,7 +61,7 @@ pub struct Identity {
 
 /// What a chip holds besides its results, whoever wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct RegisterDump {
     /// The configuration register.
     pub configuration: u16,
     /// The mask/enable register, with the flags.
@@ -72,7 +72,7 @@ pub struct Held {
 
 /// How a sensor is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prepared {
+pub struct Configured {
     /// What its registers hold.
     pub words: Words,
     /// The settings in force.
@@ -93,10 +93,10 @@ pub enum Reset {
 /// Reads both identity registers of the chip at `address`.
 ///
 /// # Errors
-/// A failed transfer, [`Error::Owned`] or [`Error::NotAnIna260`].
+/// A failed transfer, [`Error::Bound`] or [`Error::NotAnIna260`].
 pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<Identity, Error> {
-    if let Some(owner) = bus.owner(address) {
-        return Err(Error::Owned(owner));
+    if let Some(owner) = bus.bound_driver(address) {
+        return Err(Error::Bound(owner));
     }
     let manufacturer = read(bus, address, Register::ManufacturerId)?;
     let die = read(bus, address, Register::DieId)?;
@@ -111,8 +111,8 @@ pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<Identity, Error> 
 ///
 /// # Errors
 /// A failed transfer.
-pub fn inspect(bus: &mut dyn Bus, address: Address) -> Result<Held, Error> {
-    Ok(Held {
+pub fn inspect(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump, Error> {
+    Ok(RegisterDump {
         configuration: read(bus, address, Register::Configuration)?,
         mask_enable: MaskEnable(read(bus, address, Register::MaskEnable)?),
         alert_limit: read(bus, address, Register::AlertLimit)?,
@@ -163,11 +163,11 @@ impl Ina260 {
     ///
     /// # Errors
     /// A failed transfer, [`Error::NotKept`] or [`Error::NotContinuous`].
-    pub fn prepare(
+    pub fn configure(
         &self,
         bus: &mut dyn Bus,
         mut around_start: impl FnMut(),
-    ) -> Result<Prepared, Error> {
+    ) -> Result<Configured, Error> {
         if !self.configure {
             return self.adopt(bus);
         }
@@ -188,7 +188,7 @@ impl Ina260 {
             MaskEnable::KEPT,
         )?;
         self.verify(bus, Register::Configuration, words.configuration, u16::MAX)?;
-        Ok(Prepared {
+        Ok(Configured {
             words,
             settings: self.settings,
             adopted,
@@ -196,7 +196,7 @@ impl Ina260 {
     }
 
     /// Takes the settings as somebody else made them.
-    fn adopt(&self, bus: &mut dyn Bus) -> Result<Prepared, Error> {
+    fn adopt(&self, bus: &mut dyn Bus) -> Result<Configured, Error> {
         let held = inspect(bus, self.address)?;
         let words = Words {
             configuration: held.configuration,
@@ -205,7 +205,7 @@ impl Ina260 {
         };
         let settings = Settings::from_word(words.configuration)
             .ok_or(Error::NotContinuous(words.configuration))?;
-        Ok(Prepared {
+        Ok(Configured {
             words,
             settings,
             adopted: true,

@@ -148,7 +148,7 @@ impl Mode {
 /// What a sensor is set to; always converts both quantities, continuously.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Conversions in a result.
+    /// Poller in a result.
     pub averaging: Averaging,
     /// Of one voltage conversion.
     pub voltage_conversion_time: ConversionTime,
@@ -159,7 +159,7 @@ pub struct Settings {
 /// The parts of the settings that somebody decided; the others follow from the interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Conversions in a result.
+    /// Poller in a result.
     pub averaging: Option<Averaging>,
     /// Of one voltage conversion.
     pub voltage_conversion_time: Option<ConversionTime>,

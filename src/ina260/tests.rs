@@ -1,7 +1,7 @@
 //! The driver's traces on the wire, word for word as the datasheet has them.
 
 use super::*;
-use crate::bus;
+use crate::i2c;
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 /// One expected transfer.
@@ -26,27 +26,27 @@ impl Script {
 }
 
 impl Bus for Script {
-    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, bus::Error> {
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, i2c::Error> {
         assert_eq!(address, Address(0x41));
         match self.0.next() {
             Some(Read(expected, word)) if expected == register => {
-                word.map_err(bus::Error::from_errno)
+                word.map_err(i2c::Error::from_errno)
             }
             other => panic!("read of {register:#04x}, expected {other:?}"),
         }
     }
 
-    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), bus::Error> {
+    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), i2c::Error> {
         assert_eq!(address, Address(0x41));
         assert_eq!(self.0.next(), Some(Write(register, word)));
         Ok(())
     }
 
-    fn send_byte(&mut self, _: Address, _: u8) -> Result<(), bus::Error> {
+    fn send_byte(&mut self, _: Address, _: u8) -> Result<(), i2c::Error> {
         unreachable!("the INA260 has no single bytes")
     }
 
-    fn receive_byte(&mut self, _: Address) -> Result<u8, bus::Error> {
+    fn receive_byte(&mut self, _: Address) -> Result<u8, i2c::Error> {
         unreachable!("the INA260 has no single bytes")
     }
 }
@@ -63,13 +63,13 @@ const CHIP: Ina260 = Ina260 {
     configure: true,
 };
 
-fn prepared(adopted: bool) -> Prepared {
+fn prepared(adopted: bool) -> Configured {
     let words = Words {
         configuration: 0x6E9F,
         mask_enable: 0x0001,
         alert_limit: 0x0000,
     };
-    Prepared {
+    Configured {
         words,
         settings: CHIP.settings,
         adopted,
@@ -121,7 +121,7 @@ fn prepare_writes_limit_mask_and_configuration_and_reads_them_back() {
     ]);
     let mut around_start = 0;
     assert_eq!(
-        CHIP.prepare(&mut bus, || around_start += 1),
+        CHIP.configure(&mut bus, || around_start += 1),
         Ok(prepared(false))
     );
     assert_eq!(around_start, 2, "before and after");
@@ -138,7 +138,7 @@ fn prepare_leaves_a_configuration_that_is_right() {
         Read(0x06, Ok(0x0001)),
         Read(0x00, Ok(0x6E9F)),
     ]);
-    assert_eq!(CHIP.prepare(&mut bus, || ()), Ok(prepared(true)));
+    assert_eq!(CHIP.configure(&mut bus, || ()), Ok(prepared(true)));
     bus.finish();
 }
 
@@ -153,7 +153,7 @@ fn prepare_names_the_register_that_did_not_keep_its_word() {
         Read(0x06, Ok(0x0001)),
         Read(0x00, Ok(0x6127)),
     ]);
-    let error = CHIP.prepare(&mut bus, || ()).unwrap_err();
+    let error = CHIP.configure(&mut bus, || ()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "register Configuration holds 0x6127, not 0x6e9f"
@@ -165,9 +165,9 @@ fn prepare_names_the_register_that_did_not_keep_its_word() {
 fn a_look_is_one_word_and_knows_our_settings() {
     let mut bus = Script::new([Read(0x06, Ok(0x000D))]);
     let flags = CHIP.look(&mut bus).unwrap();
-    assert!(flags.ready() && flags.overflow() && prepared(true).words.go_with(flags));
-    assert!(!prepared(true).words.go_with(MaskEnable(0x0008))); // the latch is gone: a brown-out
-    assert!(!prepared(true).words.go_with(MaskEnable(0x8009))); // an alert function that we did not set
+    assert!(flags.ready() && flags.overflow() && prepared(true).words.matches_flags(flags));
+    assert!(!prepared(true).words.matches_flags(MaskEnable(0x0008))); // the latch is gone: a brown-out
+    assert!(!prepared(true).words.matches_flags(MaskEnable(0x8009))); // an alert function that we did not set
     bus.finish();
 }
 
@@ -256,8 +256,8 @@ fn an_alert_is_written_with_its_limit_and_the_latch() {
         Read(0x06, Ok(0x8013)), // it tripped already
         Read(0x00, Ok(0x6E9F)),
     ]);
-    let words = chip.prepare(&mut bus, || ()).unwrap().words;
-    assert!(words.go_with(MaskEnable(0x801B)) && !words.go_with(MaskEnable(0x0009)));
+    let words = chip.configure(&mut bus, || ()).unwrap().words;
+    assert!(words.matches_flags(MaskEnable(0x801B)) && !words.matches_flags(MaskEnable(0x0009)));
     bus.finish();
 }
 
@@ -272,8 +272,8 @@ fn a_chip_that_is_not_ours_to_configure_is_read_and_never_written() {
         Read(0x06, Ok(0x1008)),
         Read(0x07, Ok(3800)),
     ]);
-    let prepared = chip.prepare(&mut bus, || ()).unwrap();
-    assert!(prepared.adopted && prepared.words.go_with(MaskEnable(0x1018)));
+    let prepared = chip.configure(&mut bus, || ()).unwrap();
+    assert!(prepared.adopted && prepared.words.matches_flags(MaskEnable(0x1018)));
     assert_eq!(
         prepared.settings.cycle(),
         std::time::Duration::from_micros(2200)
@@ -283,7 +283,7 @@ fn a_chip_that_is_not_ours_to_configure_is_read_and_never_written() {
 
     let mut bus = Script::new([Read(0x00, Ok(0x6120)), Read(0x06, Ok(0)), Read(0x07, Ok(0))]);
     assert_eq!(
-        chip.prepare(&mut bus, || ()).unwrap_err().to_string(),
+        chip.configure(&mut bus, || ()).unwrap_err().to_string(),
         "does not convert voltage and current continuously: configuration 0x6120"
     );
     bus.finish();

@@ -7,13 +7,13 @@ use super::{Failure, Meter, Quantity, Reset, Totals};
 impl Meter {
     /// Everything that was counted until `now`, by name.
     #[must_use]
-    pub fn carried(&self, now: Instant) -> Vec<(String, u128)> {
+    pub fn export_counters(&self, now: Instant) -> Vec<(String, u128)> {
         let mut copy = self.clone();
         let counts = copy
             .counts()
             .into_iter()
             .map(|(name, count)| (name, u128::from(*count)));
-        let mut totals = self.ledger.totals(now);
+        let mut totals = self.accumulator.totals(now);
         let mut carried: Vec<(String, u128)> = counts.collect();
         carried.extend(flows(&mut totals).map(|(name, atto)| (name.to_owned(), *atto)));
         carried.extend(times(&mut totals).map(|(name, time)| (name.to_owned(), time.as_nanos())));
@@ -21,7 +21,7 @@ impl Meter {
     }
 
     /// Goes on from what an earlier process counted; a name that nobody knows any more is left out.
-    pub fn carry_over(&mut self, carried: &[(String, u128)]) {
+    pub fn restore_counters(&mut self, carried: &[(String, u128)]) {
         let before = |name: &str| {
             carried
                 .iter()
@@ -39,14 +39,14 @@ impl Meter {
         for (name, time) in times(&mut totals) {
             *time = Duration::from_nanos(whole(before(name)));
         }
-        self.ledger.carry_over(&totals);
+        self.accumulator.restore_counters(&totals);
     }
 
     fn counts(&mut self) -> Vec<(String, &mut u64)> {
         let failures = Failure::NAMES.iter().zip(&mut self.failures);
         let resets = Reset::NAMES.iter().zip(&mut self.resets);
         let overflows = Quantity::NAMES.iter().zip(&mut self.overflows);
-        let (results, missed) = self.ledger.counts();
+        let (results, missed) = self.accumulator.counts();
         [
             ("results", results),
             ("results_missed", missed),
@@ -83,7 +83,7 @@ fn times(totals: &mut Totals) -> impl Iterator<Item = (&'static str, &mut Durati
 mod tests {
     use super::*;
     use crate::meter::Covered;
-    use crate::units::{Amperes, Watts};
+    use crate::units::Measured;
 
     #[test]
     fn what_is_carried_over_goes_on_from_there_to_the_last_digit() {
@@ -97,16 +97,20 @@ mod tests {
         };
         let mut before = Meter::default();
         before.fail(Failure::Identity);
-        before.ledger.start_over(start);
-        before.ledger.add(Watts(0.7), Amperes(-0.3), &covered(3, 3));
-        let mut carried = before.carried(start + 3 * second);
+        before.accumulator.start_over(start);
+        before
+            .accumulator
+            .add(&Measured::new(0.0, -0.3, 0.7), &covered(3, 3));
+        let mut carried = before.export_counters(start + 3 * second);
         carried.push(("of.another.version".to_owned(), 7));
 
         let mut after = Meter::default();
-        after.carry_over(&carried);
-        after.ledger.start_over(start + 3 * second);
-        after.ledger.add(Watts(0.7), Amperes(-0.7), &covered(4, 1));
-        let totals = after.ledger.totals(start + 4 * second);
+        after.restore_counters(&carried);
+        after.accumulator.start_over(start + 3 * second);
+        after
+            .accumulator
+            .add(&Measured::new(0.0, -0.7, 0.7), &covered(4, 1));
+        let totals = after.accumulator.totals(start + 4 * second);
         assert_eq!(
             (totals.energy.forward, totals.charge.whole()),
             (1_400_000_000_000_000_000, [0, 1])

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::units::{Amperes, Volts, Watts};
+use crate::units::{Amperes, Measured, Volts, Watts};
 
 /// A thousandth of the window is told apart: of results that lie closer together the extreme one is kept. This bounds the memory
 /// whatever the rate, and results further apart than that are exact to the last one.
@@ -53,15 +53,13 @@ impl Range {
     }
 }
 
-/// The least and the greatest value of each quantity.
+/// Minimum and maximum of each quantity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Extremes {
-    /// Least, greatest.
-    pub voltage: (Volts, Volts),
-    /// Least, greatest.
-    pub current: (Amperes, Amperes),
-    /// Least, greatest.
-    pub power: (Watts, Watts),
+    /// The minima.
+    pub min: Measured,
+    /// The maxima.
+    pub max: Measured,
 }
 
 /// The results of the last while.
@@ -94,11 +92,11 @@ impl Window {
     }
 
     /// Takes a result in.
-    pub fn add(&mut self, at: Instant, voltage: Volts, current: Amperes, power: Watts) {
+    pub fn add(&mut self, at: Instant, measured: &Measured) {
         let slot = self.slot;
-        self.voltage.add(at, voltage.0, slot);
-        self.current.add(at, current.0, slot);
-        self.power.add(at, power.0, slot);
+        self.voltage.add(at, measured.voltage.0, slot);
+        self.current.add(at, measured.current.0, slot);
+        self.power.add(at, measured.power.0, slot);
     }
 
     /// The extremes of the window that ends `now`, if there was a result in it.
@@ -107,9 +105,8 @@ impl Window {
         let current = self.current.within(now, self.length)?;
         let power = self.power.within(now, self.length)?;
         Some(Extremes {
-            voltage: (Volts(voltage.0), Volts(voltage.1)),
-            current: (Amperes(current.0), Amperes(current.1)),
-            power: (Watts(power.0), Watts(power.1)),
+            min: Measured::new(voltage.0, current.0, power.0),
+            max: Measured::new(voltage.1, current.1, power.1),
         })
     }
 }
@@ -125,11 +122,15 @@ mod tests {
         let now = Instant::now();
         let mut window = Window::default();
         assert_eq!(window.extremes(now), None);
-        window.add(now, Volts(5.0), Amperes(-1.0), Watts(-5.0));
+        window.add(now, &Measured::new(5.0, -1.0, -5.0));
         let extremes = window.extremes(now + Duration::from_secs(59)).unwrap();
         assert_eq!(
-            (extremes.current, extremes.power.0),
-            ((Amperes(-1.0), Amperes(-1.0)), Watts(-5.0))
+            (
+                extremes.min.current,
+                extremes.max.current,
+                extremes.min.power
+            ),
+            (Amperes(-1.0), Amperes(-1.0), Watts(-5.0))
         );
         assert_eq!(window.extremes(now + Duration::from_secs(60)), None);
     }

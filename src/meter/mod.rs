@@ -11,7 +11,7 @@ mod totals;
 pub use extremes::{Extremes, Window};
 pub use kinds::{Failure, Quantity, Reset};
 pub use reading::{Raw, Reading, Sums};
-pub use totals::{Covered, Flow, Ledger, Totals};
+pub use totals::{Accumulator, Covered, Flow, Totals};
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ impl Samples {
 pub struct Found {
     /// Its die identity register.
     pub die: u16,
-    /// Conversions in a result.
+    /// Poller in a result.
     pub averaging: u32,
     /// Of one voltage conversion, in microseconds.
     pub voltage_micros: u32,
@@ -77,7 +77,7 @@ pub struct Meter {
     /// Times that it did after it had not.
     pub alerts: u64,
     /// Energy, charge, time and results.
-    pub ledger: Ledger,
+    pub accumulator: Accumulator,
     /// The results of the last while.
     pub window: Window,
     /// Since they were last taken away.
@@ -93,22 +93,21 @@ impl Meter {
         for (count, out_of_range) in self.overflows.iter_mut().zip(reading.overflows) {
             *count += u64::from(out_of_range);
         }
-        self.ledger.add(reading.power, reading.current, covered);
-        self.window
-            .add(reading.at, reading.voltage, reading.current, reading.power);
-        self.sums.add(&reading);
-        Samples::push(&mut self.samples.powers, reading.power.0);
+        self.accumulator.add(&reading.measured, covered);
+        self.window.add(reading.at, &reading.measured);
+        self.sums.add(&reading.measured);
+        Samples::push(&mut self.samples.powers, reading.measured.power.0);
         self.last = Some(reading);
     }
 
     /// The sensor is down: nothing is measured from `now` on.
     pub fn lose(&mut self, now: Instant) {
         self.up = false;
-        self.ledger.down(now);
+        self.accumulator.down(now);
     }
 
     /// Notes what the comparator saw. Tells whether that is new.
-    pub fn see_alert(&mut self, active: bool) -> bool {
+    pub fn set_alert(&mut self, active: bool) -> bool {
         let new = active != self.alert;
         self.alert = active;
         self.alerts += u64::from(active && new);
@@ -145,7 +144,7 @@ impl Meter {
     pub fn snapshot(&self) -> Self {
         Self {
             last: self.last,
-            ledger: self.ledger.clone(),
+            accumulator: self.accumulator.clone(),
             window: Window::default(),
             samples: Samples::default(),
             ..*self
@@ -188,15 +187,13 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::units::{Amperes, Volts, Watts};
+    use crate::units::Measured;
 
     fn reading(at: Instant) -> Reading {
         Reading {
             at,
             wall: SystemTime::UNIX_EPOCH,
-            voltage: Volts(5.0),
-            current: Amperes(1.0),
-            power: Watts(5.0),
+            measured: Measured::new(5.0, 1.0, 5.0),
             raw: None,
             overflows: [true, false, true],
         }
@@ -239,14 +236,14 @@ mod tests {
         assert_eq!(meter.take_sums().means(), None);
         for volts in [4.0, 6.0] {
             let reading = Reading {
-                voltage: Volts(volts),
+                measured: Measured::new(volts, 1.0, 5.0),
                 ..reading(Instant::now())
             };
             meter.record(reading, &covered(Instant::now()));
         }
         assert_eq!(
             meter.take_sums().means(),
-            Some((Volts(5.0), Amperes(1.0), Watts(5.0)))
+            Some(Measured::new(5.0, 1.0, 5.0))
         );
         assert_eq!(meter.take_sums().results, 0);
     }
@@ -267,7 +264,7 @@ mod tests {
     #[test]
     fn an_alert_counts_when_it_begins() {
         let mut meter = Meter::default();
-        let news = [true, true, false, true].map(|active| meter.see_alert(active));
+        let news = [true, true, false, true].map(|active| meter.set_alert(active));
         assert_eq!((news, meter.alerts), ([true, false, true, true], 2));
     }
 }

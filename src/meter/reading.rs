@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use crate::units::{Amperes, Volts, Watts};
+use crate::units::{Amperes, Measured, Volts, Watts};
 
 /// What the Python script showed: the chip's own words in its units.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,12 +22,8 @@ pub struct Reading {
     pub at: Instant,
     /// The same for people.
     pub wall: SystemTime,
-    /// Mean bus voltage of the cycle.
-    pub voltage: Volts,
-    /// Mean current of the cycle.
-    pub current: Amperes,
-    /// Mean power of the cycle, with the sign of the current.
-    pub power: Watts,
+    /// Mean voltage, current and power of the cycle; the power has the sign of the current.
+    pub measured: Measured,
     /// The script's view of it, where the power register was read.
     pub raw: Option<Raw>,
     /// Which quantities left their range, in the order of [`Quantity::NAMES`](super::Quantity::NAMES).
@@ -39,28 +35,26 @@ pub struct Reading {
 pub struct Sums {
     /// How many.
     pub results: u32,
-    voltage: f64,
-    current: f64,
-    power: f64,
+    sum: Measured,
 }
 
 impl Sums {
-    pub(super) fn add(&mut self, reading: &Reading) {
+    pub(super) fn add(&mut self, measured: &Measured) {
         self.results += 1;
-        self.voltage += reading.voltage.0;
-        self.current += reading.current.0;
-        self.power += reading.power.0;
+        self.sum.voltage.0 += measured.voltage.0;
+        self.sum.current.0 += measured.current.0;
+        self.sum.power.0 += measured.power.0;
     }
 
     /// The means, if there was a result at all.
     #[must_use]
-    pub fn means(&self) -> Option<(Volts, Amperes, Watts)> {
+    pub fn means(&self) -> Option<Measured> {
         let n = f64::from(self.results);
         (self.results > 0).then(|| {
-            (
-                Volts(self.voltage / n),
-                Amperes(self.current / n),
-                Watts(self.power / n),
+            Measured::new(
+                self.sum.voltage.0 / n,
+                self.sum.current.0 / n,
+                self.sum.power.0 / n,
             )
         })
     }

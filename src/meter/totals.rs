@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::units::{Amperes, Watts};
+use crate::units::Measured;
 
 /// Attojoules in a joule, attocoulombs in a coulomb.
 const ATTO: u128 = 1_000_000_000_000_000_000;
@@ -72,7 +72,7 @@ pub struct Covered {
 
 /// Adds up, and knows until when.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct Accumulator {
     totals: Totals,
     /// Everything before it is either measured or unmeasured.
     accounted: Option<Instant>,
@@ -80,9 +80,9 @@ pub struct Ledger {
     down: bool,
 }
 
-impl Ledger {
+impl Accumulator {
     /// Goes on from the times and flows of an earlier life.
-    pub(super) fn carry_over(&mut self, earlier: &Totals) {
+    pub(super) fn restore_counters(&mut self, earlier: &Totals) {
         let totals = &mut self.totals;
         totals.energy.forward += earlier.energy.forward;
         totals.energy.reverse += earlier.energy.reverse;
@@ -103,19 +103,19 @@ impl Ledger {
         self.down = true;
     }
 
-    /// Conversions start over `now`.
+    /// Poller start over `now`.
     pub fn start_over(&mut self, now: Instant) {
         self.skip(now);
         self.down = false;
     }
 
-    /// Time passed in which this machine, and perhaps the sensor, slept.
-    pub fn slept(&mut self, time: Duration) {
+    /// Time passed in which this machine, and perhaps the sensor, suspended.
+    pub fn suspended(&mut self, time: Duration) {
         self.totals.unmeasured += time;
     }
 
     /// Adds one result.
-    pub fn add(&mut self, power: Watts, current: Amperes, covered: &Covered) {
+    pub fn add(&mut self, measured: &Measured, covered: &Covered) {
         let span = self.span(covered.edge);
         let time = match covered.passed {
             // How much of it flowed since, nobody knows.
@@ -123,8 +123,8 @@ impl Ledger {
             Some(passed) => span / u32::try_from(passed).unwrap_or(u32::MAX),
             None => span.min(covered.period),
         };
-        self.totals.energy.add(power.0, time);
-        self.totals.charge.add(current.0, time);
+        self.totals.energy.add(measured.power.0, time);
+        self.totals.charge.add(measured.current.0, time);
         self.totals.measured += time;
         self.totals.unmeasured += span.saturating_sub(time);
         self.totals.results += 1;
@@ -179,16 +179,15 @@ mod tests {
     #[test]
     fn energy_and_charge_are_counted_in_whole_units_and_the_fraction_is_kept() {
         let start = Instant::now();
-        let mut ledger = Ledger::default();
-        ledger.start_over(start);
+        let mut accumulator = Accumulator::default();
+        accumulator.start_over(start);
         for second in 1..=10 {
-            ledger.add(
-                Watts(0.7),
-                Amperes(-0.1),
+            accumulator.add(
+                &Measured::new(0.0, -0.1, 0.7),
                 &covered(start + second * SECOND, Some(1)),
             );
         }
-        let totals = ledger.totals(start + 10 * SECOND);
+        let totals = accumulator.totals(start + 10 * SECOND);
         assert_eq!(
             (totals.energy.whole(), totals.charge.whole()),
             ([7, 0], [0, 1])
@@ -223,14 +222,13 @@ mod tests {
     #[test]
     fn missed_results_are_unmeasured_time() {
         let start = Instant::now();
-        let mut ledger = Ledger::default();
-        ledger.start_over(start);
-        ledger.add(
-            Watts(1.0),
-            Amperes(1.0),
+        let mut accumulator = Accumulator::default();
+        accumulator.start_over(start);
+        accumulator.add(
+            &Measured::new(0.0, 1.0, 1.0),
             &covered(start + 4 * SECOND, Some(4)),
         );
-        let totals = ledger.totals(start + 5 * SECOND);
+        let totals = accumulator.totals(start + 5 * SECOND);
         assert_eq!((totals.missed, totals.results), (3, 1));
         assert_eq!((totals.measured, totals.unmeasured), (SECOND, 3 * SECOND));
     }
@@ -238,17 +236,19 @@ mod tests {
     #[test]
     fn an_outage_grows_while_it_lasts() {
         let start = Instant::now();
-        let mut ledger = Ledger::default();
-        ledger.start_over(start);
-        ledger.down(start + SECOND);
-        assert_eq!(ledger.totals(start + 60 * SECOND).unmeasured, 60 * SECOND);
-        ledger.start_over(start + 90 * SECOND);
-        ledger.add(
-            Watts(1.0),
-            Amperes(1.0),
+        let mut accumulator = Accumulator::default();
+        accumulator.start_over(start);
+        accumulator.down(start + SECOND);
+        assert_eq!(
+            accumulator.totals(start + 60 * SECOND).unmeasured,
+            60 * SECOND
+        );
+        accumulator.start_over(start + 90 * SECOND);
+        accumulator.add(
+            &Measured::new(0.0, 1.0, 1.0),
             &covered(start + 91 * SECOND, Some(1)),
         );
-        let totals = ledger.totals(start + 91 * SECOND);
+        let totals = accumulator.totals(start + 91 * SECOND);
         assert_eq!((totals.measured, totals.unmeasured), (SECOND, 90 * SECOND));
     }
 
@@ -259,28 +259,28 @@ mod tests {
             events in prop::collection::vec((0..5_u8, 0..10_000_u64, 1..9_u64), 1..200)
         ) {
             let start = Instant::now();
-            let mut ledger = Ledger::default();
-            ledger.start_over(start);
+            let mut accumulator = Accumulator::default();
+            accumulator.start_over(start);
             let mut now = start;
-            let mut slept = Duration::ZERO;
+            let mut suspended = Duration::ZERO;
             let mut down = false;
             let mut last = Totals::default();
             for (event, millis, passed) in events {
                 now += Duration::from_millis(millis);
                 match event {
-                    0 => { ledger.down(now); down = true; }
-                    _ if down => { ledger.start_over(now); down = false; }
-                    1 => ledger.start_over(now),
-                                        3 => { ledger.slept(SECOND); slept += SECOND; }
-                    _ => ledger.add(Watts(1.0), Amperes(1.0), &covered(now, (passed > 1).then_some(passed))),
+                    0 => { accumulator.down(now); down = true; }
+                    _ if down => { accumulator.start_over(now); down = false; }
+                    1 => accumulator.start_over(now),
+                                        3 => { accumulator.suspended(SECOND); suspended += SECOND; }
+                    _ => accumulator.add(&Measured::new(0.0, 1.0, 1.0), &covered(now, (passed > 1).then_some(passed))),
                 }
-                let totals = ledger.totals(now);
+                let totals = accumulator.totals(now);
                 prop_assert!(totals.measured >= last.measured && totals.unmeasured >= last.unmeasured);
                 last = totals;
             }
-            ledger.down(now);
-            let totals = ledger.totals(now);
-            prop_assert_eq!(totals.measured + totals.unmeasured, now - start + slept);
+            accumulator.down(now);
+            let totals = accumulator.totals(now);
+            prop_assert_eq!(totals.measured + totals.unmeasured, now - start + suspended);
         }
     }
 }

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::backoff::Chatter;
+use super::backoff::LogRateLimit;
 use crate::ina260::alert::Alert;
 
 /// One line when an alert begins and one when it ends; of one that flickers only some.
 pub(super) struct AlertLog {
     /// A budget of its own: an alert that flickers must not silence an outage.
-    chatter: Chatter,
+    chatter: LogRateLimit,
     /// Its beginning was logged, so its end will be.
     told: bool,
 }
@@ -18,14 +18,14 @@ pub(super) struct AlertLog {
 impl AlertLog {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            chatter: Chatter::new(now),
+            chatter: LogRateLimit::new(now),
             told: false,
         }
     }
 
     /// The alert began or ended.
     pub(super) fn tell(&mut self, name: &str, alert: Alert, active: bool, now: Instant) {
-        let told = std::mem::replace(&mut self.told, active && self.chatter.may_speak(now));
+        let told = std::mem::replace(&mut self.told, active && self.chatter.allow(now));
         let (on, unit) = (alert.function.name(), alert.function.unit());
         let limit = alert.limit;
         if self.told {

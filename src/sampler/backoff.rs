@@ -26,12 +26,12 @@ impl Default for Backoff {
 
 /// Lets ten messages through at once, then one a minute: a loose contact must not wear out an SD card.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chatter {
+pub(super) struct LogRateLimit {
     left: u32,
     refilled: Instant,
 }
 
-impl Chatter {
+impl LogRateLimit {
     const MOST: u32 = 10;
     const REFILL: Duration = Duration::from_secs(60);
 
@@ -43,7 +43,7 @@ impl Chatter {
     }
 
     /// Whether a message may go out now.
-    pub(super) fn may_speak(&mut self, now: Instant) -> bool {
+    pub(super) fn allow(&mut self, now: Instant) -> bool {
         while self.left < Self::MOST && now >= self.refilled + Self::REFILL {
             self.left += 1;
             self.refilled += Self::REFILL;
@@ -71,14 +71,12 @@ mod tests {
     #[test]
     fn ten_messages_go_out_at_once_and_then_one_a_minute() {
         let start = Instant::now();
-        let mut chatter = Chatter::new(start);
-        let spoken = (0..100).filter(|_| chatter.may_speak(start)).count();
+        let mut chatter = LogRateLimit::new(start);
+        let spoken = (0..100).filter(|_| chatter.allow(start)).count();
         assert_eq!(spoken, 10);
         let an_hour_of_seconds = (1..=3600).map(|s| start + Duration::from_secs(s));
         assert_eq!(
-            an_hour_of_seconds
-                .filter(|now| chatter.may_speak(*now))
-                .count(),
+            an_hour_of_seconds.filter(|now| chatter.allow(*now)).count(),
             60
         );
     }

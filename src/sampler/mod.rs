@@ -5,27 +5,26 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use crate::bus::Bus;
-use crate::bus::mux::Multiplexers;
 use crate::clock::Clock;
+use crate::i2c::Bus;
+use crate::i2c::mux::Multiplexers;
 
 mod alert_log;
 mod backoff;
-mod conversions;
-mod edge;
+mod bus_thread;
 mod outage;
+mod poller;
 mod report;
-mod retry;
 mod sensor;
 mod setup;
 mod timed;
-mod worker;
+mod tracker;
 
 use backoff::Backoff;
+pub use bus_thread::{BusThread, Deadline, set_timer_slack};
 use report::Error;
 use sensor::Sensor;
 pub use setup::Setup;
-pub use worker::{Heartbeat, Worker};
 
 /// Called when a sensor went up or down.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
@@ -38,13 +37,13 @@ pub struct Sampler {
     multiplexers: Multiplexers,
     sensors: Vec<Sensor>,
     clock: Arc<dyn Clock>,
-    heartbeat: Heartbeat,
+    deadline: Deadline,
     on_change: OnChange,
     timeouts_in_a_row: u32,
     stuck: Backoff,
     stuck_until: Option<Instant>,
-    /// What the machine had slept at the last round.
-    slept: Duration,
+    /// What the machine had suspended at the last round.
+    suspended: Duration,
     /// Whether somebody was told already that the bus is too slow for its sensors.
     warned: bool,
 }
@@ -57,7 +56,7 @@ impl Sampler {
     /// A result that is overwritten so soon does not wait for the convenience of the multiplexers.
     const URGENT: Duration = Duration::from_millis(10);
     /// Less sleep than this may be what passes between the reading of two clocks.
-    const NAP: Duration = Duration::from_millis(10);
+    const SUSPEND_THRESHOLD: Duration = Duration::from_millis(10);
 
     /// A sampler that has not looked at anything yet.
     #[must_use]
@@ -74,8 +73,8 @@ impl Sampler {
             bus,
             multiplexers: Multiplexers::default(),
             sensors: Vec::new(),
-            heartbeat: Heartbeat::new(now),
-            slept: clock.slept(),
+            deadline: Deadline::new(now),
+            suspended: clock.suspended(),
             clock,
             on_change,
             timeouts_in_a_row: 0,
@@ -117,7 +116,7 @@ impl Sampler {
 
     /// Serves every sensor that is due, then looks for one that is lost. Returns when to come back.
     pub fn round(&mut self) -> Instant {
-        self.notice_sleep();
+        self.check_suspend();
         if self
             .stuck_until
             .is_none_or(|until| until <= self.clock.now())
@@ -127,7 +126,7 @@ impl Sampler {
         let next = self.sensors.iter().map(Sensor::due).min();
         let next = next.unwrap_or_else(|| self.clock.now() + Self::IDLE);
         let next = self.stuck_until.map_or(next, |until| until.max(next));
-        self.heartbeat.promise(next);
+        self.deadline.extend(next);
         next
     }
 
@@ -172,18 +171,18 @@ impl Sampler {
         convenient.or(Some(urgent))
     }
 
-    /// Time in which the machine slept is nobody's.
-    fn notice_sleep(&mut self) {
-        let new = || self.clock.slept().saturating_sub(self.slept);
-        if new() <= Self::NAP {
+    /// Time in which the machine suspended is nobody's.
+    fn check_suspend(&mut self) {
+        let new = || self.clock.suspended().saturating_sub(self.suspended);
+        if new() <= Self::SUSPEND_THRESHOLD {
             return;
         }
         // A thread that is put aside between the reading of the two clocks sees a sleep, too, but not twice in a row.
         let new = new();
-        if new > Self::NAP {
-            self.slept += new;
+        if new > Self::SUSPEND_THRESHOLD {
+            self.suspended += new;
             for sensor in &mut self.sensors {
-                sensor.slept(new);
+                sensor.suspended(new);
             }
         }
     }
@@ -191,7 +190,7 @@ impl Sampler {
     /// Visits one sensor. Tells whether the bus is fit for the next.
     fn visit(&mut self, index: usize, now: Instant) -> bool {
         let sensor = &mut self.sensors[index];
-        self.heartbeat.promise(now);
+        self.deadline.extend(now);
         let result = sensor.visit(
             self.bus.as_mut(),
             &mut self.multiplexers,
@@ -266,8 +265,8 @@ impl Sampler {
 
     /// Shows from other threads whether this sampler keeps its promises.
     #[must_use]
-    pub fn heartbeat(&self) -> Heartbeat {
-        self.heartbeat.clone()
+    pub fn deadline(&self) -> Deadline {
+        self.deadline.clone()
     }
 }
 

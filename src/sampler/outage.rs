@@ -55,12 +55,12 @@ impl Outage {
 
 /// Pauses before another master's settings are written over: they grow while it keeps writing.
 #[derive(Debug, Default)]
-pub(super) struct Truce {
+pub(super) struct ForeignWriteBackoff {
     backoff: Backoff,
     last: Option<Instant>,
 }
 
-impl Truce {
+impl ForeignWriteBackoff {
     /// After so long without another master's write, the next is the first again.
     const CALM: Duration = Duration::from_secs(60);
 

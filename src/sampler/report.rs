@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use crate::bus::{ErrorKind, mux};
+use crate::i2c::{ErrorKind, mux};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::{self, Measurement};
 use crate::meter::{Failure, Raw, Reading};
@@ -49,7 +49,7 @@ impl Error {
     pub(super) fn own_failure(&self) -> Option<Failure> {
         match self {
             Self::Chip(ina260::Error::Read { .. } | ina260::Error::Write { .. }) => None,
-            Self::Chip(ina260::Error::Owned(_)) => Some(Failure::Io),
+            Self::Chip(ina260::Error::Bound(_)) => Some(Failure::Io),
             Self::Chip(ina260::Error::NotAnIna260 { .. }) => Some(Failure::Identity),
             Self::Chip(ina260::Error::NotKept { .. } | ina260::Error::NotContinuous(_)) => {
                 Some(Failure::Settings)
@@ -80,17 +80,10 @@ pub(super) fn reading(
         current: measurement.current_milliamperes(),
         power,
     });
-    let (voltage, current, power) = calibration.apply(
-        measurement.voltage(),
-        measurement.current(),
-        measurement.power(),
-    );
     Reading {
         at,
         wall,
-        voltage,
-        current,
-        power,
+        measured: calibration.apply(measurement.measured()),
         raw,
         overflows: [
             measurement.overflow,

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::alert_log::AlertLog;
-use super::backoff::{Backoff, Chatter};
-use super::conversions::{Conversions, Seen};
-use super::edge::Look;
-use super::outage::{Outage, Truce};
+use super::backoff::{Backoff, LogRateLimit};
+use super::outage::{ForeignWriteBackoff, Outage};
+use super::poller::{Poller, Seen};
 use super::report::{Error, reading, transfer_failure};
-use super::retry::Retry;
 use super::setup::Setup;
 use super::timed::Timed;
-use crate::bus::Bus;
-use crate::bus::mux::{self, Multiplexers};
+use super::tracker::Look;
 use crate::clock::Clock;
+use crate::i2c::Bus;
+use crate::i2c::Retry;
+use crate::i2c::mux::{self, Multiplexers};
 use crate::ina260::{self, Reset};
 use crate::meter::{self, Failure, Found};
 
@@ -28,9 +28,9 @@ pub(super) struct Sensor {
     state: State,
     /// It went up or down, and nobody was told yet.
     changed: bool,
-    chatter: Chatter,
+    chatter: LogRateLimit,
     alert_log: AlertLog,
-    truce: Truce,
+    truce: ForeignWriteBackoff,
     /// What a word took on the bus, at least, while the sensor was set.
     word_time: Option<Duration>,
 }
@@ -38,20 +38,20 @@ pub(super) struct Sensor {
 enum State {
     /// Nobody has looked at it yet.
     New(Instant),
-    Running(Box<Conversions>),
+    Running(Box<Poller>),
     Lost(Outage),
 }
 
 impl Sensor {
     pub(super) fn new(setup: Setup, now: Instant) -> Self {
-        setup.meter.lock().ledger.down(now);
+        setup.meter.lock().accumulator.down(now);
         Self {
             setup,
             state: State::New(now),
             changed: false,
-            chatter: Chatter::new(now),
+            chatter: LogRateLimit::new(now),
             alert_log: AlertLog::new(now),
-            truce: Truce::default(),
+            truce: ForeignWriteBackoff::default(),
             word_time: None,
         }
     }
@@ -63,7 +63,7 @@ impl Sensor {
         } else {
             let mut meter = setup.meter.lock();
             meter.lose(now);
-            meter.see_alert(false);
+            meter.set_alert(false);
             drop(meter);
             if let Some(alert) = self.setup.chip.alert {
                 self.alert_log.end(&self.setup.name, alert);
@@ -116,9 +116,9 @@ impl Sensor {
         std::mem::take(&mut self.changed)
     }
 
-    /// The machine slept for `time`; whatever the sensor did then, nobody knows it.
-    pub(super) fn slept(&mut self, time: Duration) {
-        self.setup.meter.lock().ledger.slept(time);
+    /// The machine suspended for `time`; whatever the sensor did then, nobody knows it.
+    pub(super) fn suspended(&mut self, time: Duration) {
+        self.setup.meter.lock().accumulator.suspended(time);
         if let State::Running(conversions) = &mut self.state {
             conversions.lose_phase();
         }
@@ -137,7 +137,7 @@ impl Sensor {
     ) -> Result<(), Error> {
         let mut bus = Retry::new(bus);
         let mut result = self.reach(&mut bus, multiplexers, clock);
-        if let Err(error @ Error::Mux(mux::Failure::Differs { .. })) = &result {
+        if let Err(error @ Error::Mux(mux::Failure::ControlMismatch { .. })) = &result {
             debug!("{}: {error}; selecting again", self.setup.name);
             self.setup.meter.lock().fail(Failure::Mux);
             result = self.reach(&mut bus, multiplexers, clock);
@@ -204,7 +204,7 @@ impl Sensor {
             return Err(failure.into());
         }
         match seen? {
-            Visit::Prepared(conversions, found) => self.run(conversions, found),
+            Visit::Configured(conversions, found) => self.run(conversions, found),
             Visit::Seen(Seen::Nothing) => {}
             Visit::Seen(Seen::Result {
                 at,
@@ -213,15 +213,12 @@ impl Sensor {
                 alert,
             }) => {
                 let reading = reading(measurement, &self.setup.calibration, at, clock.wall());
-                debug!(
-                    "{}: {}, {}, {}",
-                    self.setup.name, reading.voltage, reading.current, reading.power
-                );
+                debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;
                 meter.cycle = covered.period;
                 meter.record(reading, &covered);
-                let new = meter.see_alert(alert);
+                let new = meter.set_alert(alert);
                 drop(meter);
                 if let Some(set) = self.setup.chip.alert.filter(|_| new) {
                     self.alert_log
@@ -263,7 +260,7 @@ impl Sensor {
         let chip = &self.setup.chip;
         let identity = ina260::identify(&mut bus, chip.address)?;
         let mut start: Option<Look> = None;
-        let prepared = chip.prepare(&mut bus, || {
+        let prepared = chip.configure(&mut bus, || {
             let ended = clock.now();
             let begun = start.map_or(ended, |start| start.begun);
             start = Some(Look { begun, ended });
@@ -277,19 +274,19 @@ impl Sensor {
             voltage_micros: settings.voltage_conversion_time.micros(),
             current_micros: settings.current_conversion_time.micros(),
         };
-        Ok(Visit::Prepared(
-            Box::new(Conversions::new(prepared, start, now)),
+        Ok(Visit::Configured(
+            Box::new(Poller::new(prepared, start, now)),
             found,
         ))
     }
 
     /// Starts over with new conversions.
-    fn run(&mut self, conversions: Box<Conversions>, found: Found) {
+    fn run(&mut self, conversions: Box<Poller>, found: Found) {
         let cycle = conversions.cycle();
         let mut meter = self.setup.meter.lock();
         meter.found = Some(found);
         meter.cycle = cycle;
-        meter.ledger.start_over(conversions.started());
+        meter.accumulator.start_over(conversions.started());
         drop(meter);
         let (name, die) = (&self.setup.name, found.die);
         match &self.state {
@@ -322,17 +319,17 @@ impl Sensor {
             Reset::BrownOut => meter::Reset::BrownOut,
             Reset::Foreign => meter::Reset::Foreign,
         });
-        meter.ledger.down(now);
+        meter.accumulator.down(now);
         drop(meter);
         if reset == Reset::Foreign && self.setup.chip.configure {
             self.yield_to_another_master(now);
             return Ok(());
         }
-        if reset == Reset::BrownOut && self.chatter.may_speak(now) {
+        if reset == Reset::BrownOut && self.chatter.allow(now) {
             let name = &self.setup.name;
             warn!("{name}: all registers have power-on values (a brown-out); starting over");
         }
-        if let Visit::Prepared(conversions, found) = self.prepare(bus, clock)? {
+        if let Visit::Configured(conversions, found) = self.prepare(bus, clock)? {
             if self.setup.channel.is_some() {
                 multiplexers.verify(bus)?;
             }
@@ -368,7 +365,7 @@ impl Sensor {
 
     /// Gives a sensor up for the time being, and says so.
     fn begin_outage(&mut self, what: &str, now: Instant, mut outage: Outage) {
-        outage.told = self.chatter.may_speak(now);
+        outage.told = self.chatter.allow(now);
         if outage.told {
             warn!("{}: {what}", self.setup.name);
         }
@@ -380,6 +377,6 @@ impl Sensor {
 
 /// What a visit brings, before it is certain that it came from the right sensor.
 enum Visit {
-    Prepared(Box<Conversions>, Found),
+    Configured(Box<Poller>, Found),
     Seen(Seen),
 }

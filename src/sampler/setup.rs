@@ -1,6 +1,6 @@
 //! What a sampler is told of a sensor.
 
-use crate::bus::mux::Channel;
+use crate::i2c::mux::Channel;
 use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
 use crate::meter::SharedMeter;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::bus::{Address, Bus, Error, Owner};
 use crate::clock::Clock;
+use crate::i2c::{Address, BoundDriver, Bus, Error};
 
 /// A bus whose words are timed, for the length of one preparation.
 pub(super) struct Timed<'a> {
@@ -24,8 +24,8 @@ impl<'a> Timed<'a> {
 }
 
 impl Bus for Timed<'_> {
-    fn owner(&self, address: Address) -> Option<Owner> {
-        self.bus.owner(address)
+    fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
+        self.bus.bound_driver(address)
     }
 
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {

@@ -120,7 +120,7 @@ impl Chip {
         Duration::from_micros(u64::from(averaging * (voltage + current))).mul_f64(self.slowness)
     }
 
-    /// Conversions in a result, and the microseconds of a voltage and of a current conversion.
+    /// Poller in a result, and the microseconds of a voltage and of a current conversion.
     fn settings(&self) -> (u32, u32, u32) {
         let field = |shift: u32| usize::from(self.configuration >> shift & 0b111);
         (

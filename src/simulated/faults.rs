@@ -1,8 +1,9 @@
 //! Faults on demand: what a wire, a supply or another master does to a sensor.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::bus::Address;
+use crate::i2c::Address;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +69,17 @@ impl Injected {
     }
 }
 
-/// Reads `KIND@START[+DURATION]`, in seconds, several with commas between; an empty text is no fault.
-///
-/// # Errors
-/// A sentence with what was seen and what is allowed.
-pub fn parse(text: &str) -> Result<Vec<Injected>, String> {
-    text.split(',')
-        .filter(|item| !item.is_empty())
-        .map(parse_one)
-        .collect()
+/// Faults to inject, as `KIND@START[+DURATION]` in seconds, separated by commas; an empty text is no fault.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults(pub Vec<Injected>);
+
+impl FromStr for Faults {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let faults = text.split(',').filter(|item| !item.is_empty());
+        faults.map(parse_one).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 fn parse_one(item: &str) -> Result<Injected, String> {
@@ -115,14 +118,17 @@ mod tests {
 
     #[test]
     fn a_list_of_faults_is_read_with_its_times() {
-        let faults = parse("no-answer@10s+5s,brown-out@1.5").unwrap();
+        let faults = "no-answer@10s+5s,brown-out@1.5"
+            .parse::<Faults>()
+            .unwrap()
+            .0;
         assert_eq!(faults[0].fault, Fault::NoAnswer);
         assert_eq!(faults[0].until, Some(Duration::from_secs(15)));
         assert_eq!(
             (faults[1].fault, faults[1].from),
             (Fault::BrownOut, Duration::from_millis(1500))
         );
-        assert_eq!(parse(""), Ok(Vec::new()));
+        assert_eq!("".parse(), Ok(Faults::default()));
     }
 
     #[test]
@@ -136,7 +142,7 @@ mod tests {
             "hang@1e99",
         ] {
             assert!(
-                parse(text)
+                text.parse::<Faults>()
                     .unwrap_err()
                     .starts_with(&format!("\"{text}\" is not a fault: "))
             );

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::bus::mux::Channel;
-use crate::bus::{Address, Bus, Error};
 use crate::clock::Clock;
+use crate::i2c::mux::Channel;
+use crate::i2c::{Address, Bus, Error};
 
 mod chip;
-pub mod faults;
+mod faults;
 mod load;
 
 pub use chip::{Chip, Counts};
-pub use faults::{Fault, Injected};
+pub use faults::{Fault, Faults, Injected};
 pub use load::Load;
 
 /// Bus clocks that a word takes: start, three address and register bytes, two of data, each with its acknowledge, stop.
@@ -92,7 +92,7 @@ impl Board {
     }
 
     /// Lets another master set a multiplexer's control register after so many more words.
-    pub fn meddle(&self, words: u64, multiplexer: Address, control: u8) {
+    pub fn write_as_other_master(&self, words: u64, multiplexer: Address, control: u8) {
         let mut state = self.state();
         let at = state.words + words;
         state.meddling.push((at, multiplexer, control));
@@ -126,7 +126,7 @@ impl Board {
     }
 
     /// Ends every fault; what it did to a chip stays.
-    pub fn heal(&self) {
+    pub fn clear_faults(&self) {
         self.state().faults.clear();
         self.changed.notify_all();
     }
@@ -160,7 +160,7 @@ impl Board {
 
     /// Lets so much time pass.
     pub fn let_pass(&self, time: Duration) {
-        self.clock.spend(time);
+        self.clock.wait(time);
     }
 
     /// Words transferred so far, failed ones included.
@@ -194,10 +194,10 @@ impl Board {
         access: impl FnOnce(&mut State, Duration) -> Option<T>,
     ) -> Result<T, Error> {
         self.clock
-            .spend(Duration::from_secs(1) * clocks / self.hertz);
+            .wait(Duration::from_secs(1) * clocks / self.hertz);
         let mut state = self.state();
         state.words += 1;
-        state.meddle();
+        state.write_as_other_master();
         let mut now = self.elapsed();
         while state.suffers(Fault::Hang, address, now) {
             let wait = self.changed.wait_timeout(state, HANG_POLL);
@@ -206,7 +206,7 @@ impl Board {
         }
         if state.suffers(Fault::Timeout, address, now) {
             drop(state);
-            self.clock.spend(ADAPTER_TIMEOUT);
+            self.clock.wait(ADAPTER_TIMEOUT);
             return Err(Error::from_errno(110)); // ETIMEDOUT
         }
         if state.suffers(Fault::ArbitrationLost, address, now) {
@@ -266,7 +266,7 @@ impl State {
         word
     }
 
-    fn meddle(&mut self) {
+    fn write_as_other_master(&mut self) {
         let words = self.words;
         for (_, multiplexer, control) in self.meddling.extract_if(.., |(at, ..)| *at <= words) {
             self.multiplexers.insert(multiplexer, control);

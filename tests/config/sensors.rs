@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ina260_exporter::bus::Address;
-use ina260_exporter::bus::mux::Channel;
 use ina260_exporter::config::SensorPlan;
+use ina260_exporter::i2c::Address;
+use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::alert::{Function, Polarity};
 use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::units::Amperes;
@@ -30,7 +30,7 @@ fn nothing_is_corrected_watched_or_left_alone_unless_asked_for() {
     assert_eq!(plan.window, Duration::from_secs(60));
     assert_eq!(plan.buckets, [0.1, 1.0, 10.0, 100.0]);
     for sensor in [plan.sensors[0].clone(), sensor("")] {
-        assert!(sensor.mux.is_none() && sensor.alert.is_none() && sensor.configure);
+        assert!(sensor.location.mux.is_none() && sensor.alert.is_none() && sensor.configure);
         assert_eq!(sensor.calibration, Calibration::default());
     }
 }
@@ -69,7 +69,9 @@ fn a_running_daemon_cannot_change_its_buckets() {
 
 #[test]
 fn the_one_sensors_multiplexer_can_be_said_in_every_layer() {
-    let mux = |file, environment: &[_], flags: &[_]| plan(file, environment, flags).sensors[0].mux;
+    let mux = |file, environment: &[_], flags: &[_]| {
+        plan(file, environment, flags).sensors[0].location.mux
+    };
     let file = "mux = { address = \"0x71\", channel = 2 }";
     assert_eq!(mux(file, &[], &[]), Some(behind(0x71, 2)));
     for text in [
@@ -128,7 +130,7 @@ fn a_bad_multiplexer_is_named_with_its_variable_or_flag() {
 fn every_key_of_a_sensor_can_come_from_the_environment() {
     let list = r#"[{ device = "a", mux = { address = 0x72, channel = 3 }, alert = { on = "under-voltage", limit = "4750mV", polarity = "active-high" }, current_gain = 1.01, current_offset = "-3.5mA", voltage_gain = 2, reverse = true }, { device = "b", configure = false, bus = 3 }]"#;
     let sensors = plan("", &[("SENSOR", list)], &[]).sensors;
-    assert_eq!(sensors[0].mux, Some(behind(0x72, 3)));
+    assert_eq!(sensors[0].location.mux, Some(behind(0x72, 3)));
     assert_eq!(
         sensors[0].calibration,
         Calibration {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::{env, fs, process};
 
-use ina260_exporter::config::{self, Flags, Plan};
+use ina260_exporter::config::{self, Overrides, Plan};
 use ina260_exporter::ina260::settings::Settings;
 
 use crate::documents::{read, spans, table};
@@ -68,9 +68,9 @@ fn every_block_of_configuration_passes_check_config() {
 
 fn plan(name: &str, text: &str) -> Plan {
     let file = File::new(name, text);
-    let flags = Flags {
+    let flags = Overrides {
         config: Some(file.0.clone()),
-        ..Flags::default()
+        ..Overrides::default()
     };
     config::load(&flags, []).unwrap().plan
 }

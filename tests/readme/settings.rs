@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use ina260_exporter::config::{self, Flags};
+use ina260_exporter::config::{self, Overrides};
 
 use crate::documents::{Set, first_spans, man, read, rows, spans};
 
@@ -13,9 +13,9 @@ const FILE: &str = "config/ina260-exporter.toml";
 
 /// The effective configuration, or every problem, with one variable in the environment and no file.
 fn load(key: &str, value: &str) -> Result<String, String> {
-    let flags = Flags {
+    let flags = Overrides {
         config: Some("/dev/null".into()),
-        ..Flags::default()
+        ..Overrides::default()
     };
     let environment = [(format!("INA260_EXPORTER_{key}"), value.to_owned())];
     config::load(&flags, environment)

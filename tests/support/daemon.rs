@@ -253,7 +253,7 @@ impl Daemon {
         let before = self.log().len();
         self.directory.write("test.toml", toml);
         self.signal("HUP");
-        self.wait_for_line_after(before, "configuration ")
+        self.wait_for_line_after(before, "reload")
     }
 
     pub fn signal(&self, name: &str) {

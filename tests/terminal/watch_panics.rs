@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::{panic, process};
 
-use ina260_exporter::tools::watch::{Scrape, watch};
+use ina260_exporter::commands::watch::{Scrape, watch};
 
 /// Shows a sensor twice, then panics in its thread.
 struct Panicking(u32);

@@ -1,7 +1,7 @@
 //! What the chip's comparator sees.
 
 use super::*;
-use crate::bus;
+use crate::i2c;
 use crate::ina260::alert::{Alert, Function, Polarity};
 use crate::simulated::SimulatedBus;
 
@@ -46,7 +46,7 @@ struct Trips {
 }
 
 impl Bus for Trips {
-    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, bus::Error> {
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, i2c::Error> {
         let word = self.bus.read_word(address, register)?;
         match register {
             0x01 if self.ordered.swap(0, Relaxed) > 0 => self.latched = true,
@@ -56,15 +56,15 @@ impl Bus for Trips {
         Ok(word)
     }
 
-    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), bus::Error> {
+    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), i2c::Error> {
         self.bus.write_word(address, register, word)
     }
 
-    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), bus::Error> {
+    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), i2c::Error> {
         self.bus.send_byte(address, byte)
     }
 
-    fn receive_byte(&mut self, address: Address) -> Result<u8, bus::Error> {
+    fn receive_byte(&mut self, address: Address) -> Result<u8, i2c::Error> {
         self.bus.receive_byte(address)
     }
 }

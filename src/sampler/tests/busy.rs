@@ -18,11 +18,11 @@ impl Clock for Busy {
         self.clock.wall()
     }
 
-    fn slept(&self) -> Duration {
-        self.clock.slept()
+    fn suspended(&self) -> Duration {
+        self.clock.suspended()
     }
 
-    fn spend(&self, time: Duration) {
+    fn wait(&self, time: Duration) {
         // xorshift: the same stalls every time
         let mut random = self.random.load(Relaxed);
         random ^= random << 13;
@@ -31,12 +31,12 @@ impl Clock for Busy {
         self.random.store(random, Relaxed);
         let stall = Duration::from_micros(u64::from(random >> 16) % 6_000);
         match random % self.one_in {
-            0 => self.clock.spend(stall + time),
+            0 => self.clock.wait(stall + time),
             1 => {
-                self.clock.spend(time);
-                self.clock.spend(stall);
+                self.clock.wait(time);
+                self.clock.wait(stall);
             }
-            _ => self.clock.spend(time),
+            _ => self.clock.wait(time),
         }
     }
 }
@@ -65,7 +65,7 @@ fn on_a_busy_machine_what_is_not_read_is_counted() {
                 Arc::new(|| ()),
             );
             let counted = || {
-                let totals = meter.lock().ledger.totals(clock.now());
+                let totals = meter.lock().accumulator.totals(clock.now());
                 let finished = board.chip(FIRST, |chip| {
                     chip.read(0x07, clock.clock.elapsed()); // catches up
                     chip.counts.finished - chip.counts.before
@@ -78,7 +78,7 @@ fn on_a_busy_machine_what_is_not_read_is_counted() {
             while clock.now() < end || !counted() {
                 let due = sampler.round();
                 clock.clock.advance_to(due);
-                let totals = meter.lock().ledger.totals(clock.now());
+                let totals = meter.lock().accumulator.totals(clock.now());
                 assert!(clock.now() < late, "{micros} us, seed {seed}: {totals:?}");
             }
         }

@@ -14,7 +14,7 @@ fn assert_counted(scene: &Scene) {
             chip.read(0x07, now); // catches up
             chip.counts.finished
         });
-        let totals = setup.lock().ledger.totals(scene.clock.now());
+        let totals = setup.lock().accumulator.totals(scene.clock.now());
         let before = finished_before_it_was_set(address, scene);
         let counted = totals.results + totals.missed + before;
         assert!(
@@ -176,7 +176,7 @@ fn a_torn_read_is_thrown_away() {
         let due = scene.sampler.round();
         scene.clock.advance_to(due);
         if let Some(last) = scene.meters[0].lock().last {
-            let sum = last.voltage.0 + last.current.0; // source minus 1 ohm times the current
+            let sum = last.measured.voltage.0 + last.measured.current.0; // source minus 1 ohm times the current
             assert!((sum - 10.0).abs() < 0.002, "{last:?}");
         }
     }
@@ -195,7 +195,7 @@ fn measured_and_unmeasured_time_are_the_sensors_life() {
         scene.totals(0).unmeasured >= secs(39),
         "an outage grows while it lasts"
     );
-    scene.board.heal();
+    scene.board.clear_faults();
     scene.run(secs(60));
     scene.board.inject(Fault::BrownOut);
     scene.run(secs(20));
@@ -234,7 +234,7 @@ fn a_brown_out_between_flags_and_data_gives_no_result() {
         let mut scene = scene_of(clock, board, vec![setup]);
         scene.run(secs(3));
         let least = scene.meters[0].lock().window.extremes(scene.clock.now());
-        assert_eq!(least.unwrap().power.0, Watts(12.0), "{micros} us");
+        assert_eq!(least.unwrap().min.power, Watts(12.0), "{micros} us");
     }
 }
 
@@ -275,8 +275,8 @@ proptest! {
         let Some(last) = last else { return Ok(()) };
         let seconds = totals.measured.as_secs_f64();
         let atto = |flow: crate::meter::Flow| (flow.forward as f64 - flow.reverse as f64) / 1e18;
-        prop_assert!((atto(totals.energy) - last.power.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
-        prop_assert!((atto(totals.charge) - last.current.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
+        prop_assert!((atto(totals.energy) - last.measured.power.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
+        prop_assert!((atto(totals.charge) - last.measured.current.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
         let life = (scene.clock.now() - start).as_secs_f64();
         let sum = seconds + totals.unmeasured.as_secs_f64();
         let cycle = scene.meters[0].lock().cycle.as_secs_f64();

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::*;
-use crate::bus::Address;
 use crate::clock::SimulatedClock;
+use crate::i2c::Address;
 use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{Settings, Wanted};
@@ -107,7 +107,10 @@ impl Scene {
     }
 
     fn totals(&self, sensor: usize) -> Totals {
-        self.meters[sensor].lock().ledger.totals(self.clock.now())
+        self.meters[sensor]
+            .lock()
+            .accumulator
+            .totals(self.clock.now())
     }
 
     fn results(&self, sensor: usize) -> u64 {
@@ -139,7 +142,11 @@ fn every_finished_result_is_read_once() {
     assert!((cycle / 0.942_08 - 1.0).abs() < 0.01, "{cycle}");
     let last = scene.meters[1].lock().last.unwrap();
     assert_eq!(
-        (last.voltage.0, last.current.0, last.power.0),
+        (
+            last.measured.voltage.0,
+            last.measured.current.0,
+            last.measured.power.0
+        ),
         (6.0, 1.0, 6.0)
     );
 }
@@ -189,7 +196,7 @@ fn a_lost_sensor_is_down_at_once_and_tried_ever_more_rarely() {
         "each attempt and its retry count"
     );
 
-    scene.board.heal();
+    scene.board.clear_faults();
     let results = scene.results(0);
     scene.run(secs(32));
     assert!(scene.up(0) && scene.results(0) > results);
@@ -253,7 +260,7 @@ fn a_stuck_bus_costs_one_timeout_a_pause_whatever_the_number_of_sensors() {
         "{}",
         scene.board.words() - words
     );
-    scene.board.heal();
+    scene.board.clear_faults();
     scene.run(secs(35));
     assert!((0..16).all(|sensor| scene.up(sensor)));
 }
@@ -305,7 +312,7 @@ fn overflow_is_counted_and_power_is_the_product() {
     scene.run(secs(3));
     let meter = scene.meters[0].lock();
     assert!(meter.overflows[0] >= 2 && meter.overflows[1..] == [0, 0]);
-    assert_eq!(meter.last.unwrap().power, Watts(540.0));
+    assert_eq!(meter.last.unwrap().measured.power, Watts(540.0));
 }
 
 #[test]
@@ -326,16 +333,16 @@ fn a_replaced_configuration_keeps_what_stays_and_lets_go_of_the_rest() {
 fn the_heartbeat_is_kept_through_backoff_and_a_long_interval_but_not_through_a_hang() {
     let mut scene = scene(&[secs(60)]);
     scene.board.inject(Fault::NoAnswer);
-    let heartbeat = scene.sampler.heartbeat();
+    let deadline = scene.sampler.deadline();
     for _ in 0..20 {
         let due = scene.sampler.round();
-        assert!(heartbeat.is_kept(due));
+        assert!(deadline.is_met(due));
         scene.clock.advance_to(due);
     }
-    scene.board.heal();
+    scene.board.clear_faults();
     let due = scene.sampler.round();
-    assert!(heartbeat.is_kept(due) && heartbeat.is_kept(due + secs(4)));
-    assert!(!heartbeat.is_kept(due + Heartbeat::ALLOWANCE));
+    assert!(deadline.is_met(due) && deadline.is_met(due + secs(4)));
+    assert!(!deadline.is_met(due + Deadline::ALLOWANCE));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Sensors at one address behind multiplexers: never a value of the wrong one.
 
 use super::*;
-use crate::bus::mux::Channel;
+use crate::i2c::mux::Channel;
 
 fn channel(multiplexer: u8, channel: u8) -> Channel {
     Channel {
@@ -33,7 +33,7 @@ fn behind(channels: &[Channel], interval: Duration) -> Scene {
 fn assert_each_has_its_own_voltage(scene: &Scene) {
     for (meter, volts) in scene.meters.iter().zip(1_u32..) {
         let last = meter.lock().last.expect("a result");
-        assert_eq!(last.voltage.0, f64::from(volts));
+        assert_eq!(last.measured.voltage.0, f64::from(volts));
     }
 }
 
@@ -75,9 +75,11 @@ fn a_multiplexer_that_somebody_else_switches_costs_results_and_never_gives_a_wro
         let due = scene.sampler.round();
         scene.clock.advance_to(due);
         if round % 7 == 0 {
-            scene
-                .board
-                .meddle(u64::from(round % 5), Address(0x70), 1 << (round / 7 % 8));
+            scene.board.write_as_other_master(
+                u64::from(round % 5),
+                Address(0x70),
+                1 << (round / 7 % 8),
+            );
         }
         assert_each_has_its_own_voltage(&scene);
     }
@@ -100,7 +102,7 @@ fn channels_that_somebody_else_opens_beside_ours_never_mix_two_sensors() {
         if round % 7 == 0 {
             scene
                 .board
-                .meddle(u64::from(round % 5), Address(0x70), 0b0000_1111);
+                .write_as_other_master(u64::from(round % 5), Address(0x70), 0b0000_1111);
         }
         assert_each_has_its_own_voltage(&scene);
     }
@@ -125,7 +127,9 @@ fn a_chip_is_not_taken_for_restored_by_settings_that_went_to_another() {
         scene
             .board
             .chip_at(Some(ours), FIRST, |chip| chip.power_on(now));
-        scene.board.meddle(words, Address(0x70), 0x02);
+        scene
+            .board
+            .write_as_other_master(words, Address(0x70), 0x02);
         scene.sampler.round();
         let now = scene.clock.elapsed();
         let configuration = scene
@@ -201,7 +205,7 @@ fn a_multiplexer_that_nobody_uses_any_more_is_closed() {
     scene.sampler.replace(vec![stays]);
     assert_eq!(scene.board.control(Address(0x70)), Some(0));
     scene.run(secs(5));
-    assert_eq!(meter.lock().last.unwrap().voltage.0, 2.0);
+    assert_eq!(meter.lock().last.unwrap().measured.voltage.0, 2.0);
     scene.sampler.replace(vec![]);
     assert_eq!(scene.board.control(Address(0x71)), Some(0));
 }
@@ -216,7 +220,9 @@ fn a_result_thrown_away_is_no_measured_time() {
     }]);
     scene.run(secs(60));
     for round in 0..40 {
-        scene.board.meddle(round % 9, Address(0x70), 2);
+        scene
+            .board
+            .write_as_other_master(round % 9, Address(0x70), 2);
         scene.run(secs(3));
     }
     let totals = scene.totals(0);
@@ -270,7 +276,9 @@ fn what_somebody_else_switches_costs_no_count_and_no_outage() {
         scene.run(settled);
         let changes = scene.changes.load(Relaxed);
         for round in 0..20 {
-            scene.board.meddle(2 + round % 5, Address(0x70), 1 << other);
+            scene
+                .board
+                .write_as_other_master(2 + round % 5, Address(0x70), 1 << other);
             scene.run(Duration::from_millis(313));
         }
         scene.run(secs(60));

@@ -1,0 +1,131 @@
+//! The root of the command line: the daemon's flags, or a subcommand with flags of its own.
+
+use std::ffi::OsString;
+use std::sync::LazyLock;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::commands::{read::ReadArgs, scan::ScanArgs, watch::WatchArgs};
+use crate::daemon::DaemonArgs;
+
+/// Version, and the revision it was built from where the build knew it.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("INA260_EXPORTER_REVISION") {
+        None | Some("") => version.to_owned(),
+        Some(revision) => format!("{version} ({revision})"),
+    }
+});
+
+/// Prometheus exporter for INA260 power sensors on I2C.
+///
+/// Without a subcommand, runs the daemon.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "ina260-exporter",
+    version = VERSION.as_str(),
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  ina260-exporter scan                      find the sensors
+  ina260-exporter read                      print what they measure
+  ina260-exporter --simulate                serve a simulated sensor at http://localhost:8000/metrics
+  ina260-exporter --device orin --address 0x41 --port 9000
+  ina260-exporter --check-config            print the configuration and the source of each value
+  sudo systemctl enable --now ina260-exporter
+                                            start the service, now and at each boot
+
+Flags override environment variables (INA260_EXPORTER_LISTEN and so on), which override the file.
+Without any of them, one sensor at bus 1, address 0x40 is served on port 8000."
+)]
+pub struct CommandLine {
+    /// The subcommand, if one was given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of the daemon.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// A subcommand.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Scan the I2C buses for INA260s; never writes to a sensor
+    Scan(ScanArgs),
+    /// Print one result of each sensor, with its settings, flags and alert; changes no setting
+    Read(ReadArgs),
+    /// Show sensors live in the terminal: charts, extremes, energy, alerts
+    Watch(WatchArgs),
+}
+
+/// Reason why there is no command line to follow: it is invalid, or asks for help or the version.
+#[derive(Debug)]
+pub struct Usage(clap::Error);
+
+impl Usage {
+    /// Prints the text to standard output or standard error. Returns whether the command line was invalid.
+    #[must_use]
+    pub fn print(&self) -> bool {
+        // If neither stream can be written to, there is nowhere left to report it.
+        let _ = self.0.print();
+        self.0.use_stderr()
+    }
+}
+
+impl CommandLine {
+    /// Parses this process's command line.
+    ///
+    /// # Errors
+    /// [`Usage`], to be printed.
+    pub fn from_process() -> Result<Self, Usage> {
+        Self::parse_from_words(std::env::args_os())
+    }
+
+    /// Parses a command line that begins with the program's name.
+    ///
+    /// # Errors
+    /// As for [`CommandLine::from_process`].
+    pub fn parse_from_words<T: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = T>,
+    ) -> Result<Self, Usage> {
+        Self::try_parse_from(words).map_err(Usage)
+    }
+}
+
+/// Returns clap's description of the command line, from which completions are generated.
+#[must_use]
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_definition_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn simulate_takes_faults_only_after_an_equals_sign() {
+        let simulate = |arguments: &[&str]| {
+            CommandLine::parse_from_words([&["ina260-exporter"], arguments].concat())
+                .map(|line| line.daemon.simulate.map(|faults| faults.0.len()))
+        };
+        assert_eq!(simulate(&[]).unwrap(), None);
+        assert_eq!(simulate(&["--simulate"]).unwrap(), Some(0));
+        assert_eq!(
+            simulate(&["--simulate=no-answer@30s+20s"]).unwrap(),
+            Some(1)
+        );
+        assert!(simulate(&["--simulate", "no-answer@30s"]).is_err());
+        assert!(simulate(&["--simulate=fire@1"]).is_err());
+    }
+
+    #[test]
+    fn port_and_listen_conflict() {
+        let words = ["ina260-exporter", "--port", "9000", "--listen", "[::]:8000"];
+        assert!(CommandLine::parse_from_words(words).is_err());
+    }
+}

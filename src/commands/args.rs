@@ -1,0 +1,66 @@
+//! Arguments that several subcommands share. Values stay text here: they are parsed like those of the daemon's flags.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::Overrides;
+use crate::simulated::Faults;
+
+// No doc comments on the structs: clap would print them as the program's.
+#[expect(missing_docs, reason = "see above")]
+#[derive(Args, Clone, Debug, Default)]
+pub struct LocationArgs {
+    /// Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]
+    #[arg(long, value_name = "N")]
+    pub bus: Option<String>,
+
+    /// Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]
+    #[arg(long)]
+    pub address: Option<String>,
+
+    /// Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel
+    #[arg(long, value_name = "ADDRESS:CHANNEL")]
+    pub mux: Option<String>,
+}
+
+impl LocationArgs {
+    /// Returns whether a location was named.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.bus.is_some() || self.address.is_some() || self.mux.is_some()
+    }
+
+    /// Adds the location to what else the command line sets.
+    #[must_use]
+    pub fn add_to(&self, overrides: Overrides) -> Overrides {
+        overrides
+            .with("bus", self.bus.as_deref())
+            .with("address", self.address.as_deref())
+            .with("mux", self.mux.as_deref())
+    }
+}
+
+#[expect(missing_docs, reason = "see above")]
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigArgs {
+    /// Configuration file [default: /etc/ina260-exporter.toml, if present]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub simulate: Option<Faults>,
+}
+
+impl ConfigArgs {
+    /// Returns what the flags set.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            simulate: self.simulate.clone(),
+            ..Overrides::default()
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Scans of simulated buses.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::SimulatedClock;
+use crate::i2c::mux::Channel;
+use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
+use crate::scrape::ScrapedSensor;
+use crate::simulated::{Board, Chip, Fault, Injected, Load, SimulatedBus};
+
+const URL: &str = "http://127.0.0.1:8000/metrics";
+
+fn behind_channel(multiplexer: u8, channel: u8) -> Channel {
+    Channel {
+        multiplexer: Address(multiplexer),
+        channel,
+    }
+}
+
+/// INA260s at 0x40 and 0x4f, something else at 0x44.
+fn board() -> Arc<Board> {
+    let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+    for address in [0x40, 0x44, 0x4F] {
+        board.plug(Address(address), Chip::new(Load::steady(5.0, 1.0)));
+    }
+    board.schedule(Injected {
+        fault: Fault::WrongIdentity,
+        address: Some(Address(0x44)),
+        from: Duration::ZERO,
+        until: None,
+    });
+    board
+}
+
+/// INA260s at 0x40 behind channels 0 and 3 of 0x70, and 7 of 0x75; one at 0x41 in front of them.
+fn multiplexed() -> Arc<Board> {
+    let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+    for (multiplexer, channel) in [(0x70, 0), (0x70, 3), (0x75, 7)] {
+        let chip = Chip::new(Load::steady(5.0, 1.0));
+        board.plug_at(
+            Some(behind_channel(multiplexer, channel)),
+            Address(0x40),
+            chip,
+        );
+    }
+    board.plug(Address(0x41), Chip::new(Load::steady(5.0, 1.0)));
+    board
+}
+
+fn report() -> Report {
+    Report::new(Adapter {
+        number: 1,
+        name: "bcm2835 (i2c@7e804000)".to_owned(),
+    })
+}
+
+fn scanned(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>) -> Report {
+    let mut report = report();
+    scan_bus(&mut report, bus, with_mux, service, &mut |_| true);
+    report
+}
+
+fn told(report: Report) -> String {
+    let mut output = Vec::new();
+    table::write(&[report], &mut output).unwrap();
+    String::from_utf8(output).unwrap()
+}
+
+#[test]
+fn every_chip_is_named_and_none_is_written() {
+    let board = board();
+    assert_eq!(
+        told(scanned(&mut board.bus(), false, None)),
+        "bus 1  bcm2835 (i2c@7e804000)\n  0x40  INA260, die 0x2270\n  \
+         0x44  not an INA260: manufacturer 0x5449, die 0x2260\n  0x4f  INA260, die 0x2270\n"
+    );
+    for address in [0x40, 0x44, 0x4F] {
+        assert_eq!(board.chip(Address(address), |chip| chip.writes), 0);
+    }
+}
+
+#[test]
+fn a_stuck_bus_is_asked_once() {
+    let board = board();
+    board.inject(Fault::Timeout);
+    let report = scanned(&mut board.bus(), true, None);
+    assert!(report.problems[0].starts_with("bus 1 is stuck: "));
+    assert_eq!(board.words(), 1);
+}
+
+#[test]
+fn behind_each_channel_its_own_chips_are_found_and_the_multiplexers_left_as_they_were() {
+    let board = multiplexed();
+    board.switch(Address(0x70), 0x08);
+    let report = scanned(&mut board.bus(), true, None);
+    assert_eq!(
+        told(report),
+        "bus 1  bcm2835 (i2c@7e804000)\n  0x41              INA260, die 0x2270\n  \
+         mux 0x70:0, 0x40  INA260, die 0x2270\n  mux 0x70:3, 0x40  INA260, die 0x2270\n  \
+         mux 0x75:7, 0x40  INA260, die 0x2270\n"
+    );
+    let controls = [0x70, 0x75].map(|multiplexer| board.control(Address(multiplexer)));
+    assert_eq!(controls, [Some(0x08), Some(0x00)]);
+}
+
+#[test]
+fn who_ends_a_scan_finds_the_multiplexers_as_they_were() {
+    let board = multiplexed();
+    board.switch(Address(0x75), 0x80);
+    let mut steps = 0;
+    let mut report = report();
+    scan_bus(&mut report, &mut board.bus(), true, None, &mut |_| {
+        steps += 1;
+        steps < 60
+    });
+    assert_eq!(steps, 60);
+    assert_eq!(board.control(Address(0x75)), Some(0x80));
+}
+
+#[test]
+fn on_a_bus_in_use_nothing_is_switched_and_the_services_sensors_are_named() {
+    let board = multiplexed();
+    // As the service has it at this moment.
+    board.switch(Address(0x70), 0x08);
+    let served = |channel, address, device: &str, up| ScrapedSensor {
+        device: device.to_owned(),
+        location: Location {
+            bus: 1,
+            mux: channel,
+            address: Address(address),
+        },
+        up,
+        measured: None,
+        die: "0x2270".to_owned(),
+        averaging: 1,
+        voltage_micros: 140,
+        current_micros: 140,
+        alert: None,
+        alert_active: None,
+    };
+    let service = RunningExporter {
+        url: URL.to_owned(),
+        sensors: Ok(vec![
+            served(None, 0x41, "rack", true),
+            served(Some(behind_channel(0x70, 3)), 0x40, "orin", true),
+            served(Some(behind_channel(0x70, 0)), 0x40, "disks", false),
+        ]),
+    };
+    assert_eq!(
+        told(scanned(&mut board.bus(), true, Some(&service))),
+        format!(
+            "bus 1  bcm2835 (i2c@7e804000)\n  in use by the service at {URL}\n  \
+             0x41              INA260, die 0x2270: rack\n  \
+             mux 0x70:0, 0x40  INA260, does not answer the service: disks\n  \
+             mux 0x70:3, 0x40  INA260, answers the service: orin\n  \
+             bus 1 is in use by the service at {URL}: to switch a multiplexer would give it the wrong sensor; \
+             stop it for that, or see what it measures with `ina260-exporter read`\n"
+        )
+    );
+    assert_eq!(board.switches(), 0);
+}
+
+/// A bus with a neighbour at 0x76 that is no multiplexer, and kernel drivers at 0x40 and 0x71.
+struct Neighbourhood(SimulatedBus, Vec<u8>);
+
+impl Bus for Neighbourhood {
+    fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
+        let driver = match address {
+            Address(0x40) => "ina2xx",
+            Address(0x71) => "pca954x",
+            _ => return None,
+        };
+        Some(BoundDriver {
+            driver: driver.to_owned(),
+            unbind: format!("echo > /sys/bus/i2c/drivers/{driver}/unbind"),
+            children: if driver == "pca954x" {
+                vec![11]
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, BusError> {
+        self.0.read_word(address, register)
+    }
+
+    fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), BusError> {
+        panic!("a scan writes no word")
+    }
+
+    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), BusError> {
+        assert_eq!(address, Address(0x76), "nobody else is there, or ours");
+        self.1.push(byte);
+        Ok(())
+    }
+
+    fn receive_byte(&mut self, address: Address) -> Result<u8, BusError> {
+        match address {
+            Address(0x76) => Ok(0x58),
+            _ => Err(BusError::from_errno(121)),
+        }
+    }
+}
+
+#[test]
+fn kernel_drivers_are_named_and_left_alone_and_a_neighbour_that_is_no_multiplexer_too() {
+    let mut bus = Neighbourhood(board().bus(), Vec::new());
+    let report = scanned(&mut bus, true, None);
+    let told = told(report);
+    for part in [
+        "0x40  the kernel driver ina2xx has this chip; release it with `echo",
+        "multiplexer 0x71: the kernel driver pca954x has this chip; release it with `echo > \
+         /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses that it makes of it: 11",
+        "the chip at 0x76 is not a TCA9548A",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    // What it held, and the first byte that it did not keep.
+    assert_eq!(bus.1, [0x58, 0x00]);
+}

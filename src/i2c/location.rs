@@ -1,0 +1,85 @@
+//! The location of a chip.
+
+use std::fmt;
+
+use super::Address;
+use super::mux::Channel;
+
+/// The location of a chip: a bus, optionally a mux channel on it, and an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    /// The N of `/dev/i2c-N`.
+    pub bus: u8,
+    /// The mux channel the chip is downstream of; `None`: it is on the bus itself.
+    pub mux: Option<Channel>,
+    /// The chip's 7-bit address.
+    pub address: Address,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bus {}, ", self.bus)?;
+        if let Some(channel) = self.mux {
+            write!(f, "mux {channel}, ")?;
+        }
+        self.address.fmt(f)
+    }
+}
+
+impl Location {
+    /// Returns the location that three labels name; `mux` is empty where there is none.
+    #[must_use]
+    pub fn from_labels(bus: &str, mux: &str, address: &str) -> Option<Self> {
+        let mux = match mux.split_once(':') {
+            Some((multiplexer, channel)) => Some(Channel {
+                multiplexer: hexadecimal(multiplexer)?,
+                channel: channel.parse().ok()?,
+            }),
+            None if mux.is_empty() => None,
+            None => return None,
+        };
+        Some(Self {
+            bus: bus.parse().ok()?,
+            mux,
+            address: hexadecimal(address)?,
+        })
+    }
+
+    /// Returns whether both chips respond to one address while a mux channel is selected: one is upstream of the
+    /// mux, the other downstream.
+    #[must_use]
+    pub fn is_joined_to(&self, other: &Self) -> bool {
+        (self.bus, self.address) == (other.bus, other.address)
+            && (self.mux.is_none() || other.mux.is_none())
+    }
+
+    /// Returns a device name for a sensor that has none: as unique as its location.
+    #[must_use]
+    pub fn device_name(&self) -> String {
+        let channel = self.mux.map_or(String::new(), |channel| {
+            format!("-{}-{}", channel.multiplexer, channel.channel)
+        });
+        format!("i2c-{}{channel}-{}", self.bus, self.address)
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<Address> {
+    let digits = text.strip_prefix("0x")?;
+    u8::from_str_radix(digits, 16).ok().map(Address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_name_a_location() {
+        let downstream = Location::from_labels("1", "0x70:3", "0x41").unwrap();
+        assert_eq!(downstream.to_string(), "bus 1, mux 0x70:3, 0x41");
+        assert_eq!(downstream.device_name(), "i2c-1-0x70-3-0x41");
+        let direct = Location::from_labels("11", "", "0x4f").unwrap();
+        assert_eq!(direct.to_string(), "bus 11, 0x4f");
+        assert_eq!(Location::from_labels("simulated", "", "0x40"), None);
+        assert_eq!(Location::from_labels("1", "0x70", "0x40"), None);
+    }
+}

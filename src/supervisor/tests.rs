@@ -1,0 +1,54 @@
+//! What a plan asks of the sampler, on the simulated clock.
+
+use super::*;
+use crate::cli::CommandLine;
+use crate::clock::{Clock, SimulatedClock};
+use crate::config;
+use crate::i2c::Address;
+use crate::simulated::Faults;
+use crate::simulated::{Board, Chip, Load};
+
+/// Words that a result costs, settings compared and all, in the sampler that the plan amounts to.
+fn words_a_result(interval: &str, script_metrics: bool) -> f64 {
+    let line = CommandLine::parse_from_words(["", "--interval", interval]).unwrap();
+    let mut plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
+    plan.script_metrics = script_metrics;
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    board.plug(Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
+    let source = BusProvider::Simulated {
+        faults: Faults::default(),
+        boards: BTreeMap::from([(1, board.clone())]),
+    };
+    let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let mut sampler = Sampler::new(
+        supervisor.bus_name(1),
+        supervisor.opened.remove(&1).unwrap().bus,
+        supervisor.setups(1),
+        clock.clone(),
+        Arc::new(|| ()),
+    );
+    let end = clock.now() + Duration::from_secs(60);
+    while clock.now() < end {
+        let due = sampler.round();
+        clock.advance_to(due);
+    }
+    let results = supervisor.meters[0].lock().accumulator.totals(end).results;
+    board.words() as f64 / results as f64
+}
+
+#[test]
+fn the_power_register_is_read_for_the_scripts_gauges_or_where_there_is_time_for_it() {
+    for (interval, script_metrics, expected) in [
+        ("5ms", true, 4.0),
+        ("5ms", false, 3.0),
+        ("20ms", true, 4.0),
+        ("20ms", false, 4.0),
+    ] {
+        let words = words_a_result(interval, script_metrics);
+        assert!(
+            (expected..expected + 0.2).contains(&words),
+            "{interval}, {script_metrics}: {words}"
+        );
+    }
+}
