@@ -10,7 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("clock", &[]),
     ("signals", &[]),
-    ("i2c", &[]),
+    ("i2c", &["clock"]),
     ("ina260", &["i2c", "units"]),
     (
         "simulated",

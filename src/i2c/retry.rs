@@ -1,36 +1,58 @@
-//! One more attempt at a transfer that failed, and a note of each failure.
+//! One immediate retry of failed transfers.
+
+use std::time::Duration;
 
 use tracing::trace;
 
 use super::{Address, BoundDriver, Bus, Error, ErrorKind};
+use crate::clock::Clock;
 
-/// A bus for the length of one visit.
+/// Runs `attempt` and, if it fails, once more; errors that are `final` are not retried.
+///
+/// # Errors
+/// The error of the last attempt.
+pub fn retry_once<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    is_final: impl FnOnce(&E) -> bool,
+) -> Result<T, E> {
+    attempt().or_else(|error| {
+        if is_final(&error) {
+            Err(error)
+        } else {
+            attempt()
+        }
+    })
+}
+
+/// A bus for one poll of a sensor. Retries each failed transfer once, except timeouts: the first
+/// has cost a second already, and a stuck bus stays stuck.
 pub struct Retry<'a> {
     bus: &'a mut dyn Bus,
-    /// Every failure, those included that the second attempt made good.
+    clock: &'a dyn Clock,
+    /// Every failed attempt, including those whose retry succeeded.
     pub failures: Vec<ErrorKind>,
+    /// Time of the fastest word read; the slower ones also waited for the processor.
+    pub fastest_word: Option<Duration>,
 }
 
 impl<'a> Retry<'a> {
-    pub fn new(bus: &'a mut dyn Bus) -> Self {
+    pub fn new(bus: &'a mut dyn Bus, clock: &'a dyn Clock) -> Self {
         Self {
             bus,
+            clock,
             failures: Vec::new(),
+            fastest_word: None,
         }
     }
 
-    /// A timeout has cost a second already; a second one would tell nothing new.
     fn attempt<T>(
         &mut self,
         mut transfer: impl FnMut(&mut dyn Bus) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        transfer(self.bus).or_else(|error| {
-            self.failures.push(error.kind);
-            if error.kind == ErrorKind::Timeout {
-                return Err(error);
-            }
-            transfer(self.bus).inspect_err(|error| self.failures.push(error.kind))
-        })
+        retry_once(
+            || transfer(self.bus).inspect_err(|error| self.failures.push(error.kind)),
+            |error| error.kind == ErrorKind::Timeout,
+        )
     }
 }
 
@@ -40,13 +62,19 @@ impl Bus for Retry<'_> {
     }
 
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
+        let start = self.clock.now();
         let word = self.attempt(|bus| bus.read_word(address, register));
-        trace!("{address}: register {register:#04x} reads {word:x?}");
+        if word.is_ok() {
+            let elapsed = self.clock.now().duration_since(start);
+            let fastest = self.fastest_word.get_or_insert(elapsed);
+            *fastest = elapsed.min(*fastest);
+        }
+        trace!("{address}: read register {register:#04x}: {word:x?}");
         word
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
-        trace!("{address}: register {register:#04x} is written {word:#06x}");
+        trace!("{address}: write register {register:#04x}: {word:#06x}");
         self.attempt(|bus| bus.write_word(address, register, word))
     }
 

@@ -17,7 +17,6 @@ mod poller;
 mod report;
 mod sensor;
 mod setup;
-mod timed;
 mod tracker;
 
 use backoff::Backoff;

@@ -10,7 +10,6 @@ use super::outage::{ForeignWriteBackoff, Outage};
 use super::poller::{Poller, Seen};
 use super::report::{Error, reading, transfer_failure};
 use super::setup::Setup;
-use super::timed::Timed;
 use super::tracker::Look;
 use crate::clock::Clock;
 use crate::i2c::Bus;
@@ -135,7 +134,7 @@ impl Sensor {
         clock: &dyn Clock,
         begun: Instant,
     ) -> Result<(), Error> {
-        let mut bus = Retry::new(bus);
+        let mut bus = Retry::new(bus, clock);
         let mut result = self.reach(&mut bus, multiplexers, clock);
         if let Err(error @ Error::Mux(mux::Failure::ControlMismatch { .. })) = &result {
             debug!("{}: {error}; selecting again", self.setup.name);
@@ -176,7 +175,7 @@ impl Sensor {
     /// Opens the way, looks, and reads back that the way was open, before anything that was seen counts.
     fn reach(
         &mut self,
-        bus: &mut dyn Bus,
+        bus: &mut Retry,
         multiplexers: &mut Multiplexers,
         clock: &dyn Clock,
     ) -> Result<(), Error> {
@@ -245,7 +244,7 @@ impl Sensor {
         self.setup.always_power || self.nominal() >= POWER
     }
 
-    fn look(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Visit, Error> {
+    fn look(&mut self, bus: &mut Retry, clock: &dyn Clock) -> Result<Visit, Error> {
         let with_power = self.with_power();
         if let State::Running(conversions) = &mut self.state {
             let seen = conversions.look(&self.setup.chip, with_power, bus, clock)?;
@@ -255,18 +254,17 @@ impl Sensor {
     }
 
     /// Proves identity and writes the settings.
-    fn prepare(&mut self, bus: &mut dyn Bus, clock: &dyn Clock) -> Result<Visit, Error> {
-        let mut bus = Timed::new(bus, clock);
+    fn prepare(&mut self, bus: &mut Retry, clock: &dyn Clock) -> Result<Visit, Error> {
         let chip = &self.setup.chip;
-        let identity = ina260::identify(&mut bus, chip.address)?;
+        let identity = ina260::identify(bus, chip.address)?;
         let mut start: Option<Look> = None;
-        let prepared = chip.configure(&mut bus, || {
+        let prepared = chip.configure(bus, || {
             let ended = clock.now();
             let begun = start.map_or(ended, |start| start.begun);
             start = Some(Look { begun, ended });
         })?;
         let now = clock.now();
-        self.word_time = bus.shortest;
+        self.word_time = bus.fastest_word;
         let settings = prepared.settings;
         let found = Found {
             die: identity.die,
@@ -309,7 +307,7 @@ impl Sensor {
     fn restore(
         &mut self,
         reset: Reset,
-        bus: &mut dyn Bus,
+        bus: &mut Retry,
         multiplexers: &mut Multiplexers,
         clock: &dyn Clock,
     ) -> Result<(), Error> {

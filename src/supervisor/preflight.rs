@@ -7,7 +7,7 @@ use tracing::debug;
 use super::{NothingToMeasure, Supervisor};
 use crate::config::SensorPlan;
 use crate::i2c::mux::Multiplexers;
-use crate::i2c::{Address, Bus};
+use crate::i2c::{Address, Bus, retry_once};
 use crate::ina260;
 
 impl Supervisor {
@@ -31,14 +31,10 @@ impl Supervisor {
             };
             let bus = bus.bus.as_mut();
             let mut multiplexers = multiplexers(&plan.sensors, number);
-            let mut attempt = || identify(bus, &mut multiplexers, sensor);
-            match attempt().or_else(|failure| {
-                if failure.stuck {
-                    Err(failure)
-                } else {
-                    attempt()
-                }
-            }) {
+            match retry_once(
+                || identify(bus, &mut multiplexers, sensor),
+                |failure| failure.stuck,
+            ) {
                 Ok(()) => return Ok(()),
                 Err(failure) => {
                     messages.push(format!("{}: {}", name, failure.why));

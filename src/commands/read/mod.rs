@@ -13,7 +13,7 @@ use super::{Caller, Failure};
 use crate::config::{self, Overrides, Plan, SensorPlan};
 use crate::i2c::Location;
 use crate::i2c::adapters::adapters;
-use crate::i2c::{Address, Bus, mux};
+use crate::i2c::{Address, Bus, mux, retry_once};
 use crate::ina260;
 use crate::supervisor::BusProvider;
 
@@ -294,16 +294,9 @@ fn behind_the_service(service: &RunningExporter, sensor: &SensorPlan) -> Result<
     }
 }
 
-/// One failed transfer is no reason to give up, a stuck bus is.
-fn twice(mut look: impl FnMut() -> Result<Seen, ina260::Error>) -> Result<Seen, String> {
-    look()
-        .or_else(|error| {
-            if error.is_timeout() || error.is_an_answer() {
-                Err(error)
-            } else {
-                look()
-            }
-        })
+/// Reads a sensor, and once more if a transfer fails.
+fn twice(look: impl FnMut() -> Result<Seen, ina260::Error>) -> Result<Seen, String> {
+    retry_once(look, |error| error.is_timeout() || error.is_an_answer())
         .map_err(|error| advice(&error))
 }
 
