@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use ina260_exporter::clock::{Clock, SimulatedClock};
 use ina260_exporter::config::Listen;
-use ina260_exporter::exposition::{Exposition, Listener, METRICS, View, ask};
+use ina260_exporter::exposition::{AlertView, Exposition, Listener, METRICS, View, ask};
 use ina260_exporter::i2c::Address;
 use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::Ina260;
@@ -136,7 +136,11 @@ impl Scene {
         setup.chip.alert = Some(alert);
         let mut view = view("gpu", SECOND, meter);
         view.info.push(("mux".to_owned(), channel.to_string()));
-        view.alert = Some((function.name(), alert.limit));
+        view.alert = Some(AlertView {
+            on: function.name(),
+            unit: function.unit(),
+            limit: alert.limit,
+        });
         scene.sampler.replace(vec![setup]);
         scene.exposition.show(vec![view], scene.clock.now());
         scene
@@ -347,6 +351,21 @@ fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
 fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
     let mut scene = Scene::with_an_alert();
     scene.run(seconds(5));
+    let meter = &scene.meters[1];
+    let alerts = [
+        Function::OverCurrent,
+        Function::OverVoltage,
+        Function::OverPower,
+    ];
+    let views = alerts.map(|function| View {
+        alert: Some(AlertView {
+            on: function.name(),
+            unit: function.unit(),
+            limit: 5.0,
+        }),
+        ..view(function.name(), SECOND, meter)
+    });
+    scene.exposition.show(views.into(), scene.clock.now());
     scene.exposition.tick(scene.clock.now());
     let families = families(&scene.exposition.render());
     let seen: BTreeSet<(&str, &str, &str)> = families

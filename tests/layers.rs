@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "clock",
             "config",
+            "exposition::AlertView",
             "exposition::View",
             "i2c",
             "ina260",

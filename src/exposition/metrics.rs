@@ -28,8 +28,8 @@ pub enum Source {
     State(fn(fresh: bool) -> f64),
     /// A gauge of every sensor that has an alert.
     Alert(fn(&Meter) -> f64),
-    /// The limit of a sensor's alert.
-    AlertLimit,
+    /// The limit of an alert whose limit is in this unit.
+    AlertLimit(&'static str),
     /// A counter of every sensor that has an alert.
     Alerts(fn(&Meter) -> u64),
     /// A counter of every sensor.
@@ -90,7 +90,7 @@ impl Source {
             | Self::Extreme(_)
             | Self::State(_)
             | Self::Alert(_)
-            | Self::AlertLimit
+            | Self::AlertLimit(_)
             | Self::Info
             | Self::Daemon => "gauge",
             Self::Counter(_) | Self::Flow(_) | Self::Counters { .. } | Self::Alerts(_) => "counter",
@@ -113,17 +113,17 @@ pub(super) const RELOAD_TIMESTAMP: &str =
 pub const METRICS: &[Metric] = &[
     Metric {
         name: "ina260_voltage",
-        help: "Bus voltage in volts, as the Python script gave it.",
+        help: "Bus voltage in volts (metric of the Python script).",
         source: Source::Script(|reading| reading.raw.map(|raw| raw.voltage)),
     },
     Metric {
         name: "ina260_current",
-        help: "Current in milliamperes, signed, as the Python script gave it.",
+        help: "Current in milliamperes, signed (metric of the Python script).",
         source: Source::Script(|reading| reading.raw.map(|raw| raw.current)),
     },
     Metric {
         name: "ina260_power",
-        help: "The power register in milliwatts, unsigned, as the Python script gave it.",
+        help: "Power register in milliwatts, unsigned (metric of the Python script).",
         source: Source::Script(|reading| reading.raw.map(|raw| raw.power)),
     },
     Metric {
@@ -142,63 +142,63 @@ pub const METRICS: &[Metric] = &[
         source: Source::Reading(|_, reading| reading.measured.power.0),
     },
     Metric {
-        name: "ina260_bus_voltage_volts_min",
-        help: "Least bus voltage of the results in the window.",
+        name: "ina260_bus_voltage_min_volts",
+        help: "Minimum bus voltage over the window.",
         source: Source::Extreme(|extremes| extremes.min.voltage.0),
     },
     Metric {
-        name: "ina260_bus_voltage_volts_max",
-        help: "Greatest bus voltage of the results in the window.",
+        name: "ina260_bus_voltage_max_volts",
+        help: "Maximum bus voltage over the window.",
         source: Source::Extreme(|extremes| extremes.max.voltage.0),
     },
     Metric {
-        name: "ina260_current_amperes_min",
-        help: "Least current of the results in the window.",
+        name: "ina260_current_min_amperes",
+        help: "Minimum current over the window.",
         source: Source::Extreme(|extremes| extremes.min.current.0),
     },
     Metric {
-        name: "ina260_current_amperes_max",
-        help: "Greatest current of the results in the window.",
+        name: "ina260_current_max_amperes",
+        help: "Maximum current over the window.",
         source: Source::Extreme(|extremes| extremes.max.current.0),
     },
     Metric {
-        name: "ina260_power_watts_min",
-        help: "Least power of the results in the window.",
+        name: "ina260_power_min_watts",
+        help: "Minimum power over the window.",
         source: Source::Extreme(|extremes| extremes.min.power.0),
     },
     Metric {
-        name: "ina260_power_watts_max",
-        help: "Greatest power of the results in the window.",
+        name: "ina260_power_max_watts",
+        help: "Maximum power over the window.",
         source: Source::Extreme(|extremes| extremes.max.power.0),
     },
     Metric {
         name: "ina260_energy_joules_total",
-        help: "Energy, net of each result, by direction; whole joules.",
+        help: "Energy by direction, in whole joules (net per result).",
         source: Source::Flow(|totals| totals.energy.whole()),
     },
     Metric {
         name: "ina260_charge_coulombs_total",
-        help: "Charge, net of each result, by direction; whole coulombs.",
+        help: "Charge by direction, in whole coulombs (net per result).",
         source: Source::Flow(|totals| totals.charge.whole()),
     },
     Metric {
         name: "ina260_power_distribution_watts",
-        help: "Magnitude of the power of every result, by direction.",
+        help: "Absolute power of each result, by direction.",
         source: Source::Histogram(Histogram::Powers),
     },
     Metric {
         name: "ina260_measured_seconds_total",
-        help: "Time that results cover.",
+        help: "Time covered by results.",
         source: Source::Counter(|totals| totals.measured.as_secs()),
     },
     Metric {
         name: "ina260_unmeasured_seconds_total",
-        help: "Time of the sensor's life that no result covers.",
+        help: "Time not covered by any result.",
         source: Source::Counter(|totals| totals.unmeasured.as_secs()),
     },
     Metric {
         name: "ina260_up",
-        help: "Whether the last read of the sensor worked, and not too long ago.",
+        help: "1 if the last read succeeded and is recent, else 0.",
         source: Source::State(|fresh| f64::from(u8::from(fresh))),
     },
     Metric {
@@ -208,22 +208,22 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "ina260_cycle_seconds",
-        help: "Time from one result of the chip to the next, as measured.",
+        help: "Measured time between two results of the chip.",
         source: Source::Reading(|meter, _| meter.cycle.as_secs_f64()),
     },
     Metric {
         name: "ina260_results_total",
-        help: "Results read.",
+        help: "Number of results read.",
         source: Source::Counter(|totals| totals.results),
     },
     Metric {
         name: "ina260_results_missed_total",
-        help: "Results that the chip finished and nobody read.",
+        help: "Completed results not used: overwritten before they were read, or rejected.",
         source: Source::Counter(|totals| totals.missed),
     },
     Metric {
         name: "ina260_read_errors_total",
-        help: "Failed transfers and refused sensors, by kind; a transfer that worked at the second attempt counts once.",
+        help: "I2C and sensor errors by kind, including transfers that succeeded on retry.",
         source: Source::Counters {
             label: "kind",
             values: &Failure::NAMES,
@@ -232,7 +232,7 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "ina260_resets_total",
-        help: "Times that the sensor lost its settings: to a brown-out, or to another master's write.",
+        help: "Times the chip lost its configuration, by cause (brown-out, or overwritten by another master).",
         source: Source::Counters {
             label: "cause",
             values: &Reset::NAMES,
@@ -241,7 +241,7 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "ina260_overflows_total",
-        help: "Results with a quantity at the end of its register.",
+        help: "Results with a quantity at the end of its register's range, by quantity.",
         source: Source::Counters {
             label: "quantity",
             values: &Quantity::NAMES,
@@ -250,29 +250,39 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "ina260_alert_active",
-        help: "Whether the chip's comparator saw its limit crossed during the last result.",
+        help: "1 if a conversion of the last result was beyond the alert limit, else 0.",
         source: Source::Alert(|meter| f64::from(u8::from(meter.alert))),
     },
     Metric {
-        name: "ina260_alert_limit",
-        help: "Limit of the alert, in amperes, volts or watts.",
-        source: Source::AlertLimit,
+        name: "ina260_alert_limit_amperes",
+        help: "Limit of a current alert.",
+        source: Source::AlertLimit("A"),
+    },
+    Metric {
+        name: "ina260_alert_limit_volts",
+        help: "Limit of a voltage alert.",
+        source: Source::AlertLimit("V"),
+    },
+    Metric {
+        name: "ina260_alert_limit_watts",
+        help: "Limit of a power alert.",
+        source: Source::AlertLimit("W"),
     },
     Metric {
         name: "ina260_alerts_total",
-        help: "Times that an alert began.",
+        help: "Number of alert activations.",
         source: Source::Alerts(|meter| meter.alerts),
     },
     Metric {
         name: "ina260_read_duration_seconds",
-        help: "Time of one visit to the sensor on the bus.",
+        help: "Duration of one I2C poll of the sensor.",
         source: Source::Histogram(Histogram::Visits(&[
             0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0,
         ])),
     },
     Metric {
         name: SENSOR_INFO,
-        help: "How the sensor is wired and set; always 1.",
+        help: "Wiring and settings of the sensor; always 1.",
         source: Source::Info,
     },
     Metric {
@@ -282,12 +292,12 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: RELOAD_SUCCESSFUL,
-        help: "Whether the last load of the configuration worked.",
+        help: "1 if the last load of the configuration succeeded, else 0.",
         source: Source::Daemon,
     },
     Metric {
         name: RELOAD_TIMESTAMP,
-        help: "Unix time of the last load of the configuration that worked.",
+        help: "Unix time of the last successful load of the configuration.",
         source: Source::Daemon,
     },
 ];

@@ -42,10 +42,21 @@ pub struct View {
     pub info: Vec<(String, String)>,
     /// Whether the script's three gauges are shown.
     pub script: bool,
-    /// What its alert is on, and the limit.
-    pub alert: Option<(&'static str, f64)>,
+    /// Its alert, if it has one.
+    pub alert: Option<AlertView>,
     /// Its numbers.
     pub meter: SharedMeter,
+}
+
+/// An alert as the exposition sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertView {
+    /// Value of the label `on`: the comparator's function.
+    pub on: &'static str,
+    /// Unit of the limit: `A`, `V` or `W`.
+    pub unit: &'static str,
+    /// Limit in this unit.
+    pub limit: f64,
 }
 
 /// The recorder with all that it has to be told.

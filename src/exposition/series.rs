@@ -30,7 +30,8 @@ impl Series {
         let labels: Vec<Label> = view.labels.iter().map(label).collect();
         let shown = |metric: &&Metric| match metric.source {
             Source::Script(_) => view.script,
-            Source::Alert(_) | Source::AlertLimit | Source::Alerts(_) => view.alert.is_some(),
+            Source::Alert(_) | Source::Alerts(_) => view.alert.is_some(),
+            Source::AlertLimit(unit) => view.alert.is_some_and(|alert| alert.unit == unit),
             Source::Info | Source::Daemon => false,
             _ => true,
         };
@@ -85,7 +86,7 @@ impl Series {
                 Source::Extreme(value) => _ = live.and(extremes.as_ref()).map(|e| gauge(value(e))),
                 Source::State(value) => gauge(value(live.is_some())),
                 Source::Alert(value) => _ = live.map(|_| gauge(value(&meter))),
-                Source::AlertLimit => _ = self.view.alert.map(|(_, limit)| gauge(limit)),
+                Source::AlertLimit(_) => _ = self.view.alert.map(|alert| gauge(alert.limit)),
                 Source::Alerts(count) => counter(&keys[0], count(&meter)),
                 Source::Counter(count) => counter(&keys[0], count(&totals)),
                 Source::Flow(counts) => counters(&counts(&totals)),
@@ -159,7 +160,11 @@ fn series_keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
             values.iter().map(|value| with(label, value)).collect()
         }
         Source::Flow(_) | Source::Histogram(Histogram::Powers) => directed(),
-        Source::AlertLimit => view.alert.iter().map(|(on, _)| with("on", on)).collect(),
+        Source::AlertLimit(_) => view
+            .alert
+            .iter()
+            .map(|alert| with("on", alert.on))
+            .collect(),
         _ => vec![Key::from_parts(metric.name, labels.to_vec())],
     }
 }

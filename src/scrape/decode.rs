@@ -34,8 +34,8 @@ pub fn sensors(samples: &[Sample]) -> Vec<ScrapedSensor> {
 
 fn sensor(info: &Sample, samples: &[Sample]) -> Option<ScrapedSensor> {
     let same = |sample: &&Sample, label| sample.label(label) == info.label(label);
-    let own = |name: &'static str| {
-        samples.iter().find(move |sample| {
+    let own = |name: &str| {
+        samples.iter().find(|sample| {
             sample.name == name && same(sample, "hostname") && same(sample, "device")
         })
     };
@@ -62,7 +62,10 @@ fn sensor(info: &Sample, samples: &[Sample]) -> Option<ScrapedSensor> {
         averaging: info.label("averaging").parse().ok()?,
         voltage_micros: micros("voltage_conversion_time")?,
         current_micros: micros("current_conversion_time")?,
-        alert: own("ina260_alert_limit").map(|limit| (limit.label("on").to_owned(), limit.value)),
+        alert: ["amperes", "volts", "watts"]
+            .into_iter()
+            .find_map(|unit| own(&format!("ina260_alert_limit_{unit}")))
+            .map(|limit| (limit.label("on").to_owned(), limit.value)),
         alert_active: value("ina260_alert_active").map(is_set),
     })
 }

@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::clock::SystemClock;
 use crate::config::{Plan, SensorPlan};
-use crate::exposition::View;
+use crate::exposition::{AlertView, View};
 use crate::i2c::linux::LinuxBus;
 use crate::i2c::{Bus, Location};
 use crate::ina260::Ina260;
@@ -213,9 +213,11 @@ impl Supervisor {
             labels: self.labels(sensor),
             info: self.info(sensor),
             script: self.plan.script_metrics,
-            alert: sensor
-                .alert
-                .map(|alert| (alert.function.name(), alert.limit)),
+            alert: sensor.alert.map(|alert| AlertView {
+                on: alert.function.name(),
+                unit: alert.function.unit(),
+                limit: alert.limit,
+            }),
             meter: meter.clone(),
         };
         self.sensors().map(view).collect()

@@ -36,18 +36,18 @@ impl Quantity {
         match self {
             Self::Voltage => [
                 "ina260_bus_voltage_volts",
-                "ina260_bus_voltage_volts_min",
-                "ina260_bus_voltage_volts_max",
+                "ina260_bus_voltage_min_volts",
+                "ina260_bus_voltage_max_volts",
             ],
             Self::Current => [
                 "ina260_current_amperes",
-                "ina260_current_amperes_min",
-                "ina260_current_amperes_max",
+                "ina260_current_min_amperes",
+                "ina260_current_max_amperes",
             ],
             Self::Power => [
                 "ina260_power_watts",
-                "ina260_power_watts_min",
-                "ina260_power_watts_max",
+                "ina260_power_min_watts",
+                "ina260_power_max_watts",
             ],
         }
     }
@@ -195,13 +195,15 @@ fn setter(name: &str) -> Option<Setter> {
             to.sensor.energy[usize::from(of.label("direction") == "reverse")] = of.value;
         },
         "ina260_alert_active" => |to, of| to.active = is_one(of),
-        "ina260_alert_limit" => |to, of| {
-            to.sensor.alert = Some(Alert {
-                on: of.label("on").to_owned(),
-                limit: of.value,
-                active: false,
-            });
-        },
+        "ina260_alert_limit_amperes" | "ina260_alert_limit_volts" | "ina260_alert_limit_watts" => {
+            |to, of| {
+                to.sensor.alert = Some(Alert {
+                    on: of.label("on").to_owned(),
+                    limit: of.value,
+                    active: false,
+                });
+            }
+        }
         "ina260_alerts_total" => |to, of| to.sensor.alerts = of.value,
         "ina260_read_errors_total" => |to, of| trouble(to, of.label("kind"), of),
         "ina260_resets_total" => |to, of| trouble(to, &format!("{} reset", of.label("cause")), of),

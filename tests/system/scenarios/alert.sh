@@ -15,7 +15,7 @@ has() {
 
 begin '[[sensor]]' 'device = "deepx"' 'alert = { on = "over-current", limit = "5A", polarity = "active-high" }'
 has 0x8003 0x0fa0 || fail "mask/enable is $(chip mask_enable), the limit $(chip alert_limit)"
-expect "limit" 5 "$(metric ina260_alert_limit 'on="over-current"')"
+expect "limit" 5 "$(metric ina260_alert_limit_amperes 'on="over-current"')"
 expect "active" 0 "$(metric ina260_alert_active)"
 expect "alerts" 0 "$(metric ina260_alerts_total)"
 
@@ -54,13 +54,13 @@ becomes 0x1001 0x1f40 'on = "under-voltage", limit = "10V"'
 becomes 0x0801 0x1388 'on = "over-power", limit = "50W"'
 becomes 0x4001 0xf060 'on = "over-current", limit = "5A"' 'reverse = true'
 becomes 0x8001 0x07d0 'on = "over-current", limit = "5A"' 'current_gain = 2.0'
-expect "limit" 5 "$(metric ina260_alert_limit 'on="over-current"')"
+expect "limit" 5 "$(metric ina260_alert_limit_amperes 'on="over-current"')"
 
 # Without one, and at the stop, the chip watches nothing.
 configure
 systemctl reload "$service"
 wait_until 20 eval "[[ \$(chip mask_enable) == 0x0001 ]]"
-wait_until 10 lacks ina260_alert_limit
+wait_until 10 lacks ina260_alert_limit_amperes
 becomes 0x8001 0x0fa0 'on = "over-current", limit = "5A"'
 systemctl stop "$service"
 expect "mask/enable after the stop" 0x0000 "$(chip mask_enable)"
