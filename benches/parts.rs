@@ -17,7 +17,7 @@ use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::registers::{DIE, MANUFACTURER, MaskEnable, Register};
 use ina260_exporter::ina260::settings::{Settings, Wanted};
 use ina260_exporter::logging::Logging;
-use ina260_exporter::meter::{Covered, Reading, Samples, SharedMeter};
+use ina260_exporter::meter::{Cycle, Observations, Reading, SharedMeter};
 use ina260_exporter::sampler::{Sampler, Setup};
 use ina260_exporter::simulated::{Board, Chip, Load};
 use ina260_exporter::units::Measured;
@@ -160,7 +160,7 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
 /// Rounds of a sampler until it has read one more result, and now and then what a tick takes away.
 fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
     let (mut sampler, meter) = sampler(bus, Arc::<Hurried>::clone(clock));
-    let mut spare = Samples::default();
+    let mut spare = Observations::default();
     let mut read = 0;
     let origin = Instant::now();
     let mut seen = 0;
@@ -172,7 +172,7 @@ fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
         }
         read += 1;
         if read % RESULTS_PER_TICK == 0 {
-            spare = meter.lock().take_samples(std::mem::take(&mut spare));
+            spare = meter.lock().take_observations(std::mem::take(&mut spare));
             spare.clear();
         }
     });
@@ -239,10 +239,10 @@ fn views() -> Vec<View> {
 fn measure(meter: &SharedMeter) {
     let mut meter = meter.lock();
     meter.cycle = settings().cycle();
-    meter.visited(Duration::from_micros(700));
-    let covered = Covered {
-        edge: Instant::now(),
-        passed: Some(1),
+    meter.record_poll(Duration::from_micros(700));
+    let cycle = Cycle {
+        end: Instant::now(),
+        elapsed: Some(1),
         missed: 0,
         period: meter.cycle,
     };
@@ -251,9 +251,8 @@ fn measure(meter: &SharedMeter) {
         wall: SystemTime::now(),
         measured: Measured::new(12.0, 5.0, 60.0),
         raw: None,
-        overflows: [false; 3],
     };
-    meter.record(reading, &covered);
+    meter.record(reading, &cycle);
 }
 
 /// Everything that happens once a second for 16 sensors.

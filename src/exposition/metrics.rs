@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::meter::{Extremes, Failure, Meter, Quantity, Reading, Reset, Samples, Totals};
+use crate::meter::{Extremes, Failure, Meter, Observations, Quantity, Reading, Reset, Totals};
 
 /// A metric: what it is called, what it means, and where its value comes from.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ pub enum Source {
         /// The label.
         label: &'static str,
         /// Its values.
-        values: &'static [&'static str],
+        values: fn() -> Vec<&'static str>,
         /// The counts, in the order of the values.
         counts: fn(&Meter) -> &[u64],
     },
@@ -64,10 +64,14 @@ pub enum Histogram {
 
 impl Histogram {
     /// The samples that go one way: each histogram has one series, or one for each direction.
-    pub(super) fn samples(self, samples: &Samples, reverse: bool) -> impl Iterator<Item = f64> {
+    pub(super) fn samples(
+        self,
+        observations: &Observations,
+        reverse: bool,
+    ) -> impl Iterator<Item = f64> {
         let (values, directed) = match self {
-            Self::Visits(_) => (&samples.visits, false),
-            Self::Powers => (&samples.powers, true),
+            Self::Visits(_) => (&observations.polls, false),
+            Self::Powers => (&observations.powers, true),
         };
         // A power of -0.0 is no reverse power.
         values
@@ -226,7 +230,7 @@ pub const METRICS: &[Metric] = &[
         help: "I2C and sensor errors by kind, including transfers that succeeded on retry.",
         source: Source::Counters {
             label: "kind",
-            values: &Failure::NAMES,
+            values: || Failure::ALL.map(Failure::name).into(),
             counts: |meter| &meter.failures,
         },
     },
@@ -235,7 +239,7 @@ pub const METRICS: &[Metric] = &[
         help: "Times the chip lost its configuration, by cause (brown-out, or overwritten by another master).",
         source: Source::Counters {
             label: "cause",
-            values: &Reset::NAMES,
+            values: || Reset::ALL.map(Reset::name).into(),
             counts: |meter| &meter.resets,
         },
     },
@@ -244,7 +248,7 @@ pub const METRICS: &[Metric] = &[
         help: "Results with a quantity at the end of its register's range, by quantity.",
         source: Source::Counters {
             label: "quantity",
-            values: &Quantity::NAMES,
+            values: || Quantity::ALL.map(Quantity::name).into(),
             counts: |meter| &meter.overflows,
         },
     },

@@ -11,7 +11,7 @@ use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use crate::meter::{Samples, SharedMeter};
+use crate::meter::{Observations, SharedMeter};
 
 mod listener;
 mod metrics;
@@ -71,7 +71,7 @@ pub struct Exposition {
     reload_successful: bool,
     reload_succeeded: SystemTime,
     /// An emptied list, to be swapped for a full one.
-    spare: Samples,
+    spare: Observations,
     /// Series were withdrawn since the last tick.
     withdrawn: bool,
     /// Until then some of them may still have to expire.
@@ -111,7 +111,7 @@ impl Exposition {
             build_info,
             reload_successful: true,
             reload_succeeded: now,
-            spare: Samples::default(),
+            spare: Observations::default(),
             withdrawn: false,
             expiring_until: None,
         }

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 
 use super::metrics::{DIRECTIONS, Histogram, SENSOR_INFO};
 use super::{METADATA, METRICS, Metric, Source, View};
-use crate::meter::{Found, Samples};
+use crate::meter::{ChipInfo, Observations};
 
 /// The series of one sensor, with their keys made once.
 pub(super) struct Series {
@@ -16,7 +16,7 @@ pub(super) struct Series {
     /// For each metric of a sensor its key, or one for each value of its own label.
     keys: Vec<(Source, Vec<Key>)>,
     /// The info series' key, made again when the chip is found.
-    info: Option<(Found, Key)>,
+    info: Option<(ChipInfo, Key)>,
     /// Not shown before.
     held_until: Option<Instant>,
     /// Whether the last tick set readings, and extremes.
@@ -58,11 +58,11 @@ impl Series {
     pub(super) fn tick(
         &mut self,
         recorder: &PrometheusRecorder,
-        spare: Samples,
+        spare: Observations,
         now: Instant,
-    ) -> Samples {
+    ) -> Observations {
         let mut meter = self.view.meter.lock();
-        let mut samples = meter.take_samples(spare);
+        let mut samples = meter.take_observations(spare);
         let extremes = meter.window.extremes(now);
         let snapshot = meter.snapshot();
         drop(meter);
@@ -102,7 +102,7 @@ impl Series {
             }
         }
         samples.clear();
-        if let Some(found) = meter.found {
+        if let Some(found) = meter.chip {
             recorder
                 .register_gauge(self.info_key(found), &METADATA)
                 .set(1.0);
@@ -110,7 +110,7 @@ impl Series {
         samples
     }
 
-    fn info_key(&mut self, found: Found) -> &Key {
+    fn info_key(&mut self, found: ChipInfo) -> &Key {
         if self.info.as_ref().is_none_or(|(known, _)| *known != found) {
             self.withdrawn |= self.info.is_some();
             let told = [
@@ -156,9 +156,10 @@ fn series_keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
             .into()
     };
     match metric.source {
-        Source::Counters { label, values, .. } => {
-            values.iter().map(|value| with(label, value)).collect()
-        }
+        Source::Counters { label, values, .. } => values()
+            .into_iter()
+            .map(|value| with(label, value))
+            .collect(),
         Source::Flow(_) | Source::Histogram(Histogram::Powers) => directed(),
         Source::AlertLimit(_) => view
             .alert

@@ -1,19 +1,19 @@
-//! The least and the greatest of the results in a window that moves on.
+//! Minimum and maximum of the results in a moving window.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::units::{Amperes, Measured, Volts, Watts};
+use crate::units::Measured;
 
-/// A thousandth of the window is told apart: of results that lie closer together the extreme one is kept. This bounds the memory
-/// whatever the rate, and results further apart than that are exact to the last one.
+/// Resolution of the window: of results closer together than this part of it, the extreme one is
+/// kept. Bounds the memory at any rate; results further apart are exact.
 const SLOTS: u32 = 1_024;
 
-/// The results that can still become the greatest, by the time they came: each smaller than those before it.
+/// The results that can still become the maximum, oldest first, each smaller than those before it.
 #[derive(Clone, Debug, Default)]
-struct Greatest(VecDeque<(Instant, f64)>);
+struct RunningMax(VecDeque<(Instant, f64)>);
 
-impl Greatest {
+impl RunningMax {
     fn add(&mut self, at: Instant, value: f64, slot: Duration) {
         while self.0.back().is_some_and(|(_, last)| *last <= value) {
             self.0.pop_back();
@@ -24,7 +24,7 @@ impl Greatest {
         }
     }
 
-    fn forget(&mut self, now: Instant, window: Duration) {
+    fn expire(&mut self, now: Instant, window: Duration) {
         let old = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) >= window;
         while self.0.front().is_some_and(old) {
             self.0.pop_front();
@@ -32,24 +32,24 @@ impl Greatest {
     }
 }
 
-/// Both ends of one quantity.
+/// Minimum and maximum of one quantity.
 #[derive(Clone, Debug, Default)]
 struct Range {
-    greatest: Greatest,
-    /// The least is the greatest of the negated.
-    least: Greatest,
+    max: RunningMax,
+    /// The maximum of the negated values.
+    negated_min: RunningMax,
 }
 
 impl Range {
     fn add(&mut self, at: Instant, value: f64, slot: Duration) {
-        self.greatest.add(at, value, slot);
-        self.least.add(at, -value, slot);
+        self.max.add(at, value, slot);
+        self.negated_min.add(at, -value, slot);
     }
 
     fn within(&mut self, now: Instant, window: Duration) -> Option<(f64, f64)> {
-        self.greatest.forget(now, window);
-        self.least.forget(now, window);
-        Some((-self.least.0.front()?.1, self.greatest.0.front()?.1))
+        self.max.expire(now, window);
+        self.negated_min.expire(now, window);
+        Some((-self.negated_min.0.front()?.1, self.max.0.front()?.1))
     }
 }
 
@@ -62,11 +62,10 @@ pub struct Extremes {
     pub max: Measured,
 }
 
-/// The results of the last while.
+/// The results of the last `length`.
 #[derive(Clone, Debug)]
 pub struct Window {
     length: Duration,
-    slot: Duration,
     voltage: Range,
     current: Range,
     power: Range,
@@ -76,7 +75,6 @@ impl Default for Window {
     fn default() -> Self {
         Self {
             length: Duration::from_secs(60),
-            slot: Duration::from_secs(60) / SLOTS,
             voltage: Range::default(),
             current: Range::default(),
             power: Range::default(),
@@ -85,21 +83,20 @@ impl Default for Window {
 }
 
 impl Window {
-    /// Changes how far it goes back; what has left it already does not return.
+    /// Sets the length; results that have left the window already do not return.
     pub fn set_length(&mut self, length: Duration) {
         self.length = length;
-        self.slot = length / SLOTS;
     }
 
-    /// Takes a result in.
+    /// Adds a result.
     pub fn add(&mut self, at: Instant, measured: &Measured) {
-        let slot = self.slot;
+        let slot = self.length / SLOTS;
         self.voltage.add(at, measured.voltage.0, slot);
         self.current.add(at, measured.current.0, slot);
         self.power.add(at, measured.power.0, slot);
     }
 
-    /// The extremes of the window that ends `now`, if there was a result in it.
+    /// Returns the extremes of the window that ends `now`, if it contains a result.
     pub fn extremes(&mut self, now: Instant) -> Option<Extremes> {
         let voltage = self.voltage.within(now, self.length)?;
         let current = self.current.within(now, self.length)?;
@@ -116,9 +113,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::units::{Amperes, Watts};
 
     #[test]
-    fn before_the_first_result_and_after_the_last_there_is_no_extreme() {
+    fn empty_window_has_no_extremes() {
         let now = Instant::now();
         let mut window = Window::default();
         assert_eq!(window.extremes(now), None);
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_at_any_rate_needs_bounded_memory() {
+    fn memory_is_bounded_on_a_ramp() {
         let start = Instant::now();
         let mut range = Range::default();
         for n in 0..240_000_u32 {
@@ -144,13 +142,17 @@ mod tests {
             range.add(at, -f64::from(n), Duration::from_secs(60) / SLOTS);
             range.within(at, Duration::from_secs(60));
         }
-        assert!(range.greatest.0.len() <= 1_025 && range.least.0.len() == 1);
+        assert!(range.max.0.len() <= 1_025 && range.negated_min.0.len() == 1);
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
         #[test]
-        fn extremes_are_those_of_every_result_in_the_window(
+        fn extremes_match_a_full_search(
             results in prop::collection::vec((60..5_000_u64, -1000..1000_i32), 1..300),
             seconds in 1..60_u64,
         ) {
@@ -162,8 +164,10 @@ mod tests {
                 now += Duration::from_millis(millis);
                 all.push((now, f64::from(value)));
                 range.add(now, f64::from(value), length / SLOTS);
-                let inside = all.iter().filter(|(at, _)| now - *at < length).map(|(_, value)| *value);
-                let expected = (inside.clone().fold(f64::MAX, f64::min), inside.fold(f64::MIN, f64::max));
+                let inside = all.iter().filter(|(at, _)| now - *at < length);
+                let inside = inside.map(|(_, value)| *value);
+                let min = inside.clone().fold(f64::MAX, f64::min);
+                let expected = (min, inside.fold(f64::MIN, f64::max));
                 prop_assert_eq!(range.within(now, length), Some(expected));
             }
         }

@@ -1,63 +1,97 @@
-//! The kinds of what is counted, by the names of their labels.
+//! Values of the labels that counters have. `ALL` is in the order of declaration, and so are the
+//! counters.
 
 /// Why a sensor could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody acknowledged the address.
+    /// The address was not acknowledged.
     Nack,
-    /// The bus is stuck.
+    /// A transfer timed out: the bus is stuck.
     Timeout,
-    /// Another master won the bus.
+    /// Another master won the arbitration.
     Arbitration,
     /// Any other failed transfer.
     Io,
-    /// Something else is at the address.
+    /// The chip at the address is not an INA260.
     Identity,
-    /// The settings are not ours, or were not kept.
+    /// The configuration was not kept, or was changed by another master.
     Settings,
-    /// The multiplexer in front of it does not do as it is told.
+    /// The mux failed, or has another channel selected.
     Mux,
 }
 
 impl Failure {
-    /// What each kind is called, in the order of its counter.
-    pub const NAMES: [&str; 7] = [
-        "nack",
-        "timeout",
-        "arbitration",
-        "io",
-        "identity",
-        "settings",
-        "mux",
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Nack,
+        Self::Timeout,
+        Self::Arbitration,
+        Self::Io,
+        Self::Identity,
+        Self::Settings,
+        Self::Mux,
     ];
+
+    /// Returns the label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nack => "nack",
+            Self::Timeout => "timeout",
+            Self::Arbitration => "arbitration",
+            Self::Io => "io",
+            Self::Identity => "identity",
+            Self::Settings => "settings",
+            Self::Mux => "mux",
+        }
+    }
 }
 
-/// Why a sensor lost its settings.
+/// Why a chip lost its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// Its supply dipped.
+    /// Its supply voltage dipped.
     BrownOut,
     /// Another master wrote to it.
     Foreign,
 }
 
 impl Reset {
-    /// What each cause is called, in the order of its counter.
-    pub const NAMES: [&str; 2] = ["brown-out", "foreign"];
+    /// Every cause.
+    pub const ALL: [Self; 2] = [Self::BrownOut, Self::Foreign];
+
+    /// Returns the label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BrownOut => "brown-out",
+            Self::Foreign => "foreign",
+        }
+    }
 }
 
-/// A quantity that can leave its register's range.
+/// A quantity that can leave the range of its register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
-    /// Over 419.43 W.
+    /// Above 419.43 W.
     Power,
     /// At one end of its scale.
     Current,
-    /// At the end of its scale.
+    /// At the upper end of its scale.
     Voltage,
 }
 
 impl Quantity {
-    /// What each quantity is called, in the order of its counter.
-    pub const NAMES: [&str; 3] = ["power", "current", "voltage"];
+    /// Every quantity.
+    pub const ALL: [Self; 3] = [Self::Power, Self::Current, Self::Voltage];
+
+    /// Returns the label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Current => "current",
+            Self::Voltage => "voltage",
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! What is known of one sensor: its last result and everything counted since the start.
+//! The measurements of one sensor: its last result, and everything counted since the start.
 //!
-//! A sampler writes it, whoever shows it reads it; the lock between them is held for nanoseconds.
+//! The sampler writes a meter, the exposition and the daemon read it; its lock is held for
+//! nanoseconds.
 
-mod carried;
+mod counters;
 mod extremes;
 mod kinds;
 mod reading;
@@ -11,147 +12,149 @@ mod totals;
 pub use extremes::{Extremes, Window};
 pub use kinds::{Failure, Quantity, Reset};
 pub use reading::{Raw, Reading, Sums};
-pub use totals::{Accumulator, Covered, Flow, Totals};
+pub use totals::{Accumulator, Cycle, Flow, Totals};
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Single values that wait for whoever makes histograms of them.
+/// Values that have not been added to the histograms yet.
 #[derive(Clone, Debug, Default)]
-pub struct Samples {
-    /// Seconds that visits on the bus took.
-    pub visits: Vec<f64>,
+pub struct Observations {
+    /// Durations of polls in seconds.
+    pub polls: Vec<f64>,
     /// Power of each result in watts, with its sign.
     pub powers: Vec<f64>,
 }
 
-impl Samples {
-    /// More than this wait for nobody: whoever takes them away is gone.
-    const MOST: usize = 65_536;
+impl Observations {
+    /// Upper bound on each list, for the case that the exposition has stopped.
+    const MAX: usize = 65_536;
 
-    fn push(samples: &mut Vec<f64>, sample: f64) {
-        if samples.len() < Self::MOST {
-            samples.push(sample);
+    fn push(values: &mut Vec<f64>, value: f64) {
+        if values.len() < Self::MAX {
+            values.push(value);
         }
     }
 
-    /// Empties both and keeps their memory.
+    /// Empties both lists and keeps their memory.
     pub fn clear(&mut self) {
-        self.visits.clear();
+        self.polls.clear();
         self.powers.clear();
     }
 }
 
-/// Which chip answered, and how it is set.
+/// Revision and effective settings of a chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its die identity register.
+pub struct ChipInfo {
+    /// The die ID register.
     pub die: u16,
-    /// Poller in a result.
+    /// Conversions per result.
     pub averaging: u32,
-    /// Of one voltage conversion, in microseconds.
+    /// Voltage conversion time in microseconds.
     pub voltage_micros: u32,
-    /// Of one current conversion, in microseconds.
+    /// Current conversion time in microseconds.
     pub current_micros: u32,
 }
 
-/// A sensor's numbers.
+/// The measurements of one sensor.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    /// The last look at the sensor worked.
+    /// Whether the last poll succeeded.
     pub up: bool,
-    /// The last result, however old.
+    /// The last result, of any age.
     pub last: Option<Reading>,
-    /// The chip's measured cycle.
+    /// The chip's measured period.
     pub cycle: Duration,
-    /// What was found when it answered.
-    pub found: Option<Found>,
-    /// Failed reads, in the order of [`Failure::NAMES`].
-    pub failures: [u64; Failure::NAMES.len()],
-    /// Lost settings, in the order of [`Reset::NAMES`].
-    pub resets: [u64; Reset::NAMES.len()],
-    /// Results with a quantity out of range, in the order of [`Quantity::NAMES`].
-    pub overflows: [u64; Quantity::NAMES.len()],
-    /// Whether the chip's comparator saw its limit crossed during the last result.
+    /// The chip, once it responded.
+    pub chip: Option<ChipInfo>,
+    /// Failed reads, in the order of [`Failure::ALL`].
+    pub failures: [u64; Failure::ALL.len()],
+    /// Losses of the configuration, in the order of [`Reset::ALL`].
+    pub resets: [u64; Reset::ALL.len()],
+    /// Results with a quantity out of range, in the order of [`Quantity::ALL`].
+    pub overflows: [u64; Quantity::ALL.len()],
+    /// Whether the chip's comparator tripped during the last result.
     pub alert: bool,
-    /// Times that it did after it had not.
+    /// Number of alert activations.
     pub alerts: u64,
     /// Energy, charge, time and results.
     pub accumulator: Accumulator,
-    /// The results of the last while.
+    /// Recent results, for their extremes.
     pub window: Window,
-    /// Since they were last taken away.
     sums: Sums,
-    /// What histograms are made of, since it was last taken away.
-    samples: Samples,
+    observations: Observations,
 }
 
 impl Meter {
     /// Counts a result and keeps it as the last.
-    pub fn record(&mut self, reading: Reading, covered: &Covered) {
+    pub fn record(&mut self, reading: Reading, cycle: &Cycle) {
         self.up = true;
-        for (count, out_of_range) in self.overflows.iter_mut().zip(reading.overflows) {
-            *count += u64::from(out_of_range);
-        }
-        self.accumulator.add(&reading.measured, covered);
+        self.accumulator.add(&reading.measured, cycle);
         self.window.add(reading.at, &reading.measured);
         self.sums.add(&reading.measured);
-        Samples::push(&mut self.samples.powers, reading.measured.power.0);
+        Observations::push(&mut self.observations.powers, reading.measured.power.0);
         self.last = Some(reading);
     }
 
-    /// The sensor is down: nothing is measured from `now` on.
-    pub fn lose(&mut self, now: Instant) {
+    /// Marks the sensor as down from `now` on.
+    pub fn mark_down(&mut self, now: Instant) {
         self.up = false;
-        self.accumulator.down(now);
+        self.accumulator.mark_down(now);
     }
 
-    /// Notes what the comparator saw. Tells whether that is new.
+    /// Sets whether the alert is active. Returns whether that changed.
     pub fn set_alert(&mut self, active: bool) -> bool {
-        let new = active != self.alert;
+        let changed = active != self.alert;
         self.alert = active;
-        self.alerts += u64::from(active && new);
-        new
+        self.alerts += u64::from(active && changed);
+        changed
     }
 
-    /// Takes the sums since the last time away.
+    /// Counts a failed read.
+    pub fn count_failure(&mut self, failure: Failure) {
+        self.failures[failure as usize] += 1;
+    }
+
+    /// Counts a loss of the configuration.
+    pub fn count_reset(&mut self, reset: Reset) {
+        self.resets[reset as usize] += 1;
+    }
+
+    /// Counts a result with a quantity out of range.
+    pub fn count_overflow(&mut self, quantity: Quantity) {
+        self.overflows[quantity as usize] += 1;
+    }
+
+    /// Records the duration of a poll.
+    pub fn record_poll(&mut self, time: Duration) {
+        Observations::push(&mut self.observations.polls, time.as_secs_f64());
+    }
+
+    /// Removes and returns the sums since the last call.
     pub fn take_sums(&mut self) -> Sums {
         std::mem::take(&mut self.sums)
     }
 
-    /// Counts a failed read.
-    pub fn fail(&mut self, failure: Failure) {
-        self.failures[failure as usize] += 1;
+    /// Removes and returns the observations since the last call; reuses the memory of `spare`, which
+    /// has to be empty.
+    pub fn take_observations(&mut self, spare: Observations) -> Observations {
+        std::mem::replace(&mut self.observations, spare)
     }
 
-    /// Counts a loss of settings.
-    pub fn reset(&mut self, reset: Reset) {
-        self.resets[reset as usize] += 1;
-    }
-
-    /// Notes how long a visit on the bus took.
-    pub fn visited(&mut self, time: Duration) {
-        Samples::push(&mut self.samples.visits, time.as_secs_f64());
-    }
-
-    /// Takes the samples away and leaves an emptied `spare` for the next.
-    pub fn take_samples(&mut self, spare: Samples) -> Samples {
-        std::mem::replace(&mut self.samples, spare)
-    }
-
-    /// A copy without what only grows with the rate.
+    /// Returns a copy without the parts whose size grows with the rate.
     #[must_use]
     pub fn snapshot(&self) -> Self {
         Self {
             last: self.last,
             accumulator: self.accumulator.clone(),
             window: Window::default(),
-            samples: Samples::default(),
+            observations: Observations::default(),
             ..*self
         }
     }
 
-    /// The last result, if the sensor is up and the result younger than three cycles and a second.
+    /// Returns the last result, if the sensor is up and the result younger than three cycles and a
+    /// second.
     #[must_use]
     pub fn live(&self, now: Instant) -> Option<&Reading> {
         let age = |reading: &&Reading| now.saturating_duration_since(reading.at);
@@ -162,20 +165,22 @@ impl Meter {
     }
 }
 
-/// A meter between the thread that writes it and the threads that read it.
+/// A meter shared between the thread that writes it and those that read it.
 #[derive(Clone, Debug, Default)]
 pub struct SharedMeter(Arc<Mutex<Meter>>);
 
 impl SharedMeter {
-    /// Waits for the meter.
+    /// Locks the meter.
     ///
     /// # Panics
-    /// If another thread panicked with the meter in hand.
+    /// If another thread panicked while it held the lock.
     pub fn lock(&self) -> MutexGuard<'_, Meter> {
-        self.0.lock().expect("nobody panics with a meter in hand")
+        self.0
+            .lock()
+            .expect("no thread panics while it holds the lock")
     }
 
-    /// Whether both are handles of one meter.
+    /// Returns whether both are handles of one meter.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -195,27 +200,26 @@ mod tests {
             wall: SystemTime::UNIX_EPOCH,
             measured: Measured::new(5.0, 1.0, 5.0),
             raw: None,
-            overflows: [true, false, true],
         }
     }
 
-    fn covered(edge: Instant) -> Covered {
-        Covered {
-            edge,
-            passed: Some(1),
+    fn cycle(end: Instant) -> Cycle {
+        Cycle {
+            end,
+            elapsed: Some(1),
             missed: 0,
             period: Duration::from_secs(1),
         }
     }
 
     #[test]
-    fn a_result_is_live_for_three_cycles_and_a_second() {
+    fn result_is_live_for_three_cycles_and_a_second() {
         let now = Instant::now();
         let mut meter = Meter {
             cycle: Duration::from_millis(500),
             ..Meter::default()
         };
-        meter.record(reading(now), &covered(now));
+        meter.record(reading(now), &cycle(now));
         assert!(meter.live(now + Duration::from_millis(2_499)).is_some());
         assert!(meter.live(now + Duration::from_millis(2_500)).is_none());
         meter.up = false;
@@ -223,15 +227,22 @@ mod tests {
     }
 
     #[test]
-    fn quantities_out_of_range_are_counted_each() {
+    fn counters_are_in_the_order_of_all() {
         let mut meter = Meter::default();
-        meter.record(reading(Instant::now()), &covered(Instant::now()));
-        meter.record(reading(Instant::now()), &covered(Instant::now()));
-        assert_eq!(meter.overflows, [2, 0, 2]);
+        meter.count_failure(Failure::ALL[4]);
+        meter.count_reset(Reset::ALL[1]);
+        meter.count_overflow(Quantity::ALL[0]);
+        meter.count_overflow(Quantity::ALL[2]);
+        meter.count_overflow(Quantity::ALL[2]);
+        assert_eq!(meter.failures, [0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!((meter.resets, meter.overflows), ([0, 1], [1, 0, 2]));
+        for (index, kind) in Failure::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+        }
     }
 
     #[test]
-    fn means_are_those_of_the_results_since_they_were_taken() {
+    fn means_cover_results_since_last_taken() {
         let mut meter = Meter::default();
         assert_eq!(meter.take_sums().means(), None);
         for volts in [4.0, 6.0] {
@@ -239,7 +250,7 @@ mod tests {
                 measured: Measured::new(volts, 1.0, 5.0),
                 ..reading(Instant::now())
             };
-            meter.record(reading, &covered(Instant::now()));
+            meter.record(reading, &cycle(Instant::now()));
         }
         assert_eq!(
             meter.take_sums().means(),
@@ -249,22 +260,27 @@ mod tests {
     }
 
     #[test]
-    fn samples_that_nobody_takes_away_do_not_pile_up() {
+    fn observations_are_bounded() {
         let mut meter = Meter::default();
-        for _ in 0..Samples::MOST + 10 {
-            meter.visited(Duration::from_millis(1));
+        for _ in 0..Observations::MAX + 10 {
+            meter.record_poll(Duration::from_millis(1));
         }
         assert_eq!(
-            meter.take_samples(Samples::default()).visits.len(),
-            Samples::MOST
+            meter.take_observations(Observations::default()).polls.len(),
+            Observations::MAX
         );
-        assert!(meter.take_samples(Samples::default()).visits.is_empty());
+        assert!(
+            meter
+                .take_observations(Observations::default())
+                .polls
+                .is_empty()
+        );
     }
 
     #[test]
-    fn an_alert_counts_when_it_begins() {
+    fn alert_counts_when_it_becomes_active() {
         let mut meter = Meter::default();
-        let news = [true, true, false, true].map(|active| meter.set_alert(active));
-        assert_eq!((news, meter.alerts), ([true, false, true, true], 2));
+        let changed = [true, true, false, true].map(|active| meter.set_alert(active));
+        assert_eq!((changed, meter.alerts), ([true, false, true, true], 2));
     }
 }

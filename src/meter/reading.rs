@@ -2,9 +2,9 @@
 
 use std::time::{Instant, SystemTime};
 
-use crate::units::{Amperes, Measured, Volts, Watts};
+use crate::units::Measured;
 
-/// What the Python script showed: the chip's own words in its units.
+/// The registers of a result in the units of the Python script's metrics, not calibrated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Raw {
     /// In volts.
@@ -18,22 +18,20 @@ pub struct Raw {
 /// One result of a sensor, in units.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
-    /// When it was read.
+    /// Monotonic time at which it was read.
     pub at: Instant,
-    /// The same for people.
+    /// Wall-clock time at which it was read.
     pub wall: SystemTime,
-    /// Mean voltage, current and power of the cycle; the power has the sign of the current.
+    /// Means over the cycle, calibrated.
     pub measured: Measured,
-    /// The script's view of it, where the power register was read.
+    /// Values of the script's metrics, if the power register was read.
     pub raw: Option<Raw>,
-    /// Which quantities left their range, in the order of [`Quantity::NAMES`](super::Quantity::NAMES).
-    pub overflows: [bool; 3],
 }
 
-/// Sums over some results, for their means.
+/// Sums over several results, for their means.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// How many.
+    /// Number of results.
     pub results: u32,
     sum: Measured,
 }
@@ -46,16 +44,15 @@ impl Sums {
         self.sum.power.0 += measured.power.0;
     }
 
-    /// The means, if there was a result at all.
+    /// Returns the means, if there was at least one result.
     #[must_use]
     pub fn means(&self) -> Option<Measured> {
         let n = f64::from(self.results);
-        (self.results > 0).then(|| {
-            Measured::new(
-                self.sum.voltage.0 / n,
-                self.sum.current.0 / n,
-                self.sum.power.0 / n,
-            )
-        })
+        let Measured {
+            voltage,
+            current,
+            power,
+        } = self.sum;
+        (self.results > 0).then(|| Measured::new(voltage.0 / n, current.0 / n, power.0 / n))
     }
 }

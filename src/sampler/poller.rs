@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::tracker::{CycleTracker, Finished, Look};
+use super::tracker::{CycleTracker, Look};
 use crate::clock::Clock;
 use crate::i2c::Bus;
 use crate::ina260::registers::MaskEnable;
 use crate::ina260::{Configured, Error, Ina260, Measurement, Reset, Words};
-use crate::meter::Covered;
+use crate::meter::Cycle;
 
 /// What a look found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub(super) enum Seen {
         /// When its data were read.
         at: Instant,
         measurement: Measurement,
-        covered: Covered,
+        cycle: Cycle,
         /// The comparator tripped since the result before.
         alert: bool,
     },
@@ -150,16 +150,10 @@ impl Poller {
                 self.edges.not_ready(look);
                 break;
             }
-            let Finished {
-                edge,
-                passed,
-                missed,
-            } = self.edges.ready(look);
-            self.missed += missed;
-            let passed = self
-                .unused
-                .replace(0)
-                .and_then(|unused| Some(passed? + unused));
+            let mut cycle = self.edges.ready(look);
+            self.missed += cycle.missed;
+            let unused = self.unused.replace(0);
+            cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
             let measurement = chip.measure(bus, flags, with_power)?;
             let read = clock.now();
             // A bus that takes longer for a result than the chip does gives neighbours at best, and no second look mends it.
@@ -183,7 +177,7 @@ impl Poller {
                     return Ok(Seen::Reset(reset));
                 }
                 if flags.ready() {
-                    self.unused = passed.filter(|&passed| passed > 0);
+                    self.unused = cycle.elapsed.filter(|&elapsed| elapsed > 0);
                     self.missed += 1;
                     continue;
                 }
@@ -191,16 +185,11 @@ impl Poller {
                 self.missed += self.edges.looked_again(look);
             }
             self.zeros = measurement.looks_like_power_on();
-            let covered = Covered {
-                edge,
-                passed,
-                missed: std::mem::take(&mut self.missed),
-                period: self.cycle(),
-            };
+            cycle.missed = std::mem::take(&mut self.missed);
             return Ok(Seen::Result {
                 at: read,
                 measurement,
-                covered,
+                cycle,
                 alert: std::mem::take(&mut self.alert),
             });
         }

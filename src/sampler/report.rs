@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use crate::i2c::{ErrorKind, mux};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::{self, Measurement};
-use crate::meter::{Failure, Raw, Reading};
+use crate::meter::{Failure, Quantity, Raw, Reading};
 
 /// What a visit failed at.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +68,18 @@ pub(super) fn transfer_failure(kind: ErrorKind) -> Failure {
     }
 }
 
+/// Returns the quantities of a measurement that are out of range.
+pub(super) fn overflows(measurement: &Measurement) -> impl Iterator<Item = Quantity> {
+    let out_of_range = [
+        (Quantity::Power, measurement.overflow),
+        (Quantity::Current, measurement.current_saturated()),
+        (Quantity::Voltage, measurement.voltage_saturated()),
+    ];
+    out_of_range
+        .into_iter()
+        .filter_map(|(quantity, is_out)| is_out.then_some(quantity))
+}
+
 /// A measurement that was read then, corrected but for what the script showed.
 pub(super) fn reading(
     measurement: Measurement,
@@ -85,10 +97,22 @@ pub(super) fn reading(
         wall,
         measured: calibration.apply(measurement.measured()),
         raw,
-        overflows: [
-            measurement.overflow,
-            measurement.current_saturated(),
-            measurement.voltage_saturated(),
-        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saturated_quantities_are_overflows() {
+        let measurement = Measurement {
+            voltage_word: 0x7FFF,
+            current_word: 0x8000,
+            power_word: None,
+            overflow: false,
+        };
+        let found: Vec<Quantity> = overflows(&measurement).collect();
+        assert_eq!(found, [Quantity::Current, Quantity::Voltage]);
     }
 }

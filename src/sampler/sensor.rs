@@ -8,7 +8,7 @@ use super::alert_log::AlertLog;
 use super::backoff::{Backoff, LogRateLimit};
 use super::outage::{ForeignWriteBackoff, Outage};
 use super::poller::{Poller, Seen};
-use super::report::{Error, reading, transfer_failure};
+use super::report::{Error, overflows, reading, transfer_failure};
 use super::setup::Setup;
 use super::tracker::Look;
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ use crate::i2c::Bus;
 use crate::i2c::Retry;
 use crate::i2c::mux::{self, Multiplexers};
 use crate::ina260::{self, Reset};
-use crate::meter::{self, Failure, Found};
+use crate::meter::{self, ChipInfo, Failure};
 
 /// From this cycle on the power register is read of every sensor; a shorter one needs the bus for its results.
 const POWER: Duration = Duration::from_millis(10);
@@ -43,7 +43,7 @@ enum State {
 
 impl Sensor {
     pub(super) fn new(setup: Setup, now: Instant) -> Self {
-        setup.meter.lock().accumulator.down(now);
+        setup.meter.lock().accumulator.mark_down(now);
         Self {
             setup,
             state: State::New(now),
@@ -61,7 +61,7 @@ impl Sensor {
             self.setup = setup;
         } else {
             let mut meter = setup.meter.lock();
-            meter.lose(now);
+            meter.mark_down(now);
             meter.set_alert(false);
             drop(meter);
             if let Some(alert) = self.setup.chip.alert {
@@ -117,7 +117,7 @@ impl Sensor {
 
     /// The machine suspended for `time`; whatever the sensor did then, nobody knows it.
     pub(super) fn suspended(&mut self, time: Duration) {
-        self.setup.meter.lock().accumulator.suspended(time);
+        self.setup.meter.lock().accumulator.add_suspended(time);
         if let State::Running(conversions) = &mut self.state {
             conversions.lose_phase();
         }
@@ -138,14 +138,14 @@ impl Sensor {
         let mut result = self.reach(&mut bus, multiplexers, clock);
         if let Err(error @ Error::Mux(mux::Failure::ControlMismatch { .. })) = &result {
             debug!("{}: {error}; selecting again", self.setup.name);
-            self.setup.meter.lock().fail(Failure::Mux);
+            self.setup.meter.lock().count_failure(Failure::Mux);
             result = self.reach(&mut bus, multiplexers, clock);
         }
         let now = clock.now();
         let mut meter = self.setup.meter.lock();
-        meter.visited(now.duration_since(begun));
+        meter.record_poll(now.duration_since(begun));
         for kind in bus.failures {
-            meter.fail(transfer_failure(kind));
+            meter.count_failure(transfer_failure(kind));
         }
         drop(meter);
         result.inspect_err(|error| {
@@ -208,15 +208,16 @@ impl Sensor {
             Visit::Seen(Seen::Result {
                 at,
                 measurement,
-                covered,
+                cycle,
                 alert,
             }) => {
                 let reading = reading(measurement, &self.setup.calibration, at, clock.wall());
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;
-                meter.cycle = covered.period;
-                meter.record(reading, &covered);
+                meter.cycle = cycle.period;
+                overflows(&measurement).for_each(|quantity| meter.count_overflow(quantity));
+                meter.record(reading, &cycle);
                 let new = meter.set_alert(alert);
                 drop(meter);
                 if let Some(set) = self.setup.chip.alert.filter(|_| new) {
@@ -266,7 +267,7 @@ impl Sensor {
         let now = clock.now();
         self.word_time = bus.fastest_word;
         let settings = prepared.settings;
-        let found = Found {
+        let found = ChipInfo {
             die: identity.die,
             averaging: settings.averaging.count(),
             voltage_micros: settings.voltage_conversion_time.micros(),
@@ -279,12 +280,12 @@ impl Sensor {
     }
 
     /// Starts over with new conversions.
-    fn run(&mut self, conversions: Box<Poller>, found: Found) {
+    fn run(&mut self, conversions: Box<Poller>, found: ChipInfo) {
         let cycle = conversions.cycle();
         let mut meter = self.setup.meter.lock();
-        meter.found = Some(found);
+        meter.chip = Some(found);
         meter.cycle = cycle;
-        meter.accumulator.start_over(conversions.started());
+        meter.accumulator.restart(conversions.started());
         drop(meter);
         let (name, die) = (&self.setup.name, found.die);
         match &self.state {
@@ -313,11 +314,11 @@ impl Sensor {
     ) -> Result<(), Error> {
         let now = clock.now();
         let mut meter = self.setup.meter.lock();
-        meter.reset(match reset {
+        meter.count_reset(match reset {
             Reset::BrownOut => meter::Reset::BrownOut,
             Reset::Foreign => meter::Reset::Foreign,
         });
-        meter.accumulator.down(now);
+        meter.accumulator.mark_down(now);
         drop(meter);
         if reset == Reset::Foreign && self.setup.chip.configure {
             self.yield_to_another_master(now);
@@ -337,7 +338,7 @@ impl Sensor {
     }
 
     fn yield_to_another_master(&mut self, now: Instant) {
-        self.setup.meter.lock().fail(Failure::Settings);
+        self.setup.meter.lock().count_failure(Failure::Settings);
         let pause = self.truce.pause(now);
         let what = format!("another master wrote its settings; writing ours again in {pause:?}");
         self.begin_outage(&what, now, Outage::left_alone(now + pause));
@@ -346,7 +347,7 @@ impl Sensor {
     /// Notes a failure, and when to try again.
     pub(super) fn lose(&mut self, error: &Error, now: Instant) {
         if let Some(failure) = error.own_failure() {
-            self.setup.meter.lock().fail(failure);
+            self.setup.meter.lock().count_failure(failure);
         }
         if let State::Lost(outage) = &mut self.state {
             outage.failed_again(now);
@@ -369,12 +370,12 @@ impl Sensor {
         }
         self.state = State::Lost(outage);
         self.changed = true;
-        self.setup.meter.lock().lose(now);
+        self.setup.meter.lock().mark_down(now);
     }
 }
 
 /// What a visit brings, before it is certain that it came from the right sensor.
 enum Visit {
-    Configured(Box<Poller>, Found),
+    Configured(Box<Poller>, ChipInfo),
     Seen(Seen),
 }

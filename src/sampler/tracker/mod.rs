@@ -11,6 +11,8 @@ use bracket::Bracket;
 use chip_clock::ChipClock;
 use gaps::Gaps;
 
+use crate::meter::Cycle;
+
 mod bracket;
 mod chip_clock;
 mod gaps;
@@ -20,17 +22,6 @@ mod gaps;
 pub(super) struct Look {
     pub(super) begun: Instant,
     pub(super) ended: Instant,
-}
-
-/// What a look that found a result has found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Finished {
-    /// When it was finished.
-    pub(super) edge: Instant,
-    /// Results finished since the one that was read before, itself included; `None` after a stall too long to tell.
-    pub(super) passed: Option<u64>,
-    /// Results finished before it that no look found. After a stall this can become known late, once the period is better known.
-    pub(super) missed: u64,
 }
 
 /// The edges of one chip.
@@ -156,7 +147,7 @@ impl CycleTracker {
     }
 
     /// A look found a result.
-    pub(super) fn ready(&mut self, look: Look) -> Finished {
+    pub(super) fn ready(&mut self, look: Look) -> Cycle {
         let bracket = self
             .not_before
             .and_then(|before| self.bracket(before, look.ended));
@@ -169,10 +160,11 @@ impl CycleTracker {
         self.plan(look.ended);
         let missed = self.index.saturating_sub(self.told + 1);
         self.told += missed + 1;
-        Finished {
-            edge: edge.min(look.ended),
-            passed,
+        Cycle {
+            end: edge.min(look.ended),
+            elapsed: passed,
             missed: missed + self.gaps.take_missed(),
+            period: self.cycle(),
         }
     }
 

@@ -67,10 +67,12 @@ impl Play {
             return;
         }
         self.seen = finished;
-        let Finished { passed, missed, .. } = self.edges.ready(look);
+        let Cycle {
+            elapsed, missed, ..
+        } = self.edges.ready(look);
         self.read += 1;
         self.missed += missed;
-        self.unknown += u64::from(passed.is_none());
+        self.unknown += u64::from(elapsed.is_none());
     }
 
     fn run(&mut self, seconds: u64, late: Duration) {

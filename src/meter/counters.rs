@@ -1,0 +1,175 @@
+//! Export and restoration of the counters, by name, across restarts of the process.
+
+use std::time::{Duration, Instant};
+
+use super::{Failure, Meter, Quantity, Reset};
+
+/// A counter in its own type; counts, 1e-18 of a unit, or nanoseconds when saved.
+enum Counter<'a> {
+    Count(&'a mut u64),
+    Flow(&'a mut u128),
+    Time(&'a mut Duration),
+}
+
+impl Counter<'_> {
+    fn get(&self) -> u128 {
+        match self {
+            Self::Count(count) => u128::from(**count),
+            Self::Flow(atto) => **atto,
+            Self::Time(time) => time.as_nanos(),
+        }
+    }
+
+    fn add(self, saved: u128) {
+        let saved_u64 = u64::try_from(saved).unwrap_or(u64::MAX);
+        match self {
+            Self::Count(count) => *count = count.saturating_add(saved_u64),
+            Self::Flow(atto) => *atto = atto.saturating_add(saved),
+            Self::Time(time) => *time = time.saturating_add(Duration::from_nanos(saved_u64)),
+        }
+    }
+}
+
+impl Meter {
+    /// Returns every counter as of `now`, by name.
+    #[must_use]
+    pub fn export_counters(&self, now: Instant) -> Vec<(String, u128)> {
+        let mut copy = self.clone();
+        *copy.accumulator.totals_mut() = self.accumulator.totals(now);
+        let counters = copy.counters().into_iter();
+        counters
+            .map(|(name, counter)| (name, counter.get()))
+            .collect()
+    }
+
+    /// Adds the counters of an earlier process; unknown names are ignored.
+    pub fn restore_counters(&mut self, saved: &[(String, u128)]) {
+        for (name, counter) in self.counters() {
+            if let Some((_, value)) = saved.iter().find(|(known, _)| *known == name) {
+                counter.add(*value);
+            }
+        }
+    }
+
+    /// Returns every counter with its name, which saved files contain: never rename one.
+    fn counters(&mut self) -> Vec<(String, Counter<'_>)> {
+        let totals = self.accumulator.totals_mut();
+        let failures = Failure::ALL.map(|kind| format!("read_errors.{}", kind.name()));
+        let resets = Reset::ALL.map(|cause| format!("resets.{}", cause.name()));
+        let overflows = Quantity::ALL.map(|quantity| format!("overflows.{}", quantity.name()));
+        let counts = ["results", "results_missed", "alerts"].map(str::to_owned);
+        let counts = counts
+            .into_iter()
+            .zip([&mut totals.results, &mut totals.missed, &mut self.alerts])
+            .chain(failures.into_iter().zip(&mut self.failures))
+            .chain(resets.into_iter().zip(&mut self.resets))
+            .chain(overflows.into_iter().zip(&mut self.overflows))
+            .map(|(name, count)| (name, Counter::Count(count)));
+        let (energy, charge) = (&mut totals.energy, &mut totals.charge);
+        let rest = [
+            (
+                "energy_attojoules.forward",
+                Counter::Flow(&mut energy.forward),
+            ),
+            (
+                "energy_attojoules.reverse",
+                Counter::Flow(&mut energy.reverse),
+            ),
+            (
+                "charge_attocoulombs.forward",
+                Counter::Flow(&mut charge.forward),
+            ),
+            (
+                "charge_attocoulombs.reverse",
+                Counter::Flow(&mut charge.reverse),
+            ),
+            ("measured_nanoseconds", Counter::Time(&mut totals.measured)),
+            (
+                "unmeasured_nanoseconds",
+                Counter::Time(&mut totals.unmeasured),
+            ),
+        ];
+        counts
+            .chain(rest.map(|(name, counter)| (name.to_owned(), counter)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::Cycle;
+    use crate::units::Measured;
+
+    #[test]
+    fn restored_counters_continue_exactly() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let cycle = |n, elapsed| Cycle {
+            end: start + n * second,
+            elapsed: Some(elapsed),
+            missed: elapsed - 1,
+            period: second,
+        };
+        let mut before = Meter::default();
+        before.count_failure(Failure::Identity);
+        before.accumulator.restart(start);
+        before
+            .accumulator
+            .add(&Measured::new(0.0, -0.3, 0.7), &cycle(3, 3));
+        let mut saved = before.export_counters(start + 3 * second);
+        saved.push(("of.another.version".to_owned(), 7));
+
+        let mut after = Meter::default();
+        after.restore_counters(&saved);
+        after.accumulator.restart(start + 3 * second);
+        after
+            .accumulator
+            .add(&Measured::new(0.0, -0.7, 0.7), &cycle(4, 1));
+        let totals = after.accumulator.totals(start + 4 * second);
+        assert_eq!(
+            (totals.energy.forward, totals.charge.whole()),
+            (1_400_000_000_000_000_000, [0, 1])
+        );
+        assert_eq!(
+            (totals.measured, totals.unmeasured),
+            (2 * second, 2 * second)
+        );
+        assert_eq!(
+            (totals.results, totals.missed, after.failures),
+            (2, 2, [0, 0, 0, 0, 1, 0, 0])
+        );
+    }
+
+    #[test]
+    fn saved_counter_names_are_stable() {
+        let saved = Meter::default().export_counters(Instant::now());
+        let names: Vec<&str> = saved.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "results",
+                "results_missed",
+                "alerts",
+                "read_errors.nack",
+                "read_errors.timeout",
+                "read_errors.arbitration",
+                "read_errors.io",
+                "read_errors.identity",
+                "read_errors.settings",
+                "read_errors.mux",
+                "resets.brown-out",
+                "resets.foreign",
+                "overflows.power",
+                "overflows.current",
+                "overflows.voltage",
+                "energy_attojoules.forward",
+                "energy_attojoules.reverse",
+                "charge_attocoulombs.forward",
+                "charge_attocoulombs.reverse",
+                "measured_nanoseconds",
+                "unmeasured_nanoseconds",
+            ]
+        );
+    }
+}
