@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::i2c::Location;
-use crate::scrape::Url;
-use crate::scrape::{self, ScrapedSensor, parse_ours};
+use crate::scrape::{self, ScrapedSensor, Url};
 use crate::supervisor::bus_lock;
 
 /// A daemon that is well answers within milliseconds.
@@ -26,14 +25,16 @@ impl RunningExporter {
     }
 
     fn at(url: String) -> Self {
-        let sensors = fetch(&url).map_err(|why| format!("{url} {why}"));
+        let sensors = fetch(&url).map_err(|why| format!("{url}: {why}"));
         Self { url, sensors }
     }
 
     /// Its sensor at a place.
     pub(super) fn sensor(&self, location: Location) -> Result<Option<&ScrapedSensor>, &str> {
         let sensors = self.sensors.as_ref().map_err(String::as_str)?;
-        Ok(sensors.iter().find(|sensor| sensor.location == location))
+        Ok(sensors
+            .iter()
+            .find(|sensor| sensor.location() == Some(location)))
     }
 
     /// What it is called in a message: `watch` measures, too, and serves nobody.
@@ -56,7 +57,8 @@ impl RunningExporter {
 }
 
 fn fetch(url: &str) -> Result<Vec<ScrapedSensor>, String> {
-    let url = url.parse::<Url>().map_err(|_| "has no metrics")?;
-    let text = url.get(PATIENCE)?;
-    Ok(scrape::sensors(&parse_ours(&text)?))
+    let url = url.parse::<Url>().map_err(|_| "serves no metrics")?;
+    let text = url.get(PATIENCE);
+    text.and_then(|text| scrape::decode(&text))
+        .map_err(|error| error.to_string())
 }

@@ -1,119 +1,166 @@
-//! A scrape from the client's side: one GET over TCP or a Unix socket, and in words whatever came instead of text.
+//! HTTP/1.0 client: one `GET` over TCP or a Unix socket, read to its end.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::describe::describe;
-use super::response::body;
+use super::Error;
+use super::response::Head;
 use super::url::{Endpoint, Url};
 
-/// Far more than ten thousand sensors send.
-const LONGEST: usize = 64 << 20;
+/// Upper bound on a response in MiB: ten thousand sensors send less.
+const MAX_MEBIBYTES: usize = 64;
 
 impl Url {
-    /// Asks, and returns the text of the answer.
+    /// Returns the text that the server responds with.
     ///
     /// # Errors
-    /// A sentence on what stood in the way or what came instead, within about `patience` once the name is resolved.
-    pub fn get(&self, patience: Duration) -> Result<String, String> {
-        let deadline = Instant::now() + patience;
-        let host = match &self.endpoint {
-            Endpoint::Tcp { .. } => self.authority(),
-            Endpoint::Unix(_) => "localhost".to_owned(),
-        };
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n",
-            self.path,
-            env!("CARGO_PKG_VERSION"),
-        );
-        match &self.endpoint {
-            Endpoint::Tcp { host, port } => {
-                converse(connect(host, *port, deadline)?, &request, deadline)
-            }
-            Endpoint::Unix(path) => {
-                let stream = UnixStream::connect(path).map_err(|error| describe(&error))?;
-                converse(stream, &request, deadline)
-            }
-        }
+    /// [`Error`], within about `timeout` once the name of the host is resolved.
+    pub fn get(&self, timeout: Duration) -> Result<String, Error> {
+        let mut connection = Connection::request(self, &self.path, timeout)?;
+        let head = connection.head()?.check()?;
+        String::from_utf8(connection.body(&head)?)
+            .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))
+    }
+
+    /// Checks that the server responds, with any HTTP status. Requests `/health`, which costs the
+    /// exporter less than its metrics.
+    ///
+    /// # Errors
+    /// As for [`Url::get`].
+    pub fn responds(&self, timeout: Duration) -> Result<(), Error> {
+        Connection::request(self, "/health", timeout)?
+            .head()
+            .map(drop)
     }
 }
 
-/// Tries each address of a name, as long as there is time.
-fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, String> {
+/// A stream with a timeout for each read and write.
+trait Stream: Read + Write {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(timeout))?;
+        self.set_write_timeout(Some(timeout))
+    }
+}
+
+impl Stream for UnixStream {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(timeout))?;
+        self.set_write_timeout(Some(timeout))
+    }
+}
+
+/// A connection after its request was sent.
+struct Connection {
+    stream: Box<dyn Stream>,
+    deadline: Instant,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    fn request(url: &Url, path: &str, timeout: Duration) -> Result<Self, Error> {
+        let deadline = Instant::now() + timeout;
+        let (mut stream, host): (Box<dyn Stream>, _) = match &url.endpoint {
+            Endpoint::Tcp { host, port } => {
+                (Box::new(connect(host, *port, deadline)?), url.authority())
+            }
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                (Box::new(stream), "localhost".to_owned())
+            }
+        };
+        let request = format!(
+            "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
+             Accept: text/plain\r\n\r\n",
+            env!("CARGO_PKG_VERSION"),
+        );
+        stream.set_timeout(remaining(deadline)?)?;
+        stream.write_all(request.as_bytes())?;
+        Ok(Self {
+            stream,
+            deadline,
+            received: Vec::new(),
+        })
+    }
+
+    fn head(&mut self) -> Result<Head, Error> {
+        loop {
+            let at_end = !self.receive()?;
+            if let Some(head) = Head::parse(&self.received, at_end)? {
+                return Ok(head);
+            }
+        }
+    }
+
+    /// Reads to the `Content-Length`; without one, until the server closes the connection.
+    fn body(mut self, head: &Head) -> Result<Vec<u8>, Error> {
+        let length = head.content_length.unwrap_or(usize::MAX);
+        while self.received.len() - head.body_start < length {
+            if self.receive()? {
+                continue;
+            }
+            let received = self.received.len() - head.body_start;
+            if head.content_length.is_some() {
+                return Err(Error::TruncatedBody { received, length });
+            }
+            break;
+        }
+        let mut body = self.received.split_off(head.body_start);
+        body.truncate(length);
+        Ok(body)
+    }
+
+    /// Reads the next part. Returns false at the end of the stream.
+    fn receive(&mut self) -> Result<bool, Error> {
+        let mut part = [0; 8 << 10];
+        let count = loop {
+            self.stream.set_timeout(remaining(self.deadline)?)?;
+            match self.stream.read(&mut part) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        self.received.extend_from_slice(&part[..count]);
+        if self.received.len() > MAX_MEBIBYTES << 20 {
+            return Err(Error::TooLong(MAX_MEBIBYTES));
+        }
+        Ok(count > 0)
+    }
+}
+
+/// Connects to the first address of a host that accepts, each with its share of the time.
+fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error> {
+    let unresolved = |source| Error::Unresolved {
+        host: host.to_owned(),
+        source,
+    };
     let addresses: Vec<_> = (host, port)
         .to_socket_addrs()
-        .map_err(|error| format!("{host} has no address: {error}"))?
+        .map_err(unresolved)?
         .collect();
-    let mut failure = format!("{host} has no address");
+    let mut failure = unresolved(io::Error::other("no addresses"));
     for (address, untried) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        // The first may be one that nobody can reach from here, and the next the right one.
-        let share = left(deadline)? / u32::try_from(untried).unwrap_or(u32::MAX);
+        let share = remaining(deadline)? / u32::try_from(untried).unwrap_or(u32::MAX);
         match TcpStream::connect_timeout(address, share) {
             Ok(stream) => return Ok(stream),
-            Err(error) => failure = describe(&error),
+            Err(error) => failure = error.into(),
         }
     }
     Err(failure)
 }
 
-/// What is left of the time, which is never none: that would be no timeout at all.
-fn left(deadline: Instant) -> Result<Duration, String> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(describe(&ErrorKind::TimedOut.into()));
+/// Returns the time until the deadline, never zero, which would mean no timeout.
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    if remaining.is_zero() {
+        return Err(ErrorKind::TimedOut.into());
     }
-    Ok(left)
-}
-
-/// A connection that can be told how long to wait.
-trait Stream: Read + Write {
-    fn wait_for(&self, time: Duration) -> io::Result<()>;
-}
-
-impl Stream for TcpStream {
-    fn wait_for(&self, time: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(time))?;
-        self.set_write_timeout(Some(time))
-    }
-}
-
-impl Stream for UnixStream {
-    fn wait_for(&self, time: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(time))?;
-        self.set_write_timeout(Some(time))
-    }
-}
-
-fn converse(mut stream: impl Stream, request: &str, deadline: Instant) -> Result<String, String> {
-    let ask = |stream: &mut dyn Stream, left| {
-        stream.wait_for(left)?;
-        stream.write_all(request.as_bytes())
-    };
-    ask(&mut stream, left(deadline)?).map_err(|error| describe(&error))?;
-    let mut answer = Vec::new();
-    let mut part = vec![0; 16 << 10];
-    loop {
-        let left = left(deadline)?;
-        let read = stream.wait_for(left).and_then(|()| stream.read(&mut part));
-        let count = match read {
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(describe(&error)),
-        };
-        answer.extend_from_slice(&part[..count]);
-        if let Some(body) = body(&answer, count == 0)? {
-            return String::from_utf8(body).map_err(|error| {
-                let at = error.utf8_error().valid_up_to();
-                format!("answers with something that is not text, from byte {at} on")
-            });
-        }
-        if answer.len() > LONGEST {
-            let mebibytes = LONGEST >> 20;
-            return Err(format!("sends more than {mebibytes} MiB: no exporter does"));
-        }
-    }
+    Ok(remaining)
 }
 
 #[cfg(test)]
@@ -123,10 +170,11 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// A server for one client, which gets `answer` to whatever it asks, and is held until the test is over.
-    fn server(answer: &'static [u8]) -> (Url, thread::JoinHandle<String>) {
+    /// Serves one client: sends `response` whatever it requests; unless `closes`, holds the
+    /// connection until the client closes it.
+    fn server(response: &'static [u8], closes: bool) -> (Url, thread::JoinHandle<String>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}/x", listener.local_addr().unwrap());
         let serving = thread::spawn(move || {
@@ -137,53 +185,88 @@ mod tests {
                 stream.read_exact(&mut byte).unwrap();
                 request.push(byte[0]);
             }
-            stream.write_all(answer).unwrap();
-            // Until the client hangs up.
-            let _ = stream.read(&mut byte);
+            stream.write_all(response).unwrap();
+            if !closes {
+                let _ = stream.read(&mut byte);
+            }
             String::from_utf8(request).unwrap()
         });
         (url.parse().unwrap(), serving)
     }
 
-    #[test]
-    fn an_answer_of_a_server_that_does_not_hang_up_is_read_to_its_length() {
-        let (url, serving) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\n");
-        assert_eq!(url.get(PATIENCE).as_deref(), Ok("a 1\n"));
-        let request = serving.join().unwrap();
-        assert!(
-            request.starts_with("GET /x HTTP/1.1\r\nHost: 127.0.0.1:"),
-            "{request}"
-        );
+    fn get(response: &'static [u8], closes: bool) -> Result<String, String> {
+        let (url, _serving) = server(response, closes);
+        url.get(TIMEOUT).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn a_server_that_says_nothing_is_not_waited_for_long() {
-        let (url, _serving) = server(b"");
-        let said = url.get(Duration::from_millis(50));
-        assert_eq!(said, Err("does not answer in time".to_owned()));
+    fn body_ends_at_its_length_or_with_the_connection() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\nMORE";
+        assert_eq!(get(head, false).as_deref(), Ok("a 1\n"));
+        let head = b"HTTP/1.0 200 OK\r\n\r\na 1\nb 2\n";
+        assert_eq!(get(head, true).as_deref(), Ok("a 1\nb 2\n"));
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_said_to_be_none() {
-        let (url, _serving) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na\x1f\x8b");
-        let said = url.get(PATIENCE).unwrap_err();
+    fn truncated_body_is_an_error() {
         assert_eq!(
-            said,
-            "answers with something that is not text, from byte 2 on"
+            get(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na 1\n", true).unwrap_err(),
+            "connection closed mid-response, after 4 bytes of 9"
         );
     }
 
     #[test]
-    fn nobody_at_a_port_or_a_socket_is_said_so() {
+    fn requests_are_http_1_0() {
+        let (url, serving) = server(b"HTTP/1.0 200 OK\r\n\r\n", true);
+        assert_eq!(url.get(TIMEOUT).unwrap(), "");
+        let request = serving.join().unwrap();
+        let start = "GET /x HTTP/1.0\r\nHost: 127.0.0.1:";
+        assert!(request.starts_with(start), "{request}");
+    }
+
+    #[test]
+    fn any_status_is_a_sign_of_life() {
+        let (url, serving) = server(b"HTTP/1.1 403 Forbidden\r\n\r\n", false);
+        url.responds(TIMEOUT).unwrap();
+        let request = serving.join().unwrap();
+        assert!(request.starts_with("GET /health HTTP/1.0\r\n"), "{request}");
+        let (url, _serving) = server(b"SSH-2.0-OpenSSH_9.2\r\n", false);
+        assert!(matches!(url.responds(TIMEOUT), Err(Error::NotHttp(_))));
+    }
+
+    #[test]
+    fn silent_server_times_out() {
+        let timeout = Duration::from_millis(50);
+        let (url, _serving) = server(b"", false);
+        let error = url.get(timeout).unwrap_err();
+        assert_eq!(error.to_string(), "no response in time");
+        let (url, _serving) = server(b"", false);
+        let error = url.responds(timeout).unwrap_err();
+        assert_eq!(error.to_string(), "no response in time");
+    }
+
+    #[test]
+    fn body_that_is_not_utf8_is_an_error() {
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na\x1f\x8b";
+        let error = get(response, false).unwrap_err();
+        assert_eq!(error, "response is not text, from byte 2 on");
+    }
+
+    #[test]
+    fn missing_listener_is_named() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url: Url = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
-        let said = url.get(PATIENCE).unwrap_err();
-        assert_eq!(said, "connection refused: nobody listens there");
-        let url: Url = "unix:/nonexistent/metrics.sock".parse().unwrap();
+        let error = url.get(TIMEOUT).unwrap_err();
         assert_eq!(
-            url.get(PATIENCE).unwrap_err(),
-            "no such socket: nobody listens there"
+            error.to_string(),
+            "connection refused: no program listens there"
+        );
+        let url: Url = "unix:/nonexistent/metrics.sock".parse().unwrap();
+        let error = url.get(TIMEOUT).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no such socket: no program listens there"
         );
     }
 }

@@ -1,13 +1,13 @@
-//! A Prometheus client for our own scrape: HTTP, the text format, and the sensors that are decoded from it.
+//! Prometheus client for this program's own metrics: HTTP, the text format, and the sensors in it.
 
 mod client;
 mod decode;
-mod describe;
+mod error;
 mod response;
 mod text_format;
 mod url;
 
-pub use decode::{ScrapedSensor, sensors};
-pub use describe::quote;
-pub use text_format::{Sample, parse, parse_ours};
-pub use url::{Url, reachable};
+pub use decode::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
+pub use error::{Error, quote};
+pub use text_format::{Sample, parse_ours};
+pub use url::{InvalidUrl, Url, reachable};

@@ -1,23 +1,23 @@
-//! Prometheus' text format, read: `name{label="value"} 1.5`.
+//! Prometheus' text format: `name{label="value"} 1.5`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::describe::quote;
+use super::Error;
 
 /// One series with its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample<'a> {
-    /// The metric.
+    /// Name of the metric.
     pub name: &'a str,
-    /// Its labels, in the order in which they were written.
+    /// Labels in the order of the text.
     pub labels: Vec<(&'a str, Cow<'a, str>)>,
-    /// Its value.
+    /// Value.
     pub value: f64,
 }
 
 impl Sample<'_> {
-    /// The value of a label; empty is the same as absent.
+    /// Returns the value of a label, empty if there is none.
     #[must_use]
     pub fn label(&self, name: &str) -> &str {
         let found = self.labels.iter().find(|(label, _)| *label == name);
@@ -25,76 +25,66 @@ impl Sample<'_> {
     }
 }
 
-/// Reads a whole scrape.
+/// Parses the response of an INA260 exporter.
 ///
 /// # Errors
-/// A sentence on what it is instead.
-pub fn parse(text: &str) -> Result<Vec<Sample<'_>>, String> {
-    let mut samples = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let sample = sample(line);
-        samples.push(sample.ok_or_else(|| what_it_is(text, number, line))?);
-    }
-    if !text.is_empty() && !text.ends_with('\n') {
-        return Err("the answer breaks off in the middle of a line".to_owned());
-    }
-    Ok(samples)
-}
-
-/// Reads what an INA260 exporter sends.
-///
-/// # Errors
-/// A sentence on what it is instead.
-pub fn parse_ours(text: &str) -> Result<Vec<Sample<'_>>, String> {
+/// Names the kind of response, or the program, that was found instead.
+pub fn parse_ours(text: &str) -> Result<Vec<Sample<'_>>, Error> {
     let samples = parse(text)?;
-    if samples.is_empty() {
-        return Err("answers without a single metric".to_owned());
-    }
-    // An exporter whose sensors have not been looked for yet has only the latter.
+    // Before the sensors are probed there are only metrics of the exporter itself.
     let is_ours =
         |sample: &Sample| sample.name == "ina260_up" || sample.name.starts_with("ina260_exporter_");
     if samples.iter().any(is_ours) {
         return Ok(samples);
     }
     if samples.iter().any(|sample| sample.name == "ina260_voltage") {
-        return Err(
-            "is the Python script, or another exporter of INA260s: there is no ina260_up"
-                .to_owned(),
-        );
+        return Err(Error::OtherExporter);
     }
-    let mut programs = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for sample in &samples {
-        let program = sample.name.split('_').next().unwrap_or_default();
-        *programs.entry(program).or_insert(0) += 1;
+        let prefix = sample.name.split('_').next().unwrap_or_default();
+        *counts.entry(prefix).or_insert(0) += 1;
     }
-    let of_most = programs.into_iter().max_by_key(|(_, count)| *count);
-    let (program, _) = of_most.unwrap_or_default();
-    Err(format!(
-        "answers with {} metrics of another program, most of them {program}_…",
-        samples.len()
-    ))
+    let Some((prefix, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+        return Err(Error::Empty);
+    };
+    Err(Error::OtherProgram {
+        count: samples.len(),
+        prefix: prefix.to_owned(),
+    })
 }
 
-fn what_it_is(text: &str, number: usize, line: &str) -> String {
-    let start: String = text.trim_start().chars().take(9).collect();
+fn parse(text: &str) -> Result<Vec<Sample<'_>>, Error> {
+    let mut samples = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        samples.push(sample(line).ok_or_else(|| not_metrics(text, number, line))?);
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(Error::TruncatedLine);
+    }
+    Ok(samples)
+}
+
+fn not_metrics(text: &str, number: usize, line: &str) -> Error {
+    let start = text.trim_start();
     if start.starts_with('<') {
-        let title = text
-            .split_once("<title>")
-            .and_then(|(_, rest)| rest.split_once("</title>"))
-            .map(|(title, _)| format!(" {}", quote(title)));
-        return format!(
-            "answers with a web page{}, no metrics",
-            title.unwrap_or_default()
-        );
+        let title = start.split_once("<title>");
+        let title = title.and_then(|(_, rest)| rest.split_once("</title>"));
+        return Error::WebPage {
+            title: title.map(|(title, _)| title.to_owned()),
+        };
     }
     if start.starts_with(['{', '[']) {
-        return format!("answers with JSON, no metrics: {}", quote(text));
+        return Error::Json(text.to_owned());
     }
-    format!("line {number} of the answer is no metric: {}", quote(line))
+    Error::Line {
+        number,
+        text: line.to_owned(),
+    }
 }
 
 fn sample(line: &str) -> Option<Sample<'_>> {
@@ -114,24 +104,24 @@ fn sample(line: &str) -> Option<Sample<'_>> {
                 break;
             }
             let (label, after) = inner.split_once('=')?;
-            let (value, after) = value(after.trim_start().strip_prefix('"')?)?;
+            let (value, after) = quoted(after.trim_start().strip_prefix('"')?)?;
             labels.push((label.trim_end(), value));
             inner = after;
         }
     }
-    // A time may follow, which is that of the scrape to us.
+    // An optional timestamp may follow the value.
     let mut words = rest.split_ascii_whitespace();
     let value = words.next()?.parse().ok()?;
-    let is_time = |word: &str| word.parse::<f64>().is_ok();
-    (words.all(is_time)).then_some(Sample {
+    let is_timestamp = |word: &str| word.parse::<f64>().is_ok();
+    (words.all(is_timestamp)).then_some(Sample {
         name,
         labels,
         value,
     })
 }
 
-/// A label's value up to its quote, and what follows it.
-fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
+/// Returns a label value up to its closing quote, unescaped, and the rest of the line.
+fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let end = text.find(['"', '\\'])?;
     if text.as_bytes()[end] == b'"' {
         return Some((Cow::Borrowed(&text[..end]), &text[end + 1..]));
@@ -156,8 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_labels_and_values_are_read_whatever_the_spelling() {
-        let text = "# HELP a b\n\na 1\na:b_c{} -1.5e-3\nc { d = \"e\", f=\"\" , } +Inf 1700000000000\ng{h=\"i}\\\"\\\\\\nj,k=\\\"\"} NaN\n";
+    fn every_spelling_of_the_format_is_parsed() {
+        let text = "# HELP a b\n\na 1\na:b_c{} -1.5e-3\n\
+                    c { d = \"e\", f=\"\" , } +Inf 1700000000000\n\
+                    g{h=\"i}\\\"\\\\\\nj,k=\\\"\"} NaN\n";
         let samples = parse(text).unwrap();
         let names: Vec<_> = samples.iter().map(|sample| sample.name).collect();
         assert_eq!(names, ["a", "a:b_c", "c", "g"]);
@@ -169,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_a_scrape_is_read() {
+    fn golden_scrape_is_parsed_whole() {
         let text = include_str!("../../tests/exposition/alert-and-multiplexer.prom");
         let samples = parse_ours(text).unwrap();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -179,46 +171,44 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_scrape_of_ours_is_said_to_be_what_it_is() {
-        for (text, said) in [
-            ("", "answers without a single metric"),
-            ("# EOF\n", "answers without a single metric"),
+    fn other_responses_are_described() {
+        for (text, message) in [
+            ("", "response has no metrics"),
+            ("# EOF\n", "response has no metrics"),
             (
                 "<!DOCTYPE html>\n<html><title>Pi-hole</title>",
-                "answers with a web page \"Pi-hole\", no metrics",
+                "not metrics but a web page: \"Pi-hole\"",
             ),
-            ("<html>", "answers with a web page, no metrics"),
-            (
-                "{\"error\": 1}",
-                "answers with JSON, no metrics: \"{\"error\": 1}\"",
-            ),
+            ("<html>", "not metrics but a web page"),
+            ("{\"error\": 1}", "not metrics but JSON: \"{\"error\": 1}\""),
             (
                 "hello world\n",
-                "line 1 of the answer is no metric: \"hello world\"",
+                "line 1 of the response is not a metric: \"hello world\"",
             ),
             (
                 "a 1\na{b=\"c} 1\n",
-                "line 2 of the answer is no metric: \"a{b=\"c} 1\"",
+                "line 2 of the response is not a metric: \"a{b=\"c} 1\"",
             ),
             (
                 "a 1\nina260_up{a=\"b\"} 1",
-                "the answer breaks off in the middle of a line",
+                "response ends in the middle of a line",
             ),
             (
                 "node_a 1\nnode_b 1\ngo_c 1\n",
-                "answers with 3 metrics of another program, most of them node_…",
+                "metrics of another program: most of the 3 series are node_*",
             ),
             (
                 "ina260_voltage{hostname=\"a\"} 5\n",
-                "is the Python script, or another exporter of INA260s: there is no ina260_up",
+                "metrics of the Python script or of another INA260 exporter: ina260_up is missing",
             ),
         ] {
-            assert_eq!(parse_ours(text).unwrap_err(), said, "{text:?}");
+            let error = parse_ours(text).unwrap_err();
+            assert_eq!(error.to_string(), message, "{text:?}");
         }
     }
 
     #[test]
-    fn no_beginning_of_a_scrape_is_taken_for_a_whole_line() {
+    fn truncated_line_is_never_a_sample() {
         let text = "ina260_up{hostname=\"a\",device=\"b\"} 1234\n";
         for end in 1..text.len() {
             assert!(parse(&text[..end]).is_err(), "{}", &text[..end]);

@@ -1,4 +1,4 @@
-//! Where to ask: a URL in the short forms that people type.
+//! URLs of exporters, in the short forms that people type.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::config::Listen;
 
-/// Where to ask, and for what.
+/// URL of an exporter: `http://HOST:PORT/PATH` or `unix:/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     pub(super) endpoint: Endpoint,
@@ -20,21 +20,52 @@ pub(super) enum Endpoint {
     Unix(PathBuf),
 }
 
+/// Reason why a text is not a usable URL.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum InvalidUrl {
+    #[error(
+        "https is not supported; `ssh -L 8000:localhost:8000 HOST` forwards a remote port to \
+         http://localhost:8000/metrics"
+    )]
+    Https,
+    #[error("{0} is not supported, only http and unix")]
+    Scheme(String),
+    #[error("{0:?} is not allowed in a URL; use http://HOST:PORT/metrics")]
+    Character(char),
+    #[error("the port must be a number from 1 to 65535")]
+    Port,
+    #[error("an IPv6 address must be in brackets: http://[{0}]:PORT/metrics")]
+    Brackets(String),
+    #[error("the host is missing; use http://HOST:PORT/metrics")]
+    NoHost,
+    #[error("the path of a Unix socket must be absolute: unix:/PATH")]
+    RelativeSocket,
+}
+
 impl Url {
-    /// The exporter's own, where only a host is given.
+    /// The exporter's default port, used where only a host is given.
     const PORT: u16 = 8000;
     const PATH: &str = "/metrics";
+
+    /// Returns host and port as in a URL; for a Unix socket its path.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => format!("{host}:{port}"),
+            Endpoint::Unix(path) => path.display().to_string(),
+        }
+    }
 }
 
 impl From<&Listen> for Url {
     fn from(listen: &Listen) -> Self {
         let endpoint = match listen {
-            Listen::Tcp(address) => {
-                let address = reachable(*address);
-                let host = address.ip().to_string();
-                let port = address.port();
-                Endpoint::Tcp { host, port }
-            }
+            Listen::Tcp(address) => Endpoint::Tcp {
+                host: reachable(*address).ip().to_string(),
+                port: address.port(),
+            },
             Listen::Unix(path) => Endpoint::Unix(path.clone()),
         };
         let path = Self::PATH.to_owned();
@@ -43,62 +74,49 @@ impl From<&Listen> for Url {
 }
 
 impl FromStr for Url {
-    type Err = String;
+    type Err = InvalidUrl;
 
-    /// `http://HOST[:PORT][/PATH]`, `HOST[:PORT]`, or `unix:/PATH`.
-    fn from_str(text: &str) -> Result<Self, String> {
+    /// Parses `http://HOST[:PORT][/PATH]`, `HOST[:PORT][/PATH]` or `unix:/PATH`.
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
             if !path.is_absolute() {
-                return Err("the path of a Unix socket begins with a slash: unix:/PATH".to_owned());
+                return Err(InvalidUrl::RelativeSocket);
             }
             let (endpoint, path) = (Endpoint::Unix(path), Self::PATH.to_owned());
             return Ok(Self { endpoint, path });
         }
-        // Whatever the case: a URL that was pasted.
-        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-        let scheme = scheme.unwrap_or_default().to_ascii_lowercase();
-        if scheme == "https" {
-            return Err(
-                "https is not spoken here; `ssh -L 8000:localhost:8000 HOST` brings the port \
-                        of a host here, as http://localhost:8000/metrics"
-                    .to_owned(),
-            );
-        }
         let (rest, default_port) = match text.split_once("://") {
-            Some((_, rest)) if scheme == "http" => (rest, 80),
-            Some(_) => return Err(format!("{scheme} is not http")),
             None => (text, Self::PORT),
+            Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
+                "http" => (rest, 80),
+                "https" => return Err(InvalidUrl::Https),
+                other => return Err(InvalidUrl::Scheme(other.to_owned())),
+            },
         };
+        // White space would end a line of the request, and @ would send a password in the clear.
+        let is_refused = |c: &char| c.is_whitespace() || c.is_control() || *c == '@';
+        if let Some(c) = text.chars().find(is_refused) {
+            return Err(InvalidUrl::Character(c));
+        }
         let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, Self::PATH),
         };
-        // Nothing that would end a line of the request, and no password to send around.
-        if let Some(c) = text
-            .chars()
-            .find(|c| c.is_whitespace() || c.is_control() || *c == '@')
-        {
-            return Err(format!(
-                "{c:?} can't be in a URL here: http://HOST:PORT/metrics"
-            ));
-        }
-        // The last colon, unless it is one of an IPv6 address in brackets.
+        // A colon before a closing bracket is part of an IPv6 address.
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
                 let port = port.parse().ok().filter(|port| *port > 0);
-                (host, port.ok_or("the port is a number from 1 to 65535")?)
+                (host, port.ok_or(InvalidUrl::Port)?)
             }
             _ => (authority, default_port),
         };
         if host.contains(':') && !host.starts_with('[') {
-            return Err(format!(
-                "an IPv6 address stands in brackets: http://[{authority}]:PORT/metrics"
-            ));
+            return Err(InvalidUrl::Brackets(authority.to_owned()));
         }
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
-            return Err("no host: http://HOST:PORT/metrics".to_owned());
+            return Err(InvalidUrl::NoHost);
         }
         Ok(Self {
             endpoint: Endpoint::Tcp {
@@ -119,19 +137,7 @@ impl fmt::Display for Url {
     }
 }
 
-impl Url {
-    /// Host and port, in the form of a URL; for a socket its path.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        match &self.endpoint {
-            Endpoint::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Endpoint::Tcp { host, port } => format!("{host}:{port}"),
-            Endpoint::Unix(path) => path.display().to_string(),
-        }
-    }
-}
-
-/// Returns an address to connect to for one to listen on: the loopback address for an unspecified one.
+/// Returns an address that reaches a listener: loopback where it listens on all addresses.
 #[must_use]
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -147,11 +153,13 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> Result<String, String> {
-        text.parse::<Url>().map(|url| url.to_string())
+        let url = text.parse::<Url>();
+        url.map(|url| url.to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
-    fn a_host_alone_is_that_of_an_exporter() {
+    fn defaults_are_those_of_the_exporter() {
         for (given, meant) in [
             ("pi", "http://pi:8000/metrics"),
             ("pi:9000", "http://pi:9000/metrics"),
@@ -169,23 +177,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_told_what_is_wrong_with_it() {
+    fn invalid_urls_are_explained() {
         for (given, wrong) in [
             ("https://pi", "ssh -L"),
             ("HTTPS://pi", "ssh -L"),
             ("::1", "in brackets: http://[::1]:PORT"),
             ("http://fe80::1/x", "in brackets: http://[fe80::1]:PORT"),
-            ("ftp://pi", "ftp is not http"),
+            ("ftp://pi", "ftp is not supported, only http"),
             ("pi:0", "from 1 to 65535"),
             ("pi:65536", "from 1 to 65535"),
             ("pi:", "from 1 to 65535"),
-            ("", "no host"),
-            ("http://:8000", "no host"),
-            ("http:///metrics", "no host"),
-            ("pi/a\r\nX: y", "'\\r' can't be in a URL"),
-            ("pi /x", "' ' can't be in a URL"),
-            ("user:word@pi", "'@' can't be in a URL"),
-            ("unix:a.sock", "begins with a slash"),
+            ("", "host is missing"),
+            ("http://:8000", "host is missing"),
+            ("http:///metrics", "host is missing"),
+            ("pi/a\r\nX: y", "'\\r' is not allowed in a URL"),
+            ("pi /x", "' ' is not allowed in a URL"),
+            ("user:word@pi", "'@' is not allowed in a URL"),
+            ("unix:a.sock", "must be absolute"),
         ] {
             let said = url(given).unwrap_err();
             assert!(said.contains(wrong), "{given}: {said}");
@@ -193,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configured_listener_is_asked_at_loopback() {
+    fn listener_on_all_addresses_is_reached_at_loopback() {
         let listen = Listen::Tcp("0.0.0.0:9000".parse().unwrap());
         assert_eq!(
             Url::from(&listen).to_string(),

@@ -258,8 +258,11 @@ fn beside(
     bus: &mut dyn Bus,
     sensor: &SensorPlan,
 ) -> Result<Seen, String> {
-    let state = match service.sensor(sensor.location) {
-        Ok(Some(served)) => Ok(seen::state_of(served)),
+    let state = match service
+        .sensor(sensor.location)
+        .map(|served| served.and_then(seen::state_of))
+    {
+        Ok(Some(state)) => Ok(state),
         Ok(None) => Err(format!(
             "the bus is in use by {}, which does not measure this sensor: settings and alert are not read",
             service.name()

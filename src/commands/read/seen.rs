@@ -130,10 +130,10 @@ pub(super) fn beside_the_service(
 pub(super) fn of_the_service(served: &ScrapedSensor) -> Option<Seen> {
     Some(Seen {
         at: SystemTime::now(),
-        die: served.die.clone(),
-        measured: served.measured?,
+        die: served.chip.as_ref()?.die.clone(),
+        measured: served.readings?.last,
         saturated: false,
-        state: Ok(state_of(served)),
+        state: Ok(state_of(served)?),
     })
 }
 
@@ -158,17 +158,19 @@ fn seen(
     }
 }
 
-pub(super) fn state_of(served: &ScrapedSensor) -> State {
-    State {
-        averaging: served.averaging,
-        voltage_micros: served.voltage_micros,
-        current_micros: served.current_micros,
+pub(super) fn state_of(served: &ScrapedSensor) -> Option<State> {
+    let chip = served.chip.as_ref()?;
+    let alert = served.alert.as_ref();
+    Some(State {
+        averaging: chip.averaging,
+        voltage_micros: chip.voltage_micros,
+        current_micros: chip.current_micros,
         mode: Mode::BothContinuous,
         configuration: None,
         ready: None,
-        alert: served.alert.clone(),
-        alert_active: served.alert_active.unwrap_or_default(),
-    }
+        alert: alert.map(|alert| (alert.on.clone(), alert.limit)),
+        alert_active: alert.is_some_and(|alert| alert.active),
+    })
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use super::*;
 use crate::cli::CommandLine;
 use crate::clock::SimulatedClock;
 use crate::i2c::mux::Channel;
-use crate::scrape::ScrapedSensor;
+use crate::scrape::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Faults, Load};
-use crate::units::{Amperes, Measured, Volts, Watts};
+use crate::units::Measured;
 
 const URL: &str = "http://127.0.0.1:8000/metrics";
 
@@ -37,17 +37,30 @@ fn board() -> Arc<Board> {
 }
 
 fn served(sensor: &SensorPlan) -> ScrapedSensor {
+    let measured = Measured::new(12.0, 1.5, 18.0);
     ScrapedSensor {
-        device: "orin".to_owned(),
-        location: sensor.location,
+        labels: vec![("device".to_owned(), "orin".to_owned())],
         up: true,
-        measured: Some(Measured::new(12.0, 1.5, 18.0)),
-        die: "0x2270".to_owned(),
-        averaging: 1024,
-        voltage_micros: 332,
-        current_micros: 588,
-        alert: Some(("over-current".to_owned(), 1.25)),
-        alert_active: Some(true),
+        readings: Some(Readings {
+            last: measured,
+            min: measured,
+            max: measured,
+        }),
+        chip: Some(ScrapedChip {
+            location_text: String::new(),
+            location: Some(sensor.location),
+            die: "0x2270".to_owned(),
+            averaging: 1024,
+            voltage_micros: 332,
+            current_micros: 588,
+        }),
+        alert: Some(ScrapedAlert {
+            on: "over-current".to_owned(),
+            limit: 1.25,
+            unit: "A",
+            active: true,
+        }),
+        ..ScrapedSensor::default()
     }
 }
 
@@ -150,7 +163,7 @@ fn behind_the_services_multiplexer_its_own_result_is_shown_or_why_there_is_none(
         (12.0, 18.0)
     );
     let down = ScrapedSensor {
-        measured: None,
+        readings: None,
         up: false,
         ..served(&sensor)
     };
@@ -162,12 +175,12 @@ fn behind_the_services_multiplexer_its_own_result_is_shown_or_why_there_is_none(
     let why = behind_the_service(&service(Vec::new()), &sensor).unwrap_err();
     assert!(why.contains("does not measure this sensor"), "{why}");
     let silent = RunningExporter {
-        sensors: Err(format!("{URL} does not answer in time")),
+        sensors: Err(format!("{URL}: no response in time")),
         ..service(Vec::new())
     };
     let why = behind_the_service(&silent, &sensor).unwrap_err();
     assert!(
-        why.ends_with("and http://127.0.0.1:8000/metrics does not answer in time"),
+        why.ends_with("and http://127.0.0.1:8000/metrics: no response in time"),
         "{why}"
     );
 }

@@ -49,19 +49,22 @@ fn served(report: &mut Report, service: &RunningExporter) {
             return;
         }
     };
-    for sensor in sensors
-        .iter()
-        .filter(|sensor| sensor.location.bus == number)
-    {
-        let Location {
+    for sensor in sensors {
+        let Some(Location {
+            bus,
             mux: channel,
             address,
-            ..
-        } = sensor.location;
+        }) = sensor.location()
+        else {
+            continue;
+        };
+        if bus != number {
+            continue;
+        }
         if channel.is_none() {
             for found in &mut report.found {
                 if found.address == address {
-                    found.device = Some(sensor.device.clone());
+                    found.device = Some(sensor.label("device").to_owned());
                 }
             }
             continue;
@@ -73,7 +76,7 @@ fn served(report: &mut Report, service: &RunningExporter) {
             channel,
             address,
             answer: Answer::ScrapedSensor { up: sensor.up },
-            device: Some(sensor.device.clone()),
+            device: Some(sensor.label("device").to_owned()),
         });
     }
     report

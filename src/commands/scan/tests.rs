@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::SimulatedClock;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
-use crate::scrape::ScrapedSensor;
+use crate::scrape::{ScrapedChip, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Injected, Load, SimulatedBus};
 
 const URL: &str = "http://127.0.0.1:8000/metrics";
@@ -124,20 +124,21 @@ fn on_a_bus_in_use_nothing_is_switched_and_the_services_sensors_are_named() {
     // As the service has it at this moment.
     board.switch(Address(0x70), 0x08);
     let served = |channel, address, device: &str, up| ScrapedSensor {
-        device: device.to_owned(),
-        location: Location {
-            bus: 1,
-            mux: channel,
-            address: Address(address),
-        },
+        labels: vec![("device".to_owned(), device.to_owned())],
         up,
-        measured: None,
-        die: "0x2270".to_owned(),
-        averaging: 1,
-        voltage_micros: 140,
-        current_micros: 140,
-        alert: None,
-        alert_active: None,
+        chip: Some(ScrapedChip {
+            location_text: String::new(),
+            location: Some(Location {
+                bus: 1,
+                mux: channel,
+                address: Address(address),
+            }),
+            die: "0x2270".to_owned(),
+            averaging: 1,
+            voltage_micros: 140,
+            current_micros: 140,
+        }),
+        ..ScrapedSensor::default()
     };
     let service = RunningExporter {
         url: URL.to_owned(),

@@ -128,7 +128,7 @@ const OWN: [&str; 13] = [
 /// # Errors
 /// A sentence on what it is instead.
 pub(super) fn read(text: &str) -> Result<Vec<Sensor>, String> {
-    let samples = parse_ours(text)?;
+    let samples = parse_ours(text).map_err(|error| error.to_string())?;
     let mut sensors: BTreeMap<Vec<(&str, &str)>, Collected> = BTreeMap::new();
     for sample in &samples {
         let Some(set) = setter(sample.name) else {

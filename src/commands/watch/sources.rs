@@ -47,7 +47,7 @@ impl Scrape for Url {
     }
 
     fn scrape(&mut self) -> Result<String, String> {
-        self.get(PATIENCE)
+        self.get(PATIENCE).map_err(|error| error.to_string())
     }
 }
 
