@@ -28,7 +28,7 @@ ON_BARE_SYSTEM = "\n# on the bare system\n"
 ON_ONE_RELEASE = "\n# on one release\n"
 ON_AMD64 = "\n# on amd64\n"
 CONSOLE_LINES = 40  # of a failed scenario's machine
-PREPARATION = "installed"  # the script that the others begin after
+PREPARATION = "preparation"  # the script whose result most scenarios resume from
 PROGRESS = "(Reading database"  # dpkg counts to a hundred
 
 machines: set[Machine] = set()

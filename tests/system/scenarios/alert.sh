@@ -1,66 +1,70 @@
 #!/bin/bash
-# What a chip is told to watch stands in its registers; an alert is shown, counted and logged, and switched off at the stop.
+# The alert settings are written to the chip's registers; an alert is shown, counted and logged, and
+# switched off when the service stops.
 # on one release
 . scenarios/lib.sh
 
-# watching ALERT [LINES...]: a configuration with this alert
-watching() {
+# configure_alert ALERT [LINES...]: writes a configuration with this alert.
+configure_alert() {
     configure '[[sensor]]' 'device = "deepx"' "alert = { $1 }" "${@:2}"
 }
 
-# has MASK_ENABLE ALERT_LIMIT: in the chip's registers
-has() {
+# registers_are MASK_ENABLE ALERT_LIMIT
+registers_are() {
     [[ $(chip mask_enable) == "$1" && $(chip alert_limit) == "$2" ]]
 }
 
-begin '[[sensor]]' 'device = "deepx"' 'alert = { on = "over-current", limit = "5A", polarity = "active-high" }'
-has 0x8003 0x0fa0 || fail "mask/enable is $(chip mask_enable), the limit $(chip alert_limit)"
+start_service '[[sensor]]' 'device = "deepx"' \
+    'alert = { on = "over-current", limit = "5A", polarity = "active-high" }'
+registers_are 0x8003 0x0fa0 ||
+    fail "mask/enable is $(chip mask_enable), the alert limit $(chip alert_limit)"
 expect "limit" 5 "$(metric ina260_alert_limit_amperes 'on="over-current"')"
 expect "active" 0 "$(metric ina260_alert_active)"
 expect "alerts" 0 "$(metric ina260_alerts_total)"
 
-# At the limit there is no alert; above it there is one, however long it lasts.
+# No alert at the limit; above it, one alert however long it lasts.
 mark_journal
-sees 0x2580 0x0fa0
+set_load 0x2580 0x0fa0
 wait_until 10 shows ina260_current 5000
-for_seconds 5 shows ina260_alert_active 0
-sees 0x2580 0x0fa1
+holds_for 5 shows ina260_alert_active 0
+set_load 0x2580 0x0fa1
 wait_until 10 shows ina260_alert_active 1
-for_seconds 10 shows ina260_alert_active 1
+holds_for 10 shows ina260_alert_active 1
 expect "alerts" 1 "$(metric ina260_alerts_total)"
-sees 0x2580 0x0320
+set_load 0x2580 0x0320
 wait_until 10 shows ina260_alert_active 0
-for_seconds 5 shows ina260_alerts_total 1
-echo "--- the journal"
+holds_for 5 shows ina260_alerts_total 1
+echo "--- journal"
 journal
-expect "lines of the alert" 2 "$(journal | grep --count alert)"
-logged "over-current alert: a conversion was beyond 5 A" || fail "no line when it begins"
-logged "over-current alert ended" || fail "no line when it ends"
+expect "log lines about the alert" 2 "$(journal | grep --count alert)"
+logged "over-current alert: a conversion was beyond 5 A" ||
+    fail "the start of the alert is not logged"
+logged "over-current alert ended" || fail "the end of the alert is not logged"
 
-# After a brown-out it watches again.
+# The alert is configured again after a brown-out.
 chip power_on 1
-wait_until 20 has 0x8003 0x0fa0
+wait_until 20 registers_are 0x8003 0x0fa0
 
-# Each function, with the calibration taken off, and the pin as it is by itself.
-# becomes MASK_ENABLE ALERT_LIMIT ALERT [LINES...]
-becomes() {
-    watching "${@:3}"
+# Each function, with the limit converted by the calibration, and the pin's default polarity.
+# reload_sets MASK_ENABLE ALERT_LIMIT ALERT [LINES...]
+reload_sets() {
+    configure_alert "${@:3}"
     systemctl reload "$service"
-    wait_until 20 has "$1" "$2"
+    wait_until 20 registers_are "$1" "$2"
 }
-becomes 0x4001 0x0050 'on = "under-current", limit = "100mA"'
-becomes 0x2001 0x28a0 'on = "over-voltage", limit = "13V"'
-becomes 0x1001 0x1f40 'on = "under-voltage", limit = "10V"'
-becomes 0x0801 0x1388 'on = "over-power", limit = "50W"'
-becomes 0x4001 0xf060 'on = "over-current", limit = "5A"' 'reverse = true'
-becomes 0x8001 0x07d0 'on = "over-current", limit = "5A"' 'current_gain = 2.0'
+reload_sets 0x4001 0x0050 'on = "under-current", limit = "100mA"'
+reload_sets 0x2001 0x28a0 'on = "over-voltage", limit = "13V"'
+reload_sets 0x1001 0x1f40 'on = "under-voltage", limit = "10V"'
+reload_sets 0x0801 0x1388 'on = "over-power", limit = "50W"'
+reload_sets 0x4001 0xf060 'on = "over-current", limit = "5A"' 'reverse = true'
+reload_sets 0x8001 0x07d0 'on = "over-current", limit = "5A"' 'current_gain = 2.0'
 expect "limit" 5 "$(metric ina260_alert_limit_amperes 'on="over-current"')"
 
-# Without one, and at the stop, the chip watches nothing.
+# Removing the alert, and stopping the service, switch it off in the chip.
 configure
 systemctl reload "$service"
 wait_until 20 eval "[[ \$(chip mask_enable) == 0x0001 ]]"
 wait_until 10 lacks ina260_alert_limit_amperes
-becomes 0x8001 0x0fa0 'on = "over-current", limit = "5A"'
+reload_sets 0x8001 0x0fa0 'on = "over-current", limit = "5A"'
 systemctl stop "$service"
 expect "mask/enable after the stop" 0x0000 "$(chip mask_enable)"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Debian's own tests of the installed package, also the one for which it takes a machine of its own.
+# debian/tests pass on the installed package, including the one that needs a machine of its own.
 # on amd64
 . scenarios/lib.sh
-# Where scenarios lie nothing can be executed.
+# The scenarios' file system is mounted noexec.
 sh debian/tests/simulated
 sh debian/tests/service

@@ -1,29 +1,31 @@
 #!/bin/bash
-# A reload that would break the service is refused, says why, and changes nothing; the corrected file is taken.
+# A reload with an invalid configuration fails, logs why and changes nothing; the corrected file is
+# applied.
 . scenarios/lib.sh
-begin
-expect "the last reload" 1 "$(metric ina260_exporter_config_last_reload_successful)"
+start_service
+expect "last reload successful" 1 "$(metric ina260_exporter_config_last_reload_successful)"
 pid=$(property MainPID)
 
 mark_journal
 configure 'device = "orin"' 'address = 0x50' 'colour = "blue"'
-refuses systemctl reload "$service"
+must_fail systemctl reload "$service"
 wait_until 10 shows ina260_exporter_config_last_reload_successful 0
 journal
 wait_until 5 logged "0x50"
 wait_until 5 logged "colour"
 expect "main process" "$pid" "$(property MainPID)"
-expect "the sensor's device" 12 "$(metric ina260_voltage 'device="deepx"')"
+expect "voltage of the unchanged sensor" 12 "$(metric ina260_voltage 'device="deepx"')"
 results=$(metric ina260_results_total)
 wait_until 10 above ina260_results_total "$results"
 
-# A renamed sensor stays the sensor: its counters go on.
+# Renaming a sensor keeps its counters.
 results=$(metric ina260_results_total)
 configure 'device = "orin"'
 systemctl reload "$service"
 wait_until 10 shows ina260_exporter_config_last_reload_successful 1
 wait_until 10 shows ina260_voltage 12 'device="orin"'
 wait_until 10 lacks ina260_voltage 'device="deepx"'
-above ina260_results_total "$((results - 1))" 'device="orin"' || fail "results fell from $results to $(metric ina260_results_total)"
+above ina260_results_total "$((results - 1))" 'device="orin"' ||
+    fail "results fell from $results to $(metric ina260_results_total)"
 expect "main process" "$pid" "$(property MainPID)"
 expect "state" active "$(property ActiveState)"

@@ -1,18 +1,18 @@
 #!/bin/bash
-# A start with a bad file ends with 78, all problems named, once: trying again could not help.
+# A start with an invalid configuration exits with 78, logs every error once, and is not retried.
 . scenarios/lib.sh
-begin
+start_service
 
 mark_journal
 configure 'address = 0x50' 'port = "eight"'
-refuses systemctl restart "$service"
+must_fail systemctl restart "$service"
 expect "exit code" 78 "$(property ExecMainStatus)"
 journal
 logged 0x50
-expect "messages of it" 1 "$(journal | grep --count 0x50)"
-expect "messages at error" 1 "$(journal --priority=3 | grep --count 0x50)"
+expect "messages about the address" 1 "$(journal | grep --count 0x50)"
+expect "messages about the address at priority err" 1 "$(journal --priority=3 | grep --count 0x50)"
 # RestartSec is 10 s.
-for_seconds 15 is ActiveState failed
+holds_for 15 property_is ActiveState failed
 expect "restarts" 0 "$(property NRestarts)"
 
 configure 'device = "orin"'

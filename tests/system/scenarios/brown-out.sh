@@ -1,8 +1,8 @@
 #!/bin/bash
-# A chip that lost its supply for a moment has its power-on settings: they are put right, and counted.
+# A chip whose registers fell back to their power-on values is reconfigured; the reset is counted.
 # on one release
 . scenarios/lib.sh
-begin
+start_service
 settings=$(chip configuration) alerts=$(chip mask_enable)
 [[ $settings != 0x6127 ]] || fail "the sensor still has its power-on configuration"
 (((alerts & 1) == 1)) || fail "the alert latch is off: mask/enable $alerts"
@@ -18,7 +18,7 @@ for count in 1 2; do
 done
 expect "foreign resets" 0 "$(metric ina260_resets_total 'cause="foreign"')"
 
-# Somebody else's settings are not a brown-out.
+# Settings written by another I2C master are not counted as a brown-out.
 configured=$(chip configured)
 chip configuration 0x6337
 wait_until 15 shows ina260_resets_total 1 'cause="foreign"'
@@ -26,6 +26,6 @@ wait_until 60 eval "[[ \$(chip configuration) == $settings ]]"
 expect "brown-outs" 2 "$(metric ina260_resets_total 'cause="brown-out"')"
 wait_until 10 shows ina260_voltage 12
 
-# Nothing is written to a chip that has its settings: a write loses the running average.
+# A configured chip is not written to: a write would restart the running average.
 configured=$(chip configured)
-for_seconds 10 eval "(( \$(chip configured) == $configured ))"
+holds_for 10 eval "(( \$(chip configured) == $configured ))"

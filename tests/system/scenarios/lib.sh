@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2119,SC2120 # used by the scenarios, with arguments
-# What every scenario starts with: `. scenarios/lib.sh`. It runs in the virtual machine as root; a command that fails ends it.
-# $1 is the stage: 1, and one more after each reboot.
+# Shared by all scenarios, which start with `. scenarios/lib.sh` and run as root in the virtual
+# machine. A command that fails ends the scenario. $1 is the stage: 1, plus 1 after each reboot.
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
@@ -10,18 +10,19 @@ service=ina260-exporter
 configuration=/etc/ina260-exporter.toml
 
 trap 'echo "FAILED at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
-trap 'code=$?; ((code == 0)) || explain' EXIT
+trap 'code=$?; ((code == 0)) || diagnose' EXIT
 
-# What a person would look at first.
-explain() {
+# Prints the service's status, journal and scrape.
+diagnose() {
     trap - ERR
     set +e
     echo "--- systemctl status $service"
     systemctl status --no-pager --full --lines=0 "$service"
-    echo "--- its journal"
+    echo "--- journal of $service"
     journalctl --quiet --no-pager --output=short-precise --unit="$service" --lines=60
-    echo "--- a scrape"
-    curl --silent --show-error --max-time 5 http://localhost:8000/metrics | grep -v -e '^#' -e _bucket | head -60
+    echo "--- scrape"
+    curl --silent --show-error --max-time 5 http://localhost:8000/metrics |
+        grep -v -e '^#' -e _bucket | head -60
 }
 
 fail() {
@@ -29,24 +30,25 @@ fail() {
     exit 1
 }
 
-# expect WHAT WANTED SEEN
+# expect SUBJECT EXPECTED ACTUAL
 expect() {
-    [[ $2 == "$3" ]] || fail "$1 is '$3', not '$2'"
+    [[ $2 == "$3" ]] || fail "$1 is '$3', expected '$2'"
 }
 
-# refuses COMMAND...: it must fail; what it says is in $said.
-refuses() {
-    if said=$("$@" 2>&1); then
-        fail "'$*' succeeds: $said"
+# must_fail COMMAND...: fails unless COMMAND fails; its output is in $output.
+must_fail() {
+    if output=$("$@" 2>&1); then
+        fail "'$*' succeeds: $output"
     fi
 }
 
-# says TEXT: the last refusal's message has this in it.
-says() {
-    [[ $said == *"$1"* ]] || fail "'$1' is missing in: $said"
+# output_has TEXT: fails unless $output of the last must_fail contains TEXT.
+output_has() {
+    [[ $output == *"$1"* ]] || fail "'$1' is missing in: $output"
 }
 
-# wait_until SECONDS COMMAND...: an emulated machine is slow, so nothing is asserted at an instant, nor asked all the time.
+# wait_until SECONDS COMMAND...: repeats COMMAND, once a second, until it succeeds. Emulated
+# machines are slow, so scenarios wait for a state instead of asserting it at an instant.
 wait_until() {
     local seconds=$1 end=$((SECONDS + $1))
     shift
@@ -56,8 +58,8 @@ wait_until() {
     done
 }
 
-# for_seconds SECONDS COMMAND...: it must hold all the time.
-for_seconds() {
+# holds_for SECONDS COMMAND...: fails if COMMAND fails once within SECONDS.
+holds_for() {
     local seconds=$1 end=$((SECONDS + $1))
     shift
     while ((SECONDS < end)); do
@@ -66,8 +68,8 @@ for_seconds() {
     done
 }
 
-# reboot_and_go_on: the scenario starts again with the next stage.
-reboot_and_go_on() {
+# Reboots the machine; the scenario starts again with the next stage.
+reboot_and_continue() {
     echo @@reboot
     systemctl reboot
     sleep infinity
@@ -75,7 +77,8 @@ reboot_and_go_on() {
 
 # --- the bus
 
-# chip FILE [VALUE]: a file of the chip at 0x40 on bus 1, or of $chip; what they mean stands in ina260-bus.c.
+# chip FILE [VALUE]: reads or writes a control file of the chip at 0x40 on bus 1, or of $chip. The
+# files are described in ina260-bus.c.
 chip() {
     local file=/sys/kernel/debug/ina260-bus/${chip:-1/0x40}/$1
     if (($# > 1)); then
@@ -85,13 +88,13 @@ chip() {
     fi
 }
 
-# sees VOLTAGE CURRENT: what the chip measures from now on, as register words.
-sees() {
+# set_load VOLTAGE CURRENT: sets what the chip measures from now on, as register words.
+set_load() {
     chip voltage "$1"
     chip current "$2"
 }
 
-# As raspi-config does: the device nodes are there, and root's alone.
+# As `raspi-config` does: creates the device nodes, accessible to root only.
 enable_i2c() {
     modprobe i2c-dev
     udevadm settle
@@ -99,31 +102,34 @@ enable_i2c() {
 
 # --- the service
 
-# install_package [PACKAGE]: ours, or another version of it; what was configured is kept. It takes half of what apt takes, which
-# is a quarter of a minute in an emulated machine; the scenario `install` has apt do it.
+# install_package [PACKAGE]: installs our package, or another version of it, and keeps an edited
+# configuration. dpkg takes half as long as apt, which needs a quarter of a minute in an emulated
+# machine; the scenario `install` covers apt.
 install_package() {
     dpkg --force-confold --install "${1:-$package}" 2>&1
 }
 
-# configure LINES...: the whole configuration file.
+# configure LINES...: writes the configuration file.
 configure() {
     printf '%s\n' "$@" >"$configuration"
 }
 
-# begin [LINES...]: the usual beginning: 12 V and 1 A in the registers, this configuration, and the service running.
-begin() {
+# start_service [LINES...]: sets 12 V and 1 A, writes the configuration if there are LINES, starts
+# the service and waits for the first result.
+start_service() {
     (($# == 0)) || configure "$@"
-    sees 0x2580 0x0320
+    set_load 0x2580 0x0320
     systemctl enable --quiet --now "$service"
     wait_until 20 shows ina260_voltage 12
 }
 
+# property NAME: prints a property of the unit.
 property() {
     systemctl show --property="$1" --value "$service"
 }
 
-# is PROPERTY VALUE: of the unit
-is() {
+# property_is NAME VALUE
+property_is() {
     [[ $(property "$1") == "$2" ]]
 }
 
@@ -133,7 +139,8 @@ scrape() {
     curl --silent --show-error --fail --max-time 5 http://localhost:8000/metrics
 }
 
-# series NAME [LABEL...]: the lines of a scrape with this name and all of these labels, as in: series ina260_up 'device="orin"'
+# series NAME [LABEL...]: prints the lines of a scrape that have this name and all of these labels,
+# for example: series ina260_up 'device="orin"'
 series() {
     local lines label
     lines=$(scrape | grep --extended-regexp "^$1(\{| )") || return 1
@@ -143,49 +150,52 @@ series() {
     echo "$lines"
 }
 
-# metric NAME [LABEL...]: the value of the only such series
+# metric NAME [LABEL...]: prints the value of the series; fails if there is none or more than one.
 metric() {
     local lines
-    lines=$(series "$@") || fail "a scrape has no $*"
-    [[ $lines != *$'\n'* ]] || fail "a scrape has several $*: $lines"
+    lines=$(series "$@") || fail "no series $* in the scrape"
+    [[ $lines != *$'\n'* ]] || fail "several series $* in the scrape: $lines"
     echo "${lines##* }"
 }
 
-# shows NAME VALUE [LABEL...]
+# shows NAME VALUE [LABEL...]: returns whether the series has this value.
 shows() {
     [[ $(metric "$1" "${@:3}") == "$2" ]]
 }
 
-# above NAME VALUE [LABEL...]: whole numbers
+# above NAME VALUE [LABEL...]: returns whether the series, a whole number, exceeds VALUE.
 above() {
     (($(metric "$1" "${@:3}") > $2))
 }
 
-# lacks NAME [LABEL...]: the scrape works and has no such series
+# lacks NAME [LABEL...]: returns whether the scrape works and does not contain such a series.
 lacks() {
     scrape >/dev/null && ! series "$@" >/dev/null
 }
 
 # --- its journal
 
-# From here on `journal` has what is new. (--after-cursor loses a line where the cursor's own is filtered out.)
+# Makes `journal` show only later messages. (--after-cursor loses a line where the cursor's own is
+# filtered out.)
 mark_journal() {
     mark=$(date '+%F %T.%6N')
 }
 
-# journal [OPTION...]: the messages of the service alone
+# journal [OPTION...]: prints the service's own messages.
 journal() {
     journalctl --sync
-    journalctl --quiet --no-pager --output=cat ${mark:+"--since=$mark"} _SYSTEMD_UNIT="$service.service" "$@"
+    journalctl --quiet --no-pager --output=cat ${mark:+"--since=$mark"} \
+        _SYSTEMD_UNIT="$service.service" "$@"
 }
 
-# journal_of_systemd [OPTION...]: what systemd says about the service
+# journal_of_systemd [OPTION...]: prints systemd's messages about the service.
 journal_of_systemd() {
     journalctl --sync
-    journalctl --quiet --no-pager --output=cat ${mark:+"--since=$mark"} _PID=1 UNIT="$service.service" "$@"
+    journalctl --quiet --no-pager --output=cat ${mark:+"--since=$mark"} \
+        _PID=1 UNIT="$service.service" "$@"
 }
 
-# logged TEXT
+# logged TEXT: returns whether the journal contains TEXT.
 logged() {
     [[ $(journal) == *"$1"* ]]
 }

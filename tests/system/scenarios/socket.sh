@@ -1,31 +1,32 @@
 #!/bin/bash
-# A web server's user reads the Unix socket; and nobody listens on TCP then.
+# With a Unix socket, a web server's user can scrape it, and there is no TCP listener.
 . scenarios/lib.sh
-sees 0x2580 0x0320
+set_load 0x2580 0x0320
 socket=/run/ina260-exporter/metrics.sock
 configure "listen = \"unix:$socket\""
 systemctl enable --quiet --now "$service"
 
 as_www_data() {
-    runuser -u www-data -- curl --silent --show-error --fail --max-time 5 --unix-socket "$socket" http://localhost/metrics
+    runuser -u www-data -- curl --silent --show-error --fail --max-time 5 \
+        --unix-socket "$socket" http://localhost/metrics
 }
 has_voltage() {
     [[ $(as_www_data | grep '^ina260_voltage{') == *" 12" ]]
 }
 wait_until 15 has_voltage
 stat --format '%U %G %a %n' "$socket"
-expect "listeners on TCP" "" "$(ss --no-header --listening --tcp)"
+expect "TCP listeners" "" "$(ss --no-header --listening --tcp)"
 
-# Whoever may only look at the socket is kept out by the socket's mode.
+# The socket's mode keeps other users out.
 configure "listen = \"unix:$socket\"" 'socket_mode = "0600"'
 systemctl restart "$service"
 wait_until 15 eval "[[ \$(stat --format %a $socket) == 600 ]]"
-refuses as_www_data
+must_fail as_www_data
 curl --silent --fail --unix-socket "$socket" http://localhost/metrics >/dev/null
 
-# It ends and begins again without a leftover in its way.
+# A stop removes the socket; one left by a killed service does not prevent a start.
 systemctl stop "$service"
-refuses test -e "$socket"
+must_fail test -e "$socket"
 configure "listen = \"unix:$socket\""
 systemctl kill --signal=KILL "$service" || true
 systemctl start "$service"

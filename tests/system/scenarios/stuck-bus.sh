@@ -1,18 +1,20 @@
 #!/bin/bash
-# A bus whose transfers all time out, as with a data line held low: sixteen sensors are down, the service stays up and answers,
-# a stop does not wait for them, and they are all back when the bus is.
+# When all transfers of a bus time out, as with a data line held low, its sixteen sensors are down,
+# the service keeps running and serving, and a stop does not wait for transfers. All sensors are up
+# again once the bus recovers.
 # seconds: 400
 # on one release
 . scenarios/lib.sh
 
-# every FILE VALUE: of all sixteen chips
-every() {
+# all_chips FILE VALUE: writes a control file of all sixteen chips.
+all_chips() {
     local address
     for address in {64..79}; do
         chip=$(printf '1/0x%x' "$address") chip "$1" "$2"
     done
 }
-up() {
+# all_up VALUE: returns whether `ina260_up` of all sixteen sensors has this value.
+all_up() {
     local lines
     lines=$(series ina260_up) && [[ $(grep --count " $1$" <<<"$lines") == 16 ]]
 }
@@ -21,34 +23,34 @@ sensors=()
 for address in {64..79}; do
     sensors+=('[[sensor]]' "device = \"s$address\"" "address = $address")
 done
-every plugged 1
-every voltage 0x2580
+all_chips plugged 1
+all_chips voltage 0x2580
 configure 'summary = "0"' "${sensors[@]}"
 systemctl enable --quiet --now "$service"
-wait_until 30 up 1
+wait_until 30 all_up 1
 wait_until 10 shows ina260_voltage 12 'device="s79"'
 mark_journal
 
-every delay_us 1000000
-every errno 110
-wait_until 40 up 0
+all_chips delay_us 1000000
+all_chips errno 110
+wait_until 40 all_up 0
 wait_until 10 lacks ina260_voltage
-for_seconds 60 up 0
+holds_for 60 all_up 0
 expect "restarts" 0 "$(property NRestarts)"
 lines=$(journal | wc --lines)
-((lines <= 18)) || fail "$lines lines in the journal: $(journal)"
+((lines <= 18)) || fail "$lines log lines: $(journal)"
 
-every errno 0
-every delay_us 0
-wait_until 60 up 1
+all_chips errno 0
+all_chips delay_us 0
+wait_until 60 all_up 1
 wait_until 10 shows ina260_voltage 12 'device="s64"'
 expect "restarts" 0 "$(property NRestarts)"
 journal
 
-every delay_us 1000000
-every errno 110
+all_chips delay_us 1000000
+all_chips errno 110
 sleep 10
 start=$SECONDS
 systemctl stop "$service"
 ((SECONDS - start <= 6)) || fail "stopped after $((SECONDS - start)) s"
-expect "how it ended" success "$(property Result)"
+expect "result of the service" success "$(property Result)"

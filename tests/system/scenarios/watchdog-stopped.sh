@@ -1,12 +1,12 @@
 #!/bin/bash
-# A process that no longer runs, here because it was stopped, is ended by the watchdog and started again.
+# A process that does not run, here stopped by a signal, is restarted by the watchdog.
 . scenarios/lib.sh
-begin
+start_service
 pid=$(property MainPID)
 mark_journal
 kill -STOP "$pid"
 wait_until 90 eval "! kill -0 $pid"
 journal_of_systemd
-[[ $(journal_of_systemd) == *"Watchdog timeout"* ]] || fail "it was not the watchdog"
+[[ $(journal_of_systemd) == *"Watchdog timeout"* ]] || fail "not ended by the watchdog"
 wait_until 40 shows ina260_voltage 12
-is NRestarts 1
+property_is NRestarts 1

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Debian's i2c-stub: an adapter that knows SMBus calls only, and none of the sensor's habits but its registers.
+# Debian's i2c-stub: an adapter with SMBus calls only, whose chip has registers and no behaviour.
 # on amd64
 . scenarios/lib.sh
 rmmod ina260-bus
@@ -22,7 +22,8 @@ word 0xff 0x2270
 
 configure "bus = $bus"
 systemctl enable --quiet --now "$service"
-# The stub never takes the ready flag back; all the better: every look finds a result. But the daemon's own writes clear it.
+# The stub never clears the ready flag, so that every poll finds a result; but the daemon's writes
+# to the register clear it.
 ready() {
     word 0x06 "$(printf '0x%04x' $(($(i2c-word "/dev/i2c-$bus" 0x40 0x06) | 8)))"
 }
