@@ -15,7 +15,7 @@ use ina260_exporter::i2c::{Address, Bus, Error};
 use ina260_exporter::ina260::Ina260;
 use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::registers::{DIE, MANUFACTURER, MaskEnable, Register};
-use ina260_exporter::ina260::settings::{Settings, Wanted};
+use ina260_exporter::ina260::settings::{PartialSettings, Settings};
 use ina260_exporter::logging::Logging;
 use ina260_exporter::meter::{Cycle, Observations, Reading, SharedMeter};
 use ina260_exporter::sampler::{Sampler, Setup};
@@ -133,7 +133,7 @@ const fn settings_cycle() -> Duration {
 }
 
 fn settings() -> Settings {
-    Settings::for_interval(Duration::from_millis(10), Wanted::default())
+    Settings::for_interval(Duration::from_millis(10), PartialSettings::default())
         .expect("ten milliseconds are long enough")
 }
 

@@ -1,4 +1,4 @@
-//! Time as the daemon sees it, so that tests can set it.
+//! Clocks: the system clock, and a simulated one for tests.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -6,22 +6,22 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Where the time comes from.
+/// A source of time.
 pub trait Clock: Send + Sync {
-    /// Monotonic time, for pacing.
+    /// Returns monotonic time, for pacing.
     fn now(&self) -> Instant;
-    /// Wall clock time, for what people and Prometheus read; it may jump.
+    /// Returns wall-clock time, for timestamps; it may jump.
     fn wall(&self) -> SystemTime;
-    /// How long the machine has suspended since it was booted, which monotonic time leaves out.
+    /// Returns the time suspended since boot, which monotonic time excludes.
     fn suspended(&self) -> Duration;
-    /// Lets time pass that a simulated transfer takes on the wire.
+    /// Waits for the duration of a simulated transfer.
     fn wait(&self, time: Duration);
 }
 
-/// A sleep ends so much later than it should.
+/// Margin for the late wake-up from a sleep.
 const OVERSLEEP: Duration = Duration::from_micros(100);
 
-/// `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
+/// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_BOOTTIME`, see clock_gettime(2).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -41,18 +41,18 @@ impl Clock for SystemClock {
     }
 
     fn wait(&self, time: Duration) {
-        // As a real adapter's driver does, while its hardware shifts the bits; but a sleep ends late.
-        let begun = Instant::now();
-        if let Some(most) = time.checked_sub(OVERSLEEP) {
-            thread::sleep(most);
+        // Sleeps as the driver of a real adapter does, but a sleep ends late.
+        let start = Instant::now();
+        if let Some(sleep) = time.checked_sub(OVERSLEEP) {
+            thread::sleep(sleep);
         }
-        while begun.elapsed() < time {
+        while start.elapsed() < time {
             std::hint::spin_loop();
         }
     }
 }
 
-/// A clock that stands still until it is told to move.
+/// A clock that only moves on request.
 #[derive(Debug)]
 pub struct SimulatedClock {
     start: Instant,
@@ -73,23 +73,23 @@ impl Default for SimulatedClock {
 }
 
 impl SimulatedClock {
-    /// Since the clock was made.
+    /// Returns the time since the clock was created.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.elapsed_nanos.load(Relaxed))
     }
 
-    /// Suspends the machine.
-    pub fn sleep(&self, time: Duration) {
+    /// Simulates a suspend of the machine.
+    pub fn suspend(&self, time: Duration) {
         self.suspended_nanos.fetch_add(nanos(time), Relaxed);
     }
 
-    /// Sets the wall clock so far ahead of where it would be.
+    /// Sets the wall clock ahead by that many seconds.
     pub fn set_wall_ahead(&self, seconds: u64) {
         self.wall_ahead_seconds.store(seconds, Relaxed);
     }
 
-    /// Moves on to `instant`; never back.
+    /// Advances to `instant`; never goes back.
     pub fn advance_to(&self, instant: Instant) {
         let elapsed = instant.saturating_duration_since(self.start);
         self.elapsed_nanos.fetch_max(nanos(elapsed), Relaxed);
@@ -117,7 +117,7 @@ impl Clock for SimulatedClock {
     }
 }
 
-/// Enough for 584 years.
+/// Returns nanoseconds, up to 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

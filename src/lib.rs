@@ -1,7 +1,7 @@
-//! INA260 power sensors as Prometheus metrics.
+//! Prometheus exporter for INA260 power sensors.
 //!
-//! A library with a thin binary, so that tests, benches and the command line use the same parts:
-//! `chip -> bus -> ina260 -> sampler -> meter -> exposition -> GET /metrics`.
+//! The binary is thin; tests and benches use the library. The data flows through
+//! `i2c -> ina260 -> sampler -> meter -> exposition -> GET /metrics`.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![cfg_attr(
@@ -10,7 +10,7 @@
         clippy::cast_precision_loss,
         clippy::float_cmp,
         clippy::unchecked_time_subtraction,
-        reason = "a test that panics has found something"
+        reason = "a panic fails the test"
     )
 )]
 

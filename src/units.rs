@@ -1,8 +1,8 @@
-//! Physical quantities as types, in base units (SI Brochure, 9th edition).
+//! Physical quantities as types, in SI base units (SI Brochure, 9th edition).
 
 use std::fmt;
 
-/// Electric potential in volts: what the chip calls bus voltage, from VBUS to ground.
+/// Voltage in volts; the bus voltage is that from VBUS to ground.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Volts(pub f64);
 
@@ -10,11 +10,11 @@ pub struct Volts(pub f64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Amperes(pub f64);
 
-/// Power in watts; has the sign of the current.
+/// Power in watts; positive in the direction of positive current.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Watts(pub f64);
 
-/// Bus voltage, current and power that were measured together.
+/// Bus voltage, current and power of one measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
     /// Bus voltage.
@@ -26,7 +26,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Returns the three in volts, amperes and watts.
+    /// Returns quantities given in volts, amperes and watts.
     #[must_use]
     pub const fn new(volts: f64, amperes: f64, watts: f64) -> Self {
         Self {
@@ -57,11 +57,6 @@ impl fmt::Display for Watts {
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            voltage,
-            current,
-            power,
-        } = self;
-        write!(f, "{voltage}, {current}, {power}")
+        write!(f, "{}, {}, {}", self.voltage, self.current, self.power)
     }
 }

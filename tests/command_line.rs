@@ -9,7 +9,7 @@ use ina260_exporter::cli::CommandLine;
 use ina260_exporter::clock::SimulatedClock;
 use ina260_exporter::config::load;
 use ina260_exporter::i2c::Address;
-use ina260_exporter::simulated::{Board, Chip, Fault, Faults, Injected, Load};
+use ina260_exporter::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
 use ina260_exporter::supervisor::{BusProvider, Supervisor};
 use support::{Directory, Ended, Launch, daemon, run, text};
 
@@ -81,7 +81,8 @@ fn a_wrong_flag_is_told_the_usage() {
 fn a_fault_that_is_none_is_told_which_there_are() {
     let ended = run_bare(&["--simulate=nonsense"]);
     assert_eq!(ended.code, Some(2));
-    let message = "\"nonsense\" is not a fault: KIND@START or KIND@START+DURATION in seconds, KIND one of no-answer, ";
+    let message = "invalid fault \"nonsense\"; expected KIND@START or KIND@START+DURATION in seconds, \
+        with KIND one of no-answer, ";
     assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
@@ -89,7 +90,7 @@ fn a_fault_that_is_none_is_told_which_there_are() {
 fn without_the_bus_it_tells_how_to_enable_it_and_which_exist() {
     let ended = run_bare(&["--bus", "200"]);
     assert_eq!(ended.code, Some(69));
-    let buses = ["no I2C bus does", "these do: /dev/i2c-"];
+    let buses = ["no I2C bus exists", "existing buses: /dev/i2c-"];
     assert!(buses.iter().any(|buses| ended.stderr.contains(buses)));
     for part in [
         "/dev/i2c-200 does not exist",
@@ -108,7 +109,7 @@ fn without_a_sensor_it_tells_which_address_did_not_answer() {
     assert_eq!(ended.code, Some(69));
     for part in [
         "sensor deepx (simulated bus 1, 0x4a): ",
-        "no answer (errno 121)",
+        "no acknowledge (errno 121)",
         "no INA260 answers on bus 1, from 0x40 to 0x4f",
     ] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
@@ -118,7 +119,7 @@ fn without_a_sensor_it_tells_which_address_did_not_answer() {
 #[test]
 fn something_else_at_the_address_is_told_by_both_its_identity_words_and_waited_for() {
     let daemon = Launch::simulated("wrong-identity@0").start();
-    daemon.wait_for_line("not an INA260: manufacturer 0x5449, die 0x2260; retrying");
+    daemon.wait_for_line("not an INA260 (manufacturer 0x5449, die 0x2260); retrying");
     daemon.scrape_until("a sensor that is down", |scrape| {
         scrape.is("ina260_up", 0.0)
     });
@@ -136,7 +137,7 @@ fn without_the_sensor_it_tells_which_others_answer() {
     for address in [0x40, 0x41, 0x4F] {
         board.plug(Address(address), Chip::new(Load::steady(5.0, 1.0)));
     }
-    board.schedule(Injected {
+    board.schedule(ScheduledFault {
         fault: Fault::NoAnswer,
         address: Some(Address(0x41)),
         from: Duration::ZERO,
@@ -151,7 +152,7 @@ fn without_the_sensor_it_tells_which_others_answer() {
     assert_eq!(
         messages,
         [
-            "sensor deepx (simulated bus 1, 0x41): cannot read register ManufacturerId: no answer (errno 121)",
+            "sensor deepx (simulated bus 1, 0x41): cannot read register Manufacturer ID: no acknowledge (errno 121)",
             "on bus 1 there are INA260s at 0x40, 0x4f",
         ]
     );
@@ -168,7 +169,7 @@ fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_fo
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     let channel = plan.sensors[0].location.mux;
     board.plug_at(channel, Address(0x45), Chip::new(Load::steady(5.0, 1.0)));
-    board.schedule(Injected {
+    board.schedule(ScheduledFault {
         fault: Fault::NoAnswer,
         address: Some(Address(0x40)),
         from: Duration::ZERO,
@@ -183,7 +184,7 @@ fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_fo
     assert_eq!(
         messages,
         [
-            "sensor deepx (simulated bus 1, mux 0x70:7, 0x40): cannot read register ManufacturerId: no answer (errno 121)",
+            "sensor deepx (simulated bus 1, mux 0x70:7, 0x40): cannot read register Manufacturer ID: no acknowledge (errno 121)",
             "no INA260 answers on bus 1, from 0x40 to 0x4f",
         ]
     );

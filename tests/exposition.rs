@@ -17,10 +17,10 @@ use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::Ina260;
 use ina260_exporter::ina260::alert::{Alert, Function, Polarity};
 use ina260_exporter::ina260::calibration::Calibration;
-use ina260_exporter::ina260::settings::{Settings, Wanted};
+use ina260_exporter::ina260::settings::{PartialSettings, Settings};
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::{Sampler, Setup};
-use ina260_exporter::simulated::{Board, Chip, Fault, Injected, Load};
+use ina260_exporter::simulated::{Board, Chip, Fault, Load, ScheduledFault};
 use support::{free_port, until};
 
 mod support;
@@ -48,7 +48,7 @@ struct Scene {
 }
 
 fn setup(address: Address, meter: &SharedMeter) -> Setup {
-    let settings = Settings::for_interval(INTERVAL, Wanted::default()).unwrap();
+    let settings = Settings::for_interval(INTERVAL, PartialSettings::default()).unwrap();
     Setup {
         name: format!("sensor {address}"),
         channel: None,
@@ -267,7 +267,7 @@ fn one_of_two_sensors_dead() {
     let mut scene = Scene::new();
     scene.run(seconds(30));
     scene.scrape();
-    scene.board.schedule(Injected {
+    scene.board.schedule(ScheduledFault {
         fault: Fault::NoAnswer,
         address: Some(SECOND),
         from: scene.clock.elapsed(),

@@ -290,7 +290,7 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
         last = scrape.clone();
     };
 
-    daemon.wait_for_line("no answer");
+    daemon.wait_for_line("no acknowledge");
     let promised = Duration::from_millis(1_500) + SLACK;
     daemon.scrape_within(promised, "a sensor that is down", |scrape| {
         watch(scrape);
@@ -314,7 +314,7 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
     assert!(back.the("ina260_results_total") > dead.the("ina260_results_total"));
     let lines = daemon.log_lines("sensor deepx");
     assert_eq!(lines.len(), 3, "found, lost, found again: {lines:#?}");
-    assert!(lines[1].contains(" WARN ") && lines[1].contains("cannot read register MaskEnable"));
+    assert!(lines[1].contains(" WARN ") && lines[1].contains("cannot read register Mask/Enable"));
     assert!(lines[2].contains(" INFO ") && lines[2].contains("after 3 failed rounds"));
 }
 
@@ -323,7 +323,7 @@ fn a_dead_sensor_disappears_although_nobody_scrapes() {
         .arguments(&["--interval", "100ms"])
         .start();
     daemon.scrape_until("every reading", shows_every_reading);
-    daemon.wait_for_line("no answer");
+    daemon.wait_for_line("no acknowledge");
     // Time itself is what is tested here.
     thread::sleep(Duration::from_secs(5) + SLACK);
     let scrape = daemon.scrape();

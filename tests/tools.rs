@@ -67,7 +67,7 @@ fn a_scan_names_configured_sensors_and_those_behind_multiplexers_when_asked() {
 fn a_scan_that_finds_no_ina260_says_what_to_check() {
     let ended = run_with("", &["scan", "--simulate=wrong-identity@0"]);
     assert_eq!(ended.code, Some(69));
-    let chip = "0x40  not an INA260: manufacturer 0x5449, die 0x2260";
+    let chip = "0x40  not an INA260 (manufacturer 0x5449, die 0x2260)";
     assert!(ended.stdout.contains(chip), "{}", ended.stdout);
     assert!(ended.stderr.contains("`--mux`"), "{}", ended.stderr);
 }
@@ -167,7 +167,7 @@ fn a_result_for_programs_is_json_and_a_place_that_is_named_is_alone() {
 fn a_sensor_that_does_not_answer_is_told_with_what_to_do() {
     let ended = run_with("", &["read", "--simulate=no-answer@0"]);
     assert_eq!(ended.code, Some(69));
-    let message = "sensor deepx (bus 1, 0x40): cannot read register ManufacturerId: no answer (errno 121); \
+    let message = "sensor deepx (bus 1, 0x40): cannot read register Manufacturer ID: no acknowledge (errno 121); \
                    check its wiring and its supply, `ina260-exporter scan` lists who answers\n";
     assert_eq!(ended.stderr, message);
     assert_eq!(ended.stdout, "deepx  bus 1, 0x40\n  no result\n");
@@ -179,7 +179,7 @@ fn wrong_values_are_told_what_is_allowed() {
         (
             &["read", "--simulate=fire@0"][..],
             2,
-            "\"fire@0\" is not a fault: ",
+            "invalid fault \"fire@0\"; expected ",
         ),
         (
             &["read", "--address", "0x50"],

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use ina260_exporter::clock::SimulatedClock;
-use ina260_exporter::ina260::settings::{ConversionTime, Settings, Wanted};
+use ina260_exporter::ina260::settings::{ConversionTime, PartialSettings, Settings};
 use ina260_exporter::meter::Totals;
 
 use crate::load::{Drawn, SHAPES, Shape};
@@ -33,7 +33,7 @@ struct Way {
 }
 
 fn ways() -> [Way; 4] {
-    let second = Settings::for_interval(Duration::from_secs(1), Wanted::default());
+    let second = Settings::for_interval(Duration::from_secs(1), PartialSettings::default());
     let way = |name, settings, hertz| Way {
         name,
         settings,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ina260_exporter::clock::SimulatedClock;
 use ina260_exporter::i2c::Address;
 use ina260_exporter::i2c::mux::Channel;
-use ina260_exporter::ina260::settings::{Settings, Wanted};
+use ina260_exporter::ina260::settings::{PartialSettings, Settings};
 use ina260_exporter::simulated::Load;
 
 use crate::shared::summary::{Figure, Summary};
@@ -77,7 +77,7 @@ fn add_scene(
 }
 
 fn run(places: Vec<Place>) -> Stage<SimulatedClock> {
-    let settings = Settings::for_interval(Duration::from_millis(100), Wanted::default());
+    let settings = Settings::for_interval(Duration::from_millis(100), PartialSettings::default());
     let loads = places.into_iter().zip(0..);
     let mut stage = Stage::<SimulatedClock>::new(
         HERTZ,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ina260_exporter::clock::{Clock, SystemClock};
-use ina260_exporter::ina260::settings::{ConversionTime, Settings, Wanted};
+use ina260_exporter::ina260::settings::{ConversionTime, PartialSettings, Settings};
 use ina260_exporter::sampler::set_timer_slack;
 use ina260_exporter::simulated::Load;
 
@@ -20,7 +20,7 @@ const SCRIPT_CPU: f64 = 100.0 * 29e-6;
 
 /// Adds both rates, one after the other.
 pub(crate) fn add(summary: &mut Summary, time: Duration) -> Result<(), Box<dyn Error>> {
-    let half = Settings::for_interval(Duration::from_micros(500), Wanted::default());
+    let half = Settings::for_interval(Duration::from_micros(500), PartialSettings::default());
     let rates = [
         ("2.2 ms", single(ConversionTime::Us1100), 0.1),
         ("0.5 ms", half.expect("it is long enough"), 1.0),

@@ -110,7 +110,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
 
     /// Transfers so far.
     pub(crate) fn words(&self) -> u64 {
-        self.board.words()
+        self.board.transfers()
     }
 
     /// What each chip finished since it was set.
@@ -119,7 +119,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
         let finished = |((channel, address), _): &(Place, SharedMeter)| {
             self.board.chip_at(*channel, *address, |chip| {
                 chip.read(0x07, now); // catches up
-                chip.counts.finished - chip.counts.before
+                chip.counts.finished - chip.counts.unconfigured
             })
         };
         self.sensors.iter().map(finished).collect()

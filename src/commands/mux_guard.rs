@@ -1,6 +1,6 @@
 //! The multiplexers of a bus that nobody else uses, switched and left as they were found.
 
-use crate::i2c::mux::{Channel, Failure, Multiplexers};
+use crate::i2c::mux::{self, Channel, Multiplexers};
 use crate::i2c::{Address, BoundDriver, Bus, Error, ErrorKind};
 
 /// Where a TCA9548A can be: pins A0 to A2.
@@ -68,13 +68,13 @@ pub(super) struct MuxGuard {
 
 impl MuxGuard {
     /// Takes over multiplexers with what they held, and closes all of them.
-    fn new(bus: &mut dyn Bus, before: Vec<(Address, u8)>) -> Result<Self, Failure> {
+    fn new(bus: &mut dyn Bus, before: Vec<(Address, u8)>) -> Result<Self, mux::Error> {
         let channels = before.iter().map(|(multiplexer, _)| Channel {
             multiplexer: *multiplexer,
             channel: 0,
         });
         let mut multiplexers = Multiplexers::new(channels);
-        let closed = multiplexers.close(bus);
+        let closed = multiplexers.deselect_all(bus);
         let mut switch = Self {
             multiplexers,
             before,
@@ -89,15 +89,15 @@ impl MuxGuard {
     }
 
     /// Takes over these multiplexers. Others on the bus are unknown and stay as they are.
-    pub(super) fn of(bus: &mut dyn Bus, multiplexers: &[Address]) -> Result<Self, Failure> {
+    pub(super) fn of(bus: &mut dyn Bus, multiplexers: &[Address]) -> Result<Self, mux::Error> {
         let mut before = Vec::new();
         for &multiplexer in multiplexers {
             if let Some(owner) = bus.bound_driver(multiplexer) {
-                return Err(Failure::Bound(multiplexer, owner));
+                return Err(mux::Error::Bound(multiplexer, owner));
             }
             let control = bus
                 .receive_byte(multiplexer)
-                .map_err(|error| Failure::Unreachable(multiplexer, error))?;
+                .map_err(|error| mux::Error::Unreachable(multiplexer, error))?;
             before.push((multiplexer, control));
         }
         Self::new(bus, before)
@@ -109,7 +109,7 @@ impl MuxGuard {
         bus: &mut dyn Bus,
         channel: Channel,
         visit: impl FnOnce(&mut dyn Bus) -> T,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, mux::Error> {
         self.multiplexers.select(bus, channel)?;
         let seen = visit(bus);
         self.multiplexers.verify(bus)?;

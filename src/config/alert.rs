@@ -8,7 +8,6 @@ use super::read::Invalid;
 use super::section::{Section, Setting};
 use crate::ina260::alert::{Alert, Function, OutOfRange, Polarity};
 use crate::ina260::calibration::Calibration;
-use crate::units::{Amperes, Measured, Volts, Watts};
 
 /// An alert before anybody knows the calibration that its limit is seen through.
 #[derive(Clone)]
@@ -17,15 +16,6 @@ pub(super) struct Wanted {
     /// In the function's unit.
     pub(super) limit: Quantity,
     pub(super) polarity: Polarity,
-}
-
-const POLARITIES: [Polarity; 2] = [Polarity::ActiveLow, Polarity::ActiveHigh];
-
-pub(super) const fn polarity_name(polarity: Polarity) -> &'static str {
-    match polarity {
-        Polarity::ActiveLow => "active-low",
-        Polarity::ActiveHigh => "active-high",
-    }
 }
 
 /// `None`: the comparator is off.
@@ -80,11 +70,11 @@ fn limit(node: &Node) -> Result<Quantity, Invalid> {
 }
 
 fn polarity(node: &Node) -> Result<Polarity, Invalid> {
-    POLARITIES
+    Polarity::ALL
         .into_iter()
-        .find(|polarity| node.as_text() == Some(polarity_name(*polarity)))
+        .find(|polarity| node.as_text() == Some(polarity.name()))
         .ok_or_else(|| {
-            let names = POLARITIES.map(|polarity| format!("\"{}\"", polarity_name(polarity)));
+            let names = Polarity::ALL.map(|polarity| format!("\"{}\"", polarity.name()));
             node.invalid(&format!("is none of {}", names.join(", ")))
         })
 }
@@ -112,8 +102,7 @@ pub(super) fn fit(
             value: Some(alert),
             origin,
         }),
-        Err(range) => {
-            let (least, greatest) = seen_through(calibration, function, range);
+        Err(OutOfRange { min, max }) => {
             let unit = function.unit();
             let calibrated = if *calibration == Calibration::default() {
                 ""
@@ -125,37 +114,13 @@ pub(super) fn fit(
                 &format!(
                     "alert.limit {} is outside {}{unit}..={}{unit}, what the chip's register can hold{calibrated}",
                     one_line(&limit.toml()),
-                    short(least),
-                    short(greatest),
+                    short(min),
+                    short(max),
                 ),
             );
             None
         }
     }
-}
-
-/// What the ends of the chip's register mean in the limit's terms.
-fn seen_through(calibration: &Calibration, function: Function, range: OutOfRange) -> (f64, f64) {
-    let OutOfRange(least, greatest) = range;
-    let [one, other] = [least, greatest].map(|end| {
-        let mut chip = Measured::default();
-        match function {
-            Function::OverCurrent | Function::UnderCurrent => {
-                chip.current = Amperes(end);
-                calibration.apply(chip).current.0
-            }
-            Function::OverVoltage | Function::UnderVoltage => {
-                chip.voltage = Volts(end);
-                calibration.apply(chip).voltage.0
-            }
-            // The chip compares without a sign.
-            Function::OverPower => {
-                chip.power = Watts(end);
-                calibration.apply(chip).power.0.abs()
-            }
-        }
-    });
-    (one.min(other), one.max(other))
 }
 
 /// Seven digits: one more than the register has.

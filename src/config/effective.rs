@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::alert::{self, Wanted};
+use super::alert::Wanted;
 use super::duration;
 use super::node::Origin;
 use super::plan::{Listen, LogLevel};
@@ -124,7 +124,7 @@ impl Toml for Option<Wanted> {
         self.as_ref().map_or_else(
             || quoted("none"),
             |wanted| {
-                let polarity = alert::polarity_name(wanted.polarity);
+                let polarity = wanted.polarity.name();
                 format!(
                     "{{ on = \"{}\", limit = {}, polarity = \"{polarity}\" }}",
                     wanted.function.name(),

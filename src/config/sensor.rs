@@ -18,7 +18,7 @@ use crate::i2c::mux::Channel;
 use crate::i2c::{Address, Location};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
-use crate::ina260::settings::{Averaging, ConversionTime, Settings, TooShort, Wanted};
+use crate::ina260::settings::{Averaging, ConversionTime, PartialSettings, Settings, TooShort};
 use crate::units::Amperes;
 
 /// A sensor's table before it is read.
@@ -176,12 +176,12 @@ fn fit(
     voltage: &Setting<Option<ConversionTime>>,
     current: &Setting<Option<ConversionTime>>,
 ) -> Option<Settings> {
-    let wanted = Wanted {
+    let partial = PartialSettings {
         averaging: averaging.value,
         voltage_conversion_time: voltage.value,
         current_conversion_time: current.value,
     };
-    let TooShort(shortest) = match Settings::for_interval(interval.value, wanted) {
+    let TooShort(shortest) = match Settings::for_interval(interval.value, partial) {
         Ok(settings) => return Some(settings),
         Err(too_short) => too_short,
     };

@@ -1,18 +1,18 @@
-//! The location of a chip.
+//! Location of a chip.
 
 use std::fmt;
 
 use super::Address;
 use super::mux::Channel;
 
-/// The location of a chip: a bus, optionally a mux channel on it, and an address.
+/// Location of a chip: a bus, optionally a mux channel on it, and an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The N of `/dev/i2c-N`.
     pub bus: u8,
-    /// The mux channel the chip is downstream of; `None`: it is on the bus itself.
+    /// Mux channel that the chip is downstream of; `None` if it is on the bus itself.
     pub mux: Option<Channel>,
-    /// The chip's 7-bit address.
+    /// Address of the chip.
     pub address: Address,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Location {
 }
 
 impl Location {
-    /// Returns the location that three labels name; `mux` is empty where there is none.
+    /// Parses the labels of a metric; `mux` is empty for a chip on the bus itself.
     #[must_use]
     pub fn from_labels(bus: &str, mux: &str, address: &str) -> Option<Self> {
         let mux = match mux.split_once(':') {
@@ -45,15 +45,15 @@ impl Location {
         })
     }
 
-    /// Returns whether both chips respond to one address while a mux channel is selected: one is upstream of the
-    /// mux, the other downstream.
+    /// Returns whether both chips respond to one address while a mux channel is selected: one is
+    /// upstream of the mux, the other downstream.
     #[must_use]
     pub fn is_joined_to(&self, other: &Self) -> bool {
         (self.bus, self.address) == (other.bus, other.address)
             && (self.mux.is_none() || other.mux.is_none())
     }
 
-    /// Returns a device name for a sensor that has none: as unique as its location.
+    /// Returns a device name for a sensor that has none, as unique as its location.
     #[must_use]
     pub fn device_name(&self) -> String {
         let channel = self.mux.map_or(String::new(), |channel| {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_name_a_location() {
+    fn location_is_parsed_from_labels() {
         let downstream = Location::from_labels("1", "0x70:3", "0x41").unwrap();
         assert_eq!(downstream.to_string(), "bus 1, mux 0x70:3, 0x41");
         assert_eq!(downstream.device_name(), "i2c-1-0x70-3-0x41");

@@ -1,6 +1,6 @@
-//! How a word reaches a chip.
+//! I2C buses: transfers, chip locations, muxes and errors.
 //!
-//! Four calls are enough for every chip this daemon knows: words for the INA260, single bytes for a multiplexer.
+//! Four SMBus calls suffice: word reads and writes for the INA260, byte reads and writes for a mux.
 
 use std::fmt;
 use std::io;
@@ -24,188 +24,164 @@ impl fmt::Display for Address {
     }
 }
 
-/// One I2C or SMBus adapter, owned by one thread.
+/// An I2C or SMBus adapter, owned by one thread.
 ///
 /// # Errors
-/// Every transfer fails with the [`Error`] that the adapter reported; nothing is retried here.
-#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
+/// Every transfer fails with the [`Error`] that the adapter reported; nothing is retried.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "documented once, for all methods"
+)]
 pub trait Bus: Send {
-    /// Who else has the chip at `address`, if somebody has.
+    /// Returns the kernel driver bound to `address`, if any.
     fn bound_driver(&self, _address: Address) -> Option<BoundDriver> {
         None
     }
-    /// Reads a register of 16 bits, high byte first (SMBus "read word", bytes swapped).
+    /// Reads a 16-bit register, high byte first (SMBus "read word" with the bytes swapped).
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error>;
-    /// Writes a register of 16 bits, high byte first.
+    /// Writes a 16-bit register, high byte first.
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error>;
-    /// Writes the only register of a chip that has just one (SMBus "send byte").
+    /// Writes the register of a chip that has only one (SMBus "send byte").
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error>;
-    /// Reads the only register of a chip that has just one (SMBus "receive byte").
+    /// Reads the register of a chip that has only one (SMBus "receive byte").
     fn receive_byte(&mut self, address: Address) -> Result<u8, Error>;
 }
 
-/// A kernel driver that has a chip to itself.
+/// A kernel driver that has claimed a chip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundDriver {
     /// Name of the driver.
     pub driver: String,
-    /// The command that makes it let go.
+    /// Shell command that unbinds the driver.
     pub unbind: String,
-    /// The buses that it makes of a multiplexer's channels.
+    /// Buses that the driver creates for the channels of a mux.
     pub children: Vec<u8>,
 }
 
 impl fmt::Display for BoundDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { driver, unbind, .. } = self;
         write!(
             f,
-            "the kernel driver {} has this chip; release it with `{}`",
-            self.driver, self.unbind
+            "claimed by kernel driver {driver}; unbind it with `{unbind}`"
         )?;
-        if self.children.is_empty() {
-            return Ok(());
+        if !self.children.is_empty() {
+            let children: Vec<String> = self.children.iter().map(u8::to_string).collect();
+            write!(f, ", or use the buses it provides: {}", children.join(", "))?;
         }
-        let children: Vec<String> = self.children.iter().map(u8::to_string).collect();
-        write!(
-            f,
-            ", or use the buses that it makes of it: {}",
-            children.join(", ")
-        )
+        Ok(())
     }
 }
 
-/// What went wrong on the wire.
+/// Cause of a failed transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// Nobody acknowledged the address.
+    /// The address or a byte was not acknowledged.
     Nack,
-    /// The adapter gave up: the clock or the data line is held.
+    /// The adapter gave up, because a chip holds the clock or the data line.
     Timeout,
     /// Another master won the bus.
     Arbitration,
-    /// Everything else.
+    /// Any other error.
     Io,
 }
 
-impl ErrorKind {
-    /// Adapters say "no answer" in three ways: `EREMOTEIO` (the Pi's), `ENXIO` and `ENODEV`
-    /// (Linux `Documentation/i2c/fault-codes.rst`).
-    fn from_errno(errno: i32) -> Self {
-        match errno {
-            121 | 6 | 19 => Self::Nack,
-            110 => Self::Timeout,
-            11 => Self::Arbitration,
-            _ => Self::Io,
-        }
-    }
-}
-
-/// A transfer that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A failed transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} (errno {errno})", .kind.description())]
 pub struct Error {
-    /// What the number means.
+    /// Cause, derived from `errno`.
     pub kind: ErrorKind,
-    /// The adapter driver's `errno`.
+    /// Error number from the adapter driver.
     pub errno: i32,
 }
 
-impl Error {
-    /// Classifies an adapter driver's `errno`.
-    #[must_use]
-    pub fn from_errno(errno: i32) -> Self {
-        Self {
-            kind: ErrorKind::from_errno(errno),
-            errno,
+impl ErrorKind {
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Nack => "no acknowledge",
+            Self::Timeout => "timed out",
+            Self::Arbitration => "lost arbitration",
+            Self::Io => "transfer failed",
         }
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            ErrorKind::Nack => "no answer",
-            ErrorKind::Timeout => "timed out",
-            ErrorKind::Arbitration => "lost arbitration",
-            ErrorKind::Io => "transfer failed",
+impl Error {
+    /// Classifies an error number (Linux `Documentation/i2c/fault-codes.rst`).
+    #[must_use]
+    pub const fn from_errno(errno: i32) -> Self {
+        let kind = match errno {
+            // EREMOTEIO on a Raspberry Pi; other adapters return ENXIO or ENODEV.
+            121 | 6 | 19 => ErrorKind::Nack,
+            110 => ErrorKind::Timeout,    // ETIMEDOUT
+            11 => ErrorKind::Arbitration, // EAGAIN
+            _ => ErrorKind::Io,
         };
-        write!(f, "{what} (errno {})", self.errno)
+        Self { kind, errno }
+    }
+
+    /// Returns whether the bus is stuck: each further transfer would also time out.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.kind == ErrorKind::Timeout
     }
 }
 
-impl std::error::Error for Error {}
-
-/// Why a bus cannot be used at all.
-#[derive(Debug)]
+/// A bus that cannot be opened.
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// There is no such device node.
+    /// The device node does not exist.
+    #[error(
+        "/dev/i2c-{bus} does not exist ({}); enable I2C with `raspi-config` or \
+         `dtparam=i2c_arm=on` in config.txt, and load the module with `modprobe i2c-dev`",
+        list(.existing)
+    )]
     Absent {
-        /// Bus number.
+        /// Number of the bus.
         bus: u8,
-        /// The bus numbers that do exist.
+        /// Numbers of the buses that exist.
         existing: Vec<u8>,
     },
-    /// The device node is there, but not for us.
+    /// The device node may not be opened.
+    #[error("/dev/i2c-{bus}: permission denied {}", remedy(.group))]
     Denied {
-        /// Bus number.
+        /// Number of the bus.
         bus: u8,
-        /// Name or number of the group that owns the node.
+        /// Name or number of the group that owns the device node.
         group: String,
     },
-    /// The adapter can't transfer words.
+    /// The adapter has no SMBus word transfers.
+    #[error("/dev/i2c-{bus}: the adapter does not support SMBus word transfers")]
     Incapable {
-        /// Bus number.
+        /// Number of the bus.
         bus: u8,
     },
-    /// Everything else.
+    /// Any other error.
+    #[error("/dev/i2c-{bus}: {source}")]
     Io {
-        /// Bus number.
+        /// Number of the bus.
         bus: u8,
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
     },
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent { bus, existing } => {
-                write!(f, "/dev/i2c-{bus} does not exist; ")?;
-                if existing.is_empty() {
-                    write!(f, "no I2C bus does")?;
-                } else {
-                    let names: Vec<String> =
-                        existing.iter().map(|n| format!("/dev/i2c-{n}")).collect();
-                    write!(f, "these do: {}", names.join(", "))?;
-                }
-                write!(
-                    f,
-                    "; enable I2C with `raspi-config` or `dtparam=i2c_arm=on` in config.txt, and load its driver with `modprobe i2c-dev`"
-                )
-            }
-            // What is root's is opened by a rule, and not by making somebody root.
-            Self::Denied { bus, group } if group == "root" => write!(
-                f,
-                "/dev/i2c-{bus}: permission denied; it is root's alone: run as root (`sudo`), or install the package, \
-                 whose udev rule gives it to the group i2c"
-            ),
-            Self::Denied { bus, group } => write!(
-                f,
-                "/dev/i2c-{bus}: permission denied; it belongs to the group {group}: be in that group, or run as root"
-            ),
-            Self::Incapable { bus } => {
-                write!(f, "/dev/i2c-{bus}: this adapter can't transfer SMBus words")
-            }
-            Self::Io { bus, source } => write!(f, "/dev/i2c-{bus}: {source}"),
-        }
+fn list(buses: &[u8]) -> String {
+    if buses.is_empty() {
+        return "no I2C bus exists".to_owned();
     }
+    let nodes: Vec<String> = buses.iter().map(|bus| format!("/dev/i2c-{bus}")).collect();
+    format!("existing buses: {}", nodes.join(", "))
 }
 
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
+fn remedy(group: &str) -> String {
+    // Joining the group root is never the remedy.
+    if group == "root" {
+        "(owned by root): use sudo, or install the package, whose udev rule grants group i2c access"
+            .to_owned()
+    } else {
+        format!("(owned by group {group}): add your user to it, or run as root")
     }
 }
 
@@ -214,26 +190,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absent_chip_is_the_same_error_on_every_adapter() {
+    fn errno_of_each_adapter_is_classified() {
         for errno in [121, 6, 19] {
             assert_eq!(Error::from_errno(errno).kind, ErrorKind::Nack);
         }
-        assert_eq!(Error::from_errno(110).to_string(), "timed out (errno 110)");
-        assert_eq!(Error::from_errno(11).kind, ErrorKind::Arbitration);
-        assert_eq!(Error::from_errno(5).kind, ErrorKind::Io);
+        for (errno, message) in [
+            (121, "no acknowledge (errno 121)"),
+            (110, "timed out (errno 110)"),
+            (11, "lost arbitration (errno 11)"),
+            (5, "transfer failed (errno 5)"),
+        ] {
+            assert_eq!(Error::from_errno(errno).to_string(), message);
+        }
     }
 
     #[test]
-    fn an_absent_bus_tells_how_to_enable_i2c_and_which_exist() {
-        let message = OpenError::Absent {
-            bus: 1,
-            existing: vec![0, 20],
-        }
-        .to_string();
+    fn absent_bus_lists_existing_buses() {
+        let message = |existing| OpenError::Absent { bus: 1, existing }.to_string();
         assert_eq!(
-            message,
-            "/dev/i2c-1 does not exist; these do: /dev/i2c-0, /dev/i2c-20; enable I2C with `raspi-config` or \
-             `dtparam=i2c_arm=on` in config.txt, and load its driver with `modprobe i2c-dev`"
+            message(vec![0, 20]),
+            "/dev/i2c-1 does not exist (existing buses: /dev/i2c-0, /dev/i2c-20); enable I2C with \
+             `raspi-config` or `dtparam=i2c_arm=on` in config.txt, and load the module with \
+             `modprobe i2c-dev`"
+        );
+        assert!(message(vec![]).contains(" (no I2C bus exists); enable "));
+    }
+
+    #[test]
+    fn denied_bus_names_the_remedy() {
+        let message = |group: &str| {
+            let group = group.to_owned();
+            OpenError::Denied { bus: 1, group }.to_string()
+        };
+        assert_eq!(
+            message("i2c"),
+            "/dev/i2c-1: permission denied (owned by group i2c): add your user to it, or run as root"
+        );
+        assert_eq!(
+            message("root"),
+            "/dev/i2c-1: permission denied (owned by root): use sudo, or install the package, \
+             whose udev rule grants group i2c access"
         );
     }
 }

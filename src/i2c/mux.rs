@@ -1,17 +1,18 @@
-//! The TCA9548A multiplexer (TI SCPS207): eight buses behind one address, opened by the bits of its only register.
+//! TCA9548A mux (TI SCPS207): eight channels, selected by the bits of its only register.
 //!
-//! All INA260s answer alike, so an identity does not prove the channel: the control register is read back instead.
+//! All INA260s return the same identity, so it does not prove the channel. The control register
+//! is read back instead.
 
 use std::fmt;
 
-use super::{Address, BoundDriver, Bus, Error};
+use super::{Address, BoundDriver, Bus, ErrorKind};
 
-/// One of the buses behind a multiplexer.
+/// A channel of a mux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Channel {
-    /// 0x70 to 0x77.
+    /// Address of the mux, 0x70 to 0x77.
     pub multiplexer: Address,
-    /// 0 to 7.
+    /// Number of the channel, 0 to 7.
     pub channel: u8,
 }
 
@@ -27,101 +28,78 @@ impl Channel {
     }
 }
 
-/// The multiplexers of one bus, of which at most one channel is open.
-#[derive(Debug, Default)]
-pub struct Multiplexers {
-    all: Vec<Address>,
-    /// What is open for certain; unknown after any error.
-    open: Option<Channel>,
-    /// A neighbour did not answer when it was to be closed: it is gone, or it still has a channel open. It is told each time.
-    needs_deselect: bool,
-}
-
-/// What a multiplexer failed at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// A kernel driver has it to itself.
+/// A mux that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A kernel driver has claimed the mux.
+    #[error("mux {0}: {1}")]
     Bound(Address, BoundDriver),
-    /// It could not be reached.
-    Unreachable(Address, Error),
-    /// It has other channels open than it was told.
+    /// A transfer failed.
+    #[error("mux {0}: {1}")]
+    Unreachable(Address, #[source] super::Error),
+    /// Other channels are selected than were written.
+    #[error("mux {multiplexer}: control register is {read:#010b}, expected {wrote:#010b}")]
     ControlMismatch {
-        /// Which.
+        /// Address of the mux.
         multiplexer: Address,
-        /// What it was told.
+        /// Control register as written.
         wrote: u8,
-        /// What it says.
+        /// Control register as read back.
         read: u8,
     },
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bound(multiplexer, owner) => write!(f, "multiplexer {multiplexer}: {owner}"),
-            Self::Unreachable(multiplexer, source) => {
-                write!(f, "multiplexer {multiplexer}: {source}")
-            }
-            Self::ControlMismatch {
-                multiplexer,
-                wrote,
-                read,
-            } => {
-                write!(
-                    f,
-                    "multiplexer {multiplexer} has {read:#010b} open, not {wrote:#010b}"
-                )
-            }
-        }
+impl Error {
+    /// Returns whether the bus is stuck.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Unreachable(_, source) if source.is_timeout())
     }
 }
 
-impl Failure {
-    /// Whether the bus is stuck.
-    #[must_use]
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Unreachable(_, error) if error.kind == super::ErrorKind::Timeout)
-    }
+/// The muxes of one bus. At most one of their channels is selected.
+#[derive(Debug, Default)]
+pub struct Multiplexers {
+    addresses: Vec<Address>,
+    /// Channel that is known to be selected; unknown after an error.
+    selected: Option<Channel>,
+    /// Deselecting another mux failed, so it may still have a channel selected; retry on every
+    /// select.
+    needs_deselect: bool,
 }
 
 impl Multiplexers {
-    /// The multiplexers that lead to these channels. Nothing is known of them yet.
+    /// Returns the muxes of these channels, in an unknown state.
     #[must_use]
     pub fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
-        let mut all: Vec<Address> = channels
-            .into_iter()
-            .map(|channel| channel.multiplexer)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
+        let mut addresses: Vec<Address> = channels.into_iter().map(|it| it.multiplexer).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
         Self {
-            all,
-            open: None,
+            addresses,
+            selected: None,
             needs_deselect: false,
         }
     }
 
-    /// Which channel is open, if one is for certain.
+    /// Returns the selected channel, if it is known.
     #[must_use]
-    pub fn open_channel(&self) -> Option<Channel> {
-        self.open
+    pub fn selected(&self) -> Option<Channel> {
+        self.selected
     }
 
-    /// Closes every channel of every multiplexer.
+    /// Deselects all channels of all muxes.
     ///
     /// # Errors
-    /// The first failure; the others are closed all the same, unless the bus is stuck.
-    pub fn close(&mut self, bus: &mut dyn Bus) -> Result<(), Failure> {
-        self.open = None;
+    /// The first error; the remaining muxes are deselected nevertheless, unless the bus is stuck.
+    pub fn deselect_all(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
+        self.selected = None;
         let mut outcome = Ok(());
-        for &multiplexer in &self.all {
-            // A kernel driver remembers what it opened; to switch behind its back would mislead it.
-            if bus.bound_driver(multiplexer).is_some() {
-                continue;
-            }
-            if let Err(error) = bus.send_byte(multiplexer, 0) {
-                outcome = outcome.and(Err(Failure::Unreachable(multiplexer, error)));
-                if error.kind == super::ErrorKind::Timeout {
+        for &multiplexer in &self.addresses {
+            if let Err(error) = deselect(bus, multiplexer) {
+                let is_stuck = error.is_timeout();
+                outcome = outcome.and(Err(error));
+                if is_stuck {
                     break;
                 }
             }
@@ -129,88 +107,99 @@ impl Multiplexers {
         outcome
     }
 
-    /// Opens a channel, and closes whatever else is open; does nothing where it is open already.
+    /// Selects a channel and deselects all others. Does nothing if it is selected already.
     ///
     /// # Errors
-    /// A multiplexer that can't be reached or does not do as it is told.
-    pub fn select(&mut self, bus: &mut dyn Bus, channel: Channel) -> Result<(), Failure> {
-        if self.open == Some(channel) && !self.needs_deselect {
+    /// A mux that cannot be written, or whose control register does not read back.
+    pub fn select(&mut self, bus: &mut dyn Bus, channel: Channel) -> Result<(), Error> {
+        if self.selected == Some(channel) && !self.needs_deselect {
             return Ok(());
         }
-        let before = self.open.take();
+        let before = self.selected.take().map(|before| before.multiplexer);
         let multiplexer = channel.multiplexer;
-        if before.is_none_or(|before| before.multiplexer != multiplexer)
-            && let Some(owner) = bus.bound_driver(multiplexer)
+        if before != Some(multiplexer)
+            && let Some(driver) = bus.bound_driver(multiplexer)
         {
-            return Err(Failure::Bound(multiplexer, owner));
+            return Err(Error::Bound(multiplexer, driver));
         }
         match before {
-            Some(before) if before.multiplexer == multiplexer && !self.needs_deselect => {}
-            Some(before) if !self.needs_deselect => bus
-                .send_byte(before.multiplexer, 0)
-                .map_err(|error| Failure::Unreachable(before.multiplexer, error))?,
-            _ => self.close_others(bus, multiplexer)?,
+            Some(before) if !self.needs_deselect => {
+                if before != multiplexer {
+                    send(bus, before, 0)?;
+                }
+            }
+            _ => self.deselect_others(bus, multiplexer)?,
         }
-        bus.send_byte(multiplexer, channel.control())
-            .map_err(|error| Failure::Unreachable(multiplexer, error))?;
-        self.open = Some(channel);
+        send(bus, multiplexer, channel.control())?;
+        self.selected = Some(channel);
         self.verify(bus)
     }
 
-    /// Reads back what is open: the proof that a visit reached the sensor it was meant for.
+    /// Reads the control register back, which proves that a poll reached the intended sensor.
     ///
     /// # Errors
-    /// A multiplexer that can't be reached or has something else open.
-    pub fn verify(&mut self, bus: &mut dyn Bus) -> Result<(), Failure> {
-        let Some(channel) = self.open else {
+    /// A mux that cannot be read, or that has other channels selected.
+    pub fn verify(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
+        let Some(channel) = self.selected.take() else {
             return Ok(());
         };
-        let multiplexer = channel.multiplexer;
-        self.open = None;
-        match bus.receive_byte(multiplexer) {
-            Ok(read) if read == channel.control() => {
-                self.open = Some(channel);
-                Ok(())
-            }
-            Ok(read) => Err(Failure::ControlMismatch {
+        let (multiplexer, wrote) = (channel.multiplexer, channel.control());
+        let read = bus
+            .receive_byte(multiplexer)
+            .map_err(|error| Error::Unreachable(multiplexer, error))?;
+        if read != wrote {
+            return Err(Error::ControlMismatch {
                 multiplexer,
-                wrote: channel.control(),
+                wrote,
                 read,
-            }),
-            Err(error) => Err(Failure::Unreachable(multiplexer, error)),
+            });
         }
+        self.selected = Some(channel);
+        Ok(())
     }
 
-    /// After an error nothing is certain.
+    /// Marks the selected channel as unknown, as it is after any error.
     pub fn forget(&mut self) {
-        self.open = None;
+        self.selected = None;
     }
 
-    fn close_others(&mut self, bus: &mut dyn Bus, but: Address) -> Result<(), Failure> {
+    fn deselect_others(&mut self, bus: &mut dyn Bus, selected: Address) -> Result<(), Error> {
         self.needs_deselect = false;
-        for &multiplexer in self.all.iter().filter(|multiplexer| **multiplexer != but) {
-            if bus.bound_driver(multiplexer).is_some() {
-                continue;
-            }
-            match bus.send_byte(multiplexer, 0) {
-                Ok(()) => {}
-                Err(error) if error.kind == super::ErrorKind::Nack => self.needs_deselect = true,
-                Err(error) => return Err(Failure::Unreachable(multiplexer, error)),
+        for &multiplexer in self.addresses.iter().filter(|it| **it != selected) {
+            match deselect(bus, multiplexer) {
+                Err(Error::Unreachable(_, source)) if source.kind == ErrorKind::Nack => {
+                    self.needs_deselect = true;
+                }
+                outcome => outcome?,
             }
         }
         Ok(())
     }
 }
 
+fn deselect(bus: &mut dyn Bus, multiplexer: Address) -> Result<(), Error> {
+    // A kernel driver caches the selected channel: a write would invalidate its cache.
+    if bus.bound_driver(multiplexer).is_some() {
+        return Ok(());
+    }
+    send(bus, multiplexer, 0)
+}
+
+fn send(bus: &mut dyn Bus, multiplexer: Address, control: u8) -> Result<(), Error> {
+    bus.send_byte(multiplexer, control)
+        .map_err(|error| Error::Unreachable(multiplexer, error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::i2c;
 
-    /// Two multiplexers, the second of which the kernel has.
+    /// Two muxes, of which a kernel driver has claimed the second, and the bytes written to them.
     #[derive(Default)]
-    struct Kernels(Vec<(Address, u8)>);
+    struct ClaimedMux(Vec<(Address, u8)>);
 
-    impl Bus for Kernels {
+    impl Bus for ClaimedMux {
         fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
             (address == Address(0x71)).then(|| BoundDriver {
                 driver: "pca954x".to_owned(),
@@ -219,42 +208,47 @@ mod tests {
             })
         }
 
-        fn read_word(&mut self, _: Address, _: u8) -> Result<u16, Error> {
-            unreachable!("a multiplexer has no words")
+        fn read_word(&mut self, _: Address, _: u8) -> Result<u16, i2c::Error> {
+            unreachable!("a mux has no words")
         }
 
-        fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), Error> {
-            unreachable!("a multiplexer has no words")
+        fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), i2c::Error> {
+            unreachable!("a mux has no words")
         }
 
-        fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
+        fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), i2c::Error> {
             self.0.push((address, byte));
             Ok(())
         }
 
-        fn receive_byte(&mut self, address: Address) -> Result<u8, Error> {
+        fn receive_byte(&mut self, address: Address) -> Result<u8, i2c::Error> {
             let sent = self.0.iter().rev().find(|(to, _)| *to == address);
             Ok(sent.map_or(0, |(_, byte)| *byte))
         }
     }
 
+    const fn channel(multiplexer: u8, channel: u8) -> Channel {
+        Channel {
+            multiplexer: Address(multiplexer),
+            channel,
+        }
+    }
+
     #[test]
-    fn a_multiplexer_of_the_kernels_is_never_written_and_its_buses_are_named() {
-        let mut bus = Kernels::default();
-        let [ours, kernels] = [0x70, 0x71].map(|at| Channel {
-            multiplexer: Address(at),
-            channel: 2,
-        });
-        let mut multiplexers = Multiplexers::new([ours, kernels]);
-        multiplexers.close(&mut bus).unwrap();
+    fn claimed_mux_is_never_written() {
+        let mut bus = ClaimedMux::default();
+        let (ours, claimed) = (channel(0x70, 2), channel(0x71, 2));
+        let mut multiplexers = Multiplexers::new([ours, claimed]);
+        multiplexers.deselect_all(&mut bus).unwrap();
         multiplexers.select(&mut bus, ours).unwrap();
-        let refused = multiplexers.select(&mut bus, kernels).unwrap_err();
+        let refused = multiplexers.select(&mut bus, claimed).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "multiplexer 0x71: the kernel driver pca954x has this chip; release it with \
-             `echo 1-0071 > /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses that it makes of it: 11, 12"
+            "mux 0x71: claimed by kernel driver pca954x; unbind it with \
+             `echo 1-0071 > /sys/bus/i2c/drivers/pca954x/unbind`, \
+             or use the buses it provides: 11, 12"
         );
-        multiplexers.close(&mut bus).unwrap();
+        multiplexers.deselect_all(&mut bus).unwrap();
         assert!(
             bus.0.iter().all(|(to, _)| *to == Address(0x70)),
             "{:?}",
@@ -263,20 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_is_not_proven_while_another_is_open_beside_it() {
-        let mut bus = Kernels::default();
-        let ours = Channel {
-            multiplexer: Address(0x70),
-            channel: 2,
-        };
-        let mut multiplexers = Multiplexers::new([ours]);
-        multiplexers.select(&mut bus, ours).unwrap();
-        bus.send_byte(Address(0x70), 0b1000_0100).unwrap(); // another master's
+    fn second_selected_channel_fails_verification() {
+        let mut bus = ClaimedMux::default();
+        let mut multiplexers = Multiplexers::new([channel(0x70, 2)]);
+        multiplexers.select(&mut bus, channel(0x70, 2)).unwrap();
+        bus.send_byte(Address(0x70), 0b1000_0100).unwrap(); // by another master
         let refused = multiplexers.verify(&mut bus).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "multiplexer 0x70 has 0b10000100 open, not 0b00000100"
+            "mux 0x70: control register is 0b10000100, expected 0b00000100"
         );
-        assert_eq!(multiplexers.open_channel(), None, "it is selected anew");
+        assert_eq!(multiplexers.selected(), None, "is selected again");
     }
 }

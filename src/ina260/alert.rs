@@ -1,27 +1,30 @@
-//! The chip's comparator (SBOS656C, mask/enable and alert limit registers).
+//! Alert comparator (SBOS656C, mask/enable and alert limit registers).
 //!
-//! It watches single conversions, not averages, so it sees what a result hides. It is always latched here: each look releases it, so
-//! the pin gives a health and is no protection output.
+//! The chip compares single conversions, not averages, so an alert shows peaks that a result hides.
+//! The alert is always latched. Each poll clears the latch, so the ALERT pin only pulses: it is no
+//! protection output.
 
 use super::calibration::Calibration;
+use super::registers::MaskEnable;
 
-/// What the comparator watches.
+/// Alert function; its discriminant is its bit in the mask/enable register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
 pub enum Function {
-    /// Current above the limit.
-    OverCurrent,
-    /// Current below the limit.
-    UnderCurrent,
-    /// Bus voltage above the limit.
-    OverVoltage,
-    /// Bus voltage below the limit.
-    UnderVoltage,
-    /// Power above the limit, in either direction.
-    OverPower,
+    /// OCL: current above the limit.
+    OverCurrent = 1 << 15,
+    /// UCL: current below the limit.
+    UnderCurrent = 1 << 14,
+    /// BOL: bus voltage above the limit.
+    OverVoltage = 1 << 13,
+    /// BUL: bus voltage below the limit.
+    UnderVoltage = 1 << 12,
+    /// POL: power above the limit, in either direction.
+    OverPower = 1 << 11,
 }
 
 impl Function {
-    /// Every function, in the order of its bit, highest first.
+    /// Every function, highest bit first. The chip evaluates only the first one that is set.
     pub const ALL: [Self; 5] = [
         Self::OverCurrent,
         Self::UnderCurrent,
@@ -30,7 +33,7 @@ impl Function {
         Self::OverPower,
     ];
 
-    /// What it is called in the configuration and in labels.
+    /// Returns the name used in the configuration and in labels.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,7 +45,7 @@ impl Function {
         }
     }
 
-    /// The unit of its limit.
+    /// Returns the unit of the limit.
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
@@ -52,8 +55,8 @@ impl Function {
         }
     }
 
-    /// With the wires the other way round, over-current is the chip's under-current.
-    const fn seen_through(self, calibration: &Calibration) -> Self {
+    /// Swaps over- and under-current if the wiring is reversed.
+    const fn mirrored_if_reversed(self, calibration: &Calibration) -> Self {
         match self {
             Self::OverCurrent if calibration.reverse => Self::UnderCurrent,
             Self::UnderCurrent if calibration.reverse => Self::OverCurrent,
@@ -61,135 +64,158 @@ impl Function {
         }
     }
 
-    /// OCL, UCL, BOL, BUL and POL: bits 15 to 11.
-    const fn bit(self) -> u16 {
-        0x8000 >> self as u16
+    /// Converts a `limit` in the base unit to steps of the alert limit register.
+    fn steps(self, limit: f64, calibration: &Calibration) -> f64 {
+        match self {
+            Self::OverCurrent | Self::UnderCurrent => calibration.chip_current(limit) / 0.00125,
+            Self::OverVoltage | Self::UnderVoltage => calibration.chip_voltage(limit) / 0.00125,
+            Self::OverPower => calibration.chip_power(limit) / 0.01,
+        }
+    }
+
+    /// Converts steps of the alert limit register to the base unit.
+    fn limit(self, steps: i32, calibration: &Calibration) -> f64 {
+        let steps = f64::from(steps);
+        match self {
+            Self::OverCurrent | Self::UnderCurrent => {
+                calibration.true_current(steps * 1_250.0 / 1e6)
+            }
+            Self::OverVoltage | Self::UnderVoltage => {
+                steps * 1_250.0 / 1e6 * calibration.voltage_gain
+            }
+            Self::OverPower => {
+                steps / 100.0 * (calibration.current_gain * calibration.voltage_gain)
+            }
+        }
+    }
+
+    /// Returns the range of the alert limit register in steps.
+    const fn range(self) -> [i32; 2] {
+        match self {
+            Self::OverCurrent | Self::UnderCurrent => [-32_768, 32_767],
+            Self::OverVoltage | Self::UnderVoltage => [0, 32_767],
+            Self::OverPower => [0, 41_943],
+        }
     }
 }
 
-/// What the alert pin does when the comparator trips.
+/// Polarity of the ALERT pin; its discriminant is the APOL bit of the mask/enable register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u16)]
 pub enum Polarity {
-    /// It is pulled low (APOL 0).
+    /// An alert pulls the pin low.
     #[default]
-    ActiveLow,
-    /// It is let go (APOL 1).
-    ActiveHigh,
+    ActiveLow = 0,
+    /// An alert releases the pin.
+    ActiveHigh = MaskEnable::ACTIVE_HIGH,
 }
 
-/// A function with its limit as the chip has to know it.
+impl Polarity {
+    /// Every polarity.
+    pub const ALL: [Self; 2] = [Self::ActiveLow, Self::ActiveHigh];
+
+    /// Returns the name used in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ActiveLow => "active-low",
+            Self::ActiveHigh => "active-high",
+        }
+    }
+}
+
+/// An alert function with its limit, and how the chip represents them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Alert {
-    /// As somebody asked for it.
+    /// Function as requested.
     pub function: Function,
-    /// The same in its base unit.
+    /// Limit as requested, in the base unit.
     pub limit: f64,
-    /// Of the pin.
+    /// Polarity of the ALERT pin.
     pub polarity: Polarity,
     chip_function: Function,
     word: u16,
 }
 
-/// The limit does not fit the register: least and greatest possible, in the base unit.
+/// Limit that does not fit the alert limit register.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OutOfRange(pub f64, pub f64);
+pub struct OutOfRange {
+    /// Minimum of the limit in the base unit, with the calibration applied.
+    pub min: f64,
+    /// Maximum of the limit.
+    pub max: f64,
+}
 
 impl Alert {
-    const APOL: u16 = 1 << 1;
-
-    /// Finds what has to be written for a `limit` in amperes, volts or watts, seen through a calibration.
+    /// Converts a `limit` in amperes, volts or watts to what the chip has to compare.
     ///
     /// # Errors
-    /// [`OutOfRange`] if the register can't hold it.
+    /// [`OutOfRange`] if the register cannot hold the limit.
     pub fn new(
         function: Function,
         limit: f64,
         polarity: Polarity,
         calibration: &Calibration,
     ) -> Result<Self, OutOfRange> {
-        let chip_function = function.seen_through(calibration);
-        let (steps, range, step) = match function {
-            Function::OverCurrent | Function::UnderCurrent => (
-                calibration.chip_current(limit) / 0.00125,
-                (-32_768.0, 32_767.0),
-                0.00125,
-            ),
-            Function::OverVoltage | Function::UnderVoltage => (
-                calibration.chip_voltage(limit) / 0.00125,
-                (0.0, 32_767.0),
-                0.00125,
-            ),
-            Function::OverPower => (calibration.chip_power(limit) / 0.01, (0.0, 41_943.0), 0.01),
-        };
-        let rounded = steps.round();
-        if !(range.0..=range.1).contains(&rounded) {
-            return Err(OutOfRange(range.0 * step, range.1 * step));
+        let steps = function.steps(limit, calibration).round();
+        let range = function.range();
+        let [min, max] = range.map(f64::from);
+        if !(min..=max).contains(&steps) {
+            let [a, b] = range.map(|steps| function.limit(steps, calibration));
+            return Err(OutOfRange {
+                min: a.min(b),
+                max: a.max(b),
+            });
         }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "checked; two's complement"
         )]
-        let word = rounded as i32 as u16;
+        let word = steps as i32 as u16;
         Ok(Self {
             function,
             limit,
             polarity,
-            chip_function,
+            chip_function: function.mirrored_if_reversed(calibration),
             word,
         })
     }
 
-    /// What a chip watches that holds these words, seen through a calibration: the function of the highest bit, as the chip decides
-    /// where there are several.
+    /// Decodes the alert from the content of the mask/enable and alert limit registers.
     #[must_use]
     pub fn from_words(mask_enable: u16, word: u16, calibration: &Calibration) -> Option<Self> {
         let chip_function = Function::ALL
             .into_iter()
-            .find(|function| mask_enable & function.bit() != 0)?;
-        let (signed, unsigned) = (f64::from(word.cast_signed()), f64::from(word));
-        let (function, limit) = match chip_function {
-            Function::OverCurrent | Function::UnderCurrent => (
-                chip_function.seen_through(calibration),
-                calibration.true_current(signed * 1_250.0 / 1e6),
-            ),
-            Function::OverVoltage | Function::UnderVoltage => (
-                chip_function,
-                unsigned * 1_250.0 / 1e6 * calibration.voltage_gain,
-            ),
-            Function::OverPower => (
-                chip_function,
-                unsigned / 100.0 * (calibration.current_gain * calibration.voltage_gain),
-            ),
+            .find(|function| mask_enable & *function as u16 != 0)?;
+        let steps = match chip_function {
+            Function::OverCurrent | Function::UnderCurrent => i32::from(word.cast_signed()),
+            Function::OverVoltage | Function::UnderVoltage | Function::OverPower => word.into(),
         };
-        let polarity = if mask_enable & Self::APOL == 0 {
+        let polarity = if mask_enable & MaskEnable::ACTIVE_HIGH == 0 {
             Polarity::ActiveLow
         } else {
             Polarity::ActiveHigh
         };
         Some(Self {
-            function,
-            limit,
+            function: chip_function.mirrored_if_reversed(calibration),
+            limit: chip_function.limit(steps, calibration),
             polarity,
             chip_function,
             word,
         })
     }
 
-    /// The content of the alert limit register.
+    /// Returns the content of the alert limit register.
     #[must_use]
     pub const fn limit_word(&self) -> u16 {
         self.word
     }
 
-    /// Its bits in the mask/enable register.
+    /// Returns the bits for the mask/enable register.
     #[must_use]
     pub const fn mask_bits(&self) -> u16 {
-        let polarity = match self.polarity {
-            Polarity::ActiveLow => 0,
-            Polarity::ActiveHigh => Self::APOL,
-        };
-        self.chip_function.bit() | polarity
+        self.chip_function as u16 | self.polarity as u16
     }
 }
 
@@ -208,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_written_in_the_unit_of_their_register() {
+    fn limits_are_in_register_units() {
         let plain = Calibration::default();
         for (function, limit, expected) in [
             (Function::OverCurrent, 5.0, (0x8000, 4000)),
@@ -223,25 +249,34 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_the_register_cannot_hold_is_refused_with_its_range() {
+    fn out_of_range_limit_returns_the_range() {
         let plain = Calibration::default();
         assert_eq!(
             words(Function::OverPower, 419.44, &plain),
-            Err(OutOfRange(0.0, 419.43))
+            Err(OutOfRange {
+                min: 0.0,
+                max: 419.43
+            })
         );
         assert_eq!(
             words(Function::OverVoltage, -1.0, &plain),
-            Err(OutOfRange(0.0, 40.95875))
+            Err(OutOfRange {
+                min: 0.0,
+                max: 40.95875
+            })
         );
         assert_eq!(
             words(Function::OverCurrent, 41.0, &plain),
-            Err(OutOfRange(-40.96, 40.95875))
+            Err(OutOfRange {
+                min: -40.96,
+                max: 40.95875
+            })
         );
         assert!(words(Function::OverCurrent, f64::NAN, &plain).is_err());
     }
 
     #[test]
-    fn calibration_and_direction_are_taken_into_account() {
+    fn limits_respect_calibration_and_direction() {
         let reverse = Calibration {
             reverse: true,
             ..Calibration::default()
@@ -262,10 +297,24 @@ mod tests {
         };
         assert_eq!(words(Function::OverCurrent, 5.0, &gain), Ok((0x8000, 1600)));
         assert_eq!(words(Function::OverVoltage, 5.0, &gain), Ok((0x2000, 8000)));
+        assert_eq!(
+            words(Function::OverPower, 500.0, &gain),
+            Err(OutOfRange {
+                min: 0.0,
+                max: 419.43
+            })
+        );
+        assert_eq!(
+            words(Function::OverVoltage, 30.0, &gain),
+            Err(OutOfRange {
+                min: 0.0,
+                max: 20.479_375
+            })
+        );
     }
 
     #[test]
-    fn the_words_of_an_alert_are_read_as_what_was_asked_for() {
+    fn alert_survives_a_register_round_trip() {
         let calibration = Calibration {
             current_gain: 2.0,
             current_offset: Amperes(1.0),
@@ -274,7 +323,7 @@ mod tests {
         };
         for calibration in [Calibration::default(), calibration] {
             for function in Function::ALL {
-                for polarity in [Polarity::ActiveLow, Polarity::ActiveHigh] {
+                for polarity in Polarity::ALL {
                     let asked = Alert::new(function, 5.0, polarity, &calibration).unwrap();
                     let words = (asked.mask_bits() | 1, asked.limit_word());
                     assert_eq!(

@@ -1,17 +1,17 @@
-//! What a sensor's results have to be corrected by.
+//! Calibration of a sensor.
 
 use crate::units::{Amperes, Measured, Volts, Watts};
 
-/// Gains and an offset against a reference instrument, and the direction of the wiring.
+/// Corrections against a reference instrument, and the direction of the wiring.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
-    /// The true current is the chip's times this (its gain error is up to 0.15 %) ...
+    /// Factor for the chip's current (gain error up to 0.15 % at 25 °C).
     pub current_gain: f64,
-    /// ... plus this (its offset is up to 5 mA).
+    /// Offset added after that (offset error up to 5 mA).
     pub current_offset: Amperes,
-    /// The true voltage is the chip's times this.
+    /// Factor for the chip's voltage.
     pub voltage_gain: f64,
-    /// IN+ and IN- are the wrong way round.
+    /// IN+ and IN- are interchanged.
     pub reverse: bool,
 }
 
@@ -31,7 +31,8 @@ impl Calibration {
         if self.reverse { -1.0 } else { 1.0 }
     }
 
-    /// The true voltage, current and power for those of the chip. The power takes part in the corrections of both.
+    /// Corrects the chip's voltage, current and power. The corrections of voltage and current also
+    /// apply to the power.
     #[must_use]
     pub fn apply(&self, chip: Measured) -> Measured {
         if *self == Self::default() {
@@ -50,25 +51,26 @@ impl Calibration {
         }
     }
 
-    /// The true current for that of the chip.
+    /// Returns the true current for a current of the chip.
     #[must_use]
     pub fn true_current(&self, current: f64) -> f64 {
         (current * self.current_gain + self.current_offset.0) * self.sign()
     }
 
-    /// What the chip shows for a true voltage.
+    /// Returns the chip's voltage for a true voltage.
     #[must_use]
     pub fn chip_voltage(&self, voltage: f64) -> f64 {
         voltage / self.voltage_gain
     }
 
-    /// What the chip shows for a true current.
+    /// Returns the chip's current for a true current.
     #[must_use]
     pub fn chip_current(&self, current: f64) -> f64 {
         (current * self.sign() - self.current_offset.0) / self.current_gain
     }
 
-    /// What the chip shows for a true power; the current's offset, of which nobody knows the voltage, is left out.
+    /// Returns the chip's power for a true power. Ignores the current offset, whose power depends on
+    /// the voltage.
     #[must_use]
     pub fn chip_power(&self, power: f64) -> f64 {
         power / (self.current_gain * self.voltage_gain)
@@ -80,13 +82,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_calibration_changes_nothing_not_even_the_last_digit() {
+    fn default_calibration_is_the_identity() {
         let raw = Measured::new(5.07125, 0.04375, 0.221_867_187_5);
         assert_eq!(Calibration::default().apply(raw), raw);
     }
 
     #[test]
-    fn nothing_reversed_is_nothing() {
+    fn reversed_zero_is_positive_zero() {
         let calibration = Calibration {
             reverse: true,
             ..Calibration::default()
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn gain_offset_and_direction_reach_voltage_current_and_power() {
+    fn calibration_applies_to_all_quantities() {
         let calibration = Calibration {
             current_gain: 1.5,
             current_offset: Amperes(0.5),

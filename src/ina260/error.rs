@@ -1,111 +1,67 @@
-//! What goes wrong between a sensor and us: which operation on which register, and why.
-
-use std::fmt;
+//! Errors of the driver.
 
 use super::registers::Register;
 use crate::i2c;
 
-/// What a sensor failed at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A failed operation on a sensor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A kernel driver has the chip to itself.
+    /// A kernel driver has claimed the chip.
+    #[error("{0}")]
     Bound(i2c::BoundDriver),
     /// A register could not be read.
+    #[error("cannot read register {register}: {source}")]
     Read {
-        /// Which.
+        /// Register that was read.
         register: Register,
-        /// Why.
+        /// Cause.
         source: i2c::Error,
     },
     /// A register could not be written.
+    #[error("cannot write register {register}: {source}")]
     Write {
-        /// Which.
+        /// Register that was written.
         register: Register,
-        /// Why.
+        /// Cause.
         source: i2c::Error,
     },
-    /// Something else is at the address.
+    /// Another chip is at the address.
+    #[error("not an INA260 (manufacturer {manufacturer:#06x}, die {die:#06x})")]
     NotAnIna260 {
-        /// Its manufacturer identity register.
+        /// Content of its manufacturer ID register.
         manufacturer: u16,
-        /// Its die identity register.
+        /// Content of its die ID register.
         die: u16,
     },
-    /// Whoever sets the chip lets it convert not both quantities, or not continuously; holds the configuration register.
+    /// In read-only mode: the configuration found does not convert both quantities continuously.
+    #[error("not in continuous current-and-voltage mode (configuration {0:#06x})")]
     NotContinuous(u16),
-    /// A register does not hold what was written to it.
+    /// A register does not read back as written.
+    #[error("register {register} is {read:#06x}, expected {wrote:#06x}")]
     NotKept {
-        /// Which.
+        /// Register that was written.
         register: Register,
-        /// What was written.
+        /// Word that was written.
         wrote: u16,
-        /// What was read back.
+        /// Word that was read back.
         read: u16,
     },
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bound(owner) => write!(f, "{owner}"),
-            Self::Read { register, source } => {
-                write!(f, "cannot read register {register:?}: {source}")
-            }
-            Self::Write { register, source } => {
-                write!(f, "cannot write register {register:?}: {source}")
-            }
-            Self::NotAnIna260 { manufacturer, die } => {
-                write!(
-                    f,
-                    "not an INA260: manufacturer {manufacturer:#06x}, die {die:#06x}"
-                )
-            }
-            Self::NotContinuous(word) => {
-                write!(
-                    f,
-                    "does not convert voltage and current continuously: configuration {word:#06x}"
-                )
-            }
-            Self::NotKept {
-                register,
-                wrote,
-                read,
-            } => {
-                write!(
-                    f,
-                    "register {register:?} holds {read:#06x}, not {wrote:#06x}"
-                )
-            }
-        }
-    }
-}
-
 impl Error {
-    /// Whether somebody is there, if not whom we look for.
+    /// Returns whether the address was acknowledged (a different chip, or one owned by a kernel
+    /// driver).
     #[must_use]
-    pub fn is_an_answer(&self) -> bool {
+    pub fn is_acknowledged(&self) -> bool {
         matches!(self, Self::Bound(_) | Self::NotAnIna260 { .. })
     }
 
-    /// Whether the bus is stuck, which every further transfer would suffer from, too.
+    /// Returns whether the bus is stuck: each further transfer would also time out.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(
             self,
-            Self::Read { source, .. } | Self::Write { source, .. }
-                if source.kind == i2c::ErrorKind::Timeout
+            Self::Read { source, .. } | Self::Write { source, .. } if source.is_timeout()
         )
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::Bound(_)
-            | Self::NotAnIna260 { .. }
-            | Self::NotContinuous(_)
-            | Self::NotKept { .. } => None,
-        }
     }
 }

@@ -1,66 +1,67 @@
-//! From words to units: pure functions, scaled in integers and divided once, so that 0.04375 does not print as
-//! 0.043750000000000004.
+//! Conversion of register words to units: pure functions, scaled in integers and divided once, so
+//! that 0.04375 does not print as 0.043750000000000004.
 
 use crate::units::{Amperes, Measured, Volts, Watts};
 
-/// Watts in one bit of a voltage times one bit of a current, 1.25 mV × 1.25 mA, in units of 1e-10 W.
+/// One bit of voltage times one bit of current, 1.25 mV × 1.25 mA, in units of 1e-10 W.
 const PRODUCT: i64 = 15_625;
 /// One bit of the power register, 10 mW, in units of 1e-10 W.
 const POWER_STEP: i64 = 100_000_000;
 
-/// The words of one result.
+/// Register words of one result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measurement {
-    /// The bus voltage register.
+    /// Content of the bus voltage register.
     pub voltage_word: u16,
-    /// The current register.
+    /// Content of the current register.
     pub current_word: u16,
-    /// The power register, where it was read.
+    /// Content of the power register, if it was read.
     pub power_word: Option<u16>,
-    /// The power did not fit its register.
+    /// Overflow flag: the power register is invalid.
     pub overflow: bool,
 }
 
 impl Measurement {
-    /// 1.25 mV per bit.
+    /// Converts the bus voltage register: 1.25 mV per bit.
     #[must_use]
     pub fn voltage(&self) -> Volts {
         Volts(f64::from(i32::from(self.voltage_word) * 1_250) / 1e6)
     }
 
-    /// 1.25 mA per bit, two's complement.
+    /// Converts the current register: 1.25 mA per bit, two's complement.
     #[must_use]
     pub fn current(&self) -> Amperes {
         Amperes(f64::from(i32::from(self.current_word.cast_signed()) * 1_250) / 1e6)
     }
 
-    /// Power with the sign of the current.
+    /// Returns the power, with the sign of the current.
     ///
-    /// The chip's register averages products, which the product of two averages does not: they differ while the voltage
-    /// sags with the load. So the product serves while both agree within one step of the register, for it is finer; else the
-    /// register does. With the overflow flag set the register is invalid.
+    /// The power register holds a mean of products, which differs from the product of the means if
+    /// the voltage sags under load. The product has the finer resolution: it is used while it
+    /// matches the register within one step, and if the register was not read or is invalid.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
         reason = "65535 × 32768 × 15625 is less than 2^53"
     )]
     pub fn power(&self) -> Watts {
-        let product =
-            i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed()) * PRODUCT;
-        let register = self.power_word.map(|word| i64::from(word) * POWER_STEP);
-        let exact =
-            match register {
-                Some(register)
-                    if !self.overflow && (product.abs() - register).abs() > POWER_STEP =>
-                {
-                    if product < 0 { -register } else { register }
-                }
-                _ => product,
-            };
-        Watts(exact as f64 / 1e10)
+        let product = self.product();
+        let register = self.power_word.filter(|_| !self.overflow);
+        let power = match register.map(|word| i64::from(word) * POWER_STEP) {
+            Some(register) if (product.abs() - register).abs() > POWER_STEP => {
+                register * if product < 0 { -1 } else { 1 }
+            }
+            _ => product,
+        };
+        Watts(power as f64 / 1e10)
     }
 
-    /// Returns voltage, current and power in units, before calibration.
+    /// Returns voltage times current in units of 1e-10 W.
+    fn product(&self) -> i64 {
+        i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed()) * PRODUCT
+    }
+
+    /// Returns voltage, current and power, before calibration.
     #[must_use]
     pub fn measured(&self) -> Measured {
         Measured {
@@ -70,33 +71,33 @@ impl Measurement {
         }
     }
 
-    /// Whether a register has its power-on value, 0, which it may have got in a brown-out after the flags were read.
+    /// Returns whether a register has its power-on value, 0, which may result from a brown-out
+    /// after the flags were read.
     #[must_use]
     pub fn looks_like_power_on(&self) -> bool {
-        let product = i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed());
-        let flows = product.abs() * PRODUCT > POWER_STEP;
-        self.voltage_word == 0 || (flows && self.power_word == Some(0))
+        let expects_power = self.product().abs() > POWER_STEP;
+        self.voltage_word == 0 || (expects_power && self.power_word == Some(0))
     }
 
-    /// The power register itself, in milliwatts, 10 per bit, unsigned.
+    /// Returns the content of the power register in milliwatts: 10 mW per bit, unsigned.
     #[must_use]
     pub fn power_register_milliwatts(&self) -> Option<f64> {
         self.power_word.map(|word| f64::from(u32::from(word) * 10))
     }
 
-    /// The current in milliamperes, as the chip gives it.
+    /// Returns the current in milliamperes, before calibration.
     #[must_use]
     pub fn current_milliamperes(&self) -> f64 {
         f64::from(i32::from(self.current_word.cast_signed()) * 125) / 100.0
     }
 
-    /// At the end of the scale (or damaged): the voltage is 40.96 V or more.
+    /// Returns whether the voltage is at the end of its scale, 40.96 V, or invalid.
     #[must_use]
     pub const fn voltage_saturated(&self) -> bool {
         self.voltage_word >= 0x7FFF
     }
 
-    /// At one end of the scale (or damaged).
+    /// Returns whether the current is at an end of its scale, ±40.96 A.
     #[must_use]
     pub const fn current_saturated(&self) -> bool {
         matches!(self.current_word, 0x7FFF | 0x8000)
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_prints_as_its_exact_decimal() {
+    fn words_print_as_exact_decimals() {
         for word in 0..=u16::MAX {
             let signed = i64::from(word.cast_signed());
             let m = words(word, word, Some(word));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_scales_are_those_of_the_datasheet() {
+    fn scale_ends_match_the_data_sheet() {
         for (word, volts) in [
             (0x0000, 0.0),
             (0x0001, 0.00125),
@@ -177,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn power_is_the_product_while_it_agrees_with_the_register() {
-        // 12 V × 1 A: the register says 1200 × 10 mW.
+    fn product_is_used_while_it_matches_the_register() {
+        // 12 V × 1 A: the register holds 1200 × 10 mW.
         assert_eq!(words(9600, 800, Some(1200)).power(), Watts(12.0));
         assert_eq!(words(9600, 801, Some(1201)).power(), Watts(12.015));
-        // One step off is still rounding, more is a rail that sags with its load.
+        // One step of difference is rounding, more is a rail that sags under its load.
         assert_eq!(words(9600, 800, Some(1199)).power(), Watts(12.0));
         assert_eq!(words(9600, 800, Some(1188)).power(), Watts(11.88));
         // Reverse current: the register is unsigned.
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overflown_power_register_is_not_used() {
+    fn overflowed_power_register_is_ignored() {
         let m = Measurement {
             overflow: true,
             ..words(0x7FFF, 0x7FFF, Some(41_943))

@@ -1,4 +1,4 @@
-//! The chip: its registers, its settings, and what its words mean. Source: TI datasheet SBOS656C.
+//! INA260 driver: registers, settings, and conversion of results (TI data sheet SBOS656C).
 
 use crate::i2c::{Address, Bus};
 
@@ -13,105 +13,90 @@ use alert::Alert;
 pub use error::Error;
 pub use measurement::Measurement;
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
-use settings::Settings;
+use settings::{Mode, Settings};
 
-/// One sensor: where it is and what it has to be set to. Remembers nothing of the chip itself.
+/// A sensor: its address and intended settings. Holds no state of the chip.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ina260 {
-    /// On its bus.
+    /// Address on its bus.
     pub address: Address,
-    /// What is written to it.
+    /// Settings to be written.
     pub settings: Settings,
-    /// What its comparator watches.
+    /// Alert to be written.
     pub alert: Option<Alert>,
-    /// Whether anything is written at all. Without, the settings are those that are found.
+    /// Whether the chip is written at all. In read-only mode its settings are used as found.
     pub configure: bool,
 }
 
-/// The registers that keep what was written to them, as they are while all is well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Words {
-    configuration: u16,
-    /// Without its flags.
-    mask_enable: u16,
-    alert_limit: u16,
-}
-
-impl Words {
-    /// After power-on, a reset, or a brown-out.
-    const POWER_ON: Self = Self {
-        configuration: POWER_ON_CONFIGURATION,
-        mask_enable: 0,
-        alert_limit: 0,
-    };
-
-    /// Whether these flags come with these settings. One word on the bus tells, at every look.
-    #[must_use]
-    pub const fn matches_flags(&self, flags: MaskEnable) -> bool {
-        flags.kept() == self.mask_enable
-    }
-}
-
-/// Who answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The die identity register.
-    pub die: u16,
-}
-
-/// What a chip holds besides its results, whoever wrote it.
+/// Content of the writable registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterDump {
-    /// The configuration register.
+    /// Content of the configuration register.
     pub configuration: u16,
-    /// The mask/enable register, with the flags.
+    /// Content of the mask/enable register, including its flags.
     pub mask_enable: MaskEnable,
-    /// The alert limit register.
+    /// Content of the alert limit register.
     pub alert_limit: u16,
 }
 
-/// How a sensor is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Configured {
-    /// What its registers hold.
-    pub words: Words,
-    /// The settings in force.
-    pub settings: Settings,
-    /// They were there already, and with them conversions that began at an unknown time. Else they begin with the last write.
-    pub adopted: bool,
+impl RegisterDump {
+    /// After power-on, a reset, or a brown-out.
+    const POWER_ON: Self = Self {
+        configuration: POWER_ON_CONFIGURATION,
+        mask_enable: MaskEnable(0),
+        alert_limit: 0,
+    };
+
+    /// Returns whether the writable bits of a mask/enable read still match (cheap reset check on
+    /// every poll).
+    #[must_use]
+    pub const fn matches_flags(&self, flags: MaskEnable) -> bool {
+        flags.kept() == self.mask_enable.kept()
+    }
+
+    fn matches(&self, other: &Self) -> bool {
+        (self.configuration, self.alert_limit) == (other.configuration, other.alert_limit)
+            && self.matches_flags(other.mask_enable)
+    }
+
+    /// Decodes averaging and conversion times.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings::from_word(self.configuration)
+    }
 }
 
-/// Why a sensor's settings are not ours.
+/// Cause of a loss of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reset {
-    /// All of them have their power-on values.
+    /// All registers have their power-on values.
     BrownOut,
-    /// Somebody else wrote them.
+    /// Another I2C master wrote them.
     Foreign,
 }
 
-/// Reads both identity registers of the chip at `address`.
+/// Identifies the chip at `address` by its ID registers and returns its die ID.
 ///
 /// # Errors
 /// A failed transfer, [`Error::Bound`] or [`Error::NotAnIna260`].
-pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<Identity, Error> {
-    if let Some(owner) = bus.bound_driver(address) {
-        return Err(Error::Bound(owner));
+pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<u16, Error> {
+    if let Some(driver) = bus.bound_driver(address) {
+        return Err(Error::Bound(driver));
     }
     let manufacturer = read(bus, address, Register::ManufacturerId)?;
     let die = read(bus, address, Register::DieId)?;
     if manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE {
-        Ok(Identity { die })
+        Ok(die)
     } else {
         Err(Error::NotAnIna260 { manufacturer, die })
     }
 }
 
-/// Reads what the chip at `address` is set to, which clears the ready flag and a latched alert.
+/// Reads the writable registers, which clears the conversion-ready flag and a latched alert.
 ///
 /// # Errors
 /// A failed transfer.
-pub fn inspect(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump, Error> {
+pub fn read_settings(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump, Error> {
     Ok(RegisterDump {
         configuration: read(bus, address, Register::Configuration)?,
         mask_enable: MaskEnable(read(bus, address, Register::MaskEnable)?),
@@ -119,7 +104,8 @@ pub fn inspect(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump, Erro
     })
 }
 
-/// Reads voltage, current and, if `with_power`, the power register of the chip at `address`; does not touch its flags.
+/// Reads current, voltage and, if `with_power`, power. `overflow` is the flag of this result.
+/// Clears no flags.
 ///
 /// # Errors
 /// A failed transfer.
@@ -129,14 +115,11 @@ pub fn measure(
     overflow: bool,
     with_power: bool,
 ) -> Result<Measurement, Error> {
+    let mut word = |register| read(bus, address, register);
     Ok(Measurement {
-        current_word: read(bus, address, Register::Current)?,
-        voltage_word: read(bus, address, Register::BusVoltage)?,
-        power_word: if with_power {
-            Some(read(bus, address, Register::Power)?)
-        } else {
-            None
-        },
+        current_word: word(Register::Current)?,
+        voltage_word: word(Register::BusVoltage)?,
+        power_word: with_power.then(|| word(Register::Power)).transpose()?,
         overflow,
     })
 }
@@ -147,19 +130,23 @@ fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, 
 }
 
 impl Ina260 {
-    /// What is written. The latch is always on: it is off at power-on, so that each look at the mask/enable register shows a
-    /// brown-out.
-    fn words(&self) -> Words {
-        Words {
+    /// Returns the words to be written. The alert latch is always on: it is off at power-on, so
+    /// that each mask/enable read reveals a brown-out.
+    fn registers(&self) -> RegisterDump {
+        let alert = self.alert.map_or(0, |alert| alert.mask_bits());
+        RegisterDump {
             configuration: self.settings.word(),
-            mask_enable: MaskEnable::LATCH | self.alert.map_or(0, |alert| alert.mask_bits()),
+            mask_enable: MaskEnable(MaskEnable::LATCH | alert),
             alert_limit: self.alert.map_or(0, |alert| alert.limit_word()),
         }
     }
 
-    /// Writes limit, mask/enable and configuration, in this order since the last starts a conversion, and reads them back.
-    /// The configuration is left alone where it is right already: a write loses the running average. A chip that is not ours to
-    /// configure is only read. `around_start` is called before and after the write that starts the conversions over.
+    /// Writes alert limit, mask/enable and configuration, in this order because the last one starts
+    /// a conversion, and reads them back. Returns their content, without flags.
+    ///
+    /// A configuration that is already right is not written, since a write discards the running
+    /// average. In read-only mode, nothing is. `around_start` is called before and after the write
+    /// that restarts the conversions, if there is one.
     ///
     /// # Errors
     /// A failed transfer, [`Error::NotKept`] or [`Error::NotContinuous`].
@@ -167,127 +154,95 @@ impl Ina260 {
         &self,
         bus: &mut dyn Bus,
         mut around_start: impl FnMut(),
-    ) -> Result<Configured, Error> {
+    ) -> Result<RegisterDump, Error> {
         if !self.configure {
             return self.adopt(bus);
         }
-        let words = self.words();
-        let adopted = self.read(bus, Register::Configuration)? == words.configuration;
-        self.write(bus, Register::AlertLimit, words.alert_limit)?;
-        self.write(bus, Register::MaskEnable, words.mask_enable)?;
-        if !adopted {
+        let registers = self.registers();
+        let RegisterDump {
+            configuration,
+            mask_enable: MaskEnable(mask_enable),
+            alert_limit,
+        } = registers;
+        let is_configured = read(bus, self.address, Register::Configuration)? == configuration;
+        self.write(bus, Register::AlertLimit, alert_limit)?;
+        self.write(bus, Register::MaskEnable, mask_enable)?;
+        if !is_configured {
             around_start();
-            self.write(bus, Register::Configuration, words.configuration)?;
+            self.write(bus, Register::Configuration, configuration)?;
             around_start();
         }
-        self.verify(bus, Register::AlertLimit, words.alert_limit, u16::MAX)?;
-        self.verify(
-            bus,
-            Register::MaskEnable,
-            words.mask_enable,
-            MaskEnable::KEPT,
-        )?;
-        self.verify(bus, Register::Configuration, words.configuration, u16::MAX)?;
-        Ok(Configured {
-            words,
-            settings: self.settings,
-            adopted,
+        for (register, wrote, bits) in [
+            (Register::AlertLimit, alert_limit, u16::MAX),
+            (Register::MaskEnable, mask_enable, MaskEnable::KEPT),
+            (Register::Configuration, configuration, u16::MAX),
+        ] {
+            let read = read(bus, self.address, register)? & bits;
+            if read != wrote {
+                return Err(Error::NotKept {
+                    register,
+                    wrote,
+                    read,
+                });
+            }
+        }
+        Ok(registers)
+    }
+
+    /// Takes the settings over as another master wrote them.
+    fn adopt(&self, bus: &mut dyn Bus) -> Result<RegisterDump, Error> {
+        let found = read_settings(bus, self.address)?;
+        if Mode::from_word(found.configuration) != Mode::BothContinuous {
+            return Err(Error::NotContinuous(found.configuration));
+        }
+        Ok(RegisterDump {
+            mask_enable: MaskEnable(found.mask_enable.kept()),
+            ..found
         })
     }
 
-    /// Takes the settings as somebody else made them.
-    fn adopt(&self, bus: &mut dyn Bus) -> Result<Configured, Error> {
-        let held = inspect(bus, self.address)?;
-        let words = Words {
-            configuration: held.configuration,
-            mask_enable: held.mask_enable.kept(),
-            alert_limit: held.alert_limit,
-        };
-        let settings = Settings::from_word(words.configuration)
-            .ok_or(Error::NotContinuous(words.configuration))?;
-        Ok(Configured {
-            words,
-            settings,
-            adopted: true,
-        })
-    }
-
-    /// Reads the flags, which clears the ready flag and a latched alert.
+    /// Reads the flags, which clears the conversion-ready flag and a latched alert.
     ///
     /// # Errors
     /// A failed transfer.
-    pub fn look(&self, bus: &mut dyn Bus) -> Result<MaskEnable, Error> {
-        self.read(bus, Register::MaskEnable).map(MaskEnable)
+    pub fn read_flags(&self, bus: &mut dyn Bus) -> Result<MaskEnable, Error> {
+        read(bus, self.address, Register::MaskEnable).map(MaskEnable)
     }
 
-    /// Reads configuration and limit, to find what the flags alone do not show: whether the settings still are as they were.
+    /// Reads configuration and alert limit and compares them, together with `flags`, with the
+    /// `expected` registers. Detects changes that the flags alone do not show.
     ///
     /// # Errors
     /// A failed transfer.
     pub fn check(
         &self,
         bus: &mut dyn Bus,
-        expected: &Words,
+        expected: &RegisterDump,
         flags: MaskEnable,
     ) -> Result<Option<Reset>, Error> {
-        let found = Words {
-            configuration: self.read(bus, Register::Configuration)?,
-            mask_enable: flags.kept(),
-            alert_limit: self.read(bus, Register::AlertLimit)?,
+        let found = RegisterDump {
+            configuration: read(bus, self.address, Register::Configuration)?,
+            mask_enable: flags,
+            alert_limit: read(bus, self.address, Register::AlertLimit)?,
         };
-        Ok(match found {
-            found if found == *expected => None,
-            Words::POWER_ON => Some(Reset::BrownOut),
-            _ => Some(Reset::Foreign),
+        Ok(if found.matches(expected) {
+            None
+        } else if found.matches(&RegisterDump::POWER_ON) {
+            Some(Reset::BrownOut)
+        } else {
+            Some(Reset::Foreign)
         })
     }
 
-    /// Reads voltage and current and, if `with_power`, the power register; does not touch the flags.
-    ///
-    /// # Errors
-    /// A failed transfer.
-    pub fn measure(
-        &self,
-        bus: &mut dyn Bus,
-        flags: MaskEnable,
-        with_power: bool,
-    ) -> Result<Measurement, Error> {
-        measure(bus, self.address, flags.overflow(), with_power)
-    }
-
-    /// Switches the alerts off; the settings stay, for whoever comes next.
+    /// Disables the alert. The other settings remain.
     ///
     /// # Errors
     /// A failed transfer.
     pub fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
         if self.configure {
-            self.write(bus, Register::MaskEnable, 0x0000)
-        } else {
-            Ok(())
+            self.write(bus, Register::MaskEnable, 0x0000)?;
         }
-    }
-
-    fn verify(
-        &self,
-        bus: &mut dyn Bus,
-        register: Register,
-        wrote: u16,
-        bits: u16,
-    ) -> Result<(), Error> {
-        let read = self.read(bus, register)? & bits;
-        if read == wrote {
-            Ok(())
-        } else {
-            Err(Error::NotKept {
-                register,
-                wrote,
-                read,
-            })
-        }
-    }
-
-    fn read(&self, bus: &mut dyn Bus, register: Register) -> Result<u16, Error> {
-        read(bus, self.address, register)
+        Ok(())
     }
 
     fn write(&self, bus: &mut dyn Bus, register: Register, word: u16) -> Result<(), Error> {

@@ -1,4 +1,6 @@
-//! The driver's traces on the wire, word for word as the datasheet has them.
+//! Register traces of the driver, with the words of the data sheet.
+
+use std::time::Duration;
 
 use super::*;
 use crate::i2c;
@@ -12,7 +14,7 @@ enum Transfer {
 }
 use Transfer::{Read, Write};
 
-/// A bus that expects exactly these transfers, in this order.
+/// A bus that accepts exactly these transfers, in this order.
 struct Script(std::vec::IntoIter<Transfer>);
 
 impl Script {
@@ -21,7 +23,7 @@ impl Script {
     }
 
     fn finish(mut self) {
-        assert_eq!(self.0.next(), None, "left over");
+        assert_eq!(self.0.next(), None, "not used");
     }
 }
 
@@ -43,11 +45,11 @@ impl Bus for Script {
     }
 
     fn send_byte(&mut self, _: Address, _: u8) -> Result<(), i2c::Error> {
-        unreachable!("the INA260 has no single bytes")
+        unreachable!("the INA260 has no byte transfers")
     }
 
     fn receive_byte(&mut self, _: Address) -> Result<u8, i2c::Error> {
-        unreachable!("the INA260 has no single bytes")
+        unreachable!("the INA260 has no byte transfers")
     }
 }
 
@@ -63,40 +65,34 @@ const CHIP: Ina260 = Ina260 {
     configure: true,
 };
 
-fn prepared(adopted: bool) -> Configured {
-    let words = Words {
-        configuration: 0x6E9F,
-        mask_enable: 0x0001,
-        alert_limit: 0x0000,
-    };
-    Configured {
-        words,
-        settings: CHIP.settings,
-        adopted,
-    }
-}
+/// The registers of [`CHIP`] after its configuration.
+const CONFIGURED: RegisterDump = RegisterDump {
+    configuration: 0x6E9F,
+    mask_enable: MaskEnable(0x0001),
+    alert_limit: 0x0000,
+};
 
 #[test]
-fn identify_accepts_every_revision_of_the_die() {
+fn identify_accepts_every_die_revision() {
     for die in [0x2270, 0x227F] {
         let mut bus = Script::new([Read(0xFE, Ok(0x5449)), Read(0xFF, Ok(die))]);
-        assert_eq!(identify(&mut bus, CHIP.address), Ok(Identity { die }));
+        assert_eq!(identify(&mut bus, CHIP.address), Ok(die));
         bus.finish();
     }
 }
 
 #[test]
-fn identify_refuses_a_chip_with_a_foreign_manufacturer_or_die_id() {
+fn identify_refuses_foreign_ids() {
     for (manufacturer, die, message) in [
         (
             0x0054,
             0x2270,
-            "not an INA260: manufacturer 0x0054, die 0x2270",
+            "not an INA260 (manufacturer 0x0054, die 0x2270)",
         ),
         (
             0x5449,
             0x2260,
-            "not an INA260: manufacturer 0x5449, die 0x2260",
+            "not an INA260 (manufacturer 0x5449, die 0x2260)",
         ),
     ] {
         let mut bus = Script::new([Read(0xFE, Ok(manufacturer)), Read(0xFF, Ok(die))]);
@@ -109,27 +105,24 @@ fn identify_refuses_a_chip_with_a_foreign_manufacturer_or_die_id() {
 }
 
 #[test]
-fn prepare_writes_limit_mask_and_configuration_and_reads_them_back() {
+fn configure_writes_and_reads_back() {
     let mut bus = Script::new([
         Read(0x00, Ok(0x6127)),
         Write(0x07, 0x0000),
         Write(0x06, 0x0001),
         Write(0x00, 0x6E9F),
         Read(0x07, Ok(0x0000)),
-        Read(0x06, Ok(0x0009)), // the ready flag is not ours
+        Read(0x06, Ok(0x0009)), // with the conversion-ready flag
         Read(0x00, Ok(0x6E9F)),
     ]);
-    let mut around_start = 0;
-    assert_eq!(
-        CHIP.configure(&mut bus, || around_start += 1),
-        Ok(prepared(false))
-    );
-    assert_eq!(around_start, 2, "before and after");
+    let mut starts = 0;
+    assert_eq!(CHIP.configure(&mut bus, || starts += 1), Ok(CONFIGURED));
+    assert_eq!(starts, 2, "before and after");
     bus.finish();
 }
 
 #[test]
-fn prepare_leaves_a_configuration_that_is_right() {
+fn configure_keeps_a_matching_configuration() {
     let mut bus = Script::new([
         Read(0x00, Ok(0x6E9F)),
         Write(0x07, 0x0000),
@@ -138,12 +131,14 @@ fn prepare_leaves_a_configuration_that_is_right() {
         Read(0x06, Ok(0x0001)),
         Read(0x00, Ok(0x6E9F)),
     ]);
-    assert_eq!(CHIP.configure(&mut bus, || ()), Ok(prepared(true)));
+    let mut starts = 0;
+    assert_eq!(CHIP.configure(&mut bus, || starts += 1), Ok(CONFIGURED));
+    assert_eq!(starts, 0, "the conversions go on");
     bus.finish();
 }
 
 #[test]
-fn prepare_names_the_register_that_did_not_keep_its_word() {
+fn configure_reports_a_register_mismatch() {
     let mut bus = Script::new([
         Read(0x00, Ok(0x6127)),
         Write(0x07, 0x0000),
@@ -156,23 +151,23 @@ fn prepare_names_the_register_that_did_not_keep_its_word() {
     let error = CHIP.configure(&mut bus, || ()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "register Configuration holds 0x6127, not 0x6e9f"
+        "register Configuration is 0x6127, expected 0x6e9f"
     );
     bus.finish();
 }
 
 #[test]
-fn a_look_is_one_word_and_knows_our_settings() {
+fn flags_reveal_changed_settings() {
     let mut bus = Script::new([Read(0x06, Ok(0x000D))]);
-    let flags = CHIP.look(&mut bus).unwrap();
-    assert!(flags.ready() && flags.overflow() && prepared(true).words.matches_flags(flags));
-    assert!(!prepared(true).words.matches_flags(MaskEnable(0x0008))); // the latch is gone: a brown-out
-    assert!(!prepared(true).words.matches_flags(MaskEnable(0x8009))); // an alert function that we did not set
+    let flags = CHIP.read_flags(&mut bus).unwrap();
+    assert!(flags.ready() && flags.overflow() && CONFIGURED.matches_flags(flags));
+    assert!(!CONFIGURED.matches_flags(MaskEnable(0x0008))); // latch off: a brown-out
+    assert!(!CONFIGURED.matches_flags(MaskEnable(0x8009))); // an alert function of another master
     bus.finish();
 }
 
 #[test]
-fn check_tells_a_brown_out_from_another_master() {
+fn check_distinguishes_causes_of_a_reset() {
     for (configuration, limit, flags, expected) in [
         (0x6E9F, 0x0000, 0x0009, None),
         (0x6127, 0x0000, 0x0008, Some(Reset::BrownOut)),
@@ -183,7 +178,7 @@ fn check_tells_a_brown_out_from_another_master() {
     ] {
         let mut bus = Script::new([Read(0x00, Ok(configuration)), Read(0x07, Ok(limit))]);
         assert_eq!(
-            CHIP.check(&mut bus, &prepared(true).words, MaskEnable(flags)),
+            CHIP.check(&mut bus, &CONFIGURED, MaskEnable(flags)),
             Ok(expected),
             "{configuration:#06x}"
         );
@@ -192,9 +187,9 @@ fn check_tells_a_brown_out_from_another_master() {
 }
 
 #[test]
-fn measure_reads_the_power_register_only_when_asked() {
+fn measure_reads_power_on_request() {
     let mut bus = Script::new([Read(0x01, Ok(800)), Read(0x02, Ok(9600))]);
-    let measurement = CHIP.measure(&mut bus, MaskEnable(0x0009), false).unwrap();
+    let measurement = measure(&mut bus, CHIP.address, false, false).unwrap();
     assert_eq!(measurement.power_word, None);
     bus.finish();
 
@@ -203,7 +198,7 @@ fn measure_reads_the_power_register_only_when_asked() {
         Read(0x02, Ok(9600)),
         Read(0x03, Ok(1200)),
     ]);
-    let measurement = CHIP.measure(&mut bus, MaskEnable(0x000D), true).unwrap();
+    let measurement = measure(&mut bus, CHIP.address, true, true).unwrap();
     assert_eq!(
         measurement,
         Measurement {
@@ -217,27 +212,25 @@ fn measure_reads_the_power_register_only_when_asked() {
 }
 
 #[test]
-fn a_failed_read_names_the_register_and_keeps_its_source() {
+fn failed_read_names_register_and_cause() {
     let mut bus = Script::new([Read(0x01, Err(121))]);
-    let error = CHIP
-        .measure(&mut bus, MaskEnable(0x0009), false)
-        .unwrap_err();
+    let error = measure(&mut bus, CHIP.address, false, false).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot read register Current: no answer (errno 121)"
+        "cannot read register Current: no acknowledge (errno 121)"
     );
     bus.finish();
 }
 
 #[test]
-fn release_switches_the_alerts_off_and_nothing_else() {
+fn release_disables_the_alert_only() {
     let mut bus = Script::new([Write(0x06, 0x0000)]);
     CHIP.release(&mut bus).unwrap();
     bus.finish();
 }
 
 #[test]
-fn an_alert_is_written_with_its_limit_and_the_latch() {
+fn alert_is_written_with_limit_and_latch() {
     let alert = Alert::new(
         alert::Function::OverCurrent,
         5.0,
@@ -253,16 +246,17 @@ fn an_alert_is_written_with_its_limit_and_the_latch() {
         Write(0x07, 4000),
         Write(0x06, 0x8003),
         Read(0x07, Ok(4000)),
-        Read(0x06, Ok(0x8013)), // it tripped already
+        Read(0x06, Ok(0x8013)), // tripped already
         Read(0x00, Ok(0x6E9F)),
     ]);
-    let words = chip.configure(&mut bus, || ()).unwrap().words;
-    assert!(words.matches_flags(MaskEnable(0x801B)) && !words.matches_flags(MaskEnable(0x0009)));
+    let registers = chip.configure(&mut bus, || ()).unwrap();
+    assert!(registers.matches_flags(MaskEnable(0x801B)));
+    assert!(!registers.matches_flags(MaskEnable(0x0009)));
     bus.finish();
 }
 
 #[test]
-fn a_chip_that_is_not_ours_to_configure_is_read_and_never_written() {
+fn read_only_mode_never_writes() {
     let chip = Ina260 {
         configure: false,
         ..CHIP
@@ -272,19 +266,18 @@ fn a_chip_that_is_not_ours_to_configure_is_read_and_never_written() {
         Read(0x06, Ok(0x1008)),
         Read(0x07, Ok(3800)),
     ]);
-    let prepared = chip.configure(&mut bus, || ()).unwrap();
-    assert!(prepared.adopted && prepared.words.matches_flags(MaskEnable(0x1018)));
-    assert_eq!(
-        prepared.settings.cycle(),
-        std::time::Duration::from_micros(2200)
-    );
+    let mut starts = 0;
+    let registers = chip.configure(&mut bus, || starts += 1).unwrap();
+    assert_eq!(starts, 0);
+    assert!(registers.matches_flags(MaskEnable(0x1018)));
+    assert_eq!(registers.settings().cycle(), Duration::from_micros(2200));
     chip.release(&mut bus).unwrap();
     bus.finish();
 
     let mut bus = Script::new([Read(0x00, Ok(0x6120)), Read(0x06, Ok(0)), Read(0x07, Ok(0))]);
     assert_eq!(
         chip.configure(&mut bus, || ()).unwrap_err().to_string(),
-        "does not convert voltage and current continuously: configuration 0x6120"
+        "not in continuous current-and-voltage mode (configuration 0x6120)"
     );
     bus.finish();
 }

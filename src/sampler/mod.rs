@@ -158,7 +158,7 @@ impl Sampler {
         let ready = |&index: &usize| self.sensors[index].is_ready(now);
         let deadline = |&index: &usize| self.sensors[index].deadline();
         let urgent = (0..self.sensors.len()).filter(ready).min_by_key(deadline)?;
-        let open = self.multiplexers.open_channel();
+        let open = self.multiplexers.selected();
         if open.is_none() || self.sensors[urgent].deadline() < now + Self::URGENT {
             return Some(urgent);
         }
@@ -257,7 +257,7 @@ impl Sampler {
     }
 
     fn close_multiplexers(&mut self) {
-        if let Err(failure) = self.multiplexers.close(self.bus.as_mut()) {
+        if let Err(failure) = self.multiplexers.deselect_all(self.bus.as_mut()) {
             debug!("{}: {failure}", self.name);
         }
     }

@@ -6,7 +6,7 @@ use super::tracker::{CycleTracker, Look};
 use crate::clock::Clock;
 use crate::i2c::Bus;
 use crate::ina260::registers::MaskEnable;
-use crate::ina260::{Configured, Error, Ina260, Measurement, Reset, Words};
+use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump, Reset};
 use crate::meter::Cycle;
 
 /// What a look found.
@@ -30,7 +30,7 @@ pub(super) enum Seen {
 /// A sensor's conversions since it was set.
 #[derive(Clone)]
 pub(super) struct Poller {
-    words: Words,
+    registers: RegisterDump,
     /// As the chip is set, whoever set it.
     nominal: Duration,
     edges: CycleTracker,
@@ -55,11 +55,11 @@ impl Poller {
     const ATTEMPTS: usize = 4;
 
     /// Poller that were prepared `now`, and started over in the transfer `start` if they were.
-    pub(super) fn new(prepared: Configured, start: Option<Look>, now: Instant) -> Self {
-        let nominal = prepared.settings.cycle();
+    pub(super) fn new(registers: RegisterDump, start: Option<Look>, now: Instant) -> Self {
+        let nominal = registers.settings().cycle();
         let edges = CycleTracker::new(nominal, start, now);
         Self {
-            words: prepared.words,
+            registers,
             nominal,
             started: edges.started().unwrap_or(now),
             edges,
@@ -113,20 +113,20 @@ impl Poller {
         let due = self.edges.due();
         let begun = clock.now();
         let late = begun.saturating_duration_since(due) > self.cycle() / 2;
-        let flags = chip.look(bus)?;
+        let flags = chip.read_flags(bus)?;
         let look = Look {
             begun,
             ended: clock.now(),
         };
-        if !self.words.matches_flags(flags)
-            && let Some(reset) = chip.check(bus, &self.words, flags)?
+        if !self.registers.matches_flags(flags)
+            && let Some(reset) = chip.check(bus, &self.registers, flags)?
         {
             return Ok(Seen::Reset(reset));
         }
         let seen = self.read(chip, with_power, bus, clock, late, (look, flags))?;
         // After the data, since between flags and data there is no time to lose.
         if look.ended.duration_since(self.checked) >= Self::CHECK {
-            if let Some(reset) = chip.check(bus, &self.words, flags)? {
+            if let Some(reset) = chip.check(bus, &self.registers, flags)? {
                 return Ok(Seen::Reset(reset));
             }
             self.checked = look.ended;
@@ -154,7 +154,7 @@ impl Poller {
             self.missed += cycle.missed;
             let unused = self.unused.replace(0);
             cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
-            let measurement = chip.measure(bus, flags, with_power)?;
+            let measurement = ina260::measure(bus, chip.address, flags.overflow(), with_power)?;
             let read = clock.now();
             // A bus that takes longer for a result than the chip does gives neighbours at best, and no second look mends it.
             let hopeless = read.duration_since(look.ended) > self.cycle() * 3 / 4;
@@ -166,13 +166,13 @@ impl Poller {
                 || self.edges.may_tear(look.begun, read);
             if needs_deselect && !hopeless && attempt < Self::ATTEMPTS {
                 let begun = clock.now();
-                flags = chip.look(bus)?;
+                flags = chip.read_flags(bus)?;
                 look = Look {
                     begun,
                     ended: clock.now(),
                 };
-                if !self.words.matches_flags(flags)
-                    && let Some(reset) = chip.check(bus, &self.words, flags)?
+                if !self.registers.matches_flags(flags)
+                    && let Some(reset) = chip.check(bus, &self.registers, flags)?
                 {
                     return Ok(Seen::Reset(reset));
                 }

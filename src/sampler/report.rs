@@ -12,7 +12,7 @@ use crate::meter::{Failure, Quantity, Raw, Reading};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Error {
     Chip(ina260::Error),
-    Mux(mux::Failure),
+    Mux(mux::Error),
 }
 
 impl fmt::Display for Error {
@@ -30,8 +30,8 @@ impl From<ina260::Error> for Error {
     }
 }
 
-impl From<mux::Failure> for Error {
-    fn from(failure: mux::Failure) -> Self {
+impl From<mux::Error> for Error {
+    fn from(failure: mux::Error) -> Self {
         Self::Mux(failure)
     }
 }

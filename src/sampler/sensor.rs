@@ -136,7 +136,7 @@ impl Sensor {
     ) -> Result<(), Error> {
         let mut bus = Retry::new(bus, clock);
         let mut result = self.reach(&mut bus, multiplexers, clock);
-        if let Err(error @ Error::Mux(mux::Failure::ControlMismatch { .. })) = &result {
+        if let Err(error @ Error::Mux(mux::Error::ControlMismatch { .. })) = &result {
             debug!("{}: {error}; selecting again", self.setup.name);
             self.setup.meter.lock().count_failure(Failure::Mux);
             result = self.reach(&mut bus, multiplexers, clock);
@@ -257,24 +257,24 @@ impl Sensor {
     /// Proves identity and writes the settings.
     fn prepare(&mut self, bus: &mut Retry, clock: &dyn Clock) -> Result<Visit, Error> {
         let chip = &self.setup.chip;
-        let identity = ina260::identify(bus, chip.address)?;
+        let die = ina260::identify(bus, chip.address)?;
         let mut start: Option<Look> = None;
-        let prepared = chip.configure(bus, || {
+        let registers = chip.configure(bus, || {
             let ended = clock.now();
             let begun = start.map_or(ended, |start| start.begun);
             start = Some(Look { begun, ended });
         })?;
         let now = clock.now();
         self.word_time = bus.fastest_word;
-        let settings = prepared.settings;
+        let settings = registers.settings();
         let found = ChipInfo {
-            die: identity.die,
+            die,
             averaging: settings.averaging.count(),
             voltage_micros: settings.voltage_conversion_time.micros(),
             current_micros: settings.current_conversion_time.micros(),
         };
         Ok(Visit::Configured(
-            Box::new(Poller::new(prepared, start, now)),
+            Box::new(Poller::new(registers, start, now)),
             found,
         ))
     }

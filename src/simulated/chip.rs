@@ -1,6 +1,6 @@
-//! A register-level INA260, from the datasheet and independent of the driver's way to it.
+//! Register-level INA260, written from the data sheet and independent of the driver.
 //!
-//! It lives in the time since its bus was made, and catches up with it at each transfer.
+//! Its time is that since the bus was created. It catches up at each transfer.
 
 use std::time::Duration;
 
@@ -8,37 +8,37 @@ use super::load::Load;
 use crate::ina260::registers::{
     CONFIGURATION_FIXED, DIE, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, RESET,
 };
-use crate::ina260::settings::{Averaging, ConversionTime};
+use crate::ina260::settings::Settings;
 
-/// The power register's end of scale: 419.43 W.
+/// End of scale of the power register: 419.43 W.
 const POWER_LIMIT: f64 = 41_943.0;
 
-/// How many results the chip finished, and what became of them.
+/// Number of results that the chip completed, and their fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Averaged completely.
+    /// Completed.
     pub finished: u64,
-    /// Their current was read, at least once.
+    /// Read: at least their current register.
     pub read: u64,
-    /// Overwritten before their current was read.
+    /// Overwritten before they were read.
     pub lost: u64,
-    /// Of those finished: before the configuration was written for the first time.
-    pub before: u64,
+    /// Completed before the configuration was first written.
+    pub unconfigured: u64,
 }
 
-/// One simulated sensor.
+/// A simulated sensor.
 pub struct Chip {
-    /// What it measures.
+    /// Load that it measures.
     pub load: Load,
-    /// Its clock: 1.0 is nominal, 1.1 takes 10 % longer for everything.
+    /// Period of its clock: 1.0 is nominal, with 1.1 everything takes 10 % longer.
     slowness: f64,
-    /// The die identity register.
+    /// Content of the die ID register.
     pub die: u16,
-    /// More power flows than its register holds, whatever the load.
+    /// Measures more power than its register can hold, whatever the load.
     pub overloaded: bool,
-    /// What became of its results.
+    /// Number of its results.
     pub counts: Counts,
-    /// How often a register was written.
+    /// Number of register writes.
     pub writes: u64,
     configuration: u16,
     /// Bits 15-10, 1 and 0.
@@ -48,16 +48,16 @@ pub struct Chip {
     current: u16,
     voltage: u16,
     power: u16,
-    /// When the conversions started over.
+    /// Time of the last restart of the conversions.
     started: Duration,
-    /// Cycles finished since then.
+    /// Cycles completed since then.
     cycles: u64,
     /// The result in the registers was read.
-    seen: bool,
+    is_read: bool,
 }
 
 impl Chip {
-    /// A chip that was powered on when its bus was made.
+    /// Returns a chip that was powered on when its bus was created.
     #[must_use]
     pub fn new(load: Load) -> Self {
         Self {
@@ -76,35 +76,32 @@ impl Chip {
             power: 0,
             started: Duration::ZERO,
             cycles: 0,
-            seen: true,
+            is_read: true,
         }
     }
 
-    /// Everything to its power-on value, as after a brown-out or with the reset bit.
+    /// Restores all power-on values, as a brown-out or the reset bit does.
     pub fn power_on(&mut self, now: Duration) {
-        let (load, counts) = (
-            std::mem::replace(&mut self.load, Load::steady(0.0, 0.0)),
-            self.counts,
-        );
+        let load = std::mem::replace(&mut self.load, Load::steady(0.0, 0.0));
         *self = Self {
             slowness: self.slowness,
             die: self.die,
-            counts,
+            counts: self.counts,
             writes: self.writes,
+            started: now,
             ..Self::new(load)
         };
-        self.started = now;
     }
 
-    /// When its conversions started over.
+    /// Returns the time of the last restart of its conversions.
     #[must_use]
     pub fn started(&self) -> Duration {
         self.started
     }
 
-    /// Changes the speed of its clock; the conversion under way starts over.
+    /// Changes the period of its clock, which restarts the conversions.
     pub fn slow_down(&mut self, slowness: f64, now: Duration) {
-        #[expect(clippy::float_cmp, reason = "set, not computed")]
+        #[expect(clippy::float_cmp, reason = "assigned, not computed")]
         if slowness != self.slowness {
             self.catch_up(now);
             self.slowness = slowness;
@@ -113,33 +110,21 @@ impl Chip {
         }
     }
 
-    /// The time from one result to the next.
+    /// Returns the time from one result to the next.
     #[must_use]
     pub fn cycle(&self) -> Duration {
-        let (averaging, voltage, current) = self.settings();
-        Duration::from_micros(u64::from(averaging * (voltage + current))).mul_f64(self.slowness)
+        let nominal = Settings::from_word(self.configuration).cycle();
+        nominal.mul_f64(self.slowness)
     }
 
-    /// Poller in a result, and the microseconds of a voltage and of a current conversion.
-    fn settings(&self) -> (u32, u32, u32) {
-        let field = |shift: u32| usize::from(self.configuration >> shift & 0b111);
-        (
-            Averaging::ALL[field(9)].count(),
-            ConversionTime::ALL[field(6)].micros(),
-            ConversionTime::ALL[field(3)].micros(),
-        )
-    }
-
-    /// Reads a register, as a transfer that ends at `now` does.
+    /// Reads a register in a transfer that ends at `now`.
     pub fn read(&mut self, register: u8, now: Duration) -> u16 {
         self.catch_up(now);
         match register {
             0x00 => self.configuration,
             0x01 => {
-                if !self.seen {
-                    self.seen = true;
-                    self.counts.read += 1;
-                }
+                self.counts.read += u64::from(!self.is_read);
+                self.is_read = true;
                 self.current
             }
             0x02 => self.voltage,
@@ -156,7 +141,7 @@ impl Chip {
         }
     }
 
-    /// Writes a register, as a transfer that ends at `now` does.
+    /// Writes a register in a transfer that ends at `now`.
     pub fn write(&mut self, register: u8, word: u16, now: Duration) {
         self.catch_up(now);
         self.writes += 1;
@@ -164,7 +149,7 @@ impl Chip {
             0x00 if word & RESET != 0 => self.power_on(now),
             0x00 => {
                 if self.configuration == POWER_ON_CONFIGURATION {
-                    self.counts.before = self.counts.finished;
+                    self.counts.unconfigured = self.counts.finished;
                 }
                 self.configuration = word & 0x0FFF | CONFIGURATION_FIXED;
                 self.flags &= !MaskEnable::READY;
@@ -177,10 +162,10 @@ impl Chip {
         }
     }
 
-    /// Finishes every result that is due by `now`.
+    /// Completes every result that is due by `now`.
     fn catch_up(&mut self, now: Duration) {
         if self.configuration & 0b111 != 0b111 {
-            return; // Powered down, or one quantity alone: nothing that the daemon asks for.
+            return; // Other modes are not simulated: the daemon does not use them.
         }
         let since_start = now.saturating_sub(self.started);
         let cycle = self.cycle();
@@ -189,22 +174,21 @@ impl Chip {
         if new == 0 {
             return;
         }
-        self.counts.lost += new - 1 + u64::from(!self.seen);
+        self.counts.lost += new - 1 + u64::from(!self.is_read);
         self.counts.finished += new;
         self.cycles = cycles;
-        self.seen = false;
+        self.is_read = false;
         let nanos = u64::try_from(cycle.as_nanos()).unwrap_or(u64::MAX);
         self.convert(self.started + Duration::from_nanos(nanos.saturating_mul(cycles - 1)));
     }
 
-    /// Averages one cycle that begins at `start`: current, then voltage, then their product, again and again.
+    /// Averages the cycle that begins at `start`: current and voltage, alternating, and their product.
     fn convert(&mut self, start: Duration) {
-        let (averaging, voltage_micros, current_micros) = self.settings();
-        let scale = self.slowness / 1e6;
-        let (ct, vt) = (
-            f64::from(current_micros) * scale,
-            f64::from(voltage_micros) * scale,
-        );
+        let settings = Settings::from_word(self.configuration);
+        let averaging = settings.averaging.count();
+        let seconds = |micros: u32| f64::from(micros) * (self.slowness / 1e6);
+        let ct = seconds(settings.current_conversion_time.micros());
+        let vt = seconds(settings.voltage_conversion_time.micros());
         let (mut current, mut voltage, mut product) = (0.0, 0.0, 0.0);
         for step in 0..averaging {
             let begin = start.as_secs_f64() + f64::from(step) * (ct + vt);
@@ -235,7 +219,7 @@ impl Chip {
         }
     }
 
-    /// The alert comparator sees single conversions; of several functions the highest bit wins.
+    /// Compares a single conversion with the alert limit; of several functions, the highest bit counts.
     fn compare(&mut self, amperes: f64, volts: f64) {
         let (current, voltage) = (amperes / 0.00125, volts / 0.00125);
         let signed = f64::from(self.alert_limit.cast_signed());
@@ -256,15 +240,9 @@ impl Chip {
     }
 }
 
-/// Rounds to a register's step and stops at its ends.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "clamped to what 16 bits hold"
-)]
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "two's complement is what the register has"
-)]
-fn word(steps: f64, lowest: f64, highest: f64) -> u16 {
-    steps.round().clamp(lowest, highest) as i32 as u16
+/// Rounds to the steps of a register and clamps to its range.
+#[expect(clippy::cast_possible_truncation, reason = "clamped to 16 bits")]
+#[expect(clippy::cast_sign_loss, reason = "the register is two's complement")]
+fn word(steps: f64, min: f64, max: f64) -> u16 {
+    steps.round().clamp(min, max) as i32 as u16
 }

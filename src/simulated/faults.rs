@@ -1,114 +1,140 @@
-//! Faults on demand: what a wire, a supply or another master does to a sensor.
+//! Faults to inject: of the wiring, of the supply, or by another I2C master.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::i2c::Address;
 
-/// What goes wrong.
+/// Kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The chip does not acknowledge.
+    /// The chip does not acknowledge its address.
     NoAnswer,
-    /// The bus is stuck: transfers end after the adapter's timeout of a second.
+    /// The bus is stuck: transfers fail after the adapter's timeout of one second.
     Timeout,
     /// Another master wins the bus.
     ArbitrationLost,
-    /// Another chip answers.
+    /// Another chip responds.
     WrongIdentity,
-    /// The supply dips: power-on values everywhere. Happens once.
+    /// The supply dips: all registers get their power-on values. Happens once.
     BrownOut,
     /// Another master writes the configuration. Happens once.
     ForeignWrite,
-    /// More power than the register holds.
+    /// The power exceeds its register.
     Overflow,
-    /// A transfer does not come back.
+    /// A transfer blocks.
     Hang,
     /// The chip's clock is 10 % slow.
     SlowClock,
 }
 
 impl Fault {
-    const NAMES: [(&'static str, Self); 9] = [
-        ("no-answer", Self::NoAnswer),
-        ("timeout", Self::Timeout),
-        ("arbitration-lost", Self::ArbitrationLost),
-        ("wrong-identity", Self::WrongIdentity),
-        ("brown-out", Self::BrownOut),
-        ("foreign-write", Self::ForeignWrite),
-        ("overflow", Self::Overflow),
-        ("hang", Self::Hang),
-        ("slow-clock", Self::SlowClock),
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::NoAnswer,
+        Self::Timeout,
+        Self::ArbitrationLost,
+        Self::WrongIdentity,
+        Self::BrownOut,
+        Self::ForeignWrite,
+        Self::Overflow,
+        Self::Hang,
+        Self::SlowClock,
     ];
 
-    /// Over in the moment that it begins.
+    /// Returns the name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "no-answer",
+            Self::Timeout => "timeout",
+            Self::ArbitrationLost => "arbitration-lost",
+            Self::WrongIdentity => "wrong-identity",
+            Self::BrownOut => "brown-out",
+            Self::ForeignWrite => "foreign-write",
+            Self::Overflow => "overflow",
+            Self::Hang => "hang",
+            Self::SlowClock => "slow-clock",
+        }
+    }
+
+    /// Returns whether the fault happens once, when it begins.
     pub(super) const fn is_event(self) -> bool {
         matches!(self, Self::BrownOut | Self::ForeignWrite)
     }
 }
 
-/// A fault with its time.
+/// A fault and the time at which it occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Injected {
-    /// What goes wrong.
+pub struct ScheduledFault {
+    /// Kind of the fault.
     pub fault: Fault,
-    /// With one chip; without an address, with all.
+    /// Chip that is affected; `None` for all.
     pub address: Option<Address>,
-    /// When it begins, after the bus was made.
+    /// Begin, as time since the bus was created.
     pub from: Duration,
-    /// When it ends; without it, never.
+    /// End; `None` if the fault lasts.
     pub until: Option<Duration>,
 }
 
-impl Injected {
-    /// Whether it is there at `now`, for the chip at `address`.
-    pub(super) fn concerns(&self, address: Address, now: Duration) -> bool {
+impl ScheduledFault {
+    /// Returns whether the chip at `address` is affected at `now`.
+    pub(super) fn affects(&self, address: Address, now: Duration) -> bool {
         self.address.is_none_or(|only| only == address)
             && now >= self.from
             && self.until.is_none_or(|until| now < until)
     }
 }
 
-/// Faults to inject, as `KIND@START[+DURATION]` in seconds, separated by commas; an empty text is no fault.
+/// Faults to inject, parsed from a comma-separated list of `KIND@START[+DURATION]` in seconds,
+/// which may be empty.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Faults(pub Vec<Injected>);
+pub struct Faults(pub Vec<ScheduledFault>);
+
+/// Text that is not a fault.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid fault \"{item}\"; expected KIND@START or KIND@START+DURATION in seconds, with KIND \
+     one of {}",
+    Fault::ALL.map(Fault::name).join(", ")
+)]
+pub struct InvalidFault {
+    item: String,
+}
 
 impl FromStr for Faults {
-    type Err = String;
+    type Err = InvalidFault;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidFault> {
         let faults = text.split(',').filter(|item| !item.is_empty());
-        faults.map(parse_one).collect::<Result<_, _>>().map(Self)
+        faults
+            .map(|item| {
+                parse(item).ok_or_else(|| InvalidFault {
+                    item: item.to_owned(),
+                })
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
-fn parse_one(item: &str) -> Result<Injected, String> {
-    let wrong = || {
-        let names: Vec<&str> = Fault::NAMES.iter().map(|(name, _)| *name).collect();
-        format!(
-            "\"{item}\" is not a fault: KIND@START or KIND@START+DURATION in seconds, KIND one of {}",
-            names.join(", ")
-        )
-    };
+fn parse(item: &str) -> Option<ScheduledFault> {
     let seconds = |text: &str| {
         let number = text.strip_suffix('s').unwrap_or(text).parse().ok()?;
         Duration::try_from_secs_f64(number).ok()
     };
-    let (name, time) = item.split_once('@').ok_or_else(wrong)?;
-    let (_, fault) = Fault::NAMES
-        .into_iter()
-        .find(|(known, _)| *known == name)
-        .ok_or_else(wrong)?;
+    let (name, time) = item.split_once('@')?;
+    let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name)?;
     let (start, duration) = match time.split_once('+') {
-        Some((start, duration)) => (start, Some(seconds(duration).ok_or_else(wrong)?)),
+        Some((start, duration)) => (start, Some(seconds(duration)?)),
         None => (time, None),
     };
-    let from = seconds(start).ok_or_else(wrong)?;
-    Ok(Injected {
+    let from = seconds(start)?;
+    Some(ScheduledFault {
         fault,
         address: None,
         from,
-        until: duration.map(|d| from.saturating_add(d)),
+        until: duration.map(|duration| from.saturating_add(duration)),
     })
 }
 
@@ -117,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_faults_is_read_with_its_times() {
+    fn faults_are_parsed_with_times() {
         let faults = "no-answer@10s+5s,brown-out@1.5"
             .parse::<Faults>()
             .unwrap()
@@ -132,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fault_is_refused_with_what_is_allowed() {
+    fn invalid_fault_lists_valid_kinds() {
         for text in [
             "fire@1",
             "hang",
@@ -141,10 +167,13 @@ mod tests {
             "hang@1+x",
             "hang@1e99",
         ] {
-            assert!(
-                text.parse::<Faults>()
-                    .unwrap_err()
-                    .starts_with(&format!("\"{text}\" is not a fault: "))
+            assert_eq!(
+                text.parse::<Faults>().unwrap_err().to_string(),
+                format!(
+                    "invalid fault \"{text}\"; expected KIND@START or KIND@START+DURATION in \
+                     seconds, with KIND one of no-answer, timeout, arbitration-lost, \
+                     wrong-identity, brown-out, foreign-write, overflow, hang, slow-clock"
+                )
             );
         }
     }

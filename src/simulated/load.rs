@@ -1,19 +1,19 @@
-//! What a simulated sensor measures: a source with a resistance, and a current drawn from it.
+//! Load of a simulated sensor: a source with an internal resistance, and a current drawn from it.
 
 use std::f64::consts::TAU;
 
-/// A load at one sensor.
+/// Load at a sensor.
 pub struct Load {
-    /// Voltage of the source without a load, in volts.
+    /// Open-circuit voltage of the source in volts.
     pub source: f64,
     /// Resistance between the source and the sensor, in ohms.
     pub resistance: f64,
-    /// Current in amperes at a time in seconds.
+    /// Returns the current in amperes at a time in seconds.
     pub current: Box<dyn Fn(f64) -> f64 + Send>,
 }
 
 impl Load {
-    /// The same current for ever, from a source without resistance.
+    /// Returns a constant load on a source without resistance.
     #[must_use]
     pub fn steady(volts: f64, amperes: f64) -> Self {
         Self {
@@ -23,8 +23,9 @@ impl Load {
         }
     }
 
-    /// A single-board computer on a 5.1 V supply with 50 mΩ of cable: idles at 0.6 A, breathes by 0.1 A within half a minute,
-    /// and works with 1.2 A more for 4 s of every 10 s. Boards that start later than others are out of step.
+    /// Returns the load of a single-board computer on a 5.1 V supply with 50 mΩ of cable: idles at
+    /// 0.6 A, varies by 0.1 A with a period of 30 s, and draws 1.2 A more for 4 s of every 10 s.
+    /// Boards of different numbers are out of phase.
     #[must_use]
     pub fn board(number: u32) -> Self {
         let shift = f64::from(number) * 1.7;
@@ -40,7 +41,7 @@ impl Load {
         }
     }
 
-    /// Current and voltage at a time.
+    /// Returns current and voltage at a time, in amperes and volts.
     pub(super) fn at(&self, seconds: f64) -> (f64, f64) {
         let current = (self.current)(seconds);
         (current, self.source - self.resistance * current)

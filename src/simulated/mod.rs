@@ -1,4 +1,4 @@
-//! A bus of simulated sensors: the same for unit tests, integration tests and `--simulate`.
+//! Simulated buses with register-level chips, for tests and for `--simulate`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -13,22 +13,24 @@ mod faults;
 mod load;
 
 pub use chip::{Chip, Counts};
-pub use faults::{Fault, Faults, Injected};
+pub use faults::{Fault, Faults, InvalidFault, ScheduledFault};
 pub use load::Load;
 
-/// Bus clocks that a word takes: start, three address and register bytes, two of data, each with its acknowledge, stop.
+/// Bus clocks of a word transfer: start, three bytes of address and register, two bytes of data,
+/// each with its acknowledge, stop.
 const CLOCKS_PER_WORD: u32 = 47;
-/// Bus clocks that a single byte takes.
+/// Bus clocks of a byte transfer.
 const CLOCKS_PER_BYTE: u32 = 20;
-/// What a Pi's adapter waits for a stuck bus.
+/// Timeout of a Raspberry Pi's adapter on a stuck bus.
 const ADAPTER_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a transfer that hangs looks whether the fault has an end.
+/// Interval at which a blocked transfer checks whether the fault has ended.
 const HANG_POLL: Duration = Duration::from_millis(50);
 
-/// The wires with the chips on them, for whoever sets the scene.
+/// A simulated bus with chips and muxes. Tests and `--simulate` change it through this type, the
+/// daemon uses its [`SimulatedBus`].
 pub struct Board {
     clock: Arc<dyn Clock>,
-    made: Instant,
+    created: Instant,
     hertz: u32,
     state: Mutex<State>,
     changed: Condvar,
@@ -36,37 +38,36 @@ pub struct Board {
 
 #[derive(Default)]
 struct State {
-    /// On the trunk, or behind a channel of a multiplexer.
     chips: BTreeMap<(Option<Channel>, Address), Chip>,
-    /// The multiplexers' control registers: a bit opens a channel.
+    /// Control registers of the muxes: each bit selects a channel.
     multiplexers: BTreeMap<Address, u8>,
-    faults: Vec<Injected>,
-    words: u64,
-    switches: u64,
-    /// What another master will write to a multiplexer, and before which word.
-    meddling: Vec<(u64, Address, u8)>,
+    faults: Vec<ScheduledFault>,
+    transfers: u64,
+    control_writes: u64,
+    /// Mux writes of another master, each with the number of the transfer that it precedes.
+    foreign_writes: Vec<(u64, Address, u8)>,
 }
 
 impl Board {
-    /// An empty board with a bus clock of `hertz`.
+    /// Returns an empty board with a bus clock of `hertz`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, hertz: u32) -> Arc<Self> {
-        let made = clock.now();
+        let created = clock.now();
         Arc::new(Self {
             clock,
-            made,
+            created,
             hertz,
             state: Mutex::default(),
             changed: Condvar::new(),
         })
     }
 
-    /// Puts a chip on the trunk of the bus.
+    /// Adds a chip upstream of all muxes.
     pub fn plug(&self, address: Address, chip: Chip) {
         self.plug_at(None, address, chip);
     }
 
-    /// Puts a chip on the trunk, or behind a channel of a multiplexer, which comes with it.
+    /// Adds a chip, downstream of a mux channel if there is one. Adds the mux, too.
     pub fn plug_at(&self, channel: Option<Channel>, address: Address, chip: Chip) {
         let mut state = self.state();
         if let Some(channel) = channel {
@@ -75,44 +76,44 @@ impl Board {
         state.chips.insert((channel, address), chip);
     }
 
-    /// Whether a chip is plugged in there.
+    /// Returns whether there is a chip.
     #[must_use]
-    pub fn has(&self, channel: Option<Channel>, address: Address) -> bool {
+    pub fn has_chip(&self, channel: Option<Channel>, address: Address) -> bool {
         self.state().chips.contains_key(&(channel, address))
     }
 
-    /// Takes a chip off the trunk.
+    /// Removes a chip that is upstream of all muxes.
     pub fn unplug(&self, address: Address) -> Option<Chip> {
         self.state().chips.remove(&(None, address))
     }
 
-    /// Sets a multiplexer's control register behind the daemon's back.
-    pub fn switch(&self, multiplexer: Address, control: u8) {
+    /// Sets the control register of a mux, as another master does.
+    pub fn set_control(&self, multiplexer: Address, control: u8) {
         self.state().multiplexers.insert(multiplexer, control);
     }
 
-    /// Lets another master set a multiplexer's control register after so many more words.
-    pub fn write_as_other_master(&self, words: u64, multiplexer: Address, control: u8) {
+    /// Sets the control register of a mux as another master does, after that many more transfers.
+    pub fn write_as_other_master(&self, transfers: u64, multiplexer: Address, control: u8) {
         let mut state = self.state();
-        let at = state.words + words;
-        state.meddling.push((at, multiplexer, control));
+        let at = state.transfers + transfers;
+        state.foreign_writes.push((at, multiplexer, control));
     }
 
-    /// A multiplexer's control register.
+    /// Returns the control register of a mux.
     #[must_use]
     pub fn control(&self, multiplexer: Address) -> Option<u8> {
         self.state().multiplexers.get(&multiplexer).copied()
     }
 
-    /// How often a multiplexer's control register was written.
+    /// Returns the number of mux writes by the bus.
     #[must_use]
-    pub fn switches(&self) -> u64 {
-        self.state().switches
+    pub fn control_writes(&self) -> u64 {
+        self.state().control_writes
     }
 
-    /// Lets something go wrong, from now on, with every chip.
+    /// Injects a fault that affects all chips from now on.
     pub fn inject(&self, fault: Fault) {
-        self.schedule(Injected {
+        self.schedule(ScheduledFault {
             fault,
             address: None,
             from: self.elapsed(),
@@ -120,26 +121,26 @@ impl Board {
         });
     }
 
-    /// Lets something go wrong at its time.
-    pub fn schedule(&self, fault: Injected) {
+    /// Injects a fault at its time.
+    pub fn schedule(&self, fault: ScheduledFault) {
         self.state().faults.push(fault);
     }
 
-    /// Ends every fault; what it did to a chip stays.
+    /// Ends all faults. Their effects on a chip remain.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
         self.changed.notify_all();
     }
 
-    /// Looks at a chip on the trunk, or changes it.
+    /// Accesses a chip that is upstream of all muxes.
     ///
     /// # Panics
     /// If there is none at `address`.
-    pub fn chip<R>(&self, address: Address, with: impl FnOnce(&mut Chip) -> R) -> R {
-        self.chip_at(None, address, with)
+    pub fn chip<R>(&self, address: Address, access: impl FnOnce(&mut Chip) -> R) -> R {
+        self.chip_at(None, address, access)
     }
 
-    /// Looks at a chip wherever it is, or changes it.
+    /// Accesses a chip.
     ///
     /// # Panics
     /// If there is none.
@@ -147,46 +148,39 @@ impl Board {
         &self,
         channel: Option<Channel>,
         address: Address,
-        with: impl FnOnce(&mut Chip) -> R,
+        access: impl FnOnce(&mut Chip) -> R,
     ) -> R {
         let mut state = self.state();
-        with(
-            state
-                .chips
-                .get_mut(&(channel, address))
-                .expect("a chip is plugged in there"),
-        )
+        let chip = state.chips.get_mut(&(channel, address));
+        access(chip.expect("there is a chip"))
     }
 
-    /// Lets so much time pass.
-    pub fn let_pass(&self, time: Duration) {
+    /// Lets time pass.
+    pub fn wait(&self, time: Duration) {
         self.clock.wait(time);
     }
 
-    /// Words transferred so far, failed ones included.
+    /// Returns the number of transfers, including failed ones.
     #[must_use]
-    pub fn words(&self) -> u64 {
-        self.state().words
+    pub fn transfers(&self) -> u64 {
+        self.state().transfers
     }
 
-    /// The bus as the daemon sees it.
+    /// Returns the bus for the daemon.
     #[must_use]
     pub fn bus(self: &Arc<Self>) -> SimulatedBus {
         SimulatedBus(Arc::clone(self))
     }
 
     fn elapsed(&self) -> Duration {
-        self.clock.now().saturating_duration_since(self.made)
+        self.clock.now().saturating_duration_since(self.created)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("nobody panics with the board in hand")
+        self.state.lock().expect("not poisoned")
     }
 
-    /// One transfer: takes its time, suffers its faults, and reaches whoever is at the address, which are several where channels
-    /// of a multiplexer are open that should not be.
+    /// Performs a transfer: takes its time on the wire, and applies faults.
     fn transfer<T>(
         &self,
         address: Address,
@@ -196,66 +190,67 @@ impl Board {
         self.clock
             .wait(Duration::from_secs(1) * clocks / self.hertz);
         let mut state = self.state();
-        state.words += 1;
-        state.write_as_other_master();
+        state.transfers += 1;
+        state.apply_foreign_writes();
         let mut now = self.elapsed();
-        while state.suffers(Fault::Hang, address, now) {
+        while state.has_fault(Fault::Hang, address, now) {
             let wait = self.changed.wait_timeout(state, HANG_POLL);
-            state = wait.expect("nobody panics with the board in hand").0;
+            state = wait.expect("not poisoned").0;
             now = self.elapsed();
         }
-        if state.suffers(Fault::Timeout, address, now) {
+        if state.has_fault(Fault::Timeout, address, now) {
             drop(state);
             self.clock.wait(ADAPTER_TIMEOUT);
             return Err(Error::from_errno(110)); // ETIMEDOUT
         }
-        if state.suffers(Fault::ArbitrationLost, address, now) {
+        if state.has_fault(Fault::ArbitrationLost, address, now) {
             return Err(Error::from_errno(11)); // EAGAIN
         }
-        if state.suffers(Fault::NoAnswer, address, now) {
+        if state.has_fault(Fault::NoAnswer, address, now) {
             return Err(Error::from_errno(121)); // EREMOTEIO
         }
-        state.happen(address, now);
+        state.apply_events(address, now);
         access(&mut state, now).ok_or(Error::from_errno(121))
     }
 
-    fn with_chips(
+    fn transfer_word(
         &self,
         address: Address,
         access: impl Fn(&mut Chip, Duration) -> u16,
     ) -> Result<u16, Error> {
         self.transfer(address, CLOCKS_PER_WORD, |state, now| {
-            state.reach(address, now, access)
+            state.access_chips(address, now, access)
         })
     }
 }
 
 impl State {
-    fn suffers(&self, fault: Fault, address: Address, now: Duration) -> bool {
+    fn has_fault(&self, fault: Fault, address: Address, now: Duration) -> bool {
         self.faults
             .iter()
-            .any(|f| f.fault == fault && f.concerns(address, now))
+            .any(|it| it.fault == fault && it.affects(address, now))
     }
 
-    /// Every chip that hears its address; where several answer, a 0 wins on the wire.
-    fn reach(
+    /// Accesses all chips at an address that are connected: several, if the muxes select channels
+    /// that they should not. On the wire, a 0 overrides a 1.
+    fn access_chips(
         &mut self,
         address: Address,
         now: Duration,
         access: impl Fn(&mut Chip, Duration) -> u16,
     ) -> Option<u16> {
-        let wrong_identity = self.suffers(Fault::WrongIdentity, address, now);
-        let overflow = self.suffers(Fault::Overflow, address, now);
-        let slow = self.suffers(Fault::SlowClock, address, now);
+        let wrong_identity = self.has_fault(Fault::WrongIdentity, address, now);
+        let overflow = self.has_fault(Fault::Overflow, address, now);
+        let slow = self.has_fault(Fault::SlowClock, address, now);
         let controls = &self.multiplexers;
-        let is_open = |channel: Channel| {
+        let is_selected = |channel: Channel| {
             controls
                 .get(&channel.multiplexer)
                 .is_some_and(|control| control >> channel.channel & 1 == 1)
         };
         let mut word = None;
         for ((channel, at), chip) in &mut self.chips {
-            if *at != address || !channel.is_none_or(is_open) {
+            if *at != address || !channel.is_none_or(is_selected) {
                 continue;
             }
             chip.die = if wrong_identity { 0x2260 } else { 0x2270 };
@@ -266,20 +261,18 @@ impl State {
         word
     }
 
-    fn write_as_other_master(&mut self) {
-        let words = self.words;
-        for (_, multiplexer, control) in self.meddling.extract_if(.., |(at, ..)| *at <= words) {
+    fn apply_foreign_writes(&mut self) {
+        let transfers = self.transfers;
+        let due = |(at, ..): &mut (u64, Address, u8)| *at <= transfers;
+        for (_, multiplexer, control) in self.foreign_writes.extract_if(.., due) {
             self.multiplexers.insert(multiplexer, control);
         }
     }
 
-    /// Faults that happen once.
-    fn happen(&mut self, address: Address, now: Duration) {
-        let Some(index) = self
-            .faults
-            .iter()
-            .position(|f| f.fault.is_event() && f.concerns(address, now))
-        else {
+    /// Applies a fault that happens once.
+    fn apply_events(&mut self, address: Address, now: Duration) {
+        let is_due = |it: &ScheduledFault| it.fault.is_event() && it.affects(address, now);
+        let Some(index) = self.faults.iter().position(is_due) else {
             return;
         };
         let event = self.faults.remove(index);
@@ -294,13 +287,13 @@ impl State {
     }
 }
 
-/// The daemon's end of a [`Board`].
+/// A [`Board`] as an I2C adapter.
 pub struct SimulatedBus(Arc<Board>);
 
 impl Bus for SimulatedBus {
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
-        self.0
-            .with_chips(address, |chip, now| chip.read(register, now))
+        let read = |chip: &mut Chip, now| chip.read(register, now);
+        self.0.transfer_word(address, read)
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
@@ -308,13 +301,13 @@ impl Bus for SimulatedBus {
             chip.write(register, word, now);
             0
         };
-        self.0.with_chips(address, write).map(drop)
+        self.0.transfer_word(address, write).map(drop)
     }
 
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
         self.0.transfer(address, CLOCKS_PER_BYTE, |state, _| {
             *state.multiplexers.get_mut(&address)? = byte;
-            state.switches += 1;
+            state.control_writes += 1;
             Some(())
         })
     }

@@ -1,4 +1,4 @@
-//! The simulated chip against the datasheet.
+//! The simulated chip, compared with the data sheet.
 
 use super::*;
 use crate::ina260::registers::Register;
@@ -8,12 +8,12 @@ fn ms(n: u64) -> Duration {
 }
 
 #[test]
-fn a_result_is_ready_after_a_cycle_and_seen_once() {
+fn result_is_ready_after_a_cycle_until_read() {
     let mut chip = Chip::new(Load::steady(12.0, -1.0));
     chip.write(0x00, 0x6E9F, ms(0)); // 942.08 ms
     assert_eq!(chip.read(0x06, ms(942)) & 0x0008, 0);
     assert_eq!(chip.read(0x06, ms(943)) & 0x0008, 0x0008);
-    assert_eq!(chip.read(0x06, ms(944)) & 0x0008, 0); // reading cleared it
+    assert_eq!(chip.read(0x06, ms(944)) & 0x0008, 0); // cleared by the read
     assert_eq!(chip.read(0x01, ms(945)), 0xFCE0);
     assert_eq!(chip.read(0x02, ms(945)), 9600);
     assert_eq!(chip.read(0x03, ms(945)), 1200);
@@ -40,7 +40,7 @@ fn a_result_is_ready_after_a_cycle_and_seen_once() {
 
 #[test]
 fn power_is_the_mean_of_products() {
-    // Bursts on 1 Ω: 9 W for half of the time; the product of the means would be 9.5 V × 0.5 A.
+    // Bursts on 1 Ω: 9 W half of the time; the product of the means is 9.5 V × 0.5 A.
     let current = |t: f64| {
         if t.rem_euclid(0.028_672) < 0.014_336 {
             1.0
@@ -59,7 +59,7 @@ fn power_is_the_mean_of_products() {
 }
 
 #[test]
-fn overflow_is_flagged_and_the_other_registers_stay_valid() {
+fn overflow_leaves_other_registers_valid() {
     let mut chip = Chip::new(Load::steady(36.0, 15.0));
     assert_eq!(chip.read(0x06, ms(3)) & 0x000C, 0x000C);
     assert_eq!(
@@ -70,7 +70,7 @@ fn overflow_is_flagged_and_the_other_registers_stay_valid() {
 }
 
 #[test]
-fn a_latched_alert_stays_until_it_is_read() {
+fn latched_alert_lasts_until_read() {
     let current = |t: f64| if t < 0.005 { 5.0 } else { 1.0 };
     let mut chip = Chip::new(Load {
         source: 5.0,
@@ -85,7 +85,7 @@ fn a_latched_alert_stays_until_it_is_read() {
 }
 
 #[test]
-fn reset_and_brown_out_restore_the_power_on_values() {
+fn reset_restores_power_on_values() {
     let mut chip = Chip::new(Load::steady(5.0, 1.0));
     chip.write(0x00, 0x6007, ms(0));
     chip.write(0x06, 0x0001, ms(0));
@@ -99,10 +99,10 @@ fn reset_and_brown_out_restore_the_power_on_values() {
 }
 
 #[test]
-fn a_clock_that_becomes_slow_starts_a_new_cycle() {
+fn slower_clock_restarts_the_cycle() {
     let mut chip = Chip::new(Load::steady(5.0, 1.0));
     chip.slow_down(1.1, ms(1000));
-    assert_eq!(chip.read(0x06, ms(1001)) & 0x0008, 0x0008); // from before
+    assert_eq!(chip.read(0x06, ms(1001)) & 0x0008, 0x0008); // from before the change
     assert_eq!(chip.read(0x06, ms(1002)) & 0x0008, 0);
-    assert_eq!(chip.read(0x06, ms(1003)) & 0x0008, 0x0008); // 2.42 ms after
+    assert_eq!(chip.read(0x06, ms(1003)) & 0x0008, 0x0008); // 2.42 ms after the change
 }

@@ -73,7 +73,7 @@ impl BusProvider {
 /// Places a simulated chip at a location that has none.
 fn populate(board: &Board, location: &Location) {
     let Location { bus, mux, address } = *location;
-    if !board.has(mux, address) {
+    if !board.has_chip(mux, address) {
         let channel = mux.map_or(0, |channel| u32::from(channel.channel) + 1);
         let load = Load::board(u32::from(bus) * 16 + u32::from(address.0 & 0x0F) + channel);
         board.plug_at(mux, address, Chip::new(load));

@@ -82,7 +82,7 @@ fn identify(
 ) -> Result<(), Unidentified> {
     let outcome = ask(bus, multiplexers, sensor);
     if !outcome.as_ref().is_err_and(|failure| failure.stuck)
-        && let Err(failure) = multiplexers.close(bus)
+        && let Err(failure) = multiplexers.deselect_all(bus)
     {
         debug!("bus {}: {failure}", sensor.location.bus);
     }
@@ -105,7 +105,7 @@ fn ask(
     ina260::identify(bus, sensor.location.address)
         .map(drop)
         .or_else(|error| {
-            if error.is_an_answer() {
+            if error.is_acknowledged() {
                 Ok(())
             } else {
                 Err(error)

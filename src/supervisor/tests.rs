@@ -34,7 +34,7 @@ fn words_a_result(interval: &str, script_metrics: bool) -> f64 {
         clock.advance_to(due);
     }
     let results = supervisor.meters[0].lock().accumulator.totals(end).results;
-    board.words() as f64 / results as f64
+    board.transfers() as f64 / results as f64
 }
 
 #[test]

@@ -299,20 +299,20 @@ fn behind_the_service(service: &RunningExporter, sensor: &SensorPlan) -> Result<
 
 /// Reads a sensor, and once more if a transfer fails.
 fn twice(look: impl FnMut() -> Result<Seen, ina260::Error>) -> Result<Seen, String> {
-    retry_once(look, |error| error.is_timeout() || error.is_an_answer())
+    retry_once(look, |error| error.is_timeout() || error.is_acknowledged())
         .map_err(|error| advice(&error))
 }
 
 /// What failed of a multiplexer, and what to do next.
-fn advice_on_a_mux(failure: &mux::Failure) -> String {
+fn advice_on_a_mux(failure: &mux::Error) -> String {
     let next = match failure {
         // It has the buses to use instead.
-        mux::Failure::Bound(..) => "",
+        mux::Error::Bound(..) => "",
         failure if failure.is_timeout() => STUCK,
-        mux::Failure::Unreachable(..) => {
+        mux::Error::Unreachable(..) => {
             "; check its wiring, its supply and its address, `ina260-exporter scan --mux` lists who is behind which"
         }
-        mux::Failure::ControlMismatch { .. } => "; another program switches it, end that first",
+        mux::Error::ControlMismatch { .. } => "; another program switches it, end that first",
     };
     format!("{failure}{next}")
 }

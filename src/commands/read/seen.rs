@@ -6,7 +6,7 @@ use crate::i2c::{Address, Bus};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::registers::POWER_ON_CONFIGURATION;
-use crate::ina260::settings::{Averaging, ConversionTime, Mode};
+use crate::ina260::settings::Mode;
 use crate::ina260::{self, Error, Measurement, RegisterDump};
 use crate::scrape::ScrapedSensor;
 use crate::units::Measured;
@@ -79,8 +79,8 @@ pub(super) fn of_a_chip(
     calibration: &Calibration,
     pause: &mut dyn FnMut(Duration),
 ) -> Result<Seen, Error> {
-    let identity = ina260::identify(bus, address)?;
-    let mut held = ina260::inspect(bus, address)?;
+    let die = ina260::identify(bus, address)?;
+    let mut held = ina260::read_settings(bus, address)?;
     let mut measurement = ina260::measure(bus, address, held.mask_enable.overflow(), true)?;
     let is_empty = (measurement.voltage_word, measurement.current_word) == (0, 0);
     if is_empty && !held.mask_enable.ready() {
@@ -90,24 +90,23 @@ pub(super) fn of_a_chip(
                 .mul_f64(SLOWEST)
                 .min(LONGEST_PAUSE),
         );
-        held = ina260::inspect(bus, address)?;
+        held = ina260::read_settings(bus, address)?;
         measurement = ina260::measure(bus, address, held.mask_enable.overflow(), true)?;
     }
     let state = state(&held, calibration);
-    Ok(seen(identity.die, measurement, calibration, Ok(state)))
+    Ok(seen(die, measurement, calibration, Ok(state)))
 }
 
 fn state(held: &RegisterDump, calibration: &Calibration) -> State {
-    let word = held.configuration;
-    let field = |shift: u32| usize::from(word >> shift & 0b111);
+    let settings = held.settings();
     let flags = held.mask_enable;
     let alert = Alert::from_words(flags.kept(), held.alert_limit, calibration);
     State {
-        averaging: Averaging::ALL[field(9)].count(),
-        voltage_micros: ConversionTime::ALL[field(6)].micros(),
-        current_micros: ConversionTime::ALL[field(3)].micros(),
-        mode: Mode::from_word(word),
-        configuration: Some(word),
+        averaging: settings.averaging.count(),
+        voltage_micros: settings.voltage_conversion_time.micros(),
+        current_micros: settings.current_conversion_time.micros(),
+        mode: Mode::from_word(held.configuration),
+        configuration: Some(held.configuration),
         ready: Some(flags.ready()),
         alert: alert.map(|alert| (alert.function.name().to_owned(), alert.limit)),
         alert_active: flags.alert(),
@@ -121,9 +120,9 @@ pub(super) fn beside_the_service(
     calibration: &Calibration,
     state: Result<State, String>,
 ) -> Result<Seen, Error> {
-    let identity = ina260::identify(bus, address)?;
+    let die = ina260::identify(bus, address)?;
     let measurement = ina260::measure(bus, address, false, true)?;
-    Ok(seen(identity.die, measurement, calibration, state))
+    Ok(seen(die, measurement, calibration, state))
 }
 
 /// What the service says of a sensor behind a multiplexer, which only the service can switch. `None`: it does not answer the service.
@@ -196,7 +195,7 @@ mod tests {
         let alert = Alert::new(Function::OverCurrent, 1.5, Polarity::ActiveLow, &plain);
         let chip = Ina260 {
             address: HERE,
-            settings: Settings::from_word(0x6E9F).unwrap(),
+            settings: Settings::from_word(0x6E9F),
             alert: alert.ok(),
             configure: true,
         };
@@ -239,7 +238,7 @@ mod tests {
             (Watts(24.0), Err(String::new()))
         );
         // The next to look is the service.
-        let flags = ina260::inspect(bus, HERE).unwrap().mask_enable;
+        let flags = ina260::read_settings(bus, HERE).unwrap().mask_enable;
         assert!(flags.ready() && flags.alert(), "{flags:?}");
     }
 
@@ -254,7 +253,7 @@ mod tests {
         // 15 A and 36 V, from the next result on.
         let bus = &mut board.bus();
         bus.read_word(HERE, 0x00).unwrap();
-        board.let_pass(Duration::from_secs(2));
+        board.wait(Duration::from_secs(2));
         let seen = beside_the_service(bus, HERE, &calibration, Err(String::new())).unwrap();
         assert_eq!(
             (seen.measured.current, seen.measured.power, seen.saturated),
@@ -288,7 +287,7 @@ mod tests {
         let state = seen.state.unwrap();
         assert_eq!(
             (state.mode.name(), state.is_continuous()),
-            ("powered down", false)
+            ("power-down", false)
         );
     }
 }

@@ -81,16 +81,16 @@ fn told(sensor: &SensorPlan, outcome: Result<Seen, String>) -> String {
 fn a_sensor_behind_a_multiplexer_is_read_through_its_channel_and_all_is_left_as_it_was() {
     let board = board();
     // Somebody left the other's channel open: both would answer.
-    board.switch(Address(0x71), 0x20);
+    board.set_control(Address(0x71), 0x20);
     let sensor = sensor(&["--mux", "0x70:2"]);
     let all = [Address(0x70), Address(0x71)];
-    let clock = |time| board.let_pass(time);
+    let clock = |time| board.wait(time);
     let seen = alone(&mut board.bus(), &sensor, &all, &mut { clock }).unwrap();
     assert_eq!(seen.measured.voltage.0, 5.0);
     let controls = all.map(|multiplexer| board.control(multiplexer));
     assert_eq!(controls, [Some(0x00), Some(0x20)]);
     let why = alone(&mut board.bus(), &sensor, &[Address(0x77)], &mut |_| ()).unwrap_err();
-    let told = "multiplexer 0x77: no answer (errno 121); check its wiring";
+    let told = "mux 0x77: no acknowledge (errno 121); check its wiring";
     assert!(why.starts_with(told), "{why}");
 }
 
@@ -122,7 +122,7 @@ fn whoever_asks_to_end_while_a_chip_is_waited_for_has_asked_for_good() {
 fn beside_the_service_settings_and_alert_are_what_it_says_and_nothing_is_switched() {
     let board = board();
     let trunk = sensor(&["--address", "0x41", "--device", "rack"]);
-    board.let_pass(Duration::from_millis(10));
+    board.wait(Duration::from_millis(10));
     let service = service(vec![served(&trunk)]);
     let seen = beside(&service, &mut board.bus(), &trunk);
     assert_eq!(
@@ -132,11 +132,11 @@ fn beside_the_service_settings_and_alert_are_what_it_says_and_nothing_is_switche
          alert     over-current 1.25 A: active\n  identity  INA260, die 0x2270\n            \
          the bus is in use: settings and alert are what the service says\n"
     );
-    assert_eq!(board.switches(), 0);
+    assert_eq!(board.control_writes(), 0);
     board.inject(Fault::NoAnswer);
     let why = beside(&service, &mut board.bus(), &trunk).unwrap_err();
     assert!(
-        why.contains("no answer (errno 121); check its wiring"),
+        why.contains("no acknowledge (errno 121); check its wiring"),
         "{why}"
     );
 }
@@ -200,5 +200,5 @@ fn a_stuck_bus_is_tried_once_and_the_advice_says_what_to_do() {
         why.contains("timed out (errno 110); the bus is stuck"),
         "{why}"
     );
-    assert_eq!(board.words(), 1);
+    assert_eq!(board.transfers(), 1);
 }

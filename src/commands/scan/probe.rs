@@ -108,7 +108,7 @@ pub fn probe(
             return Err(Ended::Asked);
         }
         let answer = match ina260::identify(bus, address) {
-            Ok(identity) => Answer::Ina260 { die: identity.die },
+            Ok(die) => Answer::Ina260 { die },
             Err(Error::NotAnIna260 { manufacturer, die }) => Answer::Other { manufacturer, die },
             Err(Error::Bound(owner)) => Answer::Driver(owner),
             Err(error) if error.is_timeout() => return Err(Ended::Stuck),

@@ -7,7 +7,7 @@ use crate::clock::SimulatedClock;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
 use crate::scrape::{ScrapedChip, ScrapedSensor};
-use crate::simulated::{Board, Chip, Fault, Injected, Load, SimulatedBus};
+use crate::simulated::{Board, Chip, Fault, Load, ScheduledFault, SimulatedBus};
 
 const URL: &str = "http://127.0.0.1:8000/metrics";
 
@@ -24,7 +24,7 @@ fn board() -> Arc<Board> {
     for address in [0x40, 0x44, 0x4F] {
         board.plug(Address(address), Chip::new(Load::steady(5.0, 1.0)));
     }
-    board.schedule(Injected {
+    board.schedule(ScheduledFault {
         fault: Fault::WrongIdentity,
         address: Some(Address(0x44)),
         from: Duration::ZERO,
@@ -73,7 +73,7 @@ fn every_chip_is_named_and_none_is_written() {
     assert_eq!(
         told(scanned(&mut board.bus(), false, None)),
         "bus 1  bcm2835 (i2c@7e804000)\n  0x40  INA260, die 0x2270\n  \
-         0x44  not an INA260: manufacturer 0x5449, die 0x2260\n  0x4f  INA260, die 0x2270\n"
+         0x44  not an INA260 (manufacturer 0x5449, die 0x2260)\n  0x4f  INA260, die 0x2270\n"
     );
     for address in [0x40, 0x44, 0x4F] {
         assert_eq!(board.chip(Address(address), |chip| chip.writes), 0);
@@ -86,13 +86,13 @@ fn a_stuck_bus_is_asked_once() {
     board.inject(Fault::Timeout);
     let report = scanned(&mut board.bus(), true, None);
     assert!(report.problems[0].starts_with("bus 1 is stuck: "));
-    assert_eq!(board.words(), 1);
+    assert_eq!(board.transfers(), 1);
 }
 
 #[test]
 fn behind_each_channel_its_own_chips_are_found_and_the_multiplexers_left_as_they_were() {
     let board = multiplexed();
-    board.switch(Address(0x70), 0x08);
+    board.set_control(Address(0x70), 0x08);
     let report = scanned(&mut board.bus(), true, None);
     assert_eq!(
         told(report),
@@ -107,7 +107,7 @@ fn behind_each_channel_its_own_chips_are_found_and_the_multiplexers_left_as_they
 #[test]
 fn who_ends_a_scan_finds_the_multiplexers_as_they_were() {
     let board = multiplexed();
-    board.switch(Address(0x75), 0x80);
+    board.set_control(Address(0x75), 0x80);
     let mut steps = 0;
     let mut report = report();
     scan_bus(&mut report, &mut board.bus(), true, None, &mut |_| {
@@ -122,7 +122,7 @@ fn who_ends_a_scan_finds_the_multiplexers_as_they_were() {
 fn on_a_bus_in_use_nothing_is_switched_and_the_services_sensors_are_named() {
     let board = multiplexed();
     // As the service has it at this moment.
-    board.switch(Address(0x70), 0x08);
+    board.set_control(Address(0x70), 0x08);
     let served = |channel, address, device: &str, up| ScrapedSensor {
         labels: vec![("device".to_owned(), device.to_owned())],
         up,
@@ -159,7 +159,7 @@ fn on_a_bus_in_use_nothing_is_switched_and_the_services_sensors_are_named() {
              stop it for that, or see what it measures with `ina260-exporter read`\n"
         )
     );
-    assert_eq!(board.switches(), 0);
+    assert_eq!(board.control_writes(), 0);
 }
 
 /// A bus with a neighbour at 0x76 that is no multiplexer, and kernel drivers at 0x40 and 0x71.
@@ -211,9 +211,9 @@ fn kernel_drivers_are_named_and_left_alone_and_a_neighbour_that_is_no_multiplexe
     let report = scanned(&mut bus, true, None);
     let told = told(report);
     for part in [
-        "0x40  the kernel driver ina2xx has this chip; release it with `echo",
-        "multiplexer 0x71: the kernel driver pca954x has this chip; release it with `echo > \
-         /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses that it makes of it: 11",
+        "0x40  claimed by kernel driver ina2xx; unbind it with `echo",
+        "multiplexer 0x71: claimed by kernel driver pca954x; unbind it with `echo > \
+         /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses it provides: 11",
         "the chip at 0x76 is not a TCA9548A",
     ] {
         assert!(told.contains(part), "{told}");

@@ -4,7 +4,7 @@ use super::*;
 
 /// The settings of `interval`, made at time 0 by somebody else; the sampler begins at `late`.
 fn scene_of_running(interval: Duration, load: Load, late: Duration, setup: Setup) -> Scene {
-    let settings = Settings::for_interval(interval, Wanted::default()).unwrap();
+    let settings = Settings::for_interval(interval, PartialSettings::default()).unwrap();
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let mut chip = Chip::new(load);
@@ -68,9 +68,9 @@ fn a_rail_that_is_off_costs_no_more_words_than_one_that_is_on() {
         let load = Load::steady(volts, 0.0);
         let mut scene = scene_of_running(Duration::from_millis(1), load, secs(1), setup);
         scene.run(secs(10));
-        let (words, results) = (scene.board.words(), scene.results(0));
+        let (words, results) = (scene.board.transfers(), scene.results(0));
         scene.run(secs(60));
-        (scene.board.words() - words) * 100 / (scene.results(0) - results)
+        (scene.board.transfers() - words) * 100 / (scene.results(0) - results)
     };
     assert_eq!(words_per_result(0.0), words_per_result(5.0));
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::simulated::Injected;
+use crate::simulated::ScheduledFault;
 
 /// |read + missed - finished| is at most one, for every sensor.
 fn assert_counted(scene: &Scene) {
@@ -26,7 +26,7 @@ fn assert_counted(scene: &Scene) {
 
 /// What a chip made at its power-on settings, before anybody set it.
 fn finished_before_it_was_set(address: Address, scene: &Scene) -> u64 {
-    scene.board.chip(address, |chip| chip.counts.before)
+    scene.board.chip(address, |chip| chip.counts.unconfigured)
 }
 
 fn fast(interval: Duration, always_power: bool) -> Scene {
@@ -47,9 +47,9 @@ fn fast(interval: Duration, always_power: bool) -> Scene {
 fn a_fast_result_costs_three_words() {
     let mut scene = fast(Duration::from_millis(10), false);
     scene.run(secs(60)); // the period is known by now
-    let (words, results) = (scene.board.words(), scene.results(0));
+    let (words, results) = (scene.board.transfers(), scene.results(0));
     scene.run(secs(60));
-    let (words, results) = (scene.board.words() - words, scene.results(0) - results);
+    let (words, results) = (scene.board.transfers() - words, scene.results(0) - results);
     // Beside them: two a second that compare the settings, and a few looks each 256 results that find the edge anew.
     assert!(
         words - 3 * results <= 2 * 60 + results / 20,
@@ -201,7 +201,7 @@ fn measured_and_unmeasured_time_are_the_sensors_life() {
     scene.run(secs(20));
     scene.clock.advance_to(scene.clock.now() + secs(100)); // a stall
     scene.run(secs(20));
-    scene.clock.sleep(secs(1_000)); // a suspend
+    scene.clock.suspend(secs(1_000)); // a suspend
     scene.run(secs(20));
     let totals = scene.totals(0);
     let life = scene.clock.now() - start + secs(1_000);
@@ -224,7 +224,7 @@ fn a_brown_out_between_flags_and_data_gives_no_result() {
         let board = Board::new(clock.clone(), 400_000);
         board.plug(FIRST, Chip::new(Load::steady(12.0, 1.0)));
         let from = secs(2) + Duration::from_micros(micros);
-        board.schedule(Injected {
+        board.schedule(ScheduledFault {
             fault: Fault::BrownOut,
             address: None,
             from,
@@ -259,7 +259,7 @@ proptest! {
             let fault = [Fault::NoAnswer, Fault::BrownOut, Fault::ArbitrationLost, Fault::Timeout][usize::from(kind)];
             let from = Duration::from_millis(from);
             let until = Some(from + Duration::from_millis(length));
-            board.schedule(Injected { fault, address: None, from, until });
+            board.schedule(ScheduledFault { fault, address: None, from, until });
         }
         let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_millis(millis))]);
         let start = scene.clock.now();

@@ -7,7 +7,7 @@ use crate::clock::SimulatedClock;
 use crate::i2c::Address;
 use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
-use crate::ina260::settings::{Settings, Wanted};
+use crate::ina260::settings::{PartialSettings, Settings};
 use crate::meter::{Failure, SharedMeter, Totals};
 use crate::simulated::{Board, Chip, Counts, Fault, Load};
 use crate::units::Watts;
@@ -29,7 +29,7 @@ struct Scene {
 const FIRST: Address = Address(0x40);
 
 fn setup(address: Address, interval: Duration) -> Setup {
-    let settings = Settings::for_interval(interval, Wanted::default()).unwrap();
+    let settings = Settings::for_interval(interval, PartialSettings::default()).unwrap();
     Setup {
         name: format!("sensor {address}"),
         channel: None,
@@ -168,7 +168,7 @@ fn a_slow_chip_is_followed() {
 fn a_stall_is_not_followed_by_a_burst() {
     let mut scene = scene(&[Duration::from_millis(100)]);
     scene.run(secs(10));
-    let (results, words) = (scene.results(0), scene.board.words());
+    let (results, words) = (scene.results(0), scene.board.transfers());
     let stalled = scene.clock.now() + secs(3600);
     scene.clock.advance_to(stalled);
     scene.run(secs(1));
@@ -176,7 +176,7 @@ fn a_stall_is_not_followed_by_a_burst() {
         scene.results(0) - results <= 13,
         "an hour's results are gone"
     );
-    assert!(scene.board.words() - words <= 150);
+    assert!(scene.board.transfers() - words <= 150);
 }
 
 #[test]
@@ -206,12 +206,12 @@ fn a_lost_sensor_is_down_at_once_and_tried_ever_more_rarely() {
 fn a_sensor_with_a_result_a_minute_is_missed_within_a_second() {
     let mut scene = scene(&[secs(60)]);
     scene.run(secs(40));
-    let words = scene.board.words();
+    let words = scene.board.transfers();
     scene.run(secs(50));
     assert!(
-        scene.up(0) && scene.board.words() - words < 400,
+        scene.up(0) && scene.board.transfers() - words < 400,
         "{}",
-        scene.board.words() - words
+        scene.board.transfers() - words
     );
     scene.board.inject(Fault::NoAnswer);
     scene.run(Duration::from_millis(1_100));
@@ -223,7 +223,7 @@ fn one_failed_transfer_is_retried_at_once() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(5));
     let now = scene.clock.elapsed();
-    scene.board.schedule(crate::simulated::Injected {
+    scene.board.schedule(crate::simulated::ScheduledFault {
         fault: Fault::ArbitrationLost,
         address: None,
         from: now,
@@ -253,12 +253,12 @@ fn a_stuck_bus_costs_one_timeout_a_pause_whatever_the_number_of_sensors() {
     scene.board.inject(Fault::Timeout);
     scene.run(secs(5));
     assert!((0..16).all(|sensor| !scene.up(sensor)));
-    let words = scene.board.words();
+    let words = scene.board.transfers();
     scene.run(secs(600));
     assert!(
-        scene.board.words() - words <= 25,
+        scene.board.transfers() - words <= 25,
         "{}",
-        scene.board.words() - words
+        scene.board.transfers() - words
     );
     scene.board.clear_faults();
     scene.run(secs(35));

@@ -21,7 +21,7 @@ fn behind(channels: &[Channel], interval: Duration) -> Scene {
             FIRST,
             Chip::new(Load::steady(f64::from(volts), 1.0)),
         );
-        board.switch(channel.multiplexer, 0xFF); // however somebody left it
+        board.set_control(channel.multiplexer, 0xFF); // however somebody left it
         setups.push(Setup {
             channel: Some(*channel),
             ..setup(FIRST, interval)
@@ -146,9 +146,9 @@ fn a_chip_is_not_taken_for_restored_by_settings_that_went_to_another() {
 fn a_sensor_on_the_trunk_and_one_channel_need_no_switching() {
     let mut scene = behind(&[channel(0x70, 2)], Duration::from_millis(100));
     scene.run(secs(10));
-    let switches = scene.board.switches();
+    let switches = scene.board.control_writes();
     scene.run(secs(60));
-    assert_eq!(scene.board.switches(), switches);
+    assert_eq!(scene.board.control_writes(), switches);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_chip_behind_a_channel_that_somebody_else_opened_is_never_written() {
     };
     let mut scene = scene_of(clock, board, vec![neighbour, lost]);
     for _ in 0..100 {
-        scene.board.switch(Address(0x70), 0x02);
+        scene.board.set_control(Address(0x70), 0x02);
         let due = scene.sampler.round();
         scene.clock.advance_to(due);
     }
@@ -288,7 +288,7 @@ fn what_somebody_else_switches_costs_no_count_and_no_outage() {
                 .board
                 .chip_at(Some(channel(0x70, sensor)), FIRST, |chip| chip.counts);
             let totals = scene.totals(usize::from(sensor));
-            let counted = totals.results + totals.missed + counts.before;
+            let counted = totals.results + totals.missed + counts.unconfigured;
             assert!(
                 counted.abs_diff(counts.finished) <= 1,
                 "channel {other}, sensor {sensor}: {totals:?}, {counts:?}"

@@ -32,7 +32,7 @@ shown=$(scan)
 shown_has "in use by the service at $url"
 shown_has '0x40  INA260, die 0x2270: orin'
 shown_has '0x44  INA260, die 0x2270'
-shown_has '0x48  not an INA260: manufacturer 0x1234, die 0x2270'
+shown_has '0x48  not an INA260 (manufacturer 0x1234, die 0x2270)'
 shown=$(read_)
 shown_has 'voltage   12.000 V'
 shown_has 'current   1.000 A'
@@ -129,10 +129,10 @@ chip plugged 1
 modprobe ina2xx-adc
 echo ina226 0x44 >/sys/bus/i2c/devices/i2c-1/new_device
 shown=$(scan)
-shown_has '0x44  the kernel driver ina2xx_adc has this chip; release it with'
+shown_has '0x44  claimed by kernel driver ina2xx_adc; unbind it with'
 shown_has 'echo 1-0044 > /sys/bus/i2c/drivers/ina2xx_adc/unbind'
 chip plugged 0
 must_fail read_ --address 0x40
-output_has 'no answer (errno 121); check its wiring'
+output_has 'no acknowledge (errno 121); check its wiring'
 must_fail setpriv --reuid=nobody --regid=nogroup --clear-groups ina260-exporter scan
-output_has '/dev/i2c-1: permission denied; it belongs to the group i2c'
+output_has '/dev/i2c-1: permission denied (owned by group i2c)'
