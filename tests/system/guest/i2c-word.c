@@ -1,5 +1,5 @@
-// Reads or writes one register word of a chip by the SMBus calls, high byte first as an INA260 has it: i2cget and i2cset
-// on a system that must not have i2c-tools.
+// Reads or writes a 16-bit register, high byte first as in an INA260, by SMBus calls. Replaces
+// i2cget and i2cset: i2c-tools must not be installed.
 // Usage: i2c-word /dev/i2c-N ADDRESS REGISTER [WORD]
 #include <byteswap.h>
 #include <fcntl.h>
@@ -15,7 +15,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s /dev/i2c-N ADDRESS REGISTER [WORD]\n", argv[0]);
 		return 2;
 	}
-	union i2c_smbus_data data = { .word = argc == 5 ? bswap_16(strtoul(argv[4], NULL, 0)) : 0 };
+	union i2c_smbus_data data = {
+		.word = argc == 5 ? bswap_16(strtoul(argv[4], NULL, 0)) : 0,
+	};
 	struct i2c_smbus_ioctl_data call = {
 		.read_write = argc == 5 ? I2C_SMBUS_WRITE : I2C_SMBUS_READ,
 		.command = strtoul(argv[3], NULL, 0),
@@ -23,7 +25,8 @@ int main(int argc, char **argv)
 		.data = &data,
 	};
 	int bus = open(argv[1], O_RDWR);
-	if (bus < 0 || ioctl(bus, I2C_SLAVE, strtoul(argv[2], NULL, 0)) < 0 || ioctl(bus, I2C_SMBUS, &call) < 0) {
+	if (bus < 0 || ioctl(bus, I2C_SLAVE, strtoul(argv[2], NULL, 0)) < 0 ||
+	    ioctl(bus, I2C_SMBUS, &call) < 0) {
 		perror(argv[1]);
 		return 1;
 	}

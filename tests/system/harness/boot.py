@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Boots an image once and saves the machine's state beside it, so that no scenario has to wait for a boot.
+"""Boots an image and saves the machine's state with it, so that scenarios need no boot.
 
 Usage: boot.py IMAGE
 """
@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import PAYLOAD_SIZE, Machine, Trouble
+from machine import PAYLOAD_SIZE, Machine, MachineError
 
 SECONDS = 300
 
@@ -25,14 +25,15 @@ def main() -> int:
         machine = Machine(image, work, payload, keep=True)
         try:
             end = time.monotonic() + SECONDS
-            said = []
+            output = []
             while (line := machine.line(end)) != "@@ready":
-                said.append(line)
-            if said != ["running"]:  # systemd's word for: every unit is up
-                raise Trouble(f"the guest is {said}")
+                output.append(line)
+            if output != ["running"]:  # `systemctl is-system-running`: no unit failed
+                raise MachineError(f"the guest's state is {output}")
             machine.save(image / "state")
-        except Trouble as trouble:
-            print(machine.console.read_text(errors="replace"), f"boot: {trouble}", sep="\n", file=sys.stderr)
+        except MachineError as error:
+            console = machine.console.read_text(errors="replace")
+            print(console, f"boot: {error}", sep="\n", file=sys.stderr)
             return 1
         finally:
             machine.stop()

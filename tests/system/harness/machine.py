@@ -1,4 +1,4 @@
-"""One virtual machine: a qemu process, its control socket (QMP) and the agent on its second serial port."""
+"""A virtual machine: a qemu process, its QMP socket and the agent on the second serial port."""
 
 import json
 import os
@@ -9,46 +9,54 @@ import time
 from pathlib import Path
 
 MEMORY = "768M"
-PROCESSORS = "2"  # as boards have several: some faults take two threads at the same time
-# qemu's translations of a program are for the addresses it runs at: where each process has others, starting one takes three times as long.
+PROCESSORS = "2"  # some faults need two threads that run at the same time
+# qemu caches translated code by address: with randomised addresses, starting a process takes three
+# times as long.
 KERNEL = "root=/dev/vda rw console=ttyS0 norandmaps"
 BOARDS = {
-    "amd64": ["qemu-system-x86_64", "-machine", "pc", "-serial", "chardev:console", "-serial", "chardev:agent"],
-    # The processor of a Raspberry Pi 4. The board has one serial port of its own, of another kind: two cards are what a PC has.
+    "amd64": ["qemu-system-x86_64", "-machine", "pc"]
+    + ["-serial", "chardev:console", "-serial", "chardev:agent"],
+    # The processor of a Raspberry Pi 4. The board has only one serial port, of another type; two
+    # PCI cards give the same ports as on a PC.
     "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"]
     + ["-device", "pci-serial,chardev=console", "-device", "pci-serial,chardev=agent"],
 }
-PAYLOAD_SIZE = 64 << 20  # the saved state knows the size of the disk that brings package and scenarios
+# Of the disk with the package and the scenarios; fixed, as it is part of the saved state.
+PAYLOAD_SIZE = 64 << 20
 
 
-class Trouble(Exception):
-    """The machine did not do what it should: it went away, or the time is up."""
+class MachineError(Exception):
+    """The machine exited, timed out or reported an error."""
 
 
 def accelerator(architecture: str) -> str:
-    # A KVM without the processor's support opens, and then hangs.
+    # Without support by the processor, /dev/kvm can be opened but then hangs.
     flags = Path("/proc/cpuinfo").read_text().split()
-    hardware = architecture == "amd64" and ("vmx" in flags or "svm" in flags) and Path("/dev/kvm").exists()
+    supported = "vmx" in flags or "svm" in flags
+    hardware = architecture == "amd64" and supported and Path("/dev/kvm").exists()
     return "kvm" if hardware else "tcg"
 
 
 class Machine:
-    """`image` is a directory with a disk, vmlinuz, initrd and the architecture's name; `work` gets the sockets and the console's log.
+    """A running machine, which resumes the saved state of its image if there is one.
 
-    It resumes the image's state if there is one. What it writes to the disk is lost at its end, but with `keep`."""
+    `image` is a directory with a disk, vmlinuz, initrd and the architecture's name. `work` is the
+    directory for sockets and the console log. Writes to the disk are discarded unless `keep`.
+    """
 
     def __init__(self, image: Path, work: Path, payload: Path, keep: bool = False):
         self.console = work / "console.log"
-        self.output = b""  # of the agent, not yet handed out
+        self.output = b""  # received from the agent, not yet returned by `line`
         qmp, agent = work / "qmp", work / "agent"
         (disk,) = image.glob("disk.*")
         architecture = (image / "architecture").read_text().strip()
+        snapshot = "off" if keep else "on"
         arguments = [
             *BOARDS[architecture], "-nodefaults", "-no-user-config", "-display", "none",
             "-accel", accelerator(architecture), "-m", MEMORY, "-smp", PROCESSORS,
             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
             "-append", KERNEL,
-            "-drive", f"file={disk},format={disk.suffix[1:]},if=virtio,snapshot={'off' if keep else 'on'}",
+            "-drive", f"file={disk},format={disk.suffix[1:]},if=virtio,snapshot={snapshot}",
             "-drive", f"file={payload},format=raw,if=virtio,readonly=on",
             "-device", "virtio-rng-pci",
             "-chardev", f"file,id=console,path={self.console}",
@@ -59,7 +67,9 @@ class Machine:
         if state.exists():
             arguments += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
         errors = (work / "qemu.log").open("wb")
-        self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+        self.process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+        )
         try:
             self.agent = self.connect(agent)
             self.control = self.connect(qmp).makefile("rw")
@@ -67,7 +77,7 @@ class Machine:
             self.command("qmp_capabilities")
         except Exception as error:
             self.stop()
-            raise Trouble(f"qemu does not start: {(work / 'qemu.log').read_text()}") from error
+            raise MachineError(f"cannot start qemu: {(work / 'qemu.log').read_text()}") from error
 
     def connect(self, path: Path) -> socket.socket:
         end = time.monotonic() + 30
@@ -86,45 +96,46 @@ class Machine:
         self.control.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
         self.control.flush()
         while True:
-            answer = json.loads(self.control.readline())
-            if "error" in answer:
-                raise Trouble(f"qemu refuses {name}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
+            reply = json.loads(self.control.readline())
+            if "error" in reply:
+                raise MachineError(f"qemu: {name} failed: {reply['error']['desc']}")
+            if "return" in reply:
+                return reply["return"]
 
     def save(self, state: Path) -> None:
-        """Writes the machine's state and ends it; the disk is then as that state knows it."""
+        """Saves the machine's state and stops it, so that the disk matches that state."""
         self.command("migrate-set-parameters", **{"max-bandwidth": 0})
         self.command("migrate", uri=f"exec:cat > {shlex.quote(str(state))}")
         while (status := self.command("query-migrate")["status"]) not in ("completed", "failed"):
             time.sleep(0.2)
         if status == "failed":
-            raise Trouble("qemu cannot save the machine's state")
+            raise MachineError("qemu cannot save the machine's state")
         self.command("quit")
         self.process.wait()
 
-    def order(self, line: str) -> None:
+    def send(self, line: str) -> None:
+        """Sends a command to the agent."""
         self.agent.sendall(line.encode() + b"\n")
 
     def line(self, end: float) -> str:
-        """The agent's next line; `end` is on the monotonic clock."""
+        """Returns the agent's next line; `end` is a deadline on the monotonic clock."""
         while b"\n" not in self.output:
             self.agent.settimeout(max(end - time.monotonic(), 0.001))
             try:
                 received = self.agent.recv(65536)
             except TimeoutError:
-                raise Trouble("the time is up") from None
+                raise MachineError("timed out") from None
             if not received:
-                raise Trouble("the machine went away")
+                raise MachineError("the machine exited")
             self.output += received
         line, self.output = self.output.split(b"\n", 1)
         return line.decode(errors="replace").rstrip("\r")
 
     def stop(self) -> float:
-        """Ends it; the seconds that it had a processor for."""
+        """Stops the machine and returns its processor time in seconds."""
         used = 0
         if self.process.poll() is None:
-            # After the name in brackets come the state and ten more fields.
+            # proc_pid_stat(5): behind the name in brackets, elements 11 and 12 are utime and stime.
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
             used = int(fields[11]) + int(fields[12])
         self.process.kill()

@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * I2C buses full of INA260 power sensors, for tests on a real kernel.
+ * Simulated I2C buses with INA260 power sensors, for tests on a real kernel.
  *
- * `buses` adapters, /dev/i2c-1 and up, each with sixteen chips at 0x40 to 0x4f, of which only those plugged in answer. Plain I2C
- * transfers, and the SMBus calls that the I2C core makes of them, as on a Raspberry Pi's adapter. Every chip is steered
- * by the files in /sys/kernel/debug/ina260-bus/<bus>/<address>/:
+ * There are `buses` adapters, /dev/i2c-1 and up, each with sixteen chips at 0x40 to 0x4f, of which
+ * those plugged in respond. They support plain I2C transfers, and the SMBus calls that the I2C core
+ * maps to them, like a Raspberry Pi's adapter. A chip is controlled by the files in
+ * /sys/kernel/debug/ina260-bus/<bus>/<address>/:
  *
- *   plugged           1 or 0; at first only 0x40 of each bus is there. Plugging in is a power-on.
- *   power_on          write 1: the registers fall back to their power-on values, as in a brown-out
- *   current, voltage  what the chip sees, as register words; power follows from them
- *   power             a register word to show instead, if not 0
- *   configuration, mask_enable, alert_limit, manufacturer, die    registers, to read and to spoil
- *   errno, failures   transfers fail with -errno; after that many if failures is not 0
- *   hang              Y or N; while Y a transfer waits, unless its caller is killed
- *   delay_us          each transfer takes this long
- *   transfers, configured    counts: transfers that reached the chip; writes of its configuration
- *   finished      conversion cycles finished with a configuration that is not that of power-on
- *   energy        of these cycles, in mJ: of each the power at its end, if current and voltage change it, for its nominal length
+ *   plugged           1 or 0; initially 1 for 0x40 only. Plugging in is a power-on.
+ *   power_on          write 1: resets the registers to their power-on values, as a brown-out does
+ *   current, voltage  the input, as register words; power follows from them
+ *   power             a register word that replaces the calculated one, if not 0
+ *   configuration, mask_enable, alert_limit, manufacturer, die    registers
+ *   errno, failures   transfers fail with -errno; only so many if failures is not 0
+ *   hang              Y or N; while Y, a transfer blocks until its caller is killed
+ *   delay_us          duration of a transfer
+ *   transfers         number of transfers that reached the chip
+ *   configured        number of writes to the configuration register
+ *   finished          number of conversion cycles, except those with the power-on configuration
+ *   energy            energy of these cycles in mJ: power at the end of each, or when the input
+ *                     changes, times its nominal length
  *
- * Each bus can have a TCA9548A at 0x70, with a chip at 0x40 behind each of its channels. They are steered in
- * <bus>/mux/<channel>/ like the others, and answer while 0x40 in front of the multiplexer is not plugged in; of several that are
- * open, the lowest channel. In <bus>/mux/ itself:
+ * Each bus can have a TCA9548A at 0x70, with a chip at 0x40 downstream of each channel, controlled
+ * in <bus>/mux/<channel>/. They respond while the upstream 0x40 is not plugged in; if several
+ * channels are selected, only the lowest one does. In <bus>/mux/ itself:
  *
- *   plugged       1 or 0, at first 0
- *   control       its register: a bit for each open channel
+ *   plugged           1 or 0, initially 0
+ *   control           its register: a bit for each selected channel
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
@@ -62,28 +65,29 @@ enum {
 struct chip {
 	struct i2c_adapter *adapter;
 	bool plugged, hang;
-	u8 pointer; /* the register that the next read gets */
+	u8 pointer; /* register of the next read */
 	u16 configuration, mask_enable, alert_limit, manufacturer, die;
 	u16 current_, voltage, power;
-	ktime_t started; /* of the first conversion cycle with this configuration */
-	u64 cycles_seen; /* those whose ready flag was read and thereby cleared */
-	bool converted; /* since power-on: until then the data registers are 0 */
-	bool alerted; /* latched */
+	ktime_t started; /* start of the first cycle with this configuration */
+	u64 cycles_seen; /* cycles whose ready flag was read and thereby cleared */
+	bool converted; /* a cycle finished since power-on; before, the data registers are 0 */
+	bool alerted; /* latched alert */
 	u32 errno, failures, delay_us;
 	u64 transfers, configured;
-	u64 finished; /* before `started` */
-	u64 energy, cycles_summed; /* in 10 nJ, which is 10 mW for a microsecond; the cycles since `started` that are in it */
+	u64 finished; /* cycles before `started` */
+	u64 energy; /* in 10 nJ, which is 10 mW for a microsecond */
+	u64 cycles_summed; /* cycles since `started` that are included in `energy` */
 };
 
 struct mux {
 	bool plugged;
 	u8 control;
-	struct chip behind[CHANNELS];
+	struct chip downstream[CHANNELS];
 };
 
 static unsigned int buses = 1;
 module_param(buses, uint, 0444);
-MODULE_PARM_DESC(buses, "how many buses, numbered from 1");
+MODULE_PARM_DESC(buses, "number of buses, which are numbered from 1");
 
 static struct bus {
 	struct i2c_adapter adapter;
@@ -105,7 +109,7 @@ static u32 cycle_us(u16 configuration)
 	return period * averaging[configuration >> 9 & 7];
 }
 
-/* Conversion cycles finished since `started`. Without a supply there are none: an unplugged chip keeps its counts. */
+/* Conversion cycles finished since `started`; 0 for an unplugged chip, which keeps its counts. */
 static u64 cycles(const struct chip *chip)
 {
 	u32 period = cycle_us(chip->configuration);
@@ -114,7 +118,8 @@ static u64 cycles(const struct chip *chip)
 	if (!period || !chip->plugged)
 		return 0;
 	elapsed = div_u64(elapsed, period);
-	return chip->configuration & BIT(2) ? elapsed : min_t(u64, elapsed, 1); /* continuous or triggered */
+	/* Continuous or triggered mode. */
+	return chip->configuration & BIT(2) ? elapsed : min_t(u64, elapsed, 1);
 }
 
 static u32 power(const struct chip *chip)
@@ -122,7 +127,7 @@ static u32 power(const struct chip *chip)
 	return chip->power ?: abs((s16)chip->current_) * (u32)chip->voltage / 6400;
 }
 
-/* Those whose settings somebody wrote. */
+/* Cycles with a configuration other than that of power-on. */
 static u64 counted(const struct chip *chip)
 {
 	return chip->configuration == POWER_ON_CONFIGURATION ? 0 : cycles(chip);
@@ -137,9 +142,10 @@ static void sum_energy(struct chip *chip)
 {
 	u64 done = counted(chip);
 
-	/* Somebody may have spoiled the configuration, and thereby the number. */
+	/* A write to the debugfs file of the configuration may have lowered the number. */
 	if (done > chip->cycles_summed)
-		chip->energy += (done - chip->cycles_summed) * cycle_us(chip->configuration) * power(chip);
+		chip->energy += (done - chip->cycles_summed) *
+				cycle_us(chip->configuration) * power(chip);
 	chip->cycles_summed = done;
 }
 
@@ -163,7 +169,7 @@ static void power_on(struct chip *chip)
 	restart_conversions(chip, POWER_ON_CONFIGURATION);
 }
 
-/* The comparator: of several functions the highest bit wins. */
+/* The comparator. If several functions are set, that of the highest bit is evaluated. */
 static bool beyond_limit(const struct chip *chip)
 {
 	s16 current_ = chip->current_, limit = chip->alert_limit;
@@ -243,7 +249,7 @@ static void write_register(struct chip *chip, u16 word)
 	}
 }
 
-/* What may go wrong before a transfer reaches the chip. */
+/* Simulates the faults that prevent a transfer from reaching the chip. */
 static int reach(struct chip *chip)
 {
 	while (READ_ONCE(chip->hang)) {
@@ -260,7 +266,7 @@ static int reach(struct chip *chip)
 			chip->errno = 0;
 		return error;
 	}
-	return chip->plugged ? 0 : -EREMOTEIO; /* nobody acknowledges */
+	return chip->plugged ? 0 : -EREMOTEIO; /* no acknowledge */
 }
 
 static int transfer_message(struct chip *chip, struct i2c_msg *message)
@@ -291,8 +297,8 @@ static void transfer_to_mux(struct mux *mux, struct i2c_msg *message)
 		mux->control = message->buf[message->len - 1];
 }
 
-/* Who hears this address, if anybody does. */
-static struct chip *at(struct bus *bus, unsigned int index)
+/* Returns the chip that is connected at this address. */
+static struct chip *connected(struct bus *bus, unsigned int index)
 {
 	struct chip *chip = &bus->chips[index];
 	int i;
@@ -300,12 +306,12 @@ static struct chip *at(struct bus *bus, unsigned int index)
 	if (index > 0 || chip->plugged || !bus->mux.plugged)
 		return chip;
 	for (i = 0; i < CHANNELS; i++)
-		if (bus->mux.control & BIT(i) && bus->mux.behind[i].plugged)
-			return &bus->mux.behind[i];
+		if (bus->mux.control & BIT(i) && bus->mux.downstream[i].plugged)
+			return &bus->mux.downstream[i];
 	return chip;
 }
 
-/* The I2C core holds the bus: transfers come one at a time. */
+/* The I2C core locks the bus, so that transfers do not overlap. */
 static int transfer(struct i2c_adapter *adapter, struct i2c_msg *messages, int count)
 {
 	struct bus *bus = container_of(adapter, struct bus, adapter);
@@ -321,7 +327,7 @@ static int transfer(struct i2c_adapter *adapter, struct i2c_msg *messages, int c
 		}
 		if (index >= CHIPS)
 			return -EREMOTEIO;
-		chip = at(bus, index);
+		chip = connected(bus, index);
 		if (chip != before)
 			chip->transfers++;
 		before = chip;
@@ -369,12 +375,12 @@ static int set_plugged(void *data, u64 value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(plugged_file, get_plugged, set_plugged, "%llu\n");
 
-static void set_reading(struct chip *chip, u16 *reading, u16 value)
+static void set_input(struct chip *chip, u16 *input, u16 value)
 {
 	i2c_lock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
 	sum_energy(chip);
-	*reading = value;
-	chip->alerted |= beyond_limit(chip); /* a conversion sees it before anybody looks */
+	*input = value;
+	chip->alerted |= beyond_limit(chip); /* a conversion ends before the next read */
 	i2c_unlock_bus(chip->adapter, I2C_LOCK_ROOT_ADAPTER);
 }
 
@@ -386,7 +392,7 @@ static int read_current(void *data, u64 *value)
 
 static int write_current(void *data, u64 value)
 {
-	set_reading(data, &((struct chip *)data)->current_, value);
+	set_input(data, &((struct chip *)data)->current_, value);
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(current_file, read_current, write_current, "0x%04llx\n");
@@ -399,7 +405,7 @@ static int read_voltage(void *data, u64 *value)
 
 static int write_voltage(void *data, u64 value)
 {
-	set_reading(data, &((struct chip *)data)->voltage, value);
+	set_input(data, &((struct chip *)data)->voltage, value);
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(voltage_file, read_voltage, write_voltage, "0x%04llx\n");
@@ -449,7 +455,8 @@ static void add_files(struct chip *chip, struct dentry *directory)
 	debugfs_create_file_unsafe("energy", 0400, directory, chip, &energy_file);
 }
 
-static void add_chip(struct bus *bus, struct chip *chip, bool plugged, const char *name, struct dentry *directory)
+static void add_chip(struct bus *bus, struct chip *chip, bool plugged, const char *name,
+		     struct dentry *directory)
 {
 	chip->adapter = &bus->adapter;
 	chip->plugged = plugged;
@@ -481,7 +488,7 @@ static int add_bus(struct bus *bus, int number)
 	debugfs_create_x8("control", 0600, directory, &bus->mux.control);
 	for (i = 0; i < CHANNELS; i++) {
 		snprintf(name, sizeof(name), "%d", i);
-		add_chip(bus, &bus->mux.behind[i], false, name, directory);
+		add_chip(bus, &bus->mux.downstream[i], false, name, directory);
 	}
 	return i2c_add_numbered_adapter(&bus->adapter);
 }
