@@ -1,14 +1,15 @@
 //! Keys, their defaults, and flags: the README, the manual and the shipped file against the code.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use ina260_exporter::config::{self, Overrides};
 
-use crate::documents::{Set, first_spans, man, read, rows, spans};
+use crate::documents::{
+    CONFIGURATION, CONFIGURATION_MANUAL, Set, first_spans, man, read, rows, spans,
+};
 
-const DAEMON: &str = "### Keys of the daemon";
-const SENSOR: &str = "### Keys of a `[[sensor]]`";
+const DAEMON: &str = "## Keys of the daemon";
+const SENSOR: &str = "## Keys of a sensor";
 const FILE: &str = "config/ina260-exporter.toml";
 
 /// The effective configuration, or every problem, with one variable in the environment and no file.
@@ -48,15 +49,15 @@ fn settings(text: &str) -> impl Iterator<Item = (String, String)> {
 }
 
 #[test]
-fn every_key_is_in_the_readme() {
-    let told = |heading| Set::from_iter(first_spans(heading));
+fn every_key_is_documented() {
+    let told = |heading| Set::from_iter(first_spans(CONFIGURATION, heading));
     assert_eq!(told(DAEMON), of_the_daemon());
     assert_eq!(told(SENSOR), of_a_sensor());
 }
 
 #[test]
 fn every_key_is_in_the_manual() {
-    let told = |section| man("docs/man/ina260-exporter.toml.5", section, ".It Ic ");
+    let told = |section| man(CONFIGURATION_MANUAL, section, ".It Ic ");
     let mut daemon = told("THE DAEMON");
     daemon.extend(told("ONE SENSOR"));
     // A section of its own.
@@ -86,14 +87,14 @@ fn defaults(effective: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_defaults_are_in_the_readme_and_in_the_shipped_file() {
+fn documented_defaults_agree() {
     // Neither the machine's name nor what is set here is a default of ours.
     let mut daemon = defaults(&load("HOSTNAME", "pi4").unwrap());
     let sensors = load("SENSOR", r#"[{ device = "a" }]"#).unwrap();
     let (_, table) = sensors.split_once("[[sensor]]").unwrap();
     for (heading, defaults) in [(DAEMON, &daemon), (SENSOR, &self::defaults(table))] {
         assert!(defaults.len() > 4, "{defaults:?}");
-        for row in rows(heading) {
+        for row in rows(CONFIGURATION, heading) {
             let (key, told) = (spans(&row[0]).remove(0), spans(&row[1]));
             let default = defaults.get(&key).cloned();
             assert_eq!(told.first(), default.as_ref(), "{key}");
@@ -103,50 +104,4 @@ fn the_defaults_are_in_the_readme_and_in_the_shipped_file() {
     let text = read(FILE);
     let top = text.split("#[[sensor]]").next().unwrap();
     assert_eq!(settings(top).collect::<BTreeMap<_, _>>(), daemon);
-}
-
-/// The flags that the help of a command lists.
-fn flags(arguments: &[&str]) -> Set {
-    let binary = env!("CARGO_BIN_EXE_ina260-exporter");
-    let help = Command::new(binary).args(arguments).output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let lines = help.lines().map(str::trim_start);
-    lines
-        .filter(|line| line.starts_with('-'))
-        .filter_map(|line| line.split("--").nth(1)?.split([' ', '[', '=']).next())
-        .map(str::to_owned)
-        .collect()
-}
-
-#[test]
-fn every_flag_is_in_the_readme_and_the_manual() {
-    let flags = flags(&["--help"]);
-    assert!(flags.contains("help") && flags.len() > 10, "{flags:?}");
-    let told = first_spans("### Flags");
-    let told = told.iter().map(|flag| flag.replacen("--", "", 1));
-    assert_eq!(told.collect::<Set>(), flags);
-    let in_manual = man("docs/man/ina260-exporter.8", "OPTIONS", ".It Fl \\-");
-    assert_eq!(in_manual, flags);
-}
-
-#[test]
-fn every_flag_of_scan_and_read_is_in_the_readme_and_the_manual() {
-    let mut of_all = Set::new();
-    for tool in ["scan", "read"] {
-        let flags = flags(&[tool, "--help"]);
-        assert!(flags.contains("help") && flags.len() > 4, "{flags:?}");
-        for row in rows("### Flags of `scan` and `read`") {
-            let told = spans(&row[1]).iter().any(|of| of == tool);
-            for flag in spans(&row[0]) {
-                let name = flag.replacen("--", "", 1);
-                assert!(!told || flags.contains(&name), "{tool} has no {flag}");
-            }
-        }
-        of_all.extend(flags);
-    }
-    let told = first_spans("### Flags of `scan` and `read`");
-    let told = told.iter().map(|flag| flag.replacen("--", "", 1));
-    assert_eq!(told.collect::<Set>(), of_all);
-    let in_manual = man("docs/man/ina260-exporter.8", "COMMANDS", ".It Fl \\-");
-    assert_eq!(in_manual, of_all);
 }

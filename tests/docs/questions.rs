@@ -1,104 +1,79 @@
-//! docs/settings.md and the README's blocks against the code: each configuration is a good one, each computed number is what the code
-//! or the formula beside it gives.
+//! Blocks of configuration are valid, and the numbers of docs/settings.md follow from the code or
+//! from the formula next to them.
 
-use std::path::PathBuf;
+use std::io::Write;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::{env, fs, process};
 
 use ina260_exporter::config::{self, Overrides, Plan};
 use ina260_exporter::ina260::settings::Settings;
+use tempfile::NamedTempFile;
 
-use crate::documents::{read, spans, table};
+use crate::documents::{SETTINGS, all, blocks, read, rows, spans};
 
-const PAGE: &str = "docs/settings.md";
-
-/// From where on the power register is always read, as the README says.
+/// The power register is always read from this cycle on, see docs/metrics.md.
 const POWER_CYCLE_SECONDS: f64 = 0.01;
 
-const CLOCKS_PER_WORD: f64 = 47.0;
+const CLOCKS_PER_TRANSFER: f64 = 47.0;
 
-/// Each block of TOML in a document, with the text that follows it.
-fn blocks(document: &str) -> Vec<(String, String)> {
-    let parts = document.split("\n```toml\n").skip(1);
-    let split = parts.map(|part| part.split_once("\n```\n").expect("an end"));
-    split
-        .map(|(block, rest)| (format!("{block}\n"), rest.to_owned()))
-        .collect()
-}
-
-/// A file that goes with its test.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, text: &str) -> Self {
-        // Tests of one process may want the same name at the same time.
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Relaxed);
-        let name = format!("ina260-exporter-{name}-{}-{count}.toml", process::id());
-        let path = env::temp_dir().join(name);
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
 }
 
 #[test]
-fn every_block_of_configuration_passes_check_config() {
-    for path in ["README.md", PAGE] {
-        let blocks = blocks(&read(path));
-        assert!(blocks.len() > 3, "{path}");
-        for (index, (block, _)) in blocks.iter().enumerate() {
-            let file = File::new(&format!("block-{index}"), block);
+fn every_block_of_configuration_is_valid() {
+    let mut count = 0;
+    for path in all() {
+        for (block, _) in blocks(&read(&path), "toml") {
+            let file = file(&block);
             let output = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
                 .args(["--check-config", "--quiet", "--config"])
-                .arg(&file.0)
+                .arg(file.path())
                 .output()
                 .unwrap();
             let problems = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{path}:\n{block}{problems}");
+            count += 1;
         }
     }
+    assert!(count > 15, "{count} blocks");
 }
 
-fn plan(name: &str, text: &str) -> Plan {
-    let file = File::new(name, text);
+fn plan(text: &str) -> Plan {
+    let file = file(text);
     let flags = Overrides {
-        config: Some(file.0.clone()),
+        config: Some(file.path().to_owned()),
         ..Overrides::default()
     };
     config::load(&flags, []).unwrap().plan
 }
 
-/// The settings of a sensor that was given nothing but an interval.
+/// Returns the settings of a sensor of which only the interval is given.
 fn of_interval(interval: &str) -> Settings {
-    plan("interval", &format!("interval = {interval}\n")).sensors[0].settings
+    plan(&format!("interval = {interval}\n")).sensors[0].settings
 }
 
-/// A number with this many significant digits, or all of its whole ones.
+/// Formats a number with this many significant digits, or all digits before the point.
 fn digits(value: f64, count: i32) -> String {
     let scientific = format!("{value:e}");
     let (_, exponent) = scientific.split_once('e').unwrap();
-    let behind = count - 1 - exponent.parse::<i32>().unwrap();
-    let behind = usize::try_from(behind).unwrap_or(0);
-    format!("{value:.behind$}")
+    let decimals = count - 1 - exponent.parse::<i32>().unwrap();
+    let decimals = usize::try_from(decimals).unwrap_or(0);
+    format!("{value:.decimals$}")
 }
 
 fn millis(settings: Settings) -> String {
     format!("{:.2} ms", settings.cycle().as_secs_f64() * 1e3)
 }
 
-/// Share of a bus with these clocks a second.
-fn load(settings: Settings, script_metrics: bool, clocks: f64) -> f64 {
-    words(settings, script_metrics) * CLOCKS_PER_WORD / clocks / settings.cycle().as_secs_f64()
+/// Returns a sensor's share of a bus of this clock rate.
+fn load(settings: Settings, script_metrics: bool, hertz: f64) -> f64 {
+    let clocks = transfers(settings, script_metrics) * CLOCKS_PER_TRANSFER;
+    clocks / hertz / settings.cycle().as_secs_f64()
 }
 
-fn words(settings: Settings, script_metrics: bool) -> f64 {
+fn transfers(settings: Settings, script_metrics: bool) -> f64 {
     let with_power = script_metrics || settings.cycle().as_secs_f64() >= POWER_CYCLE_SECONDS;
     if with_power { 4.0 } else { 3.0 }
 }
@@ -108,14 +83,14 @@ fn percent(share: f64) -> String {
 }
 
 #[test]
-fn what_follows_from_a_block_is_what_the_code_makes_of_it() {
-    for (block, after) in blocks(&read(PAGE)) {
-        let plan = plan("follows", &block);
+fn cycle_and_load_of_each_block() {
+    for (block, after) in blocks(&read(SETTINGS), "toml") {
+        let plan = plan(&block);
         let cycle = millis(plan.sensors[0].settings);
-        let share = |clocks| -> f64 {
+        let share = |hertz| -> f64 {
             let sensors = plan.sensors.iter();
             sensors
-                .map(|sensor| load(sensor.settings, plan.script_metrics, clocks))
+                .map(|sensor| load(sensor.settings, plan.script_metrics, hertz))
                 .sum()
         };
         let follows = format!(
@@ -130,13 +105,13 @@ fn what_follows_from_a_block_is_what_the_code_makes_of_it() {
 }
 
 #[test]
-fn the_table_of_bandwidth_is_what_the_code_chooses() {
+fn bandwidth_table() {
     let reference = of_interval("\"1s\"");
-    let looked = |settings: Settings| {
+    let sampled = |settings: Settings| {
         f64::from(settings.averaging.count() * settings.current_conversion_time.micros())
     };
     let hertz = |value: f64| format!("{} Hz", digits(value, 3));
-    let rows = table(&read(PAGE), "## Bandwidth and noise");
+    let rows = rows(SETTINGS, "## Bandwidth and noise");
     assert!(rows.len() > 6);
     for row in rows {
         let settings = of_interval(&spans(&row[0])[0]);
@@ -153,19 +128,19 @@ fn the_table_of_bandwidth_is_what_the_code_chooses() {
             hertz(half_power() / cycle),
             hertz(1.0 / cycle),
             hertz(1e6 / f64::from(voltage + current)),
-            digits((looked(reference) / looked(settings)).sqrt(), 2),
+            digits((sampled(reference) / sampled(settings)).sqrt(), 2),
         ];
         assert_eq!(row[1..], computed, "{}", row[0]);
     }
 }
 
-/// Where sin(πx) / (πx) is √½.
+/// Returns the x where sin(πx) / (πx) is √½, by bisection.
 fn half_power() -> f64 {
-    let left = |x: f64| (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x);
+    let response = |x: f64| (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x);
     let (mut low, mut high) = (0.1, 1.0);
     while high - low > 1e-12 {
         let middle = f64::midpoint(low, high);
-        if left(middle) > std::f64::consts::FRAC_1_SQRT_2 {
+        if response(middle) > std::f64::consts::FRAC_1_SQRT_2 {
             low = middle;
         } else {
             high = middle;
@@ -175,14 +150,14 @@ fn half_power() -> f64 {
 }
 
 #[test]
-fn the_table_of_the_bus_is_what_the_words_of_a_result_take() {
-    let rows = table(&read(PAGE), "## Load of the bus");
+fn bus_load_table() {
+    let rows = rows(SETTINGS, "## Load of the bus");
     assert!(rows.len() > 6);
     for row in rows {
         let settings = of_interval(&spans(&row[0])[0]);
-        let shares = [100e3, 400e3].map(|clocks| load(settings, false, clocks));
+        let shares = [100e3, 400e3].map(|hertz| load(settings, false, hertz));
         let computed = [
-            words(settings, false).to_string(),
+            transfers(settings, false).to_string(),
             percent(shares[0]),
             percent(shares[1]),
             (1.0 / shares[0]).floor().to_string(),
@@ -193,10 +168,10 @@ fn the_table_of_the_bus_is_what_the_words_of_a_result_take() {
 }
 
 #[test]
-fn the_table_of_the_cpu_is_what_was_measured_times_the_results() {
-    /// CPU time of a result, as the page says that `make bench` measured it.
+fn cpu_table() {
+    /// CPU time of a result, measured by `make bench` as the page says.
     const RESULT_SECONDS: f64 = 27e-6;
-    let rows = table(&read(PAGE), "## Cost in CPU");
+    let rows = rows(SETTINGS, "## Cost in CPU");
     assert!(rows.len() > 5);
     for row in rows {
         let cycle = of_interval(&spans(&row[0])[0]).cycle().as_secs_f64();
@@ -205,8 +180,8 @@ fn the_table_of_the_cpu_is_what_was_measured_times_the_results() {
 }
 
 #[test]
-fn the_table_of_the_energys_error_is_offset_and_gains() {
-    let rows = table(&read(PAGE), "## Accuracy of energy");
+fn energy_error_table() {
+    let rows = rows(SETTINGS, "## Accuracy of energy");
     assert!(rows.len() > 4);
     for row in rows {
         let (watts, volts) = row[0].split_once(" W at ").unwrap();
@@ -222,9 +197,9 @@ fn the_table_of_the_energys_error_is_offset_and_gains() {
 }
 
 #[test]
-fn the_numbers_in_the_text_follow_from_the_chips() {
+fn numbers_in_the_text() {
     let (offset, gain, step) = (0.005_f64, 0.0015, 1.25);
-    let (ohms, rated) = (0.002_f64, 15.0);
+    let (ohms, rated) = (0.0045_f64, 15.0);
     let computed = [
         format!("{:.2} Ah a day", offset * 24.0),
         format!("{:.1} Ah that never flowed", offset * 24.0 * 30.0),
@@ -240,7 +215,7 @@ fn the_numbers_in_the_text_follow_from_the_chips() {
         ),
         format!("Below {:.1} A an offset of 5 mA", offset / gain),
         format!(
-            "{:.0} mV and {:.2} W at 15 A",
+            "{:.1} mV and {:.2} W at 15 A",
             ohms * rated * 1e3,
             ohms * rated * rated
         ),
@@ -251,7 +226,7 @@ fn the_numbers_in_the_text_follow_from_the_chips() {
         format!("1.25 mA, {:.2} mW at 5 V", step * 5.0),
         format!("±{:.2} A", step * 32_768.0 / 1e3),
     ];
-    let text = read(PAGE).replace('\n', " ");
+    let text = read(SETTINGS).replace('\n', " ");
     for number in computed {
         assert!(text.contains(&number), "{number}");
     }

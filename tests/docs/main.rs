@@ -1,0 +1,15 @@
+//! Checks the documents against the code: links, commands, messages, metrics, flags and numbers.
+
+mod documents;
+mod flags;
+mod form;
+mod keys;
+mod links;
+mod messages;
+mod metrics;
+mod project;
+mod prometheus;
+mod questions;
+
+#[path = "../support/program.rs"]
+mod program;
