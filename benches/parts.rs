@@ -167,7 +167,7 @@ fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
     bencher.bench_local(|| {
         let before = seen;
         while seen == before {
-            clock.hurry_to(sampler.round());
+            clock.hurry_to(sampler.poll_due());
             seen = meter.lock().accumulator.totals(origin).results;
         }
         read += 1;

@@ -150,7 +150,7 @@ impl Scene {
     fn run(&mut self, time: Duration) {
         let end = self.clock.now() + time;
         loop {
-            let due = self.sampler.round();
+            let due = self.sampler.poll_due();
             self.clock.advance_to(due.min(end));
             if due >= end {
                 return;

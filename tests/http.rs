@@ -305,7 +305,7 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
     assert!(dead.value("ina260_read_errors_total", &[("kind", "nack")]) >= Some(2.0));
     assert_eq!(dead.all("ina260_sensor_info", &[]).len(), 1);
 
-    daemon.wait_for_line("answers again");
+    daemon.wait_for_line("responding again");
     let promised = Duration::from_secs(2) + SLACK;
     let back = daemon.scrape_within(promised, "every reading again", |scrape| {
         watch(scrape);
@@ -315,7 +315,7 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
     let lines = daemon.log_lines("sensor deepx");
     assert_eq!(lines.len(), 3, "found, lost, found again: {lines:#?}");
     assert!(lines[1].contains(" WARN ") && lines[1].contains("cannot read register Mask/Enable"));
-    assert!(lines[2].contains(" INFO ") && lines[2].contains("after 3 failed rounds"));
+    assert!(lines[2].contains(" INFO ") && lines[2].contains("after 3 failed attempts"));
 }
 
 fn a_dead_sensor_disappears_although_nobody_scrapes() {

@@ -247,9 +247,9 @@ fn an_alert_that_a_reload_cuts_off_has_its_last_line() {
         )
     };
     let daemon = Launch::simulated("").config(&sensor("100ms")).start();
-    daemon.wait_for_line("over-voltage alert: a conversion was beyond 1 V");
+    daemon.wait_for_line("over-voltage alert active (a conversion crossed the limit of 1 V)");
     daemon.reload(&sensor("50ms"));
-    daemon.wait_for_line("over-voltage alert ended: the sensor has new settings");
+    daemon.wait_for_line("over-voltage alert cleared (sensor reconfigured)");
 }
 
 const SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";

@@ -98,7 +98,7 @@ fn count_energy(drawn: Drawn, way: &Way) -> Counted {
     let end = stage.begun + Duration::from_secs(u64::from(MINUTES) * 60);
     let (mut truth, mut before) = (0.0, Totals::default());
     loop {
-        let due = stage.sampler.round();
+        let due = stage.sampler.poll_due();
         let totals = stage.totals()[0];
         if totals.results != before.results {
             // The account reaches until here, and this result covers the last of it.

@@ -88,7 +88,7 @@ fn run(places: Vec<Place>) -> Stage<SimulatedClock> {
     );
     let end = stage.begun + TIME;
     loop {
-        let due = stage.sampler.round();
+        let due = stage.sampler.poll_due();
         if due >= end {
             return stage;
         }

@@ -109,7 +109,7 @@ fn watch(settings: Settings, time: Duration) -> Result<Seen, String> {
     let end = stage.begun + time;
     let mut latest = Duration::ZERO;
     loop {
-        let due = stage.sampler.round();
+        let due = stage.sampler.poll_due();
         let now = stage.clock.now();
         if now >= end {
             break;

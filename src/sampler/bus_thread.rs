@@ -1,4 +1,4 @@
-//! The thread that runs a sampler, and what others see of it.
+//! The thread that runs a sampler, and its deadline.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,39 +11,41 @@ use std::time::{Duration, Instant};
 
 use super::{Sampler, Setup};
 
-/// The instant by which a sampler will have reported again.
+/// The time by which a sampler will have finished its next pass.
 ///
-/// A sensor that is waited for and an interval of a minute keep it; a transfer that does not come back breaks it.
+/// Met during backoff and long intervals; not met by a sampler whose transfer hangs.
 #[derive(Clone, Debug)]
 pub struct Deadline {
     origin: Instant,
-    by_nanos: Arc<AtomicU64>,
+    /// Nanoseconds after `origin`.
+    nanos: Arc<AtomicU64>,
 }
 
 impl Deadline {
-    /// For one visit with its transfers: an adapter that gives up takes about a second for each, and a timeout ends a visit.
+    /// Upper bound on the time of one poll: an adapter times out after about a second, and a timeout
+    /// ends a poll.
     pub const ALLOWANCE: Duration = Duration::from_secs(5);
 
     pub(super) fn new(origin: Instant) -> Self {
         let deadline = Self {
             origin,
-            by_nanos: Arc::default(),
+            nanos: Arc::default(),
         };
         deadline.extend(origin);
         deadline
     }
 
-    /// Something happens at `due`, and is done after the allowance.
+    /// Extends the deadline to the end of a poll that is due at `due`.
     pub(super) fn extend(&self, due: Instant) {
-        let by = due.saturating_duration_since(self.origin) + Self::ALLOWANCE;
-        self.by_nanos
-            .store(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        let after = due.saturating_duration_since(self.origin) + Self::ALLOWANCE;
+        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.store(nanos, Relaxed);
     }
 
-    /// Whether the promise is still good.
+    /// Returns whether the deadline has not passed.
     #[must_use]
     pub fn is_met(&self, now: Instant) -> bool {
-        now < self.origin + Duration::from_nanos(self.by_nanos.load(Relaxed))
+        now < self.origin + Duration::from_nanos(self.nanos.load(Relaxed))
     }
 }
 
@@ -56,15 +58,15 @@ enum Order {
 pub struct BusThread {
     orders: Sender<Order>,
     deadline: Deadline,
-    /// The thread drops the other end last: a wait for its end that can time out, which a join can't.
+    /// Disconnected when the thread ends: a wait for that can time out, a join cannot.
     ended: Receiver<Infallible>,
 }
 
 impl BusThread {
-    /// Starts a thread called `name`, which keeps `lock` until it ends.
+    /// Starts a thread called `name`, which holds `lock` until it ends.
     ///
     /// # Errors
-    /// What the kernel says if there can't be another thread.
+    /// The error of the kernel if the thread cannot be created.
     pub fn spawn(name: &str, sampler: Sampler, lock: impl Send + 'static) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
@@ -84,13 +86,13 @@ impl BusThread {
         })
     }
 
-    /// Hands the sensors of a new configuration over.
+    /// Applies the sensors of a new configuration.
     pub fn replace(&self, setups: Vec<Setup>) {
-        // A worker only ends by order; nobody to hear it means that it has its order already.
+        // A thread that no longer receives was stopped.
         let _ = self.orders.send(Order::Replace(setups));
     }
 
-    /// Whether the sampler did what it promised.
+    /// Returns whether the thread is running and its sampler meets the deadline.
     #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {
         self.deadline.is_met(now) && self.ended.try_recv() == Err(TryRecvError::Empty)
@@ -101,23 +103,23 @@ impl BusThread {
         let _ = self.orders.send(Order::Stop);
     }
 
-    /// Waits for the thread's end until `deadline`. Tells whether it came.
+    /// Waits for the thread to end, at most until `deadline`. Returns whether it has ended.
     #[must_use]
     pub fn join_until(self, deadline: Instant) -> bool {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        self.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
 /// Sets the calling thread's timer slack to 1 µs (default 50 µs), see prctl(2).
 pub fn set_timer_slack() {
-    // The shortest cycle is 280 µs. Where it cannot be set, flags are read up to 50 µs later.
+    // The shortest cycle is 280 µs. Without it, flags are read up to 50 µs late.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
 }
 
 fn run(mut sampler: Sampler, orders: &Receiver<Order>) {
     loop {
-        let due = sampler.round();
+        let due = sampler.poll_due();
         match orders.recv_timeout(due.saturating_duration_since(sampler.clock.now())) {
             Ok(Order::Replace(setups)) => sampler.replace(setups),
             Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return sampler.release(),

@@ -1,4 +1,5 @@
-//! When to read, in what order, and what to do when it fails: one sampler a bus, one thread a sampler.
+//! Polls the sensors of a bus: when, in which order, and what follows a failure. Each bus has one
+//! sampler, which runs in a thread of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +10,8 @@ use crate::clock::Clock;
 use crate::i2c::Bus;
 use crate::i2c::mux::Multiplexers;
 
-mod alert_log;
 mod backoff;
 mod bus_thread;
-mod outage;
 mod poller;
 mod report;
 mod sensor;
@@ -25,12 +24,12 @@ use report::Error;
 use sensor::Sensor;
 pub use setup::Setup;
 
-/// Called when a sensor went up or down.
+/// Callback for a sensor that went up or down.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
 
-/// A bus with all its sensors. There is no lock around a bus: its thread owns it.
+/// A bus and its sensors. There is no lock around a bus: its thread owns it.
 pub struct Sampler {
-    /// How messages call the bus: `bus 1`.
+    /// Name of the bus in messages: `bus 1`.
     name: String,
     bus: Box<dyn Bus>,
     multiplexers: Multiplexers,
@@ -38,26 +37,25 @@ pub struct Sampler {
     clock: Arc<dyn Clock>,
     deadline: Deadline,
     on_change: OnChange,
-    timeouts_in_a_row: u32,
-    stuck: Backoff,
-    stuck_until: Option<Instant>,
-    /// What the machine had suspended at the last round.
+    consecutive_timeouts: u32,
+    pauses: Backoff,
+    paused_until: Option<Instant>,
+    /// Total time for which the machine has been suspended, as of the last check.
     suspended: Duration,
-    /// Whether somebody was told already that the bus is too slow for its sensors.
-    warned: bool,
+    overload_logged: bool,
 }
 
 impl Sampler {
-    /// With nothing to do, a thread looks around once an hour.
+    /// Time between two passes without a sensor.
     const IDLE: Duration = Duration::from_secs(3600);
-    /// Two timeouts in a row are the bus' fault and not a sensor's.
-    const TIMEOUTS_OF_A_STUCK_BUS: u32 = 2;
-    /// A result that is overwritten so soon does not wait for the convenience of the multiplexers.
-    const URGENT: Duration = Duration::from_millis(10);
-    /// Less sleep than this may be what passes between the reading of two clocks.
+    /// Consecutive timeouts that pause the bus; a single one can be the fault of one sensor.
+    const MAX_TIMEOUTS: u32 = 2;
+    /// Results that are overwritten within this time take precedence over saving mux transfers.
+    const MUX_SLACK: Duration = Duration::from_millis(10);
+    /// Upper bound on what the time between reading two clocks can look like a suspend.
     const SUSPEND_THRESHOLD: Duration = Duration::from_millis(10);
 
-    /// A sampler that has not looked at anything yet.
+    /// Returns a sampler that has not polled any sensor yet.
     #[must_use]
     pub fn new(
         name: String,
@@ -76,142 +74,121 @@ impl Sampler {
             suspended: clock.suspended(),
             clock,
             on_change,
-            timeouts_in_a_row: 0,
-            stuck: Backoff::default(),
-            stuck_until: None,
-            warned: false,
+            consecutive_timeouts: 0,
+            pauses: Backoff::default(),
+            paused_until: None,
+            overload_logged: false,
         };
         sampler.replace(setups);
         sampler
     }
 
-    /// The sensors of a new configuration; those that stay where they are go on.
+    /// Applies a new configuration; sensors whose location and settings stay are not interrupted.
     pub fn replace(&mut self, setups: Vec<Setup>) {
         let now = self.clock.now();
         let mut before = std::mem::take(&mut self.sensors);
         for setup in setups {
-            let same = |sensor: &Sensor| sensor.setup.is_at_place_of(&setup);
+            let same = |sensor: &Sensor| sensor.setup.has_location_of(&setup);
             let sensor = match before.iter().position(same) {
                 Some(index) => {
                     let mut sensor = before.swap_remove(index);
-                    sensor.adopt(setup, now);
+                    sensor.apply(setup, now);
                     sensor
                 }
                 None => Sensor::new(setup, now),
             };
             self.sensors.push(sensor);
         }
-        self.let_go(&before);
-        // Those of before, and below those of now: one that nobody switches any more must not stay open.
-        self.close_multiplexers();
+        self.release_sensors(&before);
+        // First the muxes of the old configuration: no channel of one that is no longer used may
+        // stay selected.
+        self.deselect_muxes();
         let channels = self
             .sensors
             .iter()
             .filter_map(|sensor| sensor.setup.channel);
         self.multiplexers = Multiplexers::new(channels);
-        self.close_multiplexers();
-        self.warned = false;
+        self.deselect_muxes();
+        self.overload_logged = false;
     }
 
-    /// Serves every sensor that is due, then looks for one that is lost. Returns when to come back.
-    pub fn round(&mut self) -> Instant {
+    /// Polls the running sensors that are due, then at most one that is not running. Returns when to
+    /// call again.
+    pub fn poll_due(&mut self) -> Instant {
         self.check_suspend();
-        if self
-            .stuck_until
-            .is_none_or(|until| until <= self.clock.now())
-        {
-            self.serve();
+        let now = self.clock.now();
+        if self.paused_until.is_none_or(|until| until <= now) && self.poll_running() {
+            self.poll_one_down();
         }
         let next = self.sensors.iter().map(Sensor::due).min();
         let next = next.unwrap_or_else(|| self.clock.now() + Self::IDLE);
-        let next = self.stuck_until.map_or(next, |until| until.max(next));
+        let next = self.paused_until.map_or(next, |until| until.max(next));
         self.deadline.extend(next);
         next
     }
 
-    fn serve(&mut self) {
+    /// Polls each running sensor that is due. Returns `false` if a timeout ended the pass.
+    fn poll_running(&mut self) -> bool {
         for _ in 0..self.sensors.len() {
             let now = self.clock.now();
-            match self.most_urgent(now) {
-                Some(index) if self.visit(index, now) => {}
-                Some(_) => return, // A timeout ends the round.
+            match self.next_running(now) {
+                Some(index) if self.poll(index, now) => {}
+                Some(_) => return false,
                 None => break,
             }
         }
-        if self.sensors.iter().all(Sensor::is_running) {
-            return;
-        }
-        // Probes of lost sensors come last, one a round: they may cost a timeout.
-        let now = self.clock.now();
-        let lost = (0..self.sensors.len())
-            .filter(|&index| !self.sensors[index].is_running() && self.sensors[index].due() <= now)
+        true
+    }
+
+    /// Polls one sensor that is not running, if its attempt is due. Such attempts come last, one per
+    /// pass, since they may cost a timeout.
+    fn poll_one_down(&mut self) {
+        let next = (0..self.sensors.len())
+            .filter(|&index| !self.sensors[index].is_running())
             .min_by_key(|&index| self.sensors[index].due());
-        if let Some(index) = lost {
-            self.visit(index, now);
-            self.compare_with_bus();
+        let Some(index) = next else { return };
+        let now = self.clock.now();
+        if self.sensors[index].due() <= now {
+            self.poll(index, now);
+            self.check_load();
         }
     }
 
-    /// Of the sensors whose result is there, the one whose result is overwritten first; while there is time, one that needs no
-    /// multiplexer switched.
-    fn most_urgent(&self, now: Instant) -> Option<usize> {
+    /// Returns the running sensor to poll next: of those with a result, the one whose result is
+    /// overwritten first; while there is time, one on the selected mux channel.
+    fn next_running(&self, now: Instant) -> Option<usize> {
         let ready = |&index: &usize| self.sensors[index].is_ready(now);
-        let deadline = |&index: &usize| self.sensors[index].deadline();
-        let urgent = (0..self.sensors.len()).filter(ready).min_by_key(deadline)?;
-        let open = self.multiplexers.selected();
-        if open.is_none() || self.sensors[urgent].deadline() < now + Self::URGENT {
-            return Some(urgent);
+        let overwritten_at = |&index: &usize| self.sensors[index].overwritten_at();
+        let ready = (0..self.sensors.len()).filter(ready);
+        let first = ready.clone().min_by_key(overwritten_at)?;
+        let selected = self.multiplexers.selected();
+        if selected.is_none() || overwritten_at(&first) < now + Self::MUX_SLACK {
+            return Some(first);
         }
-        let needs_no_switch = |&index: &usize| self.sensors[index].setup.channel == open;
-        let convenient = (0..self.sensors.len())
-            .filter(ready)
-            .filter(needs_no_switch)
-            .min_by_key(deadline);
-        convenient.or(Some(urgent))
+        let is_selected = |&index: &usize| self.sensors[index].setup.channel == selected;
+        ready
+            .filter(is_selected)
+            .min_by_key(overwritten_at)
+            .or(Some(first))
     }
 
-    /// Time in which the machine suspended is nobody's.
-    fn check_suspend(&mut self) {
-        let new = || self.clock.suspended().saturating_sub(self.suspended);
-        if new() <= Self::SUSPEND_THRESHOLD {
-            return;
-        }
-        // A thread that is put aside between the reading of the two clocks sees a sleep, too, but not twice in a row.
-        let new = new();
-        if new > Self::SUSPEND_THRESHOLD {
-            self.suspended += new;
-            for sensor in &mut self.sensors {
-                sensor.suspended(new);
-            }
-        }
-    }
-
-    /// Visits one sensor. Tells whether the bus is fit for the next.
-    fn visit(&mut self, index: usize, now: Instant) -> bool {
-        let sensor = &mut self.sensors[index];
+    /// Polls one sensor. Returns whether the bus is ready for the next.
+    fn poll(&mut self, index: usize, now: Instant) -> bool {
         self.deadline.extend(now);
-        let result = sensor.visit(
-            self.bus.as_mut(),
-            &mut self.multiplexers,
-            self.clock.as_ref(),
-            now,
-        );
+        let sensor = &mut self.sensors[index];
+        let (bus, clock) = (self.bus.as_mut(), self.clock.as_ref());
+        let result = sensor.poll(bus, &mut self.multiplexers, clock, now);
         let mut changed = sensor.take_changed();
         let timeout = result.err().filter(Error::is_timeout);
         if let Some(error) = &timeout {
-            self.timeouts_in_a_row += 1;
-            if self.timeouts_in_a_row >= Self::TIMEOUTS_OF_A_STUCK_BUS {
-                let now = self.clock.now();
-                self.stuck_until = Some(now + self.stuck.pause());
-                for sensor in self.sensors.iter_mut().filter(|sensor| sensor.is_running()) {
-                    sensor.lose(error, now);
-                    changed |= sensor.take_changed();
-                }
+            self.consecutive_timeouts += 1;
+            if self.consecutive_timeouts >= Self::MAX_TIMEOUTS {
+                changed |= self.pause_bus(error);
             }
         } else {
-            self.timeouts_in_a_row = 0;
-            self.stuck = Backoff::default();
-            self.stuck_until = None;
+            self.consecutive_timeouts = 0;
+            self.pauses = Backoff::default();
+            self.paused_until = None;
         }
         if changed {
             (self.on_change)();
@@ -219,36 +196,64 @@ impl Sampler {
         timeout.is_none()
     }
 
-    /// Says so, once, if the bus can't carry what its sensors make: the daemon then reads what fits.
-    fn compare_with_bus(&mut self) {
+    /// Pauses the bus and marks its sensors as down. Returns whether one of them was up.
+    fn pause_bus(&mut self, error: &Error) -> bool {
+        let now = self.clock.now();
+        self.paused_until = Some(now + self.pauses.pause());
+        let mut changed = false;
+        for sensor in self.sensors.iter_mut().filter(|sensor| sensor.is_running()) {
+            sensor.mark_down(error, now);
+            changed |= sensor.take_changed();
+        }
+        changed
+    }
+
+    /// Accounts the time of a suspend as unmeasured.
+    fn check_suspend(&mut self) {
+        let new = || self.clock.suspended().saturating_sub(self.suspended);
+        if new() <= Self::SUSPEND_THRESHOLD {
+            return;
+        }
+        // A thread preempted between reading the two clocks sees a suspend, but not twice in a row.
+        let new = new();
+        if new > Self::SUSPEND_THRESHOLD {
+            self.suspended += new;
+            for sensor in &mut self.sensors {
+                sensor.on_suspend(new);
+            }
+        }
+    }
+
+    /// Logs once if the bus is too slow for its sensors; as many results are read as fit.
+    fn check_load(&mut self) {
         let Some(word) = self.sensors.iter().filter_map(Sensor::word_time).min() else {
             return;
         };
-        let carries = 1.0 / word.as_secs_f64();
-        let demand: f64 = self.sensors.iter().map(Sensor::demand).sum();
-        if demand > carries && !self.warned {
-            self.warned = true;
+        let capacity = 1.0 / word.as_secs_f64();
+        let demand: f64 = self.sensors.iter().map(Sensor::transfers_per_second).sum();
+        if demand > capacity && !self.overload_logged {
+            self.overload_logged = true;
             warn!(
-                "{}: its sensors make {demand:.0} words a second, it carries {carries:.0} (a word takes {word:?}): some results will \
-                 not be read; use a longer interval or a faster bus",
+                "{}: overloaded (sensors need {demand:.0} transfers/s, bus sustains \
+                 {capacity:.0}); some results will be missed; use a longer interval or a faster bus",
                 self.name
             );
         }
     }
 
-    /// Switches the alerts of every chip off and closes the multiplexers, at the end.
+    /// Disables the alerts of every chip and deselects the mux channels, at the end.
     pub fn release(&mut self) {
         let sensors = std::mem::take(&mut self.sensors);
-        self.let_go(&sensors);
+        self.release_sensors(&sensors);
         self.sensors = sensors;
-        self.close_multiplexers();
+        self.deselect_muxes();
     }
 
-    /// A bus that is stuck ends it: each further transfer would cost its timeout.
-    fn let_go(&mut self, sensors: &[Sensor]) {
+    /// Disables alerts until a timeout: on a stuck bus each further transfer would take as long.
+    fn release_sensors(&mut self, sensors: &[Sensor]) {
         for sensor in sensors {
             if let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers) {
-                debug!("{}: alerts not switched off: {error}", sensor.setup.name);
+                debug!("{}: cannot disable the alerts: {error}", sensor.setup.name);
                 if error.is_timeout() {
                     return;
                 }
@@ -256,13 +261,13 @@ impl Sampler {
         }
     }
 
-    fn close_multiplexers(&mut self) {
-        if let Err(failure) = self.multiplexers.deselect_all(self.bus.as_mut()) {
-            debug!("{}: {failure}", self.name);
+    fn deselect_muxes(&mut self) {
+        if let Err(error) = self.multiplexers.deselect_all(self.bus.as_mut()) {
+            debug!("{}: {error}", self.name);
         }
     }
 
-    /// Shows from other threads whether this sampler keeps its promises.
+    /// Returns a handle that shows to other threads whether the sampler meets its deadline.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
         self.deadline.clone()

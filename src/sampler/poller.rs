@@ -1,68 +1,71 @@
-//! The conversions of a sensor that runs: which look finds which result, and whether it is whole.
+//! Polls a running sensor: finds the cycle of each result, and rejects torn reads.
 
 use std::time::{Duration, Instant};
 
-use super::tracker::{CycleTracker, Look};
+use super::tracker::{CycleTracker, FlagRead};
 use crate::clock::Clock;
 use crate::i2c::Bus;
 use crate::ina260::registers::MaskEnable;
 use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump, Reset};
 use crate::meter::Cycle;
 
-/// What a look found.
+/// Outcome of a poll.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Seen {
-    /// No result yet.
-    Nothing,
-    /// One result, whole.
+pub(super) enum PollOutcome {
+    /// No result has been completed since the last poll.
+    NoResult,
+    /// A whole result.
     Result {
-        /// When its data were read.
+        /// When its registers were read.
         at: Instant,
         measurement: Measurement,
         cycle: Cycle,
-        /// The comparator tripped since the result before.
+        /// Whether the comparator has tripped since the previous result.
         alert: bool,
     },
-    /// The settings are not what they were.
+    /// The chip has lost its configuration.
     Reset(Reset),
 }
 
-/// A sensor's conversions since it was set.
+/// Polls one sensor from its configuration on.
 #[derive(Clone)]
 pub(super) struct Poller {
+    /// The registers as they were configured.
     registers: RegisterDump,
-    /// As the chip is set, whoever set it.
+    /// Cycle by the chip's settings.
     nominal: Duration,
-    edges: CycleTracker,
+    tracker: CycleTracker,
     started: Instant,
-    /// When the settings were compared last that the flags do not show.
+    /// When the registers that the flags do not cover were checked last.
     checked: Instant,
-    /// Looks release the latched alert: it is kept here until a result tells it.
+    /// A latched alert, which reading the flags clears, until it is reported with a result.
     alert: bool,
-    /// Results that were finished and not used since the last that was; `None` if that can't be told.
+    /// Completed results that were not used since the last one that was; `None` if unknown.
     unused: Option<u64>,
-    /// Results that were finished and not used, and are not told yet.
+    /// Missed results that have not been reported.
     missed: u64,
-    /// The result before looked like one of a reset and was none: a rail that is off. Another costs no second look.
+    /// Whether the last result looked like power-on values but was real (a rail that is off): the
+    /// next such result is not verified again.
     zeros: bool,
 }
 
 impl Poller {
-    /// How often settings are compared that the flags do not show.
-    const CHECK: Duration = Duration::from_secs(1);
-    /// A read that is torn so many times in a row is on a bus that is too slow for it, or of a chip whose flag means nothing; its
-    /// registers are of neighbouring results then, and better than none.
-    const ATTEMPTS: usize = 4;
+    /// Time between two checks of the registers that the flags do not cover.
+    const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+    /// Torn reads in a row, the last of which is used: the bus is too slow, or the chip's flag is
+    /// wrong. Registers of neighbouring results are better than none.
+    const MAX_ATTEMPTS: usize = 4;
 
-    /// Poller that were prepared `now`, and started over in the transfer `start` if they were.
-    pub(super) fn new(registers: RegisterDump, start: Option<Look>, now: Instant) -> Self {
+    /// Returns the poller of a chip that was configured `now`; `start` is the write that restarted
+    /// its conversions, if any did.
+    pub(super) fn new(registers: RegisterDump, start: Option<FlagRead>, now: Instant) -> Self {
         let nominal = registers.settings().cycle();
-        let edges = CycleTracker::new(nominal, start, now);
+        let tracker = CycleTracker::new(nominal, start, now);
         Self {
             registers,
             nominal,
-            started: edges.started().unwrap_or(now),
-            edges,
+            started: tracker.started().unwrap_or(now),
+            tracker,
             checked: now,
             alert: false,
             unused: Some(0),
@@ -71,70 +74,69 @@ impl Poller {
         }
     }
 
-    /// When to look: for the next result, or because a second has passed; a result every minute is no reason to notice only then
-    /// that the sensor is gone.
+    /// Returns when to poll next: for the next result, or for the check, which also finds within a
+    /// second that a sensor with a long cycle is gone.
     pub(super) fn due(&self) -> Instant {
-        self.edges.due().min(self.checked + Self::CHECK)
+        self.tracker.due().min(self.checked + Self::CHECK_INTERVAL)
     }
 
+    /// Returns from when on a poll makes sense.
     pub(super) fn ready_from(&self) -> Instant {
-        self.edges.ready_from().min(self.due())
+        self.tracker.ready_from().min(self.due())
     }
 
-    pub(super) fn cycle(&self) -> Duration {
-        self.edges.cycle()
+    /// Returns the chip's period: nominal until it was measured.
+    pub(super) fn period(&self) -> Duration {
+        self.tracker.period()
     }
 
-    pub(super) fn nominal(&self) -> Duration {
+    /// Returns the cycle by the chip's settings.
+    pub(super) fn nominal_cycle(&self) -> Duration {
         self.nominal
     }
 
+    /// Returns when the conversions were restarted or, if they were not, the chip configured.
     pub(super) fn started(&self) -> Instant {
         self.started
     }
 
-    /// Nothing is known any more of when the next result is finished, nor of how many were.
+    /// Discards the phase, and with it the number of results completed since the last one.
     pub(super) fn lose_phase(&mut self) {
-        self.edges.lose_phase();
+        self.tracker.lose_phase();
         self.unused = None;
     }
 
-    /// Looks once, and reads what is there.
+    /// Reads the flags and, if they announce a result, the result.
     ///
     /// # Errors
     /// A failed transfer.
-    pub(super) fn look(
+    pub(super) fn poll(
         &mut self,
         chip: &Ina260,
         with_power: bool,
         bus: &mut dyn Bus,
         clock: &dyn Clock,
-    ) -> Result<Seen, Error> {
-        let due = self.edges.due();
-        let begun = clock.now();
-        let late = begun.saturating_duration_since(due) > self.cycle() / 2;
-        let flags = chip.read_flags(bus)?;
-        let look = Look {
-            begun,
-            ended: clock.now(),
-        };
-        if !self.registers.matches_flags(flags)
-            && let Some(reset) = chip.check(bus, &self.registers, flags)?
-        {
-            return Ok(Seen::Reset(reset));
+    ) -> Result<PollOutcome, Error> {
+        let (flag_read, flags) = read_flags(chip, bus, clock)?;
+        if let Some(reset) = self.check_flags(chip, bus, flags)? {
+            return Ok(PollOutcome::Reset(reset));
         }
-        let seen = self.read(chip, with_power, bus, clock, late, (look, flags))?;
-        // After the data, since between flags and data there is no time to lose.
-        if look.ended.duration_since(self.checked) >= Self::CHECK {
+        let delay = flag_read
+            .begun
+            .saturating_duration_since(self.tracker.due());
+        let late = delay > self.period() / 2;
+        let outcome = self.read(chip, with_power, bus, clock, late, (flag_read, flags))?;
+        // After the result, which has to be read as soon after its flags as possible.
+        if flag_read.ended.duration_since(self.checked) >= Self::CHECK_INTERVAL {
             if let Some(reset) = chip.check(bus, &self.registers, flags)? {
-                return Ok(Seen::Reset(reset));
+                return Ok(PollOutcome::Reset(reset));
             }
-            self.checked = look.ended;
+            self.checked = flag_read.ended;
         }
-        Ok(seen)
+        Ok(outcome)
     }
 
-    /// Reads what a look has found.
+    /// Reads the result that the flags announce; again, if an edge may have torn it.
     fn read(
         &mut self,
         chip: &Ina260,
@@ -142,39 +144,32 @@ impl Poller {
         bus: &mut dyn Bus,
         clock: &dyn Clock,
         late: bool,
-        (mut look, mut flags): (Look, MaskEnable),
-    ) -> Result<Seen, Error> {
-        for attempt in 1..=Self::ATTEMPTS {
+        (mut flag_read, mut flags): (FlagRead, MaskEnable),
+    ) -> Result<PollOutcome, Error> {
+        for attempt in 1..=Self::MAX_ATTEMPTS {
             self.alert |= flags.alert();
             if !flags.ready() {
-                self.edges.not_ready(look);
+                self.tracker.not_ready(flag_read);
                 break;
             }
-            let mut cycle = self.edges.ready(look);
+            let mut cycle = self.tracker.ready(flag_read);
             self.missed += cycle.missed;
             let unused = self.unused.replace(0);
             cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
             let measurement = ina260::measure(bus, chip.address, flags.overflow(), with_power)?;
-            let read = clock.now();
-            // A bus that takes longer for a result than the chip does gives neighbours at best, and no second look mends it.
-            let hopeless = read.duration_since(look.ended) > self.cycle() * 3 / 4;
-            // An edge between flags and data makes a result out of two. Where one may have come, the flags tell.
-            // So they do of a brown-out, whose zeros are no result.
-            let needs_deselect = late
+            let at = clock.now();
+            // On a bus that needs longer for a result than the chip, another attempt cannot help.
+            let too_slow = at.duration_since(flag_read.ended) > self.period() * 3 / 4;
+            // The flags show whether an edge has torn the result. They also show a brown-out, whose
+            // zeros are not a result.
+            let is_doubtful = late
                 || attempt > 1
                 || (measurement.looks_like_power_on() && !self.zeros)
-                || self.edges.may_tear(look.begun, read);
-            if needs_deselect && !hopeless && attempt < Self::ATTEMPTS {
-                let begun = clock.now();
-                flags = chip.read_flags(bus)?;
-                look = Look {
-                    begun,
-                    ended: clock.now(),
-                };
-                if !self.registers.matches_flags(flags)
-                    && let Some(reset) = chip.check(bus, &self.registers, flags)?
-                {
-                    return Ok(Seen::Reset(reset));
+                || self.tracker.may_tear(flag_read.begun, at);
+            if is_doubtful && !too_slow && attempt < Self::MAX_ATTEMPTS {
+                (flag_read, flags) = read_flags(chip, bus, clock)?;
+                if let Some(reset) = self.check_flags(chip, bus, flags)? {
+                    return Ok(PollOutcome::Reset(reset));
                 }
                 if flags.ready() {
                     self.unused = cycle.elapsed.filter(|&elapsed| elapsed > 0);
@@ -182,17 +177,41 @@ impl Poller {
                     continue;
                 }
                 self.alert |= flags.alert();
-                self.missed += self.edges.looked_again(look);
+                self.missed += self.tracker.confirm_last(flag_read);
             }
             self.zeros = measurement.looks_like_power_on();
             cycle.missed = std::mem::take(&mut self.missed);
-            return Ok(Seen::Result {
-                at: read,
+            return Ok(PollOutcome::Result {
+                at,
                 measurement,
                 cycle,
                 alert: std::mem::take(&mut self.alert),
             });
         }
-        Ok(Seen::Nothing)
+        Ok(PollOutcome::NoResult)
     }
+
+    /// Returns why the chip has lost its configuration, if the flags show that it has.
+    fn check_flags(
+        &self,
+        chip: &Ina260,
+        bus: &mut dyn Bus,
+        flags: MaskEnable,
+    ) -> Result<Option<Reset>, Error> {
+        if self.registers.matches_flags(flags) {
+            return Ok(None);
+        }
+        chip.check(bus, &self.registers, flags)
+    }
+}
+
+fn read_flags(
+    chip: &Ina260,
+    bus: &mut dyn Bus,
+    clock: &dyn Clock,
+) -> Result<(FlagRead, MaskEnable), Error> {
+    let begun = clock.now();
+    let flags = chip.read_flags(bus)?;
+    let ended = clock.now();
+    Ok((FlagRead { begun, ended }, flags))
 }

@@ -1,6 +1,5 @@
-//! What a sensor says or fails at, in the meter's terms.
+//! Errors and results of a sensor in the meter's terms.
 
-use std::fmt;
 use std::time::{Instant, SystemTime};
 
 use crate::i2c::{ErrorKind, mux};
@@ -8,45 +7,27 @@ use crate::ina260::calibration::Calibration;
 use crate::ina260::{self, Measurement};
 use crate::meter::{Failure, Quantity, Raw, Reading};
 
-/// What a visit failed at.
-#[derive(Clone, Debug, PartialEq)]
+/// A failed poll.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(super) enum Error {
-    Chip(ina260::Error),
-    Mux(mux::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Chip(error) => error.fmt(f),
-            Self::Mux(failure) => failure.fmt(f),
-        }
-    }
-}
-
-impl From<ina260::Error> for Error {
-    fn from(error: ina260::Error) -> Self {
-        Self::Chip(error)
-    }
-}
-
-impl From<mux::Error> for Error {
-    fn from(failure: mux::Error) -> Self {
-        Self::Mux(failure)
-    }
+    #[error(transparent)]
+    Chip(#[from] ina260::Error),
+    #[error(transparent)]
+    Mux(#[from] mux::Error),
 }
 
 impl Error {
-    /// Whether the bus is stuck.
+    /// Returns whether the bus is stuck.
     pub(super) fn is_timeout(&self) -> bool {
         match self {
             Self::Chip(error) => error.is_timeout(),
-            Self::Mux(failure) => failure.is_timeout(),
+            Self::Mux(error) => error.is_timeout(),
         }
     }
 
-    /// The kind of a failure that is more than a failed transfer, which is counted where it happens.
-    pub(super) fn own_failure(&self) -> Option<Failure> {
+    /// Returns the kind to count the error as; `None` for failed transfers to the chip, which are
+    /// counted one by one.
+    pub(super) fn failure(&self) -> Option<Failure> {
         match self {
             Self::Chip(ina260::Error::Read { .. } | ina260::Error::Write { .. }) => None,
             Self::Chip(ina260::Error::Bound(_)) => Some(Failure::Io),
@@ -59,6 +40,7 @@ impl Error {
     }
 }
 
+/// Returns the kind to count a failed transfer as.
 pub(super) fn transfer_failure(kind: ErrorKind) -> Failure {
     match kind {
         ErrorKind::Nack => Failure::Nack,
@@ -80,7 +62,7 @@ pub(super) fn overflows(measurement: &Measurement) -> impl Iterator<Item = Quant
         .filter_map(|(quantity, is_out)| is_out.then_some(quantity))
 }
 
-/// A measurement that was read then, corrected but for what the script showed.
+/// Converts a measurement into a reading; calibrated, except for the values of the script.
 pub(super) fn reading(
     measurement: Measurement,
     calibration: &Calibration,

@@ -1,30 +1,30 @@
-//! What a sampler is told of a sensor.
+//! Configuration of a sensor, as a sampler needs it.
 
 use crate::i2c::mux::Channel;
 use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
 use crate::meter::SharedMeter;
 
-/// What the sampler has to know of a sensor.
+/// Configuration of a sensor.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// How messages call it: `sensor orin (bus 1, 0x41)`.
+    /// Name in messages: `sensor orin (bus 1, 0x41)`.
     pub name: String,
-    /// The multiplexer's channel that it is behind.
+    /// Mux channel that the chip is downstream of.
     pub channel: Option<Channel>,
-    /// Where it is and what it is set to.
+    /// Address and settings.
     pub chip: Ina260,
-    /// Whether the power register is read, too, where a result is so short that a word more on the bus counts.
+    /// Whether to read the power register at short cycles, too.
     pub always_power: bool,
-    /// What its results are corrected by.
+    /// Correction of the results.
     pub calibration: Calibration,
-    /// Where its numbers go.
+    /// Receives the results.
     pub meter: SharedMeter,
 }
 
 impl Setup {
-    /// Whether the other is of a sensor at the same place.
-    pub(super) fn is_at_place_of(&self, other: &Self) -> bool {
+    /// Returns whether both are of the same location on the bus.
+    pub(super) fn has_location_of(&self, other: &Self) -> bool {
         (self.channel, self.chip.address) == (other.channel, other.chip.address)
     }
 }

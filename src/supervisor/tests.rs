@@ -30,7 +30,7 @@ fn words_a_result(interval: &str, script_metrics: bool) -> f64 {
     );
     let end = clock.now() + Duration::from_secs(60);
     while clock.now() < end {
-        let due = sampler.round();
+        let due = sampler.poll_due();
         clock.advance_to(due);
     }
     let results = supervisor.meters[0].lock().accumulator.totals(end).results;

@@ -1,8 +1,9 @@
-//! Chips that somebody set before, and whose conversions go on.
+//! Chips whose conversions were running before the sampler started.
 
 use super::*;
 
-/// The settings of `interval`, made at time 0 by somebody else; the sampler begins at `late`.
+/// Returns a scene with a chip that was configured for `interval` at time 0; the sampler starts at
+/// `late`.
 fn scene_of_running(interval: Duration, load: Load, late: Duration, setup: Setup) -> Scene {
     let settings = Settings::for_interval(interval, PartialSettings::default()).unwrap();
     let clock = Arc::new(SimulatedClock::default());
@@ -14,7 +15,7 @@ fn scene_of_running(interval: Duration, load: Load, late: Duration, setup: Setup
     scene_of(clock, board, vec![setup])
 }
 
-/// 10 V, and 2 A until `end`.
+/// Returns a load of 10 V, with 2 A until `end` and none afterwards.
 fn load_until(end: f64) -> Load {
     Load {
         source: 10.0,
@@ -24,21 +25,21 @@ fn load_until(end: f64) -> Load {
 }
 
 #[test]
-fn what_flowed_before_anybody_looked_is_not_counted() {
+fn energy_before_first_poll_is_not_counted() {
     let (late, setup) = (Duration::from_millis(100_500), setup(FIRST, secs(1)));
     let mut scene = scene_of_running(secs(1), load_until(100.4), late, setup);
     scene.run(secs(10));
     let totals = scene.totals(0);
     assert!(totals.results >= 10, "{totals:?}");
     assert_eq!(totals.energy.whole(), [0, 0]);
-    // What the last result leaves is not accounted for yet.
-    let life = totals.measured + totals.unmeasured;
-    assert!(life > secs(9) && life < secs(10), "{totals:?}");
+    // The time since the last result is not accounted yet.
+    let accounted = totals.measured + totals.unmeasured;
+    assert!(accounted > secs(9) && accounted < secs(10), "{totals:?}");
     assert!(totals.unmeasured < secs(1), "{totals:?}");
 }
 
 #[test]
-fn the_first_result_is_shown_all_the_same() {
+fn first_result_is_shown_without_energy() {
     let (late, setup) = (Duration::from_millis(100_500), setup(FIRST, secs(1)));
     let mut scene = scene_of_running(secs(1), Load::steady(5.0, 1.0), late, setup);
     scene.run(secs(1));
@@ -47,12 +48,12 @@ fn the_first_result_is_shown_all_the_same() {
 }
 
 #[test]
-fn the_power_register_is_read_as_the_chip_is_set_whatever_is_configured() {
-    for (chip_has, configured, is_read) in [(2_200, 1_000_000, false), (1_000_000, 2_200, true)] {
+fn power_register_depends_on_effective_cycle() {
+    for (effective, configured, is_read) in [(2_200, 1_000_000, false), (1_000_000, 2_200, true)] {
         let mut setup = setup(FIRST, Duration::from_micros(configured));
         setup.chip.configure = false;
         setup.always_power = false;
-        let interval = Duration::from_micros(chip_has);
+        let interval = Duration::from_micros(effective);
         let mut scene = scene_of_running(interval, Load::steady(5.0, 1.0), secs(1), setup);
         scene.run(secs(5));
         let reading = scene.meters[0].lock().last.unwrap();
@@ -61,7 +62,7 @@ fn the_power_register_is_read_as_the_chip_is_set_whatever_is_configured() {
 }
 
 #[test]
-fn a_rail_that_is_off_costs_no_more_words_than_one_that_is_on() {
+fn dead_rail_costs_no_more_words() {
     let words_per_result = |volts| {
         let mut setup = setup(FIRST, Duration::from_millis(1));
         setup.always_power = false;
@@ -76,7 +77,7 @@ fn a_rail_that_is_off_costs_no_more_words_than_one_that_is_on() {
 }
 
 #[test]
-fn a_chip_that_is_not_ours_to_configure_is_never_written() {
+fn read_only_chip_is_never_written() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let mut chip = Chip::new(Load::steady(5.0, 1.0));
@@ -87,7 +88,7 @@ fn a_chip_that_is_not_ours_to_configure_is_never_written() {
     let mut scene = scene_of(clock, board, vec![setup]);
     scene.run(secs(60));
     assert!(scene.results(0) > 60, "{:?}", scene.totals(0));
-    // Its master changes its mind: the new settings are taken as they are.
+    // Its master changes the settings: they are adopted.
     let now = scene.clock.elapsed();
     scene
         .board

@@ -1,4 +1,4 @@
-//! What the chip's comparator sees.
+//! Alerts by the chip's comparator.
 
 use super::*;
 use crate::i2c;
@@ -6,10 +6,10 @@ use crate::ina260::alert::{Alert, Function, Polarity};
 use crate::simulated::SimulatedBus;
 
 #[test]
-fn an_alert_is_active_while_conversions_cross_the_limit_and_counts_once() {
+fn alert_is_active_while_limit_is_crossed() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    // 20 ms of 5 A at 10 s: invisible in a mean of 942 ms, but not to the comparator.
+    // 20 ms of 5 A at 10 s: hidden in the mean of 942 ms, but not from the comparator.
     let current = |t: f64| if (10.0..10.02).contains(&t) { 5.0 } else { 1.0 };
     board.plug(
         FIRST,
@@ -37,11 +37,11 @@ fn an_alert_is_active_while_conversions_cross_the_limit_and_counts_once() {
     assert!(!meter.alert && meter.alerts == 1);
 }
 
-/// A bus with a chip whose comparator trips between its flags and its data, once for each order; the next look at the flags
-/// shows it, and takes the latch away.
+/// A bus whose chip's comparator trips between its flags and its data, once per request. The next
+/// read of the flags shows and clears it.
 struct Trips {
     bus: SimulatedBus,
-    ordered: Arc<AtomicU32>,
+    requested: Arc<AtomicU32>,
     latched: bool,
 }
 
@@ -49,7 +49,7 @@ impl Bus for Trips {
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, i2c::Error> {
         let word = self.bus.read_word(address, register)?;
         match register {
-            0x01 if self.ordered.swap(0, Relaxed) > 0 => self.latched = true,
+            0x01 if self.requested.swap(0, Relaxed) > 0 => self.latched = true,
             0x06 if std::mem::take(&mut self.latched) => return Ok(word | 0x0010),
             _ => {}
         }
@@ -70,16 +70,16 @@ impl Bus for Trips {
 }
 
 #[test]
-fn an_alert_that_the_look_after_the_data_took_from_the_chip_is_told() {
+fn alert_in_flag_read_after_data_is_kept() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
     let setup = setup(FIRST, Duration::from_millis(100));
     let meter = setup.meter.clone();
-    let ordered = Arc::new(AtomicU32::new(0));
+    let requested = Arc::new(AtomicU32::new(0));
     let bus = Trips {
         bus: board.bus(),
-        ordered: ordered.clone(),
+        requested: requested.clone(),
         latched: false,
     };
     let mut sampler = Sampler::new(
@@ -89,18 +89,18 @@ fn an_alert_that_the_look_after_the_data_took_from_the_chip_is_told() {
         clock.clone(),
         Arc::new(|| ()),
     );
-    let mut rounds = |count: u32| {
+    let mut passes = |count: u32| {
         for _ in 0..count {
-            let due = sampler.round();
+            let due = sampler.poll_due();
             clock.advance_to(due);
         }
     };
-    rounds(100);
+    passes(100);
     for alerts in 1..=5 {
-        // Whoever comes so late looks at the flags again, after the data.
+        // After such a delay the flags are read again after the data.
         clock.advance_to(clock.now() + Duration::from_millis(60));
-        ordered.store(1, Relaxed);
-        rounds(20);
+        requested.store(1, Relaxed);
+        passes(20);
         let meter = meter.lock();
         assert_eq!((meter.alerts, meter.alert), (alerts, false));
     }

@@ -1,8 +1,9 @@
-//! A machine that has other things to do.
+//! A busy machine.
 
 use super::*;
 
-/// A busy machine: one transfer in so many waits for the processor before it begins, one after it ended.
+/// A clock on which one transfer in `one_in` waits for the processor before it starts, and one after
+/// it has ended.
 struct Busy {
     clock: SimulatedClock,
     one_in: u32,
@@ -23,7 +24,7 @@ impl Clock for Busy {
     }
 
     fn wait(&self, time: Duration) {
-        // xorshift: the same stalls every time
+        // xorshift: the same stalls in each run
         let mut random = self.random.load(Relaxed);
         random ^= random << 13;
         random ^= random >> 17;
@@ -42,7 +43,7 @@ impl Clock for Busy {
 }
 
 #[test]
-fn on_a_busy_machine_what_is_not_read_is_counted() {
+fn missed_results_are_counted_on_busy_machine() {
     for (micros, one_in) in [(2_200, 100), (1_000, 100), (500, 300)] {
         for seed in 1..=4 {
             let clock = Arc::new(Busy {
@@ -73,10 +74,10 @@ fn on_a_busy_machine_what_is_not_read_is_counted() {
                 (totals.results + totals.missed).abs_diff(finished) <= 1
             };
             let end = clock.now() + secs(60);
-            // What a stall cost is known one look after it.
+            // The results missed in a stall are known one poll after it.
             let late = end + Duration::from_millis(50);
             while clock.now() < end || !counted() {
-                let due = sampler.round();
+                let due = sampler.poll_due();
                 clock.clock.advance_to(due);
                 let totals = meter.lock().accumulator.totals(clock.now());
                 assert!(clock.now() < late, "{micros} us, seed {seed}: {totals:?}");
@@ -86,7 +87,7 @@ fn on_a_busy_machine_what_is_not_read_is_counted() {
 }
 
 #[test]
-fn a_busy_machine_is_not_taken_for_a_slow_bus() {
+fn busy_machine_is_not_a_slow_bus() {
     for (hertz, one_in, expected) in [(400_000, 3, false), (10_000, 3, true)] {
         for seed in 1..=20 {
             let clock = Arc::new(Busy {
@@ -103,8 +104,8 @@ fn a_busy_machine_is_not_taken_for_a_slow_bus() {
                 clock.clone(),
                 Arc::new(|| ()),
             );
-            sampler.round();
-            assert_eq!(sampler.warned, expected, "{hertz} Hz, seed {seed}");
+            sampler.poll_due();
+            assert_eq!(sampler.overload_logged, expected, "{hertz} Hz, seed {seed}");
         }
     }
 }

@@ -1,32 +1,38 @@
-//! Every result counts, and so does every second.
+//! Every result and all time is accounted.
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::meter::Flow;
 use crate::simulated::ScheduledFault;
 
-/// |read + missed - finished| is at most one, for every sensor.
+/// Asserts that |read + missed - completed| is at most 1 for every sensor.
 fn assert_counted(scene: &Scene) {
     for (sensor, setup) in scene.meters.iter().enumerate() {
         let address = Address(0x40 + u8::try_from(sensor).unwrap());
         let now = scene.clock.elapsed();
-        let finished = scene.board.chip(address, |chip| {
-            chip.read(0x07, now); // catches up
+        let completed = scene.board.chip(address, |chip| {
+            chip.read(0x07, now); // updates the chip
             chip.counts.finished
         });
         let totals = setup.lock().accumulator.totals(scene.clock.now());
-        let before = finished_before_it_was_set(address, scene);
+        let before = completed_before_configuration(address, scene);
         let counted = totals.results + totals.missed + before;
         assert!(
-            counted.abs_diff(finished) <= 1,
-            "{address}: {totals:?} of {finished}, {before} before"
+            counted.abs_diff(completed) <= 1,
+            "{address}: {totals:?} of {completed}, {before} before"
         );
     }
 }
 
-/// What a chip made at its power-on settings, before anybody set it.
-fn finished_before_it_was_set(address: Address, scene: &Scene) -> u64 {
+/// Returns the results that the chip completed with its power-on settings.
+fn completed_before_configuration(address: Address, scene: &Scene) -> u64 {
     scene.board.chip(address, |chip| chip.counts.unconfigured)
+}
+
+/// Returns the net flow in whole units, with its fraction.
+fn base_units(flow: Flow) -> f64 {
+    (flow.forward as f64 - flow.reverse as f64) / 1e18
 }
 
 fn fast(interval: Duration, always_power: bool) -> Scene {
@@ -44,13 +50,13 @@ fn fast(interval: Duration, always_power: bool) -> Scene {
 }
 
 #[test]
-fn a_fast_result_costs_three_words() {
+fn fast_result_costs_three_words() {
     let mut scene = fast(Duration::from_millis(10), false);
     scene.run(secs(60)); // the period is known by now
     let (words, results) = (scene.board.transfers(), scene.results(0));
     scene.run(secs(60));
     let (words, results) = (scene.board.transfers() - words, scene.results(0) - results);
-    // Beside them: two a second that compare the settings, and a few looks each 256 results that find the edge anew.
+    // In addition: two per second check the settings, and a few per 256 results bracket an edge.
     assert!(
         words - 3 * results <= 2 * 60 + results / 20,
         "{words} words for {results} results"
@@ -59,19 +65,19 @@ fn a_fast_result_costs_three_words() {
 }
 
 #[test]
-fn what_the_bus_can_carry_is_read_without_a_loss() {
+fn nothing_is_missed_within_bus_capacity() {
     for (micros, always_power) in [(2_200, true), (1_000, false), (700, false), (500, false)] {
         let mut scene = fast(Duration::from_micros(micros), always_power);
         scene.run(secs(60));
         let totals = scene.totals(0);
-        let lost = totals.missed * 1_000 / totals.results;
-        assert!(lost <= 2, "{micros} us: {totals:?}");
+        let per_mille = totals.missed * 1_000 / totals.results;
+        assert!(per_mille <= 2, "{micros} us: {totals:?}");
         assert_counted(&scene);
     }
 }
 
 #[test]
-fn a_wall_clock_that_jumps_changes_nothing_but_when_a_result_was() {
+fn wall_clock_jump_changes_only_timestamps() {
     let run = |jumps: [u64; 4]| {
         let mut scene = scene(&[Duration::from_millis(100)]);
         for ahead in jumps {
@@ -89,7 +95,7 @@ fn a_wall_clock_that_jumps_changes_nothing_but_when_a_result_was() {
 }
 
 #[test]
-fn what_the_bus_cannot_carry_is_missed_or_unmeasured_and_never_a_guess() {
+fn overloaded_bus_never_overcounts() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 100_000);
     board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
@@ -102,15 +108,15 @@ fn what_the_bus_cannot_carry_is_missed_or_unmeasured_and_never_a_guess() {
         totals.results > 20_000 && totals.results + totals.missed <= finished + 1,
         "{totals:?}"
     );
-    let life = scene.clock.now() - start;
+    let elapsed = scene.clock.now() - start;
     assert!(
-        life - (totals.measured + totals.unmeasured) < Duration::from_millis(10),
+        elapsed - (totals.measured + totals.unmeasured) < Duration::from_millis(10),
         "{totals:?}"
     );
 }
 
 #[test]
-fn sensors_of_every_rate_share_a_bus_without_a_loss() {
+fn mixed_rates_miss_nothing() {
     let ms = Duration::from_millis;
     let mut scene = scene(&[ms(5), ms(100), ms(100), ms(100), ms(20), secs(1), secs(1)]);
     scene.run(secs(120));
@@ -121,14 +127,14 @@ fn sensors_of_every_rate_share_a_bus_without_a_loss() {
 }
 
 #[test]
-fn of_the_results_that_are_there_the_first_to_be_overwritten_is_read_first() {
+fn next_overwritten_result_is_read_first() {
     let (fast, slow) = (Duration::from_millis(20), secs(1));
     for intervals in [[fast, slow], [slow, fast]] {
         let mut scene = scene(&intervals);
         scene.run(secs(10));
-        // Long enough away that both have a result.
+        // After this stall both have a result.
         scene.clock.advance_to(scene.clock.now() + secs(3));
-        scene.sampler.round();
+        scene.sampler.poll_due();
         let read_at = |sensor: usize| scene.meters[sensor].lock().last.unwrap().at;
         let [first, second] = if intervals[0] == fast { [0, 1] } else { [1, 0] };
         assert!(read_at(first) < read_at(second), "{intervals:?}");
@@ -136,7 +142,7 @@ fn of_the_results_that_are_there_the_first_to_be_overwritten_is_read_first() {
 }
 
 #[test]
-fn sixteen_sensors_at_ten_hertz_miss_nothing() {
+fn sixteen_sensors_at_10_hz_miss_nothing() {
     let mut scene = scene(&[Duration::from_millis(100); 16]);
     scene.run(secs(120));
     let missed: u64 = (0..16).map(|sensor| scene.totals(sensor).missed).sum();
@@ -145,7 +151,7 @@ fn sixteen_sensors_at_ten_hertz_miss_nothing() {
 }
 
 #[test]
-fn a_torn_read_is_thrown_away() {
+fn torn_read_is_discarded() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 100_000); // a read takes 1.4 ms of a cycle of 2.2 ms
     board.plug(FIRST, Chip::new(Load::steady(10.0, 1.0)));
@@ -155,7 +161,7 @@ fn a_torn_read_is_thrown_away() {
     };
     let mut scene = scene_of(clock, board, vec![setup]);
     scene.run(Duration::from_millis(20));
-    // From now on the current steps at each edge, and the voltage with it.
+    // From now on current and voltage change at each edge.
     scene.board.chip(FIRST, |chip| {
         let (start, cycle) = (chip.started().as_secs_f64(), chip.cycle().as_secs_f64());
         let current = move |t: f64| {
@@ -173,10 +179,11 @@ fn a_torn_read_is_thrown_away() {
     });
     scene.run(Duration::from_millis(20));
     for _ in 0..20_000 {
-        let due = scene.sampler.round();
+        let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
         if let Some(last) = scene.meters[0].lock().last {
-            let sum = last.measured.voltage.0 + last.measured.current.0; // source minus 1 ohm times the current
+            // The voltage is 10 V minus 1 ohm times the current.
+            let sum = last.measured.voltage.0 + last.measured.current.0;
             assert!((sum - 10.0).abs() < 0.002, "{last:?}");
         }
     }
@@ -185,7 +192,7 @@ fn a_torn_read_is_thrown_away() {
 }
 
 #[test]
-fn measured_and_unmeasured_time_are_the_sensors_life() {
+fn measured_and_unmeasured_add_up() {
     let mut scene = scene(&[Duration::from_millis(100)]);
     let start = scene.clock.now();
     scene.run(secs(20));
@@ -193,7 +200,7 @@ fn measured_and_unmeasured_time_are_the_sensors_life() {
     scene.run(secs(40));
     assert!(
         scene.totals(0).unmeasured >= secs(39),
-        "an outage grows while it lasts"
+        "unmeasured time grows during an outage"
     );
     scene.board.clear_faults();
     scene.run(secs(60));
@@ -204,11 +211,11 @@ fn measured_and_unmeasured_time_are_the_sensors_life() {
     scene.clock.suspend(secs(1_000)); // a suspend
     scene.run(secs(20));
     let totals = scene.totals(0);
-    let life = scene.clock.now() - start + secs(1_000);
+    let elapsed = scene.clock.now() - start + secs(1_000);
     let sum = totals.measured + totals.unmeasured;
     assert!(
-        life - sum <= Duration::from_millis(200),
-        "{sum:?} of {life:?}"
+        elapsed - sum <= Duration::from_millis(200),
+        "{sum:?} of {elapsed:?}"
     );
     assert!(
         totals.unmeasured >= secs(1_000 + 100 + 39) - Duration::from_millis(300),
@@ -217,8 +224,8 @@ fn measured_and_unmeasured_time_are_the_sensors_life() {
 }
 
 #[test]
-fn a_brown_out_between_flags_and_data_gives_no_result() {
-    // Wherever in the visit it comes, of which a cycle of 88 ms has one.
+fn brown_out_during_a_poll_gives_no_result() {
+    // At any time of a cycle of 88 ms, which has one poll.
     for micros in (0..88_000).step_by(50) {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
@@ -233,14 +240,19 @@ fn a_brown_out_between_flags_and_data_gives_no_result() {
         let setup = setup(FIRST, Duration::from_millis(100));
         let mut scene = scene_of(clock, board, vec![setup]);
         scene.run(secs(3));
-        let least = scene.meters[0].lock().window.extremes(scene.clock.now());
-        assert_eq!(least.unwrap().min.power, Watts(12.0), "{micros} us");
+        let extremes = scene.meters[0].lock().window.extremes(scene.clock.now());
+        assert_eq!(extremes.unwrap().min.power, Watts(12.0), "{micros} us");
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
-    /// What flows through the sensor while it is measured is what is counted, whatever goes wrong in between.
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever fails, energy and charge are those of the measured time.
     #[test]
     fn energy_in_is_energy_out(
         amperes in -10.0..10.0_f64,
@@ -256,17 +268,24 @@ proptest! {
             board.inject(Fault::SlowClock);
         }
         for (kind, from, length) in faults {
-            let fault = [Fault::NoAnswer, Fault::BrownOut, Fault::ArbitrationLost, Fault::Timeout][usize::from(kind)];
+            let fault = [
+                Fault::NoAnswer,
+                Fault::BrownOut,
+                Fault::ArbitrationLost,
+                Fault::Timeout,
+            ][usize::from(kind)];
             let from = Duration::from_millis(from);
             let until = Some(from + Duration::from_millis(length));
             board.schedule(ScheduledFault { fault, address: None, from, until });
         }
-        let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_millis(millis))]);
+        let setup = setup(FIRST, Duration::from_millis(millis));
+        let mut scene = scene_of(clock, board, vec![setup]);
         let start = scene.clock.now();
         for second in 0..60 {
             scene.run(secs(1));
             if let Some((_, stall)) = stalls.iter().find(|(at, _)| *at == second) {
-                scene.clock.advance_to(scene.clock.now() + Duration::from_millis(*stall));
+                let stall = Duration::from_millis(*stall);
+                scene.clock.advance_to(scene.clock.now() + stall);
             }
         }
         scene.run(secs(3));
@@ -274,12 +293,16 @@ proptest! {
         let last = scene.meters[0].lock().last;
         let Some(last) = last else { return Ok(()) };
         let seconds = totals.measured.as_secs_f64();
-        let atto = |flow: crate::meter::Flow| (flow.forward as f64 - flow.reverse as f64) / 1e18;
-        prop_assert!((atto(totals.energy) - last.measured.power.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
-        prop_assert!((atto(totals.charge) - last.measured.current.0 * seconds).abs() < 1e-6 * seconds.max(1.0));
-        let life = (scene.clock.now() - start).as_secs_f64();
+        let tolerance = 1e-6 * seconds.max(1.0);
+        let (joules, coulombs) = (base_units(totals.energy), base_units(totals.charge));
+        prop_assert!((joules - last.measured.power.0 * seconds).abs() < tolerance);
+        prop_assert!((coulombs - last.measured.current.0 * seconds).abs() < tolerance);
+        let elapsed = (scene.clock.now() - start).as_secs_f64();
         let sum = seconds + totals.unmeasured.as_secs_f64();
         let cycle = scene.meters[0].lock().cycle.as_secs_f64();
-        prop_assert!(sum <= life + 1e-6 && life - sum <= 2.5 * cycle + 0.01, "{sum} of {life}, cycle {cycle}");
+        prop_assert!(
+            sum <= elapsed + 1e-6 && elapsed - sum <= 2.5 * cycle + 0.01,
+            "{sum} of {elapsed}, cycle {cycle}"
+        );
     }
 }

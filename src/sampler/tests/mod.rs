@@ -1,4 +1,4 @@
-//! The sampler on the simulated clock: nothing here waits.
+//! The sampler on the simulated clock.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -45,7 +45,7 @@ fn setup(address: Address, interval: Duration) -> Setup {
     }
 }
 
-/// Sensors from 0x40 on, one an interval, on a 400 kHz bus.
+/// Returns a scene with one sensor per interval, from 0x40 on, on a 400 kHz bus.
 fn scene(intervals: &[Duration]) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
@@ -86,17 +86,17 @@ fn scene_of(clock: Arc<SimulatedClock>, board: Arc<Board>, setups: Vec<Setup>) -
 }
 
 impl Scene {
-    /// Lets the daemon's thread do what it does for a time. Returns the number of rounds.
+    /// Runs the sampler like its thread for a time. Returns the number of passes.
     fn run(&mut self, time: Duration) -> u32 {
         let end = self.clock.now() + time;
-        let mut rounds = 0;
+        let mut passes = 0;
         loop {
-            let due = self.sampler.round();
-            rounds += 1;
-            assert!(rounds < 1_000_000, "the sampler does not come to rest");
+            let due = self.sampler.poll_due();
+            passes += 1;
+            assert!(passes < 1_000_000, "the sampler never waits");
             if due >= end {
                 self.clock.advance_to(end);
-                return rounds;
+                return passes;
             }
             self.clock.advance_to(due);
         }
@@ -127,7 +127,7 @@ fn secs(n: u64) -> Duration {
 }
 
 #[test]
-fn every_finished_result_is_read_once() {
+fn every_result_is_read_once() {
     let mut scene = scene(&[secs(1), Duration::from_millis(100)]);
     scene.run(secs(600));
     for (sensor, address) in [(0, FIRST), (1, Address(0x41))] {
@@ -152,7 +152,7 @@ fn every_finished_result_is_read_once() {
 }
 
 #[test]
-fn a_slow_chip_is_followed() {
+fn slow_chip_is_tracked() {
     let mut scene = scene(&[secs(1)]);
     scene.board.inject(Fault::SlowClock);
     scene.run(secs(600));
@@ -165,7 +165,7 @@ fn a_slow_chip_is_followed() {
 }
 
 #[test]
-fn a_stall_is_not_followed_by_a_burst() {
+fn stall_is_not_followed_by_a_burst() {
     let mut scene = scene(&[Duration::from_millis(100)]);
     scene.run(secs(10));
     let (results, words) = (scene.results(0), scene.board.transfers());
@@ -174,13 +174,13 @@ fn a_stall_is_not_followed_by_a_burst() {
     scene.run(secs(1));
     assert!(
         scene.results(0) - results <= 13,
-        "an hour's results are gone"
+        "the results of the stall are not read"
     );
     assert!(scene.board.transfers() - words <= 150);
 }
 
 #[test]
-fn a_lost_sensor_is_down_at_once_and_tried_ever_more_rarely() {
+fn failed_sensor_is_down_and_backed_off() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(5));
     assert!(scene.up(0));
@@ -188,9 +188,13 @@ fn a_lost_sensor_is_down_at_once_and_tried_ever_more_rarely() {
     scene.run(Duration::from_millis(1_100));
     assert!(!scene.up(0));
     let changes = scene.changes.load(Relaxed);
-    let rounds = scene.run(secs(3600));
-    assert!((115..=130).contains(&rounds), "{rounds} rounds in an hour");
-    assert_eq!(scene.changes.load(Relaxed), changes, "nothing changed");
+    let passes = scene.run(secs(3600));
+    assert!((115..=130).contains(&passes), "{passes} passes in an hour");
+    assert_eq!(
+        scene.changes.load(Relaxed),
+        changes,
+        "no change is reported"
+    );
     assert!(
         scene.failures(0, Failure::Nack) > 200,
         "each attempt and its retry count"
@@ -203,7 +207,7 @@ fn a_lost_sensor_is_down_at_once_and_tried_ever_more_rarely() {
 }
 
 #[test]
-fn a_sensor_with_a_result_a_minute_is_missed_within_a_second() {
+fn slow_sensor_is_down_within_a_second() {
     let mut scene = scene(&[secs(60)]);
     scene.run(secs(40));
     let words = scene.board.transfers();
@@ -219,7 +223,7 @@ fn a_sensor_with_a_result_a_minute_is_missed_within_a_second() {
 }
 
 #[test]
-fn one_failed_transfer_is_retried_at_once() {
+fn failed_transfer_is_retried_at_once() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(5));
     let now = scene.clock.elapsed();
@@ -227,18 +231,20 @@ fn one_failed_transfer_is_retried_at_once() {
         fault: Fault::ArbitrationLost,
         address: None,
         from: now,
-        until: Some(scene.sampler.round() - scene.clock.now() + now + Duration::from_micros(150)),
+        until: Some(
+            scene.sampler.poll_due() - scene.clock.now() + now + Duration::from_micros(150),
+        ),
     });
     scene.run(secs(5));
     assert_eq!(scene.failures(0, Failure::Arbitration), 1);
     assert!(
         scene.up(0) && scene.changes.load(Relaxed) == 1,
-        "nobody saw it go"
+        "the sensor did not go down"
     );
 }
 
 #[test]
-fn a_dead_sensor_does_not_disturb_the_others() {
+fn dead_sensor_does_not_disturb_others() {
     let mut scene = scene(&[secs(1), Duration::from_millis(10)]);
     scene.board.unplug(FIRST);
     scene.run(secs(60));
@@ -247,7 +253,7 @@ fn a_dead_sensor_does_not_disturb_the_others() {
 }
 
 #[test]
-fn a_stuck_bus_costs_one_timeout_a_pause_whatever_the_number_of_sensors() {
+fn stuck_bus_costs_one_timeout_per_pause() {
     let mut scene = scene(&[secs(1); 16]);
     scene.run(secs(10));
     scene.board.inject(Fault::Timeout);
@@ -266,7 +272,7 @@ fn a_stuck_bus_costs_one_timeout_a_pause_whatever_the_number_of_sensors() {
 }
 
 #[test]
-fn a_brown_out_is_repaired_at_once_and_its_result_thrown_away() {
+fn chip_is_reconfigured_after_brown_out() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(5));
     scene.board.inject(Fault::BrownOut);
@@ -278,7 +284,7 @@ fn a_brown_out_is_repaired_at_once_and_its_result_thrown_away() {
 }
 
 #[test]
-fn another_master_is_not_fought() {
+fn foreign_configuration_is_backed_off() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(5));
     let mut writes = 0;
@@ -293,11 +299,11 @@ fn another_master_is_not_fought() {
     assert!(writes < 30, "written {writes} times in ten minutes");
     assert!(!scene.up(0) && scene.meters[0].lock().resets[1] > 10);
     scene.run(secs(35));
-    assert!(scene.up(0), "it comes back when the other is gone");
+    assert!(scene.up(0), "up again once the other master has stopped");
 }
 
 #[test]
-fn something_else_at_the_address_is_not_read() {
+fn foreign_chip_is_not_read() {
     let mut scene = scene(&[secs(1)]);
     scene.board.inject(Fault::WrongIdentity);
     scene.run(secs(5));
@@ -306,7 +312,7 @@ fn something_else_at_the_address_is_not_read() {
 }
 
 #[test]
-fn overflow_is_counted_and_power_is_the_product() {
+fn overflow_is_counted_power_is_the_product() {
     let mut scene = scene(&[secs(1)]);
     scene.board.inject(Fault::Overflow);
     scene.run(secs(3));
@@ -316,37 +322,41 @@ fn overflow_is_counted_and_power_is_the_product() {
 }
 
 #[test]
-fn a_replaced_configuration_keeps_what_stays_and_lets_go_of_the_rest() {
+fn reload_keeps_unchanged_sensors_running() {
     let mut scene = scene(&[secs(1), secs(1)]);
     scene.run(secs(10));
     let results = scene.results(1);
-    let mut stays = setup(Address(0x41), secs(1));
-    stays.meter = scene.meters[1].clone();
-    scene.sampler.replace(vec![stays]);
+    let mut unchanged = setup(Address(0x41), secs(1));
+    unchanged.meter = scene.meters[1].clone();
+    scene.sampler.replace(vec![unchanged]);
     scene.run(secs(10));
-    assert!(scene.results(1) >= results + 10, "no cycle was lost");
+    assert!(scene.results(1) >= results + 10, "no result was missed");
     let mask = scene.board.chip(FIRST, |chip| chip.read(0x06, secs(20)));
-    assert_eq!(mask & 0x0001, 0, "alerts are off where nobody looks");
+    assert_eq!(
+        mask & 0x0001,
+        0,
+        "alerts of the removed sensor are disabled"
+    );
 }
 
 #[test]
-fn the_heartbeat_is_kept_through_backoff_and_a_long_interval_but_not_through_a_hang() {
+fn deadline_is_missed_only_by_a_hang() {
     let mut scene = scene(&[secs(60)]);
     scene.board.inject(Fault::NoAnswer);
     let deadline = scene.sampler.deadline();
     for _ in 0..20 {
-        let due = scene.sampler.round();
+        let due = scene.sampler.poll_due();
         assert!(deadline.is_met(due));
         scene.clock.advance_to(due);
     }
     scene.board.clear_faults();
-    let due = scene.sampler.round();
+    let due = scene.sampler.poll_due();
     assert!(deadline.is_met(due) && deadline.is_met(due + secs(4)));
     assert!(!deadline.is_met(due + Deadline::ALLOWANCE));
 }
 
 #[test]
-fn release_switches_the_alerts_off_and_leaves_the_settings() {
+fn release_disables_alerts_keeps_settings() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(2));
     scene.sampler.release();

@@ -1,4 +1,4 @@
-//! Sensors at one address behind multiplexers: never a value of the wrong one.
+//! Sensors at one address downstream of muxes: values are never those of another sensor.
 
 use super::*;
 use crate::i2c::mux::Channel;
@@ -10,8 +10,8 @@ fn channel(multiplexer: u8, channel: u8) -> Channel {
     }
 }
 
-/// A sensor at 0x40 behind each channel, each with a voltage of its own: 1 V, 2 V and so on.
-fn behind(channels: &[Channel], interval: Duration) -> Scene {
+/// Returns a scene with a sensor at 0x40 on each channel, each with its own voltage: 1 V, 2 V, ...
+fn downstream(channels: &[Channel], interval: Duration) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let mut setups = Vec::new();
@@ -21,7 +21,7 @@ fn behind(channels: &[Channel], interval: Duration) -> Scene {
             FIRST,
             Chip::new(Load::steady(f64::from(volts), 1.0)),
         );
-        board.set_control(channel.multiplexer, 0xFF); // however somebody left it
+        board.set_control(channel.multiplexer, 0xFF); // as another master may leave it
         setups.push(Setup {
             channel: Some(*channel),
             ..setup(FIRST, interval)
@@ -38,9 +38,9 @@ fn assert_each_has_its_own_voltage(scene: &Scene) {
 }
 
 #[test]
-fn eight_behind_one_multiplexer_at_ten_hertz_miss_nothing() {
+fn eight_channels_at_10_hz_miss_nothing() {
     let channels: Vec<Channel> = (0..8).map(|n| channel(0x70, n)).collect();
-    let mut scene = behind(&channels, Duration::from_millis(100));
+    let mut scene = downstream(&channels, Duration::from_millis(100));
     scene.run(secs(120));
     assert_each_has_its_own_voltage(&scene);
     let missed: u64 = (0..8).map(|sensor| scene.totals(sensor).missed).sum();
@@ -48,37 +48,37 @@ fn eight_behind_one_multiplexer_at_ten_hertz_miss_nothing() {
 }
 
 #[test]
-fn opening_a_multiplexer_closes_the_others() {
+fn at_most_one_channel_is_selected() {
     let channels = [
         channel(0x70, 0),
         channel(0x71, 0),
         channel(0x70, 7),
         channel(0x77, 3),
     ];
-    let mut scene = behind(&channels, Duration::from_millis(100));
+    let mut scene = downstream(&channels, Duration::from_millis(100));
     for _ in 0..5_000 {
-        let due = scene.sampler.round();
+        let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
-        let open =
+        let selected =
             [0x70, 0x71, 0x77].map(|at| scene.board.control(Address(at)).unwrap().count_ones());
-        assert!(open.iter().sum::<u32>() <= 1, "{open:?}");
+        assert!(selected.iter().sum::<u32>() <= 1, "{selected:?}");
     }
     assert_each_has_its_own_voltage(&scene);
 }
 
 #[test]
-fn a_multiplexer_that_somebody_else_switches_costs_results_and_never_gives_a_wrong_one() {
+fn foreign_selection_never_mixes_sensors() {
     let channels: Vec<Channel> = (0..4).map(|n| channel(0x70, n)).collect();
-    let mut scene = behind(&channels, Duration::from_millis(100));
+    let mut scene = downstream(&channels, Duration::from_millis(100));
     scene.run(secs(5));
-    for round in 0..2_000_u32 {
-        let due = scene.sampler.round();
+    for pass in 0..2_000_u32 {
+        let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
-        if round % 7 == 0 {
+        if pass % 7 == 0 {
             scene.board.write_as_other_master(
-                u64::from(round % 5),
+                u64::from(pass % 5),
                 Address(0x70),
-                1 << (round / 7 % 8),
+                1 << (pass / 7 % 8),
             );
         }
         assert_each_has_its_own_voltage(&scene);
@@ -92,17 +92,17 @@ fn a_multiplexer_that_somebody_else_switches_costs_results_and_never_gives_a_wro
 }
 
 #[test]
-fn channels_that_somebody_else_opens_beside_ours_never_mix_two_sensors() {
+fn foreign_extra_channels_never_mix_sensors() {
     let channels: Vec<Channel> = (0..4).map(|n| channel(0x70, n)).collect();
-    let mut scene = behind(&channels, Duration::from_millis(100));
+    let mut scene = downstream(&channels, Duration::from_millis(100));
     scene.run(secs(5));
-    for round in 0..2_000_u32 {
-        let due = scene.sampler.round();
+    for pass in 0..2_000_u32 {
+        let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
-        if round % 7 == 0 {
+        if pass % 7 == 0 {
             scene
                 .board
-                .write_as_other_master(u64::from(round % 5), Address(0x70), 0b0000_1111);
+                .write_as_other_master(u64::from(pass % 5), Address(0x70), 0b0000_1111);
         }
         assert_each_has_its_own_voltage(&scene);
     }
@@ -113,15 +113,15 @@ fn channels_that_somebody_else_opens_beside_ours_never_mix_two_sensors() {
 }
 
 #[test]
-fn a_chip_is_not_taken_for_restored_by_settings_that_went_to_another() {
-    let (ours, strangers) = (channel(0x70, 0), channel(0x70, 1));
-    // Whatever word of the visit the other master comes before.
+fn misdirected_settings_are_not_accepted() {
+    let (ours, other) = (channel(0x70, 0), channel(0x70, 1));
+    // The other master writes before each word of the poll in turn.
     for words in 1..30 {
-        let mut scene = behind(&[ours], secs(1));
-        let stranger = Chip::new(Load::steady(5.0, 1.0));
-        scene.board.plug_at(Some(strangers), FIRST, stranger);
+        let mut scene = downstream(&[ours], secs(1));
+        let foreign = Chip::new(Load::steady(5.0, 1.0));
+        scene.board.plug_at(Some(other), FIRST, foreign);
         scene.run(secs(5));
-        let due = scene.sampler.round();
+        let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
         let now = scene.clock.elapsed();
         scene
@@ -130,7 +130,7 @@ fn a_chip_is_not_taken_for_restored_by_settings_that_went_to_another() {
         scene
             .board
             .write_as_other_master(words, Address(0x70), 0x02);
-        scene.sampler.round();
+        scene.sampler.poll_due();
         let now = scene.clock.elapsed();
         let configuration = scene
             .board
@@ -143,8 +143,8 @@ fn a_chip_is_not_taken_for_restored_by_settings_that_went_to_another() {
 }
 
 #[test]
-fn a_sensor_on_the_trunk_and_one_channel_need_no_switching() {
-    let mut scene = behind(&[channel(0x70, 2)], Duration::from_millis(100));
+fn single_channel_is_selected_once() {
+    let mut scene = downstream(&[channel(0x70, 2)], Duration::from_millis(100));
     scene.run(secs(10));
     let switches = scene.board.control_writes();
     scene.run(secs(60));
@@ -152,7 +152,7 @@ fn a_sensor_on_the_trunk_and_one_channel_need_no_switching() {
 }
 
 #[test]
-fn a_multiplexer_that_does_not_answer_is_an_outage_of_its_sensors() {
+fn missing_mux_is_an_outage_of_its_sensors() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(Address(0x41), Chip::new(Load::steady(9.0, 1.0)));
@@ -163,12 +163,12 @@ fn a_multiplexer_that_does_not_answer_is_an_outage_of_its_sensors() {
     let mut scene = scene_of(clock, board, vec![lost, setup(Address(0x41), secs(1))]);
     scene.run(secs(30));
     assert!(!scene.up(0) && scene.failures(0, Failure::Mux) >= 4);
-    assert!(scene.up(1), "the one on the trunk is not disturbed");
+    assert!(scene.up(1), "the sensor upstream is not disturbed");
 }
 
 #[test]
-fn every_multiplexer_is_closed_at_the_end() {
-    let mut scene = behind(
+fn release_deselects_every_mux() {
+    let mut scene = downstream(
         &[channel(0x70, 0), channel(0x71, 5)],
         Duration::from_millis(100),
     );
@@ -182,27 +182,27 @@ fn every_multiplexer_is_closed_at_the_end() {
         let mask = scene
             .board
             .chip_at(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));
-        assert_eq!(mask & 0x0001, 0, "alerts are off");
+        assert_eq!(mask & 0x0001, 0, "alerts are disabled");
     }
 }
 
 #[test]
-fn a_multiplexer_that_nobody_uses_any_more_is_closed() {
-    let mut scene = behind(
+fn unused_mux_is_deselected() {
+    let mut scene = downstream(
         &[channel(0x70, 0), channel(0x71, 0)],
         Duration::from_millis(100),
     );
-    let stays = Setup {
+    let second = Setup {
         channel: Some(channel(0x71, 0)),
         ..setup(FIRST, Duration::from_millis(100))
     };
-    let meter = stays.meter.clone();
+    let meter = second.meter.clone();
     scene.sampler.replace(vec![Setup {
         channel: Some(channel(0x70, 0)),
         ..setup(FIRST, Duration::from_millis(100))
     }]);
     scene.run(secs(5));
-    scene.sampler.replace(vec![stays]);
+    scene.sampler.replace(vec![second]);
     assert_eq!(scene.board.control(Address(0x70)), Some(0));
     scene.run(secs(5));
     assert_eq!(meter.lock().last.unwrap().measured.voltage.0, 2.0);
@@ -211,18 +211,18 @@ fn a_multiplexer_that_nobody_uses_any_more_is_closed() {
 }
 
 #[test]
-fn a_result_thrown_away_is_no_measured_time() {
-    let mut scene = behind(&[channel(0x70, 0), channel(0x70, 1)], secs(1));
+fn discarded_result_is_unmeasured_time() {
+    let mut scene = downstream(&[channel(0x70, 0), channel(0x70, 1)], secs(1));
     scene.sampler.replace(vec![Setup {
         channel: Some(channel(0x70, 0)),
         meter: scene.meters[0].clone(),
         ..setup(FIRST, secs(1))
     }]);
     scene.run(secs(60));
-    for round in 0..40 {
+    for pass in 0..40 {
         scene
             .board
-            .write_as_other_master(round % 9, Address(0x70), 2);
+            .write_as_other_master(pass % 9, Address(0x70), 2);
         scene.run(secs(3));
     }
     let totals = scene.totals(0);
@@ -232,15 +232,15 @@ fn a_result_thrown_away_is_no_measured_time() {
 }
 
 #[test]
-fn a_chip_behind_a_channel_that_somebody_else_opened_is_never_written() {
-    let (ours, strangers) = (channel(0x70, 0), channel(0x70, 1));
+fn chip_on_foreign_channel_is_never_written() {
+    let (ours, other) = (channel(0x70, 0), channel(0x70, 1));
     let neighbour = Setup {
         channel: Some(ours),
         ..setup(Address(0x41), secs(1))
     };
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    for (channel, address) in [(ours, Address(0x41)), (strangers, FIRST)] {
+    for (channel, address) in [(ours, Address(0x41)), (other, FIRST)] {
         board.plug_at(Some(channel), address, Chip::new(Load::steady(5.0, 1.0)));
     }
     let lost = Setup {
@@ -250,35 +250,35 @@ fn a_chip_behind_a_channel_that_somebody_else_opened_is_never_written() {
     let mut scene = scene_of(clock, board, vec![neighbour, lost]);
     for _ in 0..100 {
         scene.board.set_control(Address(0x70), 0x02);
-        let due = scene.sampler.round();
+        let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
     }
     let configuration = scene
         .board
-        .chip_at(Some(strangers), FIRST, |chip| chip.read(0x00, secs(100)));
-    assert_eq!(configuration, 0x6127, "it has its power-on value");
+        .chip_at(Some(other), FIRST, |chip| chip.read(0x00, secs(100)));
+    assert_eq!(configuration, 0x6127, "the power-on value");
     assert!(!scene.up(1));
 }
 
 #[test]
-fn what_somebody_else_switches_costs_no_count_and_no_outage() {
-    // Onto the other sensor, and onto a channel with nothing behind it; as soon as there are results, and when the chip's period is known.
+fn foreign_selection_costs_no_count() {
+    // To the channel of the other sensor, and to an empty one; with the period unknown and known.
     for (other, settled) in [
         (1, secs(1) / 4),
         (1, secs(20)),
         (7, secs(1) / 4),
         (7, secs(20)),
     ] {
-        let mut scene = behind(
+        let mut scene = downstream(
             &[channel(0x70, 0), channel(0x70, 1)],
             Duration::from_millis(100),
         );
         scene.run(settled);
         let changes = scene.changes.load(Relaxed);
-        for round in 0..20 {
+        for pass in 0..20 {
             scene
                 .board
-                .write_as_other_master(2 + round % 5, Address(0x70), 1 << other);
+                .write_as_other_master(2 + pass % 5, Address(0x70), 1 << other);
             scene.run(Duration::from_millis(313));
         }
         scene.run(secs(60));

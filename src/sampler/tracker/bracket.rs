@@ -1,21 +1,21 @@
-//! An edge as it was seen: between two looks.
+//! An edge as it was observed: between two flag reads.
 
 use std::time::Instant;
 
 use super::seconds;
 
-/// An edge that was seen between two looks.
+/// An edge that lies between two flag reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bracket {
     pub(super) at: Instant,
-    /// Half of the time between the two looks, in seconds.
+    /// Half of the time between the two reads, in seconds.
     pub(super) uncertainty: f64,
-    /// Results finished before it since the first, itself included.
+    /// Number of edges since the first, this one included.
     pub(super) index: u64,
 }
 
 impl Bracket {
-    /// What both the looks and the prediction allow; if they contradict each other, the looks are right.
+    /// Reduces the bracket to its overlap with a prediction; does nothing if there is none.
     pub(super) fn narrow(&mut self, predicted: Instant, uncertainty: f64) {
         let late = predicted.saturating_duration_since(self.at).as_secs_f64();
         let early = self.at.saturating_duration_since(predicted).as_secs_f64();

@@ -1,51 +1,54 @@
-//! Stalls that were too long to tell how many results were finished in them.
+//! Stalls that are too long to tell how many cycles ended in them.
 //!
-//! The edges at both ends of one were seen. So the number of results between them is known as soon as the period is: on a busy
-//! machine often a few results later, and after a very long stall never.
+//! The edges at both ends of a stall are known. The number of cycles between them follows as soon as
+//! the period is known well enough: on a busy machine often a few results later, after a very long
+//! stall never.
 
 use super::bracket::Bracket;
 use super::{count, seconds, to_f64};
 
-/// From the last edge before the phase was lost to the first after it. The difference of their indexes is what looks found.
+/// From the last edge before the loss of the phase to the first after it. The difference of their
+/// indexes is the number of results that were found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gap {
     from: Bracket,
     to: Bracket,
 }
 
-/// Stalls that are not resolved yet, and what those were that are.
+/// Unresolved stalls, and what was missed in resolved ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gaps {
     pub(super) open: Vec<Gap>,
-    /// CycleTracker that are seen now were counted on from the end of the last gap.
-    counted_on: bool,
+    /// Whether edges have been counted without interruption since the end of the last gap.
+    is_continuous: bool,
     missed: u64,
 }
 
 impl Gaps {
-    /// More than this at a time are a machine that has no time for the chip, and the oldest stays unmeasured time.
-    const MOST: usize = 16;
-    /// Two edges are a whole number of periods apart; so this part of a period is enough to tell which.
-    const TELLS: f64 = 0.45;
+    /// Upper bound on unresolved gaps: beyond it the oldest stays unmeasured time.
+    const MAX_OPEN: usize = 16;
+    /// A gap is resolved if its length is known to this part of a period: it is a whole number of
+    /// periods.
+    const RESOLVE_LIMIT: f64 = 0.45;
 
-    /// Notes a stall between two edges.
+    /// Adds a stall between two edges.
     pub(super) fn add(&mut self, from: Bracket, to: Bracket) {
-        if self.open.len() == Self::MOST {
+        if self.open.len() == Self::MAX_OPEN {
             self.open.remove(0);
         }
         self.open.push(Gap { from, to });
-        self.counted_on = true;
+        self.is_continuous = true;
     }
 
-    /// From here on edges are counted anew.
-    pub(super) fn break_off(&mut self) {
-        self.counted_on = false;
+    /// Marks that the count of edges was interrupted.
+    pub(super) fn interrupt(&mut self) {
+        self.is_continuous = false;
     }
 
-    /// Counts what was missed in each gap that a `period`, in seconds, of a `tolerance` now resolves. `latest` is the
-    /// edge that was seen last.
-    pub(super) fn close(&mut self, period: f64, tolerance: f64, latest: Bracket) {
-        if self.counted_on
+    /// Resolves the gaps that a `period`, in seconds, of a relative `tolerance` allows to resolve.
+    /// `latest` is the last edge.
+    pub(super) fn resolve(&mut self, period: f64, tolerance: f64, latest: Bracket) {
+        if self.is_continuous
             && let Some(Gap { to, .. }) = self.open.last_mut()
         {
             let since = to_f64(latest.index.saturating_sub(to.index)) * period;
@@ -56,17 +59,17 @@ impl Gaps {
         self.open.retain(|Gap { from, to }| {
             let length = to.at.saturating_duration_since(from.at).as_secs_f64();
             let uncertainty = from.uncertainty + to.uncertainty + length * tolerance;
-            let resolved = uncertainty < Self::TELLS * period;
-            if resolved {
-                let finished = count((length / period).round());
+            let is_resolved = uncertainty < Self::RESOLVE_LIMIT * period;
+            if is_resolved {
+                let completed = count((length / period).round());
                 let found = to.index.saturating_sub(from.index);
-                self.missed += finished.saturating_sub(found);
+                self.missed += completed.saturating_sub(found);
             }
-            !resolved
+            !is_resolved
         });
     }
 
-    /// Results that are now known to have been missed.
+    /// Removes and returns the number of results that were missed in resolved gaps.
     pub(super) fn take_missed(&mut self) -> u64 {
         std::mem::take(&mut self.missed)
     }

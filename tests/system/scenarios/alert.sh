@@ -37,9 +37,9 @@ holds_for 5 shows ina260_alerts_total 1
 echo "--- journal"
 journal
 expect "log lines about the alert" 2 "$(journal | grep --count alert)"
-logged "over-current alert: a conversion was beyond 5 A" ||
+logged "over-current alert active (a conversion crossed the limit of 5 A)" ||
     fail "the start of the alert is not logged"
-logged "over-current alert ended" || fail "the end of the alert is not logged"
+logged "over-current alert cleared" || fail "the end of the alert is not logged"
 
 # The alert is configured again after a brown-out.
 chip power_on 1

@@ -42,6 +42,6 @@ expect "log lines" 2 "$(journal | wc --lines)"
 [[ $(journal | head -1) == "sensor deepx (bus 1, 0x40): "*"errno 121"* ]] ||
     fail "unexpected first line"
 last=$(journal | tail -1)
-[[ $last == "sensor deepx (bus 1, 0x40): answers again after "*" failed rounds"* ]] ||
+[[ $last == "sensor deepx (bus 1, 0x40): responding again after "*" failed attempts"* ]] ||
     fail "unexpected last line"
 expect "main process" "$pid" "$(property MainPID)"

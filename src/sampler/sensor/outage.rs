@@ -1,0 +1,145 @@
+//! Outages of a sensor: how one begins, when the sensor is tried again, and what is logged.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::{BusAccess, Sensor, State};
+use crate::ina260::Reset;
+use crate::meter::{self, Failure};
+use crate::sampler::backoff::Backoff;
+use crate::sampler::report::Error;
+
+/// The outage of a sensor that is down.
+pub(super) struct Outage {
+    pub(super) retry_at: Instant,
+    backoff: Backoff,
+    failed_attempts: u32,
+    /// Whether the beginning was logged; only then is the end logged, too.
+    logged: bool,
+}
+
+impl Outage {
+    /// Returns the outage of a sensor that failed `now`.
+    fn failed(now: Instant) -> Self {
+        let mut backoff = Backoff::default();
+        Self {
+            retry_at: now + backoff.pause(),
+            backoff,
+            failed_attempts: 1,
+            logged: false,
+        }
+    }
+
+    /// Returns the outage of a sensor that is left to another master until `retry_at`.
+    fn yielded(retry_at: Instant) -> Self {
+        Self {
+            retry_at,
+            backoff: Backoff::default(),
+            failed_attempts: 0,
+            logged: false,
+        }
+    }
+
+    fn failed_again(&mut self, now: Instant) {
+        self.failed_attempts += 1;
+        self.retry_at = now + self.backoff.pause();
+    }
+
+    /// Returns the message for the end of the outage, if its beginning was logged.
+    pub(super) fn end(&self) -> Option<String> {
+        self.logged.then(|| match self.failed_attempts {
+            0 => "configuration restored".to_owned(),
+            1 => "responding again after 1 failed attempt".to_owned(),
+            attempts => format!("responding again after {attempts} failed attempts"),
+        })
+    }
+}
+
+/// Backoff before overwriting another master's configuration.
+#[derive(Debug, Default)]
+pub(super) struct ForeignWriteBackoff {
+    backoff: Backoff,
+    last: Option<Instant>,
+}
+
+impl ForeignWriteBackoff {
+    /// Time without a foreign write after which the backoff starts over.
+    const RESET_AFTER: Duration = Duration::from_secs(60);
+
+    fn pause(&mut self, now: Instant) -> Duration {
+        let elapsed = self.last.map(|last| now.duration_since(last));
+        if elapsed.is_none_or(|elapsed| elapsed > Self::RESET_AFTER) {
+            self.backoff = Backoff::default();
+        }
+        self.last = Some(now);
+        self.backoff.pause()
+    }
+}
+
+impl Sensor {
+    /// Counts and logs a failure, and schedules the next attempt.
+    pub(in crate::sampler) fn mark_down(&mut self, error: &Error, now: Instant) {
+        if let Some(failure) = error.failure() {
+            self.setup.meter.lock().count_failure(failure);
+        }
+        if let State::Down(outage) = &mut self.state {
+            outage.failed_again(now);
+            let (name, attempts) = (&self.setup.name, outage.failed_attempts);
+            debug!("{name}: {error}; failed attempts: {attempts}");
+        } else {
+            let (min, max) = (Backoff::MIN, Backoff::MAX);
+            let message = format!("{error}; retrying in {min:?}, backing off to {max:?}");
+            self.begin_outage(&message, now, Outage::failed(now));
+        }
+    }
+
+    /// Handles a chip that has lost its configuration. After a brown-out it is configured again at
+    /// once. Another master's configuration is left alone for a time that grows; in read-only mode
+    /// it is adopted.
+    pub(super) fn handle_reset(
+        &mut self,
+        reset: Reset,
+        access: &mut BusAccess<'_>,
+    ) -> Result<(), Error> {
+        let now = access.clock.now();
+        let mut meter = self.setup.meter.lock();
+        meter.count_reset(match reset {
+            Reset::BrownOut => meter::Reset::BrownOut,
+            Reset::Foreign => meter::Reset::Foreign,
+        });
+        meter.accumulator.mark_down(now);
+        drop(meter);
+        let name = &self.setup.name;
+        match reset {
+            Reset::Foreign if self.setup.chip.configure => {
+                self.setup.meter.lock().count_failure(Failure::Settings);
+                let pause = self.foreign_writes.pause(now);
+                let message =
+                    format!("configuration changed by another master; rewriting in {pause:?}");
+                self.begin_outage(&message, now, Outage::yielded(now + pause));
+                return Ok(());
+            }
+            Reset::BrownOut if self.log_limit.allow(now) => {
+                warn!("{name}: registers are at power-on defaults (brown-out?); reconfiguring");
+            }
+            Reset::Foreign | Reset::BrownOut => {}
+        }
+        let (poller, chip) = self.configure(access)?;
+        if self.setup.channel.is_some() {
+            access.multiplexers.verify(&mut access.bus)?;
+        }
+        self.start(poller, chip);
+        Ok(())
+    }
+
+    fn begin_outage(&mut self, message: &str, now: Instant, mut outage: Outage) {
+        outage.logged = self.log_limit.allow(now);
+        if outage.logged {
+            warn!("{}: {message}", self.setup.name);
+        }
+        self.state = State::Down(outage);
+        self.changed = true;
+        self.setup.meter.lock().mark_down(now);
+    }
+}
