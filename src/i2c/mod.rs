@@ -74,37 +74,30 @@ impl fmt::Display for BoundDriver {
 }
 
 /// Cause of a failed transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ErrorKind {
     /// The address or a byte was not acknowledged.
+    #[error("no acknowledge")]
     Nack,
     /// The adapter gave up, because a chip holds the clock or the data line.
+    #[error("timed out")]
     Timeout,
     /// Another master won the bus.
+    #[error("lost arbitration")]
     Arbitration,
     /// Any other error.
+    #[error("transfer failed")]
     Io,
 }
 
 /// A failed transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} (errno {errno})", .kind.description())]
+#[error("{kind} (errno {errno})")]
 pub struct Error {
     /// Cause, derived from `errno`.
     pub kind: ErrorKind,
     /// Error number from the adapter driver.
     pub errno: i32,
-}
-
-impl ErrorKind {
-    const fn description(self) -> &'static str {
-        match self {
-            Self::Nack => "no acknowledge",
-            Self::Timeout => "timed out",
-            Self::Arbitration => "lost arbitration",
-            Self::Io => "transfer failed",
-        }
-    }
 }
 
 impl Error {
@@ -224,7 +217,8 @@ mod tests {
         };
         assert_eq!(
             message("i2c"),
-            "/dev/i2c-1: permission denied (owned by group i2c): add your user to it, or run as root"
+            "/dev/i2c-1: permission denied (owned by group i2c): add your user to it, or run as \
+             root"
         );
         assert_eq!(
             message("root"),

@@ -64,15 +64,6 @@ impl Function {
         }
     }
 
-    /// Converts a `limit` in the base unit to steps of the alert limit register.
-    fn steps(self, limit: f64, calibration: &Calibration) -> f64 {
-        match self {
-            Self::OverCurrent | Self::UnderCurrent => calibration.chip_current(limit) / 0.00125,
-            Self::OverVoltage | Self::UnderVoltage => calibration.chip_voltage(limit) / 0.00125,
-            Self::OverPower => calibration.chip_power(limit) / 0.01,
-        }
-    }
-
     /// Converts steps of the alert limit register to the base unit.
     fn limit(self, steps: i32, calibration: &Calibration) -> f64 {
         let steps = f64::from(steps);
@@ -86,15 +77,6 @@ impl Function {
             Self::OverPower => {
                 steps / 100.0 * (calibration.current_gain * calibration.voltage_gain)
             }
-        }
-    }
-
-    /// Returns the range of the alert limit register in steps.
-    const fn range(self) -> [i32; 2] {
-        match self {
-            Self::OverCurrent | Self::UnderCurrent => [-32_768, 32_767],
-            Self::OverVoltage | Self::UnderVoltage => [0, 32_767],
-            Self::OverPower => [0, 41_943],
         }
     }
 }
@@ -157,8 +139,16 @@ impl Alert {
         polarity: Polarity,
         calibration: &Calibration,
     ) -> Result<Self, OutOfRange> {
-        let steps = function.steps(limit, calibration).round();
-        let range = function.range();
+        let (chip_limit, step, range) = match function {
+            Function::OverCurrent | Function::UnderCurrent => {
+                (calibration.chip_current(limit), 0.00125, [-32_768, 32_767])
+            }
+            Function::OverVoltage | Function::UnderVoltage => {
+                (calibration.chip_voltage(limit), 0.00125, [0, 32_767])
+            }
+            Function::OverPower => (calibration.chip_power(limit), 0.01, [0, 41_943]),
+        };
+        let steps = (chip_limit / step).round();
         let [min, max] = range.map(f64::from);
         if !(min..=max).contains(&steps) {
             let [a, b] = range.map(|steps| function.limit(steps, calibration));

@@ -31,8 +31,8 @@ impl Calibration {
         if self.reverse { -1.0 } else { 1.0 }
     }
 
-    /// Corrects the chip's voltage, current and power. The corrections of voltage and current also
-    /// apply to the power.
+    /// Corrects voltage, current and power of the chip. The power is corrected by the gains and
+    /// the offset of both others.
     #[must_use]
     pub fn apply(&self, chip: Measured) -> Measured {
         if *self == Self::default() {
@@ -69,7 +69,7 @@ impl Calibration {
         (current * self.sign() - self.current_offset.0) / self.current_gain
     }
 
-    /// Returns the chip's power for a true power. Ignores the current offset, whose power depends on
+    /// Returns the chip's power for a true power, without the current offset: its power depends on
     /// the voltage.
     #[must_use]
     pub fn chip_power(&self, power: f64) -> f64 {

@@ -182,7 +182,7 @@ impl Chip {
         self.convert(self.started + Duration::from_nanos(nanos.saturating_mul(cycles - 1)));
     }
 
-    /// Averages the cycle that begins at `start`: current and voltage, alternating, and their product.
+    /// Averages the cycle that begins at `start`: current and voltage in turns, and their product.
     fn convert(&mut self, start: Duration) {
         let settings = Settings::from_word(self.configuration);
         let averaging = settings.averaging.count();
@@ -219,7 +219,7 @@ impl Chip {
         }
     }
 
-    /// Compares a single conversion with the alert limit; of several functions, the highest bit counts.
+    /// Compares single conversions with the alert limit, for the function of the highest bit.
     fn compare(&mut self, amperes: f64, volts: f64) {
         let (current, voltage) = (amperes / 0.00125, volts / 0.00125);
         let signed = f64::from(self.alert_limit.cast_signed());

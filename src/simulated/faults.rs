@@ -94,13 +94,11 @@ pub struct Faults(pub Vec<ScheduledFault>);
 /// Text that is not a fault.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid fault \"{item}\"; expected KIND@START or KIND@START+DURATION in seconds, with KIND \
+    "invalid fault \"{}\"; expected KIND@START or KIND@START+DURATION in seconds, with KIND \
      one of {}",
-    Fault::ALL.map(Fault::name).join(", ")
+    .0, Fault::ALL.map(Fault::name).join(", ")
 )]
-pub struct InvalidFault {
-    item: String,
-}
+pub struct InvalidFault(String);
 
 impl FromStr for Faults {
     type Err = InvalidFault;
@@ -108,11 +106,7 @@ impl FromStr for Faults {
     fn from_str(text: &str) -> Result<Self, InvalidFault> {
         let faults = text.split(',').filter(|item| !item.is_empty());
         faults
-            .map(|item| {
-                parse(item).ok_or_else(|| InvalidFault {
-                    item: item.to_owned(),
-                })
-            })
+            .map(|item| parse(item).ok_or_else(|| InvalidFault(item.to_owned())))
             .collect::<Result<_, _>>()
             .map(Self)
     }
