@@ -12,7 +12,7 @@ pub mod mux;
 mod retry;
 
 pub use location::Location;
-pub use retry::{Retry, retry_once};
+pub(crate) use retry::{Retry, retry_once};
 
 /// A 7-bit I2C address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

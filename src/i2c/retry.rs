@@ -11,7 +11,7 @@ use crate::clock::Clock;
 ///
 /// # Errors
 /// The error of the last attempt.
-pub fn retry_once<T, E>(
+pub(crate) fn retry_once<T, E>(
     mut attempt: impl FnMut() -> Result<T, E>,
     is_final: impl FnOnce(&E) -> bool,
 ) -> Result<T, E> {
@@ -26,17 +26,17 @@ pub fn retry_once<T, E>(
 
 /// A bus for one poll of a sensor. Retries each failed transfer once, except timeouts: the first
 /// has cost a second already, and a stuck bus stays stuck.
-pub struct Retry<'a> {
+pub(crate) struct Retry<'a> {
     bus: &'a mut dyn Bus,
     clock: &'a dyn Clock,
     /// Every failed attempt, including those whose retry succeeded.
-    pub failures: Vec<ErrorKind>,
+    pub(crate) failures: Vec<ErrorKind>,
     /// Time of the fastest word read; the slower ones also waited for the processor.
-    pub fastest_word: Option<Duration>,
+    pub(crate) fastest_word: Option<Duration>,
 }
 
 impl<'a> Retry<'a> {
-    pub fn new(bus: &'a mut dyn Bus, clock: &'a dyn Clock) -> Self {
+    pub(crate) fn new(bus: &'a mut dyn Bus, clock: &'a dyn Clock) -> Self {
         Self {
             bus,
             clock,
