@@ -63,8 +63,8 @@ pub struct Multiplexers {
     addresses: Vec<Address>,
     /// Channel that is known to be selected; unknown after an error.
     selected: Option<Channel>,
-    /// Deselecting another mux failed, so it may still have a channel selected; retry on every
-    /// select.
+    /// Deselecting another mux failed, so it may still have a channel selected; every select
+    /// retries.
     needs_deselect: bool,
 }
 

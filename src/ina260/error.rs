@@ -38,7 +38,7 @@ pub enum Error {
     NotContinuous(u16),
     /// A register does not read back as written.
     #[error("register {register} is {read:#06x}, expected {wrote:#06x}")]
-    NotKept {
+    RegisterMismatch {
         /// Register that was written.
         register: Register,
         /// Word that was written.

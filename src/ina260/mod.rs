@@ -149,7 +149,7 @@ impl Ina260 {
     /// that restarts the conversions, if there is one.
     ///
     /// # Errors
-    /// A failed transfer, [`Error::NotKept`] or [`Error::NotContinuous`].
+    /// A failed transfer, [`Error::RegisterMismatch`] or [`Error::NotContinuous`].
     pub fn configure(
         &self,
         bus: &mut dyn Bus,
@@ -179,7 +179,7 @@ impl Ina260 {
         ] {
             let read = read(bus, self.address, register)? & bits;
             if read != wrote {
-                return Err(Error::NotKept {
+                return Err(Error::RegisterMismatch {
                     register,
                     wrote,
                     read,

@@ -32,9 +32,9 @@ impl Error {
             Self::Chip(ina260::Error::Read { .. } | ina260::Error::Write { .. }) => None,
             Self::Chip(ina260::Error::Bound(_)) => Some(Failure::Io),
             Self::Chip(ina260::Error::NotAnIna260 { .. }) => Some(Failure::Identity),
-            Self::Chip(ina260::Error::NotKept { .. } | ina260::Error::NotContinuous(_)) => {
-                Some(Failure::Settings)
-            }
+            Self::Chip(
+                ina260::Error::RegisterMismatch { .. } | ina260::Error::NotContinuous(_),
+            ) => Some(Failure::Settings),
             Self::Mux(_) => Some(Failure::Mux),
         }
     }
