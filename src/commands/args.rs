@@ -8,7 +8,6 @@ use crate::config::Overrides;
 use crate::simulated::Faults;
 
 // No doc comments on the structs: clap would print them as the program's.
-#[expect(missing_docs, reason = "see above")]
 #[derive(Args, Clone, Debug, Default)]
 pub struct LocationArgs {
     /// Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]
@@ -41,7 +40,6 @@ impl LocationArgs {
     }
 }
 
-#[expect(missing_docs, reason = "see above")]
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigArgs {
     /// Configuration file [default: /etc/ina260-exporter.toml, if present]

@@ -1,6 +1,7 @@
-//! What people run beside the daemon, on the same parts.
+//! Subcommands, built from the same parts as the daemon.
 //!
-//! None of them disturbs a daemon at work: on a bus that is in use nothing is read that reading changes, and nothing is switched.
+//! They do not disturb a running daemon: on a bus in use they read no register whose flags a read
+//! clears, and switch no mux.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -17,18 +18,18 @@ mod running_exporter;
 pub mod scan;
 pub mod watch;
 
-/// Why a tool could not do what it was asked for; each sentence says what to do next.
+/// Reason why a subcommand failed. Each message says what to do next.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command line is wrong.
+    /// The command line is invalid.
     Usage(String),
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     Configuration(Problems),
-    /// Nothing is there that it could be done with.
+    /// Nothing was found, read or measured.
     Nothing(Vec<String>),
-    /// Some of it could not be done.
+    /// A part failed.
     Partly(Vec<String>),
-    /// What it found could not be written.
+    /// The output could not be written.
     Output(io::Error),
 }
 
@@ -44,17 +45,17 @@ impl From<Problems> for Failure {
     }
 }
 
-/// What a tool has to do with whoever called it.
+/// Connections of a subcommand to its caller.
 pub struct Caller<'a> {
-    /// Takes what was found.
+    /// Receives the results.
     pub output: &'a mut dyn Write,
-    /// Shows what is done, where that takes long; `None`: nobody looks.
+    /// Shows the progress of long operations; `None` if it is not a terminal.
     pub progress: Option<&'a mut dyn Write>,
-    /// Waits for so long, or until somebody asks to end, and tells whether somebody did.
+    /// Waits for a time or a request to stop. Returns whether there was one.
     pub stop: &'a mut dyn FnMut(Duration) -> bool,
 }
 
-/// What is being done, on one line that goes away.
+/// A progress line, removed at the end.
 struct Progress<'a> {
     stream: Option<&'a mut dyn Write>,
     begun: Instant,
@@ -62,8 +63,8 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// What is over sooner needs no explanation.
-    const AFTER: Duration = Duration::from_secs(1);
+    /// Shorter operations show no progress.
+    const DELAY: Duration = Duration::from_secs(1);
 
     fn new(stream: Option<&'a mut dyn Write>) -> Self {
         Self {
@@ -73,14 +74,14 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn show(&mut self, what: &str) {
-        if self.begun.elapsed() < Self::AFTER {
+    fn show(&mut self, text: &str) {
+        if self.begun.elapsed() < Self::DELAY {
             return;
         }
         if let Some(stream) = &mut self.stream {
             self.shown = true;
-            // It is no loss.
-            let _ = write!(stream, "\r{what}\x1b[K").and_then(|()| stream.flush());
+            // Progress is optional, so errors are ignored.
+            let _ = write!(stream, "\r{text}\x1b[K").and_then(|()| stream.flush());
         }
     }
 }
@@ -96,7 +97,7 @@ impl Drop for Progress<'_> {
 /// Checks the configuration and prints the effective one, with the source of each value.
 ///
 /// # Errors
-/// [`Failure::Configuration`] with every problem.
+/// [`Failure::Configuration`] with all problems.
 pub fn check_config(args: &DaemonArgs, output: &mut dyn Write) -> Result<(), Failure> {
     let loaded = config::load(&args.overrides(), config::environment())?;
     if !args.quiet {
@@ -106,12 +107,12 @@ pub fn check_config(args: &DaemonArgs, output: &mut dyn Write) -> Result<(), Fai
     Ok(())
 }
 
-/// Why a bus can't be opened, and what to do next.
-fn advice(error: &OpenError, adapters: &[Adapter]) -> String {
+/// Returns why a bus cannot be opened, and the command that helps.
+fn describe_open_error(error: &OpenError, adapters: &[Adapter]) -> String {
     match error {
         OpenError::Absent { bus, .. } if adapters.iter().any(|it| it.number == *bus) => format!(
-            "/dev/i2c-{bus} does not exist, though the kernel has this bus: load its module with `sudo modprobe i2c-dev`, \
-             which the service does by itself"
+            "/dev/i2c-{bus} does not exist, although the kernel has this bus; load the module with \
+             `sudo modprobe i2c-dev` (the service does so itself)"
         ),
         OpenError::Denied { group, .. } if group != "root" => {
             format!("{error} (`sudo usermod -aG {group} $USER`, then log in again; or `sudo`)")
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bus_that_cannot_be_opened_is_told_with_the_command_that_helps() {
+    fn open_error_names_the_command_that_helps() {
         let adapter = Adapter {
             number: 1,
             name: "bcm2835 (i2c@7e804000)".to_owned(),
@@ -137,25 +138,26 @@ mod tests {
             bus,
             existing: Vec::new(),
         };
-        let told = |error: OpenError| advice(&error, std::slice::from_ref(&adapter));
-        assert!(told(absent(1)).contains("`sudo modprobe i2c-dev`"));
-        assert!(told(absent(2)).contains("raspi-config"));
+        let message =
+            |error: OpenError| describe_open_error(&error, std::slice::from_ref(&adapter));
+        assert!(message(absent(1)).contains("`sudo modprobe i2c-dev`"));
+        assert!(message(absent(2)).contains("raspi-config"));
         let denied = |group: &str| OpenError::Denied {
             bus: 1,
             group: group.to_owned(),
         };
-        assert!(told(denied("i2c")).contains("`sudo usermod -aG i2c $USER`"));
-        let of_root = told(denied("root"));
+        assert!(message(denied("i2c")).contains("`sudo usermod -aG i2c $USER`"));
+        let of_root = message(denied("root"));
         assert!(of_root.contains("udev rule"), "{of_root}");
         assert!(!of_root.contains("usermod"), "{of_root}");
     }
 
     #[test]
-    fn progress_is_shown_where_it_takes_long_and_goes_away() {
+    fn progress_appears_after_a_delay_and_is_removed() {
         let mut seen = Vec::new();
         let mut progress = Progress::new(Some(&mut seen));
         progress.show("bus 1");
-        progress.begun = Instant::now() - Progress::AFTER;
+        progress.begun = Instant::now() - Progress::DELAY;
         progress.show("bus 2");
         drop(progress);
         assert_eq!(seen, b"\rbus 2\x1b[K\r\x1b[K");

@@ -1,43 +1,40 @@
-//! The multiplexers of a bus that nobody else uses, switched and left as they were found.
+//! Muxes of a bus that no other program uses: found, switched, and restored.
+
+use std::ops::RangeInclusive;
 
 use crate::i2c::mux::{self, Channel, Multiplexers};
 use crate::i2c::{Address, BoundDriver, Bus, Error, ErrorKind};
 
-/// Where a TCA9548A can be: pins A0 to A2.
-const ADDRESSES: std::ops::RangeInclusive<u8> = 0x70..=0x77;
+/// Addresses that a TCA9548A can have: pins A0 to A2.
+const ADDRESSES: RangeInclusive<u8> = 0x70..=0x77;
 
-/// What is at the address of a multiplexer.
+/// Device at the address of a mux.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum MuxProbe {
-    /// A multiplexer.
-    Multiplexer,
-    /// Another chip: it does not keep what a multiplexer keeps.
+    Mux,
+    /// Another chip: it does not retain what is written to it.
     Other,
-    /// A chip that a kernel driver has; it was not touched.
-    Driver(BoundDriver),
+    /// A chip claimed by a kernel driver. It was not accessed.
+    Bound(BoundDriver),
 }
 
-/// Looks for multiplexers. Of what is none, the register that it may have taken the bytes for is 0 or 1 now: nobody can tell without
-/// writing.
+/// Finds the muxes of a bus. Another chip at such an address may have 0 or 1 in a register
+/// afterwards: without writing, it cannot be told from a mux.
 ///
 /// # Errors
-/// A bus that is stuck.
+/// A timeout: the bus is stuck.
 pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<Vec<(Address, MuxProbe)>, Error> {
     let mut found = Vec::new();
     for address in ADDRESSES.map(Address) {
-        if let Some(owner) = bus.bound_driver(address) {
-            found.push((address, MuxProbe::Driver(owner)));
+        if let Some(driver) = bus.bound_driver(address) {
+            found.push((address, MuxProbe::Bound(driver)));
             continue;
         }
         match bus.receive_byte(address) {
-            Ok(before) => {
-                let neighbour = if retains_writes(bus, address, before)? {
-                    MuxProbe::Multiplexer
-                } else {
-                    MuxProbe::Other
-                };
-                found.push((address, neighbour));
+            Ok(control) if retains_writes(bus, address, control)? => {
+                found.push((address, MuxProbe::Mux));
             }
+            Ok(_) => found.push((address, MuxProbe::Other)),
             Err(error) if error.kind == ErrorKind::Timeout => return Err(error),
             Err(_) => {}
         }
@@ -45,14 +42,15 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<Vec<(Address, MuxProbe)>,
     Ok(found)
 }
 
-/// Whether the chip's only register keeps what is written to it: first what it held, so that a multiplexer stays as it is.
-fn retains_writes(bus: &mut dyn Bus, address: Address, before: u8) -> Result<bool, Error> {
-    for byte in [before, 0x00, 0x01, before] {
-        let kept = bus
+/// Returns whether the chip's only register retains what is written to it. First and last written
+/// is its original value, so that a mux is left unchanged.
+fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bool, Error> {
+    for byte in [control, 0x00, 0x01, control] {
+        let retained = bus
             .send_byte(address, byte)
             .and_then(|()| bus.receive_byte(address));
-        match kept {
-            Ok(kept) if kept == byte => {}
+        match retained {
+            Ok(retained) if retained == byte => {}
             Err(error) if error.kind == ErrorKind::Timeout => return Err(error),
             Ok(_) | Err(_) => return Ok(false),
         }
@@ -60,68 +58,62 @@ fn retains_writes(bus: &mut dyn Bus, address: Address, before: u8) -> Result<boo
     Ok(true)
 }
 
-/// Multiplexers that are as they were found again when this is closed.
+/// Muxes whose control registers are restored at the end.
 pub(super) struct MuxGuard {
     multiplexers: Multiplexers,
-    before: Vec<(Address, u8)>,
+    /// The original control registers.
+    controls: Vec<(Address, u8)>,
 }
 
 impl MuxGuard {
-    /// Takes over multiplexers with what they held, and closes all of them.
-    fn new(bus: &mut dyn Bus, before: Vec<(Address, u8)>) -> Result<Self, mux::Error> {
-        let channels = before.iter().map(|(multiplexer, _)| Channel {
-            multiplexer: *multiplexer,
-            channel: 0,
-        });
-        let mut multiplexers = Multiplexers::new(channels);
-        let closed = multiplexers.deselect_all(bus);
-        let mut switch = Self {
-            multiplexers,
-            before,
-        };
-        match closed {
-            Ok(()) => Ok(switch),
-            Err(failure) => {
-                switch.restore(bus);
-                Err(failure)
-            }
-        }
-    }
-
-    /// Takes over these multiplexers. Others on the bus are unknown and stay as they are.
-    pub(super) fn of(bus: &mut dyn Bus, multiplexers: &[Address]) -> Result<Self, mux::Error> {
-        let mut before = Vec::new();
-        for &multiplexer in multiplexers {
-            if let Some(owner) = bus.bound_driver(multiplexer) {
-                return Err(mux::Error::Bound(multiplexer, owner));
+    /// Deselects all channels of these muxes. Other muxes on the bus are unknown and not changed.
+    pub(super) fn new(bus: &mut dyn Bus, muxes: &[Address]) -> Result<Self, mux::Error> {
+        let mut controls = Vec::new();
+        for &mux in muxes {
+            if let Some(driver) = bus.bound_driver(mux) {
+                return Err(mux::Error::Bound(mux, driver));
             }
             let control = bus
-                .receive_byte(multiplexer)
-                .map_err(|error| mux::Error::Unreachable(multiplexer, error))?;
-            before.push((multiplexer, control));
+                .receive_byte(mux)
+                .map_err(|error| mux::Error::Unreachable(mux, error))?;
+            controls.push((mux, control));
         }
-        Self::new(bus, before)
+        let channels = muxes.iter().map(|&multiplexer| Channel {
+            multiplexer,
+            channel: 0,
+        });
+        let mut guard = Self {
+            multiplexers: Multiplexers::new(channels),
+            controls,
+        };
+        match guard.multiplexers.deselect_all(bus) {
+            Ok(()) => Ok(guard),
+            Err(error) => {
+                guard.restore(bus);
+                Err(error)
+            }
+        }
     }
 
-    /// Does something behind a channel, and makes sure that it was that channel.
-    pub(super) fn behind<T>(
+    /// Runs `access` with a channel selected, and verifies afterwards that it still is.
+    pub(super) fn on_channel<T>(
         &mut self,
         bus: &mut dyn Bus,
         channel: Channel,
-        visit: impl FnOnce(&mut dyn Bus) -> T,
+        access: impl FnOnce(&mut dyn Bus) -> T,
     ) -> Result<T, mux::Error> {
         self.multiplexers.select(bus, channel)?;
-        let seen = visit(bus);
+        let result = access(bus);
         self.multiplexers.verify(bus)?;
-        Ok(seen)
+        Ok(result)
     }
 
-    /// Leaves everything as it was found.
+    /// Restores the original control registers.
     pub(super) fn restore(&mut self, bus: &mut dyn Bus) {
         self.multiplexers.forget();
-        for (multiplexer, control) in &self.before {
-            // One that went away meanwhile is closed when it comes back.
-            let _ = bus.send_byte(*multiplexer, *control);
+        for (mux, control) in &self.controls {
+            // A mux that does not respond any more has lost its power, and deselects at power-on.
+            let _ = bus.send_byte(*mux, *control);
         }
     }
 }

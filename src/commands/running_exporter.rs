@@ -1,4 +1,4 @@
-//! The daemon that uses a bus, and what its own scrape says of the sensors there.
+//! The exporter that uses a bus, and its sensors by its own metrics.
 
 use std::time::Duration;
 
@@ -6,59 +6,64 @@ use crate::i2c::Location;
 use crate::scrape::{self, ScrapedSensor, Url};
 use crate::supervisor::bus_lock;
 
-/// A daemon that is well answers within milliseconds.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A working exporter responds within milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The daemon that uses a bus.
-#[derive(Clone, Debug)]
+/// The exporter that uses a bus.
+#[derive(Debug)]
 pub(super) struct RunningExporter {
-    /// Where it serves.
+    /// Its URL; for a program that serves no metrics, its name.
     pub(super) url: String,
-    /// Its sensors, or why they are not known.
-    pub(super) sensors: Result<Vec<ScrapedSensor>, String>,
+    pub(super) sensors: Result<Vec<ScrapedSensor>, Unknown>,
+}
+
+/// Reason why the sensors of an exporter are unknown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unknown {
+    #[error("{url}: {source}")]
+    Scrape { url: String, source: scrape::Error },
+    #[error("{0} serves no metrics")]
+    NotServed(String),
 }
 
 impl RunningExporter {
-    /// The daemon that uses a bus, if one does; asks for its scrape.
-    pub(super) fn of(bus: u8) -> Option<Self> {
-        bus_lock::user_of(bus).map(Self::at)
+    /// Finds the exporter that uses a bus, and scrapes it.
+    pub(super) fn on(bus: u8) -> Option<Self> {
+        let url = bus_lock::user_of(bus)?;
+        let sensors = match url.parse::<Url>() {
+            Err(_) => Err(Unknown::NotServed(url.clone())),
+            Ok(parsed) => parsed
+                .get(TIMEOUT)
+                .and_then(|text| scrape::decode(&text))
+                .map_err(|source| Unknown::Scrape {
+                    url: url.clone(),
+                    source,
+                }),
+        };
+        Some(Self { url, sensors })
     }
 
-    fn at(url: String) -> Self {
-        let sensors = fetch(&url).map_err(|why| format!("{url}: {why}"));
-        Self { url, sensors }
+    /// Returns its sensor at a location.
+    pub(super) fn sensor(&self, location: Location) -> Result<Option<&ScrapedSensor>, &Unknown> {
+        let mut sensors = self.sensors.as_ref()?.iter();
+        Ok(sensors.find(|sensor| sensor.location() == Some(location)))
     }
 
-    /// Its sensor at a place.
-    pub(super) fn sensor(&self, location: Location) -> Result<Option<&ScrapedSensor>, &str> {
-        let sensors = self.sensors.as_ref().map_err(String::as_str)?;
-        Ok(sensors
-            .iter()
-            .find(|sensor| sensor.location() == Some(location)))
-    }
-
-    /// What it is called in a message: `watch` measures, too, and serves nobody.
+    /// Returns its name for messages.
     pub(super) fn name(&self) -> String {
-        if self.url.parse::<Url>().is_ok() {
-            format!("the service at {}", self.url)
-        } else {
+        if matches!(self.sensors, Err(Unknown::NotServed(_))) {
             self.url.clone()
+        } else {
+            format!("the service at {}", self.url)
         }
     }
 
-    /// Why its multiplexers are left alone.
+    /// Returns why the muxes of its bus are not switched.
     pub(super) fn refusal(&self, bus: u8) -> String {
         format!(
-            "bus {bus} is in use by {}: to switch a multiplexer would give it the wrong sensor; \
-             stop it for that, or see what it measures with `ina260-exporter read`",
+            "bus {bus}: muxes are not switched (in use by {}); stop it first, or see its sensors \
+             with `ina260-exporter read`",
             self.name()
         )
     }
-}
-
-fn fetch(url: &str) -> Result<Vec<ScrapedSensor>, String> {
-    let url = url.parse::<Url>().map_err(|_| "serves no metrics")?;
-    let text = url.get(PATIENCE);
-    text.and_then(|text| scrape::decode(&text))
-        .map_err(|error| error.to_string())
 }

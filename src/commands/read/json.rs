@@ -1,31 +1,31 @@
-//! What sensors show, for programs.
+//! Output of `read --json`.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::Visit;
-use super::seen::{Seen, State};
+use super::Row;
+use super::chip::{ChipState, SensorReport};
 
-/// Writes one object, `sensors`.
-pub(super) fn write(visits: &[Visit], output: &mut dyn Write) -> io::Result<()> {
-    let sensors: Vec<Value> = visits.iter().map(sensor).collect();
+/// Writes one object with the key `sensors`.
+pub(super) fn write(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
+    let sensors: Vec<Value> = rows.iter().map(sensor).collect();
     writeln!(output, "{:#}", json!({ "sensors": sensors }))?;
     output.flush()
 }
 
-fn sensor(visit: &Visit) -> Value {
-    let sensor = visit.sensor;
+fn sensor(row: &Row) -> Value {
+    let location = row.sensor.location;
     let mut value = json!({
-        "device": sensor.device,
-        "bus": sensor.location.bus,
-        "mux": sensor.location.mux.map(|channel| channel.to_string()),
-        "address": sensor.location.address.to_string(),
+        "device": row.sensor.device,
+        "bus": location.bus,
+        "mux": location.mux.map(|channel| channel.to_string()),
+        "address": location.address.to_string(),
     });
-    let more = match &visit.outcome {
-        Ok(seen) => shown(seen),
-        Err(why) => json!({ "error": why }),
+    let more = match &row.outcome {
+        Ok(report) => result(report),
+        Err(error) => json!({ "error": error.to_string() }),
     };
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
         value.extend(more);
@@ -33,27 +33,34 @@ fn sensor(visit: &Visit) -> Value {
     value
 }
 
-fn shown(seen: &Seen) -> Value {
-    let state = seen.state.as_ref().ok();
+fn result(report: &SensorReport) -> Value {
+    let state = report.state.as_ref().ok();
+    let source = |state: &ChipState| {
+        if state.is_from_service() {
+            "service"
+        } else {
+            "chip"
+        }
+    };
     json!({
-        "timestamp_seconds": unix_seconds(seen.at),
-        "voltage_volts": seen.measured.voltage.0,
-        "current_amperes": seen.measured.current.0,
-        "power_watts": seen.measured.power.0,
-        "die": seen.die,
+        "timestamp_seconds": unix_seconds(report.at),
+        "voltage_volts": report.measured.voltage.0,
+        "current_amperes": report.measured.current.0,
+        "power_watts": report.measured.power.0,
+        "die": report.die,
         "settings": state.map(settings),
         "flags": {
             "ready": state.and_then(|state| state.ready),
             "alert": state.map(|state| state.alert_active),
-            "end_of_scale": seen.saturated,
+            "end_of_scale": report.saturated,
         },
         "alert": state.and_then(alert),
-        "settings_unknown": seen.state.as_ref().err(),
-        "settings_from": state.map(|state| if state.is_the_services() { "service" } else { "chip" }),
+        "settings_unknown": report.state.as_ref().err(),
+        "settings_from": state.map(source),
     })
 }
 
-fn settings(state: &State) -> Value {
+fn settings(state: &ChipState) -> Value {
     json!({
         "averaging": state.averaging,
         "voltage_conversion_time_microseconds": state.voltage_micros,
@@ -63,12 +70,12 @@ fn settings(state: &State) -> Value {
     })
 }
 
-fn alert(state: &State) -> Option<Value> {
-    let (on, limit) = state.alert.as_ref()?;
-    Some(json!({ "on": on, "limit": limit, "active": state.alert_active }))
+fn alert(state: &ChipState) -> Option<Value> {
+    let alert = state.alert.as_ref()?;
+    Some(json!({ "on": alert.on, "limit": alert.limit, "active": alert.active }))
 }
 
-/// Since 1970, in milliseconds' steps.
+/// Returns seconds since 1970, rounded to milliseconds.
 pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     (since.unwrap_or_default().as_secs_f64() * 1e3).round() / 1e3

@@ -1,27 +1,26 @@
-//! `scan`: who answers on which bus. Identity registers are read; only multiplexers are written, and only when asked.
+//! `scan`: lists the devices on each bus. Only reads identity registers; writes to muxes if asked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::args::ConfigArgs;
 use super::running_exporter::RunningExporter;
-use super::{Caller, Failure, Progress, advice};
-use crate::config::{self, Loaded, Overrides, Plan};
+use super::{Caller, Failure, Progress, describe_open_error};
+use crate::config::{self, Overrides, Plan};
 use crate::i2c::Location;
 use crate::i2c::adapters::{Adapter, adapters};
 use crate::supervisor::BusProvider;
 
 mod bus_scan;
-mod json;
+mod listing;
 mod probe;
-mod table;
 #[cfg(test)]
 mod tests;
 mod toml;
 
-use bus_scan::scan_bus;
-pub use probe::{Answer, Ended, Found, probe};
+use bus_scan::{BusReport, BusScan};
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -54,233 +53,161 @@ pub struct ScanArgs {
     pub config: ConfigArgs,
 }
 
-/// What was found on a bus.
-#[derive(Debug)]
-pub struct Report {
-    /// Which.
-    pub adapter: Adapter,
-    /// Who uses it, if somebody does.
-    pub in_use: Option<String>,
-    /// Who answers.
-    pub found: Vec<Found>,
-    /// What stood in the way; each sentence says what to do next.
-    pub problems: Vec<String>,
-}
-
-impl Report {
-    fn new(adapter: Adapter) -> Self {
-        Self {
-            adapter,
-            in_use: None,
-            found: Vec::new(),
-            problems: Vec::new(),
-        }
-    }
-}
-
-/// Looks on every bus, or the one that was named, and writes what it found.
+/// Scans all buses, or the given one, and writes what was found.
 ///
 /// # Errors
-/// [`Failure::Nothing`] where there is no bus, or no INA260 on any.
-pub fn run(flags: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
-    // A scan is also for whoever has no configuration that works yet.
-    let loaded = config::load(&flags.config.overrides(), config::environment());
-    let (loaded, problems) = match loaded {
-        Ok(loaded) => (loaded, None),
-        Err(problems) => (config::load_alone(&simulated(flags))?, Some(problems)),
-    };
-    let mut source = BusProvider::new(loaded.plan.simulate.as_ref());
-    let buses = buses(flags.bus, &source, &loaded.plan);
+/// [`Failure::Nothing`] if there is no bus or no INA260, [`Failure::Partly`] if a bus that was
+/// asked for was not scanned completely.
+pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
+    // A scan works without a valid configuration, too: it is how sensors are found.
+    let overrides = args.config.overrides();
+    let loaded = config::load(&overrides, config::environment());
+    let is_configured = loaded.is_ok();
+    let loaded = loaded.or_else(|_| {
+        config::load_alone(&Overrides {
+            config: None,
+            ..overrides
+        })
+    })?;
+    let plan = &loaded.plan;
+    let mut provider = BusProvider::new(plan.simulate.as_ref());
+    let buses = buses(args.bus, provider.is_simulated(), plan);
+    let count = buses.len();
     let mut progress = Progress::new(caller.progress);
     let mut reports = Vec::new();
-    let mut ended = false;
-    let count = buses.len();
-    for (index, adapter) in buses.into_iter().enumerate() {
-        if ended {
+    let mut stopped = false;
+    for (index, adapter) in (1..).zip(buses) {
+        let mut step = |location: Location| {
+            progress.show(&format!("{location} (bus {index} of {count})"));
+            stopped = stopped || (caller.stop)(Duration::ZERO);
+            !stopped
+        };
+        reports.push(scan(adapter, args.mux, &mut provider, plan, &mut step));
+        if stopped {
             break;
         }
-        let bus = adapter.number;
-        let mut step = |what: String| {
-            progress.show(&format!("bus {bus} ({} of {count}): {what}", index + 1));
-            ended = ended || (caller.stop)(Duration::ZERO);
-            !ended
-        };
-        reports.push(look(
-            adapter,
-            flags.mux,
-            &mut source,
-            &loaded.plan,
-            &mut step,
-        ));
     }
     drop(progress);
-    if problems.is_none() {
-        name(&mut reports, &loaded.plan);
+    if is_configured {
+        add_names(&mut reports, plan);
     }
-    if flags.json {
-        json::write(&reports, caller.output)?;
-    } else if flags.toml {
-        toml::write(&reports, flags, &loaded, caller.output)?;
+    if args.json {
+        listing::write_json(&reports, caller.output)?;
+    } else if args.toml {
+        toml::write(&reports, args, &loaded, caller.output)?;
     } else {
-        table::write(&reports, caller.output)?;
+        listing::write_text(&reports, caller.output)?;
     }
-    if ended {
+    if stopped {
         return Ok(());
     }
-    verdict(&reports, flags, problems.is_some())
+    outcome(&reports, args, is_configured)
 }
 
-fn simulated(flags: &ScanArgs) -> Overrides {
-    Overrides {
-        config: None,
-        ..flags.config.overrides()
-    }
-}
-
-/// The buses to look on. One that was named is looked for, whether or not the kernel lists it.
-fn buses(only: Option<u8>, source: &BusProvider, plan: &Plan) -> Vec<Adapter> {
-    let mut buses = if source.is_simulated() {
-        let mut numbers: Vec<u8> = plan
-            .sensors
-            .iter()
-            .map(|sensor| sensor.location.bus)
-            .collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        let simulated = |number| Adapter {
-            number,
-            name: "simulated".to_owned(),
-        };
-        numbers.into_iter().map(simulated).collect()
+/// Returns the buses to scan. The given one is scanned even if the kernel does not list it.
+fn buses(only: Option<u8>, is_simulated: bool, plan: &Plan) -> Vec<Adapter> {
+    let adapter = |number, name: &str| Adapter {
+        number,
+        name: name.to_owned(),
+    };
+    let mut buses = if is_simulated {
+        let numbers: BTreeSet<u8> = plan.sensors.iter().map(|it| it.location.bus).collect();
+        let numbers = numbers.into_iter();
+        numbers.map(|number| adapter(number, "simulated")).collect()
     } else {
         adapters()
     };
     if let Some(number) = only {
         buses.retain(|adapter| adapter.number == number);
         if buses.is_empty() {
-            buses.push(Adapter {
-                number,
-                name: String::new(),
-            });
+            buses.push(adapter(number, ""));
         }
     }
     buses
 }
 
-fn look(
+fn scan(
     adapter: Adapter,
     with_mux: bool,
-    source: &mut BusProvider,
+    provider: &mut BusProvider,
     plan: &Plan,
-    step: &mut dyn FnMut(String) -> bool,
-) -> Report {
+    step: &mut dyn FnMut(Location) -> bool,
+) -> BusReport {
     let number = adapter.number;
-    let mut report = Report::new(adapter);
+    let mut report = BusReport::new(adapter);
     let locations = plan.sensors.iter().map(|sensor| sensor.location);
-    let mut bus = match source.open(number, locations) {
-        Ok(bus) => bus,
-        Err(error) => {
-            let listed = !report.adapter.name.is_empty();
-            let adapters: &[Adapter] = if listed {
-                std::slice::from_ref(&report.adapter)
+    match provider.open(number, locations) {
+        Err(error) => report
+            .problems
+            .push(describe_open_error(&error, &adapters())),
+        Ok(mut bus) => {
+            let service = if provider.is_simulated() {
+                None
             } else {
-                &[]
+                RunningExporter::on(number)
             };
-            report.problems.push(advice(&error, adapters));
-            return report;
+            BusScan {
+                report: &mut report,
+                bus: bus.as_mut(),
+                step,
+            }
+            .run(with_mux, service.as_ref());
         }
-    };
-    let service = if source.is_simulated() {
-        None
-    } else {
-        RunningExporter::of(number)
-    };
-    scan_bus(&mut report, bus.as_mut(), with_mux, service.as_ref(), step);
+    }
     report
 }
 
-/// Gives what was found the names that it has in the configuration.
-fn name(reports: &mut [Report], plan: &Plan) {
-    for report in reports {
-        let bus = report.adapter.number;
-        for found in &mut report.found {
-            let place = place(bus, found);
-            let mut sensors = plan.sensors.iter();
-            let known = sensors.find(|sensor| sensor.location == place);
-            if let (Some(known), None) = (known, &found.device) {
-                found.device = Some(known.device.clone());
-            }
-        }
+/// Adds the names in the configuration to devices without one.
+fn add_names(reports: &mut [BusReport], plan: &Plan) {
+    let devices = reports.iter_mut().flat_map(|report| &mut report.devices);
+    for device in devices.filter(|device| device.name.is_none()) {
+        let mut sensors = plan.sensors.iter();
+        let known = sensors.find(|sensor| sensor.location == device.location);
+        device.name = known.map(|sensor| sensor.device.clone());
     }
 }
 
-fn place(bus: u8, found: &Found) -> Location {
-    Location {
-        bus,
-        mux: found.channel,
-        address: found.address,
-    }
-}
-
-/// Whether what was asked for could be done.
-fn verdict(reports: &[Report], flags: &ScanArgs, is_misconfigured: bool) -> Result<(), Failure> {
+/// Returns whether what was asked for was done.
+fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Result<(), Failure> {
     let problems = reports.iter().flat_map(|report| &report.problems);
     let is_complete = problems.clone().next().is_none();
-    // A table and JSON have them.
-    let mut messages: Vec<String> = if flags.toml {
-        problems.cloned().collect()
-    } else {
-        Vec::new()
-    };
-    if is_misconfigured {
-        let file = flags.config.config.as_ref();
+    // Text and JSON contain the problems.
+    let mut messages: Vec<String> = problems.filter(|_| args.toml).cloned().collect();
+    if !is_configured {
+        let file = args.config.config.as_ref();
         let file = file.map_or(String::new(), |file| {
             format!(" --config {}", file.display())
         });
         messages.push(format!(
-            "the configuration has problems, so that its sensors' names are not known; \
-             `ina260-exporter --check-config{file}` tells them"
+            "the configuration is invalid, so names of sensors are unknown; \
+             `ina260-exporter --check-config{file}` lists the errors"
         ));
     }
-    let found = reports.iter().flat_map(|report| &report.found);
-    if found.clone().any(|found| found.answer.is_ina260()) {
-        // A bus that is not for us is no reason to complain, unless it was asked for.
-        let is_asked = flags.bus.is_some() || flags.mux;
-        return if is_misconfigured || (is_asked && !is_complete) {
-            Err(Failure::Partly(messages))
-        } else {
+    let mut devices = reports.iter().flat_map(|report| &report.devices);
+    if devices.any(|device| device.kind.is_working_ina260()) {
+        // A bus that cannot be opened matters only if it was asked for.
+        let is_required = args.bus.is_some() || args.mux;
+        return if is_configured && (is_complete || !is_required) {
             Ok(())
+        } else {
+            Err(Failure::Partly(messages))
         };
     }
     if reports.is_empty() {
         messages.push(
-            "there is no I2C bus; enable I2C with `sudo raspi-config nonint do_i2c 0`, or with dtparam=i2c_arm=on in config.txt \
-             and a reboot"
+            "no I2C bus found; enable I2C with `sudo raspi-config nonint do_i2c 0`, or with \
+             dtparam=i2c_arm=on in config.txt and a reboot"
                 .to_owned(),
         );
     } else if is_complete {
-        let mux = if flags.mux {
+        let mux = if args.mux {
             ""
         } else {
-            "; if it is behind a TCA9548A, look there with `--mux`"
+            "; if it is downstream of a TCA9548A, scan with `--mux`"
         };
         messages.push(format!(
-            "no INA260 answers: check its supply (VS), ground, SDA and SCL{mux}"
+            "no INA260 responds; check its supply (VS), ground, SDA and SCL{mux}"
         ));
     }
     Err(Failure::Nothing(messages))
-}
-
-/// A configuration that others can be added to, and places that are in it already.
-fn known(loaded: &Loaded) -> Vec<Location> {
-    if loaded.with_tables {
-        loaded
-            .plan
-            .sensors
-            .iter()
-            .map(|sensor| sensor.location)
-            .collect()
-    } else {
-        Vec::new()
-    }
 }

@@ -11,14 +11,14 @@ use crate::simulated::{Board, Chip, Fault, Load, ScheduledFault, SimulatedBus};
 
 const URL: &str = "http://127.0.0.1:8000/metrics";
 
-fn behind_channel(multiplexer: u8, channel: u8) -> Channel {
+fn channel(multiplexer: u8, channel: u8) -> Channel {
     Channel {
         multiplexer: Address(multiplexer),
         channel,
     }
 }
 
-/// INA260s at 0x40 and 0x4f, something else at 0x44.
+/// INA260s at 0x40 and 0x4f, another chip at 0x44.
 fn board() -> Arc<Board> {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for address in [0x40, 0x44, 0x4F] {
@@ -33,45 +33,46 @@ fn board() -> Arc<Board> {
     board
 }
 
-/// INA260s at 0x40 behind channels 0 and 3 of 0x70, and 7 of 0x75; one at 0x41 in front of them.
+/// INA260s at 0x40 on channels 0 and 3 of 0x70 and 7 of 0x75; one at 0x41 upstream of them.
 fn multiplexed() -> Arc<Board> {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
-    for (multiplexer, channel) in [(0x70, 0), (0x70, 3), (0x75, 7)] {
+    for (multiplexer, number) in [(0x70, 0), (0x70, 3), (0x75, 7)] {
         let chip = Chip::new(Load::steady(5.0, 1.0));
-        board.plug_at(
-            Some(behind_channel(multiplexer, channel)),
-            Address(0x40),
-            chip,
-        );
+        board.plug_at(Some(channel(multiplexer, number)), Address(0x40), chip);
     }
     board.plug(Address(0x41), Chip::new(Load::steady(5.0, 1.0)));
     board
 }
 
-fn report() -> Report {
-    Report::new(Adapter {
+fn report() -> BusReport {
+    BusReport::new(Adapter {
         number: 1,
         name: "bcm2835 (i2c@7e804000)".to_owned(),
     })
 }
 
-fn scanned(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>) -> Report {
+fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>) -> BusReport {
     let mut report = report();
-    scan_bus(&mut report, bus, with_mux, service, &mut |_| true);
+    let mut scan = BusScan {
+        report: &mut report,
+        bus,
+        step: &mut |_| true,
+    };
+    scan.run(with_mux, service);
     report
 }
 
-fn told(report: Report) -> String {
+fn text(report: BusReport) -> String {
     let mut output = Vec::new();
-    table::write(&[report], &mut output).unwrap();
+    listing::write_text(&[report], &mut output).unwrap();
     String::from_utf8(output).unwrap()
 }
 
 #[test]
-fn every_chip_is_named_and_none_is_written() {
+fn devices_are_identified_without_writes() {
     let board = board();
     assert_eq!(
-        told(scanned(&mut board.bus(), false, None)),
+        text(scan_bus(&mut board.bus(), false, None)),
         "bus 1  bcm2835 (i2c@7e804000)\n  0x40  INA260, die 0x2270\n  \
          0x44  not an INA260 (manufacturer 0x5449, die 0x2260)\n  0x4f  INA260, die 0x2270\n"
     );
@@ -81,21 +82,21 @@ fn every_chip_is_named_and_none_is_written() {
 }
 
 #[test]
-fn a_stuck_bus_is_asked_once() {
+fn stuck_bus_ends_the_scan() {
     let board = board();
     board.inject(Fault::Timeout);
-    let report = scanned(&mut board.bus(), true, None);
-    assert!(report.problems[0].starts_with("bus 1 is stuck: "));
+    let report = scan_bus(&mut board.bus(), true, None);
+    assert!(report.problems[0].starts_with("bus 1 is stuck (a transfer timed out); "));
     assert_eq!(board.transfers(), 1);
 }
 
 #[test]
-fn behind_each_channel_its_own_chips_are_found_and_the_multiplexers_left_as_they_were() {
+fn channels_are_scanned_and_muxes_restored() {
     let board = multiplexed();
     board.set_control(Address(0x70), 0x08);
-    let report = scanned(&mut board.bus(), true, None);
+    let report = scan_bus(&mut board.bus(), true, None);
     assert_eq!(
-        told(report),
+        text(report),
         "bus 1  bcm2835 (i2c@7e804000)\n  0x41              INA260, die 0x2270\n  \
          mux 0x70:0, 0x40  INA260, die 0x2270\n  mux 0x70:3, 0x40  INA260, die 0x2270\n  \
          mux 0x75:7, 0x40  INA260, die 0x2270\n"
@@ -105,32 +106,37 @@ fn behind_each_channel_its_own_chips_are_found_and_the_multiplexers_left_as_they
 }
 
 #[test]
-fn who_ends_a_scan_finds_the_multiplexers_as_they_were() {
+fn aborted_scan_restores_muxes() {
     let board = multiplexed();
     board.set_control(Address(0x75), 0x80);
     let mut steps = 0;
     let mut report = report();
-    scan_bus(&mut report, &mut board.bus(), true, None, &mut |_| {
-        steps += 1;
-        steps < 60
-    });
+    let mut scan = BusScan {
+        report: &mut report,
+        bus: &mut board.bus(),
+        step: &mut |_| {
+            steps += 1;
+            steps < 60
+        },
+    };
+    scan.run(true, None);
     assert_eq!(steps, 60);
     assert_eq!(board.control(Address(0x75)), Some(0x80));
 }
 
 #[test]
-fn on_a_bus_in_use_nothing_is_switched_and_the_services_sensors_are_named() {
+fn bus_in_use_shows_served_sensors_unswitched() {
     let board = multiplexed();
-    // As the service has it at this moment.
+    // Selected by the service at the moment.
     board.set_control(Address(0x70), 0x08);
-    let served = |channel, address, device: &str, up| ScrapedSensor {
+    let served = |mux, address, device: &str, up| ScrapedSensor {
         labels: vec![("device".to_owned(), device.to_owned())],
         up,
         chip: Some(ScrapedChip {
             location_text: String::new(),
             location: Some(Location {
                 bus: 1,
-                mux: channel,
+                mux,
                 address: Address(address),
             }),
             die: "0x2270".to_owned(),
@@ -144,28 +150,29 @@ fn on_a_bus_in_use_nothing_is_switched_and_the_services_sensors_are_named() {
         url: URL.to_owned(),
         sensors: Ok(vec![
             served(None, 0x41, "rack", true),
-            served(Some(behind_channel(0x70, 3)), 0x40, "orin", true),
-            served(Some(behind_channel(0x70, 0)), 0x40, "disks", false),
+            served(Some(channel(0x70, 3)), 0x40, "orin", true),
+            served(Some(channel(0x70, 0)), 0x40, "disks", false),
         ]),
     };
     assert_eq!(
-        told(scanned(&mut board.bus(), true, Some(&service))),
+        text(scan_bus(&mut board.bus(), true, Some(&service))),
         format!(
             "bus 1  bcm2835 (i2c@7e804000)\n  in use by the service at {URL}\n  \
              0x41              INA260, die 0x2270: rack\n  \
-             mux 0x70:0, 0x40  INA260, does not answer the service: disks\n  \
-             mux 0x70:3, 0x40  INA260, answers the service: orin\n  \
-             bus 1 is in use by the service at {URL}: to switch a multiplexer would give it the wrong sensor; \
-             stop it for that, or see what it measures with `ina260-exporter read`\n"
+             mux 0x70:0, 0x40  INA260, does not respond to the service: disks\n  \
+             mux 0x70:3, 0x40  INA260, responds to the service: orin\n  \
+             bus 1: muxes are not switched (in use by the service at {URL}); stop it first, or see its \
+             sensors with `ina260-exporter read`\n"
         )
     );
     assert_eq!(board.control_writes(), 0);
 }
 
-/// A bus with a neighbour at 0x76 that is no multiplexer, and kernel drivers at 0x40 and 0x71.
-struct Neighbourhood(SimulatedBus, Vec<u8>);
+/// A bus with a chip at 0x76 that is no mux, and kernel drivers at 0x40 and 0x71. Records the
+/// bytes sent.
+struct MixedBus(SimulatedBus, Vec<u8>);
 
-impl Bus for Neighbourhood {
+impl Bus for MixedBus {
     fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
         let driver = match address {
             Address(0x40) => "ina2xx",
@@ -188,11 +195,11 @@ impl Bus for Neighbourhood {
     }
 
     fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), BusError> {
-        panic!("a scan writes no word")
+        panic!("a scan writes no words")
     }
 
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), BusError> {
-        assert_eq!(address, Address(0x76), "nobody else is there, or ours");
+        assert_eq!(address, Address(0x76), "only this chip may be written");
         self.1.push(byte);
         Ok(())
     }
@@ -206,18 +213,18 @@ impl Bus for Neighbourhood {
 }
 
 #[test]
-fn kernel_drivers_are_named_and_left_alone_and_a_neighbour_that_is_no_multiplexer_too() {
-    let mut bus = Neighbourhood(board().bus(), Vec::new());
-    let report = scanned(&mut bus, true, None);
-    let told = told(report);
+fn bound_and_other_chips_are_reported() {
+    let mut bus = MixedBus(board().bus(), Vec::new());
+    let report = scan_bus(&mut bus, true, None);
+    let text = text(report);
     for part in [
         "0x40  claimed by kernel driver ina2xx; unbind it with `echo",
-        "multiplexer 0x71: claimed by kernel driver pca954x; unbind it with `echo > \
+        "bus 1, mux 0x71: claimed by kernel driver pca954x; unbind it with `echo > \
          /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses it provides: 11",
-        "the chip at 0x76 is not a TCA9548A",
+        "bus 1, 0x76: not a TCA9548A (does not retain what is written)",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(text.contains(part), "{text}");
     }
-    // What it held, and the first byte that it did not keep.
+    // Its original value, and the first byte that it did not retain.
     assert_eq!(bus.1, [0x58, 0x00]);
 }

@@ -1,10 +1,12 @@
-//! What was found, as tables that the configuration takes at its end.
+//! Output of a scan as tables to append to the configuration.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
 
 use super::ScanArgs;
-use super::{Answer, Report, known, place};
+use super::bus_scan::BusReport;
+use super::probe::DeviceKind;
 use crate::commands::Failure;
 use crate::config::{self, Loaded};
 use crate::i2c::Location;
@@ -12,39 +14,40 @@ use crate::i2c::Location;
 /// Writes a table for each INA260 that is not in the configuration.
 ///
 /// # Errors
-/// [`Failure::Configuration`] where the configuration would not pass with the tables at its end: nothing is written then.
+/// [`Failure::Configuration`], with no output, if the configuration is invalid with the tables
+/// appended.
 pub(super) fn write(
-    reports: &[Report],
-    flags: &ScanArgs,
+    reports: &[BusReport],
+    args: &ScanArgs,
     loaded: &Loaded,
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let known = known(loaded);
+    // A configuration without tables has the one default sensor, which an appended table replaces.
+    let sensors = loaded.plan.sensors.iter().filter(|_| loaded.with_tables);
+    let known: BTreeSet<Location> = sensors.map(|sensor| sensor.location).collect();
     let mut tables = String::new();
     for report in reports {
-        let bus = report.adapter.number;
-        for found in &report.found {
-            let place = place(bus, found);
-            if !matches!(found.answer, Answer::Ina260 { .. }) || known.contains(&place) {
-                continue;
+        for device in &report.devices {
+            if matches!(device.kind, DeviceKind::Ina260 { .. }) && !known.contains(&device.location)
+            {
+                tables.push_str(&table(device.location, &report.adapter.name, loaded));
             }
-            tables.push_str(&table(place, &report.adapter.name, loaded));
         }
     }
-    config::load_with(&flags.config.overrides(), config::environment(), &tables)?;
+    config::load_with(&args.config.overrides(), config::environment(), &tables)?;
     if tables.is_empty() {
-        tables.push_str("# No INA260 answers that is not in the configuration.\n");
+        tables.push_str("# No INA260 found that is not yet in the configuration.\n");
     }
     output.write_all(tables.as_bytes())?;
     Ok(output.flush()?)
 }
 
-fn table(place: Location, adapter: &str, loaded: &Loaded) -> String {
+fn table(location: Location, adapter: &str, loaded: &Loaded) -> String {
     let is_taken = |name: &str| {
         let mut sensors = loaded.plan.sensors.iter();
         loaded.with_tables && sensors.any(|sensor| sensor.device == name)
     };
-    let mut device = place.device_name();
+    let mut device = location.device_name();
     while is_taken(&device) {
         device.push('_');
     }
@@ -56,14 +59,14 @@ fn table(place: Location, adapter: &str, loaded: &Loaded) -> String {
     };
     let mut table = format!(
         "\n[[sensor]]\ndevice = \"{device}\"\nbus = {}{comment}\naddress = {}\n",
-        place.bus, place.address
+        location.bus, location.address
     );
-    if let Some(channel) = place.mux {
-        let (multiplexer, channel) = (channel.multiplexer, channel.channel);
-        // Text can always be added to.
+    if let Some(channel) = location.mux {
+        let (address, channel) = (channel.multiplexer, channel.channel);
+        // Writing to a String never fails.
         let _ = writeln!(
             table,
-            "mux = {{ address = {multiplexer}, channel = {channel} }}"
+            "mux = {{ address = {address}, channel = {channel} }}"
         );
     }
     table
@@ -77,8 +80,8 @@ mod tests {
     use crate::i2c::mux::Channel;
 
     #[test]
-    fn a_table_names_its_place_and_a_name_that_is_taken_is_not_taken_again() {
-        let place = Location {
+    fn generated_device_names_avoid_collisions() {
+        let location = Location {
             bus: 11,
             mux: Some(Channel {
                 multiplexer: Address(0x70),
@@ -92,14 +95,15 @@ mod tests {
             ..Overrides::default()
         };
         let loaded = config::load_with(&flags, [], taken).unwrap();
-        let table = table(place, "i2c-1-mux (chan_id 0)", &loaded);
+        let table = table(location, "i2c-1-mux (chan_id 0)", &loaded);
         assert_eq!(
             table,
-            "\n[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41_\"\nbus = 11 # i2c-1-mux (chan_id 0)\naddress = 0x41\n\
+            "\n[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41_\"\nbus = 11 # i2c-1-mux (chan_id 0)\n\
+             address = 0x41\n\
              mux = { address = 0x70, channel = 3 }\n"
         );
         let both = format!("{taken}{table}");
         let sensors = config::load_with(&flags, [], &both).unwrap().plan.sensors;
-        assert_eq!(sensors[1].location, place);
+        assert_eq!(sensors[1].location, location);
     }
 }

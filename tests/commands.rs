@@ -1,4 +1,4 @@
-//! The tools beside the daemon, as the built binary runs them.
+//! Subcommands of the built binary.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -7,8 +7,9 @@ use support::{Directory, Ended, run, text, until};
 
 mod support;
 
-/// Two simulated sensors, one behind a multiplexer.
-const TWO: &str = "interval = \"10ms\"\n[[sensor]]\ndevice = \"orin\"\nmux = { address = 0x70, channel = 2 }\n\
+/// Two simulated sensors, one downstream of a mux.
+const TWO: &str = "interval = \"10ms\"\n\
+                   [[sensor]]\ndevice = \"orin\"\nmux = { address = 0x70, channel = 2 }\n\
                    [[sensor]]\ndevice = \"disks\"\nbus = 3\naddress = 0x44\n";
 
 /// Runs the binary with this configuration file.
@@ -19,14 +20,17 @@ fn run_with(config: &str, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn a_tool_has_flags_of_its_own_and_does_not_take_the_daemons() {
-    for (tool, flag) in [("scan", "--mux"), ("read", "--follow")] {
-        let help = run(&[tool, "--help"]);
+fn subcommands_refuse_flags_of_the_daemon() {
+    for (command, flag) in [("scan", "--mux"), ("read", "--follow")] {
+        let help = run(&[command, "--help"]);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
         for part in [flag, "Examples:\n  ina260-exporter "] {
             assert!(help.stdout.contains(part), "{}", help.stdout);
         }
-        for arguments in [&["--port", "8000", tool][..], &[tool, "--port", "8000"]] {
+        for arguments in [
+            &["--port", "8000", command][..],
+            &[command, "--port", "8000"],
+        ] {
             let ended = run(arguments);
             let code = (ended.code, ended.stdout.as_str());
             assert_eq!(code, (Some(2), ""), "{arguments:?}");
@@ -36,25 +40,25 @@ fn a_tool_has_flags_of_its_own_and_does_not_take_the_daemons() {
 }
 
 #[test]
-fn a_bus_that_does_not_exist_is_told_with_what_to_do() {
+fn absent_bus_names_the_remedy() {
     let scan = run_with("", &["scan", "--bus", "200"]);
     let read = run_with("", &["read", "--bus", "200"]);
-    for (ended, told) in [(&scan, &scan.stdout), (&read, &read.stderr)] {
+    for (ended, output) in [(&scan, &scan.stdout), (&read, &read.stderr)] {
         assert_eq!(ended.code, Some(69));
         for part in [
             "/dev/i2c-200 does not exist",
             "raspi-config",
             "modprobe i2c-dev",
         ] {
-            assert!(told.contains(part), "{ended:?}");
+            assert!(output.contains(part), "{ended:?}");
         }
     }
 }
 
 #[test]
-fn a_scan_names_configured_sensors_and_those_behind_multiplexers_when_asked() {
+fn scan_names_configured_sensors() {
     let ended = run_with(TWO, &["scan", "--simulate"]);
-    let expected = "bus 1  simulated\n  nobody answers from 0x40 to 0x4f\n\
+    let expected = "bus 1  simulated\n  no device found at 0x40-0x4f\n\
                     bus 3  simulated\n  0x44  INA260, die 0x2270: disks\n";
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), expected));
     let ended = run_with(TWO, &["scan", "--simulate", "--mux", "--bus", "1"]);
@@ -64,7 +68,7 @@ fn a_scan_names_configured_sensors_and_those_behind_multiplexers_when_asked() {
 }
 
 #[test]
-fn a_scan_that_finds_no_ina260_says_what_to_check() {
+fn scan_without_ina260_names_what_to_check() {
     let ended = run_with("", &["scan", "--simulate=wrong-identity@0"]);
     assert_eq!(ended.code, Some(69));
     let chip = "0x40  not an INA260 (manufacturer 0x5449, die 0x2260)";
@@ -73,14 +77,14 @@ fn a_scan_that_finds_no_ina260_says_what_to_check() {
 }
 
 #[test]
-fn a_scan_with_a_configuration_that_has_problems_says_which_command_tells_them() {
+fn scan_with_invalid_configuration_names_the_check() {
     let ended = run(&["scan", "--bus", "200", "--config", "/nonexistent.toml"]);
     let command = "`ina260-exporter --check-config --config /nonexistent.toml`";
     assert!(ended.stderr.contains(command), "{ended:?}");
 }
 
 #[test]
-fn a_scan_for_programs_is_json() {
+fn scan_prints_json() {
     let ended = run_with(TWO, &["scan", "--simulate", "--mux", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let chip = &json["buses"][0]["chips"][0];
@@ -97,9 +101,9 @@ fn a_scan_for_programs_is_json() {
 }
 
 #[test]
-fn what_a_scan_appends_passes_the_check_and_is_not_found_again() {
+fn appended_scan_is_valid_and_complete() {
     let directory = Directory::new();
-    // A comment without an end of line, as an editor may leave it.
+    // Without a newline at the end, as some editors leave it.
     let file = directory.write("test.toml", "# sensors");
     let config = ["--config", text(&file)];
     let scan = || run(&[&["scan", "--simulate", "--toml"], &config[..]].concat());
@@ -111,13 +115,13 @@ fn what_a_scan_appends_passes_the_check_and_is_not_found_again() {
     let check = run(&[&["--check-config"], &config[..]].concat());
     assert_eq!(check.code, Some(0), "{}", check.stderr);
     let again = scan();
-    let nothing = "# No INA260 answers that is not in the configuration.\n";
+    let nothing = "# No INA260 found that is not yet in the configuration.\n";
     assert_eq!((again.code, again.stdout.as_str()), (Some(0), nothing));
 }
 
 #[test]
-fn tables_that_the_configuration_would_not_take_are_not_printed() {
-    // The one sensor stands outside of a table: what has to be done is said.
+fn invalid_tables_are_not_printed() {
+    // The one sensor is configured outside of a table.
     let ended = run_with("device = \"orin\"\n", &["scan", "--simulate", "--toml"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""));
     let message = "device \"orin\" contradicts [[sensor]]: write it into the sensor's table";
@@ -125,12 +129,13 @@ fn tables_that_the_configuration_would_not_take_are_not_printed() {
 }
 
 #[test]
-fn one_result_is_printed_with_settings_flags_alert_and_identity() {
+fn read_prints_result_settings_flags_and_alert() {
     let ended = run_with(TWO, &["read", "--simulate"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     for part in [
         "orin  bus 1, mux 0x70:2, 0x40\n  voltage   5.",
-        "\n  settings  mean of 1 × (1100 µs current + 1100 µs voltage) = 2.2 ms; as at power-on",
+        "\n  settings  mean of 1 × (1100 µs current + 1100 µs voltage) = 2.2 ms \
+         (power-on defaults; the service will reconfigure)\n",
         "\n  flags     ready\n",
         "\n  alert     none\n",
         "\n  identity  INA260, die 0x2270\n\ndisks  bus 3, 0x44\n",
@@ -140,7 +145,7 @@ fn one_result_is_printed_with_settings_flags_alert_and_identity() {
 }
 
 #[test]
-fn a_result_for_programs_is_json_and_a_place_that_is_named_is_alone() {
+fn read_at_location_prints_json() {
     let arguments = [
         "read",
         "--simulate",
@@ -164,17 +169,17 @@ fn a_result_for_programs_is_json_and_a_place_that_is_named_is_alone() {
 }
 
 #[test]
-fn a_sensor_that_does_not_answer_is_told_with_what_to_do() {
+fn unresponsive_sensor_names_the_remedy() {
     let ended = run_with("", &["read", "--simulate=no-answer@0"]);
     assert_eq!(ended.code, Some(69));
     let message = "sensor deepx (bus 1, 0x40): cannot read register Manufacturer ID: no acknowledge (errno 121); \
-                   check its wiring and its supply, `ina260-exporter scan` lists who answers\n";
+                   check wiring and supply, `ina260-exporter scan` lists the devices that respond\n";
     assert_eq!(ended.stderr, message);
     assert_eq!(ended.stdout, "deepx  bus 1, 0x40\n  no result\n");
 }
 
 #[test]
-fn wrong_values_are_told_what_is_allowed() {
+fn invalid_values_are_explained() {
     for (arguments, code, message) in [
         (
             &["read", "--simulate=fire@0"][..],
@@ -201,7 +206,8 @@ fn wrong_values_are_told_what_is_allowed() {
     }
 }
 
-/// Follows simulated sensors, and takes the first lines; then it is ended.
+/// Follows simulated sensors, returns the first lines and the exit code after `end`: a signal, or
+/// `close` for a closed pipe.
 fn follow(lines: usize, end: &str) -> (Vec<String>, Option<i32>) {
     let directory = Directory::new();
     let config = directory.write("test.toml", TWO);
@@ -223,7 +229,7 @@ fn follow(lines: usize, end: &str) -> (Vec<String>, Option<i32>) {
                 .unwrap()
                 .success()
         );
-        // What was under way is still written.
+        // A line in progress is completed.
         output.for_each(|line| assert!(line.is_ok()));
     }
     let status = until("the end", || child.try_wait().unwrap());
@@ -231,21 +237,22 @@ fn follow(lines: usize, end: &str) -> (Vec<String>, Option<i32>) {
 }
 
 #[test]
-fn results_follow_each_other_as_csv_until_somebody_ends_it() {
-    let head = "timestamp_seconds,device,bus,mux,address,voltage_volts,current_amperes,power_watts,alert,error";
+fn follow_prints_csv_until_stopped() {
+    let head = "timestamp_seconds,device,bus,mux,address,\
+                voltage_volts,current_amperes,power_watts,alert,error";
     for end in ["INT", "TERM", "HUP", "close"] {
         let (lines, code) = follow(7, end);
         assert_eq!(code, Some(0), "{end}");
         assert_eq!(lines[0], head);
-        for (device, place) in [("orin", "1,0x70:2,0x40"), ("disks", "3,,0x44")] {
-            let of_it = |line: &&String| line.contains(&format!(",{device},{place},5."));
-            assert!(lines.iter().filter(of_it).count() >= 2, "{lines:?}");
+        for (device, location) in [("orin", "1,0x70:2,0x40"), ("disks", "3,,0x44")] {
+            let is_own = |line: &&String| line.contains(&format!(",{device},{location},5."));
+            assert!(lines.iter().filter(is_own).count() >= 2, "{lines:?}");
         }
     }
 }
 
 #[test]
-fn watch_into_a_pipe_says_so_and_is_a_wrong_usage() {
+fn watch_requires_a_terminal() {
     let ended = run(&["watch"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     let message = "watch draws on a terminal, and standard output is none; ";
@@ -253,7 +260,7 @@ fn watch_into_a_pipe_says_so_and_is_a_wrong_usage() {
 }
 
 #[test]
-fn a_price_that_is_none_and_two_ways_to_measure_are_refused() {
+fn watch_refuses_bad_price_and_conflicts() {
     for (arguments, message) in [
         (
             &["--price", "cheap"][..],

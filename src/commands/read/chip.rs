@@ -1,0 +1,302 @@
+//! One result of a sensor with its settings and flags: from the chip, or from the service.
+
+use std::time::{Duration, SystemTime};
+
+use crate::i2c::{Address, Bus};
+use crate::ina260::alert::Alert;
+use crate::ina260::calibration::Calibration;
+use crate::ina260::registers::POWER_ON_CONFIGURATION;
+use crate::ina260::settings::Mode;
+use crate::ina260::{self, Error, Measurement, RegisterDump};
+use crate::scrape::{ScrapedAlert, ScrapedSensor};
+use crate::units::Measured;
+
+/// End of scale of the power register, 419.43 W; beyond it, voltage times current is used.
+const POWER_LIMIT: u16 = 41_943;
+
+/// A conversion may take 10 % longer than its nominal time.
+const SLOWEST: f64 = 1.15;
+/// Upper bound on the wait for a first result.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// One result of a sensor, with its chip and state.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SensorReport {
+    pub(super) at: SystemTime,
+    /// The die identity register.
+    pub(super) die: String,
+    pub(super) measured: Measured,
+    /// Whether a quantity is at the end of its register's range.
+    pub(super) saturated: bool,
+    /// Or why it is unknown: reading it would disturb the service.
+    pub(super) state: Result<ChipState, String>,
+}
+
+/// Settings, flags and alert of a chip.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ChipState {
+    pub(super) averaging: u32,
+    pub(super) voltage_micros: u32,
+    pub(super) current_micros: u32,
+    pub(super) mode: Mode,
+    /// The configuration register; `None` if the state is from the service.
+    configuration: Option<u16>,
+    /// Whether there was a result that had not been read; `None` if the state is from the service.
+    pub(super) ready: Option<bool>,
+    pub(super) alert: Option<ScrapedAlert>,
+    pub(super) alert_active: bool,
+}
+
+impl ChipState {
+    fn from_registers(registers: &RegisterDump, calibration: &Calibration) -> Self {
+        let settings = registers.settings();
+        let flags = registers.mask_enable;
+        let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration);
+        Self {
+            averaging: settings.averaging.count(),
+            voltage_micros: settings.voltage_conversion_time.micros(),
+            current_micros: settings.current_conversion_time.micros(),
+            mode: Mode::from_word(registers.configuration),
+            configuration: Some(registers.configuration),
+            ready: Some(flags.ready()),
+            alert: alert.map(|alert| ScrapedAlert {
+                on: alert.function.name().to_owned(),
+                limit: alert.limit,
+                unit: alert.function.unit(),
+                active: flags.alert(),
+            }),
+            alert_active: flags.alert(),
+        }
+    }
+
+    /// Returns the state in the service's metrics, unless it never identified the chip.
+    pub(super) fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
+        let chip = sensor.chip.as_ref()?;
+        Some(Self {
+            averaging: chip.averaging,
+            voltage_micros: chip.voltage_micros,
+            current_micros: chip.current_micros,
+            mode: Mode::BothContinuous,
+            configuration: None,
+            ready: None,
+            alert: sensor.alert.clone(),
+            alert_active: sensor.alert.as_ref().is_some_and(|alert| alert.active),
+        })
+    }
+
+    /// Returns whether both quantities are converted continuously; if not, the result may be old.
+    pub(super) fn is_continuous(&self) -> bool {
+        self.mode == Mode::BothContinuous
+    }
+
+    pub(super) fn is_power_on_default(&self) -> bool {
+        self.configuration == Some(POWER_ON_CONFIGURATION)
+    }
+
+    pub(super) fn is_from_service(&self) -> bool {
+        self.configuration.is_none()
+    }
+
+    /// Returns the nominal time from one result to the next, in microseconds.
+    pub(super) fn cycle_micros(&self) -> u32 {
+        (self.voltage_micros + self.current_micros) * self.averaging
+    }
+}
+
+impl SensorReport {
+    /// Reads everything of a chip that no other program uses. Changes no setting, but clears the
+    /// ready flag and a latched alert. If the chip has no result since power-on, waits with `pause`
+    /// for one.
+    pub(super) fn read(
+        bus: &mut dyn Bus,
+        address: Address,
+        calibration: &Calibration,
+        pause: &mut dyn FnMut(Duration),
+    ) -> Result<Self, Error> {
+        let die = ina260::identify(bus, address)?;
+        let mut registers = ina260::read_settings(bus, address)?;
+        let mut data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
+        let is_empty = (data.voltage_word, data.current_word) == (0, 0);
+        if is_empty && !registers.mask_enable.ready() {
+            let state = ChipState::from_registers(&registers, calibration);
+            let cycle = Duration::from_micros(state.cycle_micros().into());
+            pause(cycle.mul_f64(SLOWEST).min(MAX_PAUSE));
+            registers = ina260::read_settings(bus, address)?;
+            data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
+        }
+        let state = ChipState::from_registers(&registers, calibration);
+        Ok(Self::new(die, data, calibration, Ok(state)))
+    }
+
+    /// Reads the identity and data of a chip that the service uses, which affects no flag.
+    pub(super) fn read_data(
+        bus: &mut dyn Bus,
+        address: Address,
+        calibration: &Calibration,
+        state: Result<ChipState, String>,
+    ) -> Result<Self, Error> {
+        let die = ina260::identify(bus, address)?;
+        let data = ina260::measure(bus, address, false, true)?;
+        Ok(Self::new(die, data, calibration, state))
+    }
+
+    /// Returns the last result in the service's metrics, unless the sensor is down.
+    pub(super) fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
+        Some(Self {
+            at: SystemTime::now(),
+            die: sensor.chip.as_ref()?.die.clone(),
+            measured: sensor.readings?.last,
+            saturated: false,
+            state: Ok(ChipState::from_service(sensor)?),
+        })
+    }
+
+    fn new(
+        die: u16,
+        mut data: Measurement,
+        calibration: &Calibration,
+        state: Result<ChipState, String>,
+    ) -> Self {
+        // The overflow flag is not always read; the power register shows the same.
+        data.overflow |= data.power_word.is_some_and(|word| word >= POWER_LIMIT);
+        Self {
+            at: SystemTime::now(),
+            die: format!("{die:#06x}"),
+            measured: calibration.apply(data.measured()),
+            saturated: data.overflow || data.voltage_saturated() || data.current_saturated(),
+            state,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{Clock, SimulatedClock};
+    use crate::ina260::Ina260;
+    use crate::ina260::alert::{Function, Polarity};
+    use crate::ina260::settings::Settings;
+    use crate::simulated::{Board, Chip, Fault, Load};
+    use crate::units::{Amperes, Volts, Watts};
+
+    const HERE: Address = Address(0x40);
+
+    /// A chip as the service left it, with an active alert and a new result.
+    fn board() -> Arc<Board> {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(HERE, Chip::new(Load::steady(12.0, 2.0)));
+        let plain = Calibration::default();
+        let alert = Alert::new(Function::OverCurrent, 1.5, Polarity::ActiveLow, &plain);
+        let chip = Ina260 {
+            address: HERE,
+            settings: Settings::from_word(0x6E9F),
+            alert: alert.ok(),
+            configure: true,
+        };
+        chip.configure(&mut board.bus(), || ()).unwrap();
+        clock.wait(Duration::from_secs(2));
+        board
+    }
+
+    #[test]
+    fn exclusive_read_shows_all_and_writes_nothing() {
+        let board = board();
+        let writes = board.chip(HERE, |chip| chip.writes);
+        let bus = &mut board.bus();
+        let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
+        assert_eq!(
+            (
+                report.measured.voltage,
+                report.measured.current,
+                report.measured.power
+            ),
+            (Volts(12.0), Amperes(2.0), Watts(24.0))
+        );
+        assert_eq!((report.die.as_str(), report.saturated), ("0x2270", false));
+        let state = report.state.unwrap();
+        assert_eq!(state.cycle_micros(), 942_080);
+        let alert = ScrapedAlert {
+            on: "over-current".to_owned(),
+            limit: 1.5,
+            unit: "A",
+            active: true,
+        };
+        assert_eq!(
+            (state.ready, state.alert_active, state.alert),
+            (Some(true), true, Some(alert))
+        );
+        assert_eq!(board.chip(HERE, |chip| chip.writes), writes);
+    }
+
+    #[test]
+    fn data_read_leaves_flags_to_the_service() {
+        let board = board();
+        let bus = &mut board.bus();
+        let plain = Calibration::default();
+        let report = SensorReport::read_data(bus, HERE, &plain, Err(String::new())).unwrap();
+        assert_eq!(
+            (report.measured.power, report.state),
+            (Watts(24.0), Err(String::new()))
+        );
+        // As the service will read them.
+        let flags = ina260::read_settings(bus, HERE).unwrap().mask_enable;
+        assert!(flags.ready() && flags.alert(), "{flags:?}");
+    }
+
+    #[test]
+    fn saturated_power_is_voltage_times_current() {
+        let board = board();
+        board.inject(Fault::Overflow);
+        let calibration = Calibration {
+            reverse: true,
+            ..Calibration::default()
+        };
+        // 15 A and 36 V from the next result on.
+        let bus = &mut board.bus();
+        bus.read_word(HERE, 0x00).unwrap();
+        board.wait(Duration::from_secs(2));
+        let report = SensorReport::read_data(bus, HERE, &calibration, Err(String::new())).unwrap();
+        assert_eq!(
+            (
+                report.measured.current,
+                report.measured.power,
+                report.saturated
+            ),
+            (Amperes(-15.0), Watts(-540.0), true)
+        );
+    }
+
+    #[test]
+    fn first_result_after_power_on_is_awaited() {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(HERE, Chip::new(Load::steady(5.0, 1.0)));
+        let mut pauses = Vec::new();
+        let mut pause = |time| {
+            clock.wait(time);
+            pauses.push(time);
+        };
+        let plain = Calibration::default();
+        let report = SensorReport::read(&mut board.bus(), HERE, &plain, &mut pause).unwrap();
+        assert_eq!(
+            (report.measured.voltage, report.measured.power),
+            (Volts(5.0), Watts(5.0))
+        );
+        assert_eq!(pauses, [Duration::from_micros(2_530)]);
+        let state = report.state.unwrap();
+        assert!(state.is_power_on_default() && state.is_continuous());
+        assert_eq!((state.alert, state.alert_active), (None, false));
+        // Powered down.
+        board.bus().write_word(HERE, 0x00, 0x6120).unwrap();
+        let bus = &mut board.bus();
+        let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
+        let state = report.state.unwrap();
+        assert_eq!(
+            (state.mode.name(), state.is_continuous()),
+            ("power-down", false)
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! Reads sensors: from their chips, or from the service that uses the bus.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::chip::{ChipState, SensorReport};
+use super::{Row, Stop};
+use crate::commands::describe_open_error;
+use crate::commands::mux_guard::MuxGuard;
+use crate::commands::running_exporter::RunningExporter;
+use crate::config::{Plan, SensorPlan};
+use crate::i2c::adapters::adapters;
+use crate::i2c::{Address, Bus, Location, mux, retry_once};
+use crate::ina260;
+use crate::supervisor::BusProvider;
+
+/// Reason why a sensor was not read, with what to do next.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The bus cannot be opened.
+    #[error("{0}")]
+    Open(String),
+    #[error("{}{}", .0, after_chip_error(.0))]
+    Chip(ina260::Error),
+    #[error("{}{}", .0, after_mux_error(.0))]
+    Mux(mux::Error),
+    /// A mux was named on the command line, and a service uses the bus.
+    #[error("{0}")]
+    Refused(String),
+    /// The service that uses the bus reports the sensor as down.
+    #[error("does not respond to {0}; see its log")]
+    Down(String),
+    #[error(
+        "bus {bus} is in use by {user}, which does not measure this sensor; stop it to read \
+         downstream of the mux"
+    )]
+    NotServed { bus: u8, user: String },
+    #[error("only the service may switch the mux, and its metrics are not available ({0})")]
+    NotScraped(String),
+}
+
+const STUCK: &str = "; the bus is stuck: disconnect its chips one by one, also unpowered ones";
+
+fn after_chip_error(error: &ina260::Error) -> &'static str {
+    match error {
+        // Its message has the command.
+        ina260::Error::Bound(_) => "",
+        ina260::Error::NotAnIna260 { .. } => "; `ina260-exporter scan` lists the devices",
+        error if error.is_timeout() => STUCK,
+        _ => "; check wiring and supply, `ina260-exporter scan` lists the devices that respond",
+    }
+}
+
+fn after_mux_error(error: &mux::Error) -> &'static str {
+    match error {
+        // Its message has the buses to use instead.
+        mux::Error::Bound(..) => "",
+        error if error.is_timeout() => STUCK,
+        mux::Error::Unreachable(..) => {
+            "; check wiring, supply and address, `ina260-exporter scan --mux` lists the devices \
+             on each channel"
+        }
+        mux::Error::ControlMismatch { .. } => "; stop the other program that switches it",
+    }
+}
+
+/// Reads sensors on buses that are opened once.
+pub(super) struct Reader {
+    provider: BusProvider,
+    locations: Vec<Location>,
+    opened: BTreeMap<u8, Box<dyn Bus>>,
+    /// Whether a mux was named on the command line.
+    is_mux_named: bool,
+}
+
+impl Reader {
+    pub(super) fn new(plan: &Plan, provider: BusProvider, is_mux_named: bool) -> Self {
+        Self {
+            provider,
+            locations: plan.sensors.iter().map(|it| it.location).collect(),
+            opened: BTreeMap::new(),
+            is_mux_named,
+        }
+    }
+
+    pub(super) fn row<'a>(&mut self, sensor: &'a SensorPlan, stop: Stop) -> Row<'a> {
+        let outcome = self.read(sensor, &mut |time| _ = stop(time));
+        Row { sensor, outcome }
+    }
+
+    fn read(
+        &mut self,
+        sensor: &SensorPlan,
+        pause: &mut dyn FnMut(Duration),
+    ) -> Result<SensorReport, Error> {
+        let number = sensor.location.bus;
+        let service = if self.provider.is_simulated() {
+            None
+        } else {
+            RunningExporter::on(number)
+        };
+        match service {
+            Some(service) if self.is_mux_named => Err(Error::Refused(service.refusal(number))),
+            Some(service) if sensor.location.mux.is_some() => read_via_service(&service, sensor),
+            Some(service) => read_shared(&service, self.open(number)?, sensor),
+            None => {
+                let muxes = self.muxes(number);
+                read_exclusive(self.open(number)?, sensor, &muxes, pause)
+            }
+        }
+    }
+
+    /// Returns all known muxes of a bus: a channel selected on another one would respond as well.
+    fn muxes(&self, bus: u8) -> Vec<Address> {
+        let on_bus = self.locations.iter().filter(|location| location.bus == bus);
+        let muxes = on_bus.filter_map(|location| Some(location.mux?.multiplexer));
+        muxes.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn open(&mut self, number: u8) -> Result<&mut dyn Bus, Error> {
+        let bus = match self.opened.entry(number) {
+            Entry::Occupied(opened) => opened.into_mut(),
+            Entry::Vacant(vacant) => {
+                let bus = self.provider.open(number, self.locations.iter().copied());
+                vacant.insert(
+                    bus.map_err(|error| Error::Open(describe_open_error(&error, &adapters())))?,
+                )
+            }
+        };
+        Ok(bus.as_mut())
+    }
+}
+
+/// Reads a sensor on a bus that no other program uses.
+pub(super) fn read_exclusive(
+    bus: &mut dyn Bus,
+    sensor: &SensorPlan,
+    muxes: &[Address],
+    pause: &mut dyn FnMut(Duration),
+) -> Result<SensorReport, Error> {
+    let (address, calibration) = (sensor.location.address, &sensor.calibration);
+    let mut read =
+        |bus: &mut dyn Bus| retried(|| SensorReport::read(bus, address, calibration, pause));
+    let Some(channel) = sensor.location.mux else {
+        return read(bus);
+    };
+    let mut guard = MuxGuard::new(bus, muxes).map_err(Error::Mux)?;
+    let report = guard.on_channel(bus, channel, read);
+    guard.restore(bus);
+    report.map_err(Error::Mux)?
+}
+
+/// Reads the data of a sensor on a bus that the service uses, and takes its state from the service.
+pub(super) fn read_shared(
+    service: &RunningExporter,
+    bus: &mut dyn Bus,
+    sensor: &SensorPlan,
+) -> Result<SensorReport, Error> {
+    let served = service.sensor(sensor.location);
+    let state = match served.map(|served| served.and_then(ChipState::from_service)) {
+        Ok(Some(state)) => Ok(state),
+        Ok(None) => Err(format!(
+            "settings and alert are not read: the bus is in use by {}, which does not measure \
+             this sensor",
+            service.name()
+        )),
+        Err(error) => Err(format!(
+            "settings and alert are not read: the bus is in use ({error})"
+        )),
+    };
+    let (address, calibration) = (sensor.location.address, &sensor.calibration);
+    retried(|| SensorReport::read_data(bus, address, calibration, state.clone()))
+}
+
+/// Takes the result of a sensor downstream of a mux from the service, which alone may switch it.
+pub(super) fn read_via_service(
+    service: &RunningExporter,
+    sensor: &SensorPlan,
+) -> Result<SensorReport, Error> {
+    match service.sensor(sensor.location) {
+        Ok(Some(served)) => {
+            SensorReport::from_service(served).ok_or_else(|| Error::Down(service.name()))
+        }
+        Ok(None) => Err(Error::NotServed {
+            bus: sensor.location.bus,
+            user: service.name(),
+        }),
+        Err(error) => Err(Error::NotScraped(error.to_string())),
+    }
+}
+
+/// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.
+fn retried(
+    read: impl FnMut() -> Result<SensorReport, ina260::Error>,
+) -> Result<SensorReport, Error> {
+    retry_once(read, |error| error.is_timeout() || error.is_acknowledged()).map_err(Error::Chip)
+}
