@@ -128,9 +128,19 @@ fn invalid_tables_are_not_printed() {
     assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
+/// Runs `read` on simulated sensors until one of its results is new. They run in real time: if the
+/// process is preempted after it read the flags, a first result may complete before its data are
+/// read, and has no ready flag then.
+fn read_ready(arguments: &[&str], ready: &str) -> Ended {
+    until("a new result", || {
+        let ended = run_with(TWO, &[&["read", "--simulate"], arguments].concat());
+        ended.stdout.contains(ready).then_some(ended)
+    })
+}
+
 #[test]
 fn read_prints_result_settings_flags_and_alert() {
-    let ended = run_with(TWO, &["read", "--simulate"]);
+    let ended = read_ready(&[], "\n  flags     ready\n");
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     for part in [
         "orin  bus 1, mux 0x70:2, 0x40\n  voltage   5.",
@@ -146,16 +156,8 @@ fn read_prints_result_settings_flags_and_alert() {
 
 #[test]
 fn read_at_location_prints_json() {
-    let arguments = [
-        "read",
-        "--simulate",
-        "--json",
-        "--bus",
-        "3",
-        "--address",
-        "0x44",
-    ];
-    let ended = run_with(TWO, &arguments);
+    let arguments = ["--json", "--bus", "3", "--address", "0x44"];
+    let ended = read_ready(&arguments, "\"ready\": true");
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let sensors = json["sensors"].as_array().unwrap();
     assert_eq!(sensors.len(), 1);
@@ -172,8 +174,9 @@ fn read_at_location_prints_json() {
 fn unresponsive_sensor_names_the_remedy() {
     let ended = run_with("", &["read", "--simulate=no-answer@0"]);
     assert_eq!(ended.code, Some(69));
-    let message = "sensor deepx (bus 1, 0x40): cannot read register Manufacturer ID: no acknowledge (errno 121); \
-                   check wiring and supply, `ina260-exporter scan` lists the devices that respond\n";
+    let message = "sensor deepx (bus 1, 0x40): cannot read register Manufacturer ID: \
+                   no acknowledge (errno 121); check wiring and supply, `ina260-exporter scan` \
+                   lists the devices that respond\n";
     assert_eq!(ended.stderr, message);
     assert_eq!(ended.stdout, "deepx  bus 1, 0x40\n  no result\n");
 }

@@ -1,4 +1,5 @@
-//! Arguments that several subcommands share. Values stay text here: they are parsed like those of the daemon's flags.
+//! Arguments that several subcommands share. Values remain text; they are parsed like those of the
+//! daemon's flags.
 
 use std::path::PathBuf;
 
@@ -10,15 +11,18 @@ use crate::simulated::Faults;
 // No doc comments on the structs: clap would print them as the program's.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LocationArgs {
-    /// Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]
+    /// Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones
+    /// [default: 1]
     #[arg(long, value_name = "N")]
     pub bus: Option<String>,
 
-    /// Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]
+    /// Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones
+    /// [default: 0x40]
     #[arg(long)]
     pub address: Option<String>,
 
-    /// Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel
+    /// Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g.
+    /// 0x70:3; selects the channel
     #[arg(long, value_name = "ADDRESS:CHANNEL")]
     pub mux: Option<String>,
 }
@@ -30,7 +34,7 @@ impl LocationArgs {
         self.bus.is_some() || self.address.is_some() || self.mux.is_some()
     }
 
-    /// Adds the location to what else the command line sets.
+    /// Adds the location to the other overrides.
     #[must_use]
     pub fn add_to(&self, overrides: Overrides) -> Overrides {
         overrides
@@ -46,13 +50,20 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s
-    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    /// Use simulated buses with the configured sensors, optionally with faults, e.g.
+    /// --simulate=no-answer@30s+20s
+    #[arg(
+        long,
+        value_name = "FAULTS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
     pub simulate: Option<Faults>,
 }
 
 impl ConfigArgs {
-    /// Returns what the flags set.
+    /// Returns these arguments as overrides.
     #[must_use]
     pub fn overrides(&self) -> Overrides {
         Overrides {

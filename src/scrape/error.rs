@@ -53,12 +53,9 @@ pub enum Error {
     /// The body is not UTF-8; holds the number of valid bytes.
     #[error("response is not text, from byte {0} on")]
     NotText(usize),
-    /// The body is a web page; holds its title.
-    #[error("not metrics but a web page{}", title.as_ref().map_or(String::new(), |title| format!(": {}", quote(title))))]
-    WebPage {
-        /// The title of the page.
-        title: Option<String>,
-    },
+    /// The body is a web page; holds its title or its beginning.
+    #[error("not metrics but a web page: {}", quote(.0))]
+    WebPage(String),
     /// The body is JSON; holds its beginning.
     #[error("not metrics but JSON: {}", quote(.0))]
     Json(String),

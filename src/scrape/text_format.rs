@@ -74,9 +74,7 @@ fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     if start.starts_with('<') {
         let title = start.split_once("<title>");
         let title = title.and_then(|(_, rest)| rest.split_once("</title>"));
-        return Error::WebPage {
-            title: title.map(|(title, _)| title.to_owned()),
-        };
+        return Error::WebPage(title.map_or(start, |(title, _)| title).to_owned());
     }
     if start.starts_with(['{', '[']) {
         return Error::Json(text.to_owned());
@@ -179,7 +177,7 @@ mod tests {
                 "<!DOCTYPE html>\n<html><title>Pi-hole</title>",
                 "not metrics but a web page: \"Pi-hole\"",
             ),
-            ("<html>", "not metrics but a web page"),
+            ("<html>", "not metrics but a web page: \"<html>\""),
             ("{\"error\": 1}", "not metrics but JSON: \"{\"error\": 1}\""),
             (
                 "hello world\n",

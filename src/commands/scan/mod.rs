@@ -28,7 +28,7 @@ use bus_scan::{BusReport, BusScan};
 #[command(after_help = "\
 Examples:
   ina260-exporter scan                      list devices on every bus
-  ina260-exporter scan --mux                also downstream of multiplexers, whose channels are selected for it
+  ina260-exporter scan --mux                also scan downstream of multiplexers
   ina260-exporter scan --toml | sudo tee -a /etc/ina260-exporter.toml
                                             add every INA260 that responds to the configuration
   ina260-exporter scan --simulate           print an example without hardware")]
@@ -37,7 +37,8 @@ pub struct ScanArgs {
     #[arg(long, value_name = "N")]
     pub bus: Option<u8>,
 
-    /// Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control registers
+    /// Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control
+    /// registers
     #[arg(long)]
     pub mux: bool,
 
@@ -45,7 +46,8 @@ pub struct ScanArgs {
     #[arg(long, conflicts_with = "toml")]
     pub json: bool,
 
-    /// Print a [[sensor]] table for each INA260 that is not yet in the configuration, to append to it
+    /// Print a [[sensor]] table for each INA260 that is not yet in the configuration, to append to
+    /// it
     #[arg(long)]
     pub toml: bool,
 

@@ -161,8 +161,8 @@ fn bus_in_use_shows_served_sensors_unswitched() {
              0x41              INA260, die 0x2270: rack\n  \
              mux 0x70:0, 0x40  INA260, does not respond to the service: disks\n  \
              mux 0x70:3, 0x40  INA260, responds to the service: orin\n  \
-             bus 1: muxes are not switched (in use by the service at {URL}); stop it first, or see its \
-             sensors with `ina260-exporter read`\n"
+             bus 1: muxes are not switched (in use by the service at {URL}); stop it first, or \
+             see its sensors with `ina260-exporter read`\n"
         )
     );
     assert_eq!(board.control_writes(), 0);

@@ -36,13 +36,13 @@ shown_has '0x48  not an INA260 (manufacturer 0x1234, die 0x2270)'
 shown=$(read_)
 shown_has 'voltage   12.000 V'
 shown_has 'current   1.000 A'
-shown_has 'alert     over-current 5 A: quiet'
-shown_has 'the bus is in use: settings and alert are what the service says'
+shown_has 'alert     over-current 5 A: inactive'
+shown_has 'the bus is in use: settings and alert are those of the service'
 shown=$(read_ --json --address 0x44)
 shown_has '"settings": null'
 must_fail scan --mux
 must_fail read_ --mux 0x70:0
-output_has "bus 1 is in use by the service at $url: to switch a multiplexer would give it the wrong sensor"
+output_has "bus 1: muxes are not switched (in use by the service at $url)"
 
 # An alert that trips and ends while the service is stopped by a signal is still latched for it
 # after scans and reads.
@@ -91,7 +91,7 @@ ina260-exporter --check-config --quiet
 systemctl reload "$service"
 wait_until 20 shows ina260_up 1 'device="i2c-1-0x44"'
 expect "tables after the reload" \
-    '# No INA260 answers that is not in the configuration.' "$(scan --toml)"
+    '# No INA260 found that is not yet in the configuration.' "$(scan --toml)"
 
 # Without the service the chip is read directly, and never written to.
 systemctl stop "$service"
@@ -133,6 +133,6 @@ shown_has '0x44  claimed by kernel driver ina2xx_adc; unbind it with'
 shown_has 'echo 1-0044 > /sys/bus/i2c/drivers/ina2xx_adc/unbind'
 chip plugged 0
 must_fail read_ --address 0x40
-output_has 'no acknowledge (errno 121); check its wiring'
+output_has 'no acknowledge (errno 121); check wiring'
 must_fail setpriv --reuid=nobody --regid=nogroup --clear-groups ina260-exporter scan
 output_has '/dev/i2c-1: permission denied (owned by group i2c)'
