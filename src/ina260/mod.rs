@@ -59,20 +59,17 @@ impl RegisterDump {
             && self.matches_flags(other.mask_enable)
     }
 
+    /// Returns whether all registers have their power-on values.
+    #[must_use]
+    pub fn is_power_on(&self) -> bool {
+        self.matches(&Self::POWER_ON)
+    }
+
     /// Decodes averaging and conversion times.
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings::from_word(self.configuration)
     }
-}
-
-/// Cause of a loss of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reset {
-    /// All registers have their power-on values.
-    BrownOut,
-    /// Another I2C master wrote them.
-    Foreign,
 }
 
 /// Identifies the chip at `address` by its ID registers and returns its die ID.
@@ -210,7 +207,8 @@ impl Ina260 {
     }
 
     /// Reads configuration and alert limit and compares them, together with `flags`, with the
-    /// `expected` registers. Detects changes that the flags alone do not show.
+    /// `expected` registers. Detects changes that the flags alone do not show. Returns the registers
+    /// if they do not match.
     ///
     /// # Errors
     /// A failed transfer.
@@ -219,19 +217,13 @@ impl Ina260 {
         bus: &mut dyn Bus,
         expected: &RegisterDump,
         flags: MaskEnable,
-    ) -> Result<Option<Reset>, Error> {
+    ) -> Result<Option<RegisterDump>, Error> {
         let found = RegisterDump {
             configuration: read(bus, self.address, Register::Configuration)?,
             mask_enable: flags,
             alert_limit: read(bus, self.address, Register::AlertLimit)?,
         };
-        Ok(if found.matches(expected) {
-            None
-        } else if found.matches(&RegisterDump::POWER_ON) {
-            Some(Reset::BrownOut)
-        } else {
-            Some(Reset::Foreign)
-        })
+        Ok((!found.matches(expected)).then_some(found))
     }
 
     /// Disables the alert. The other settings remain.

@@ -167,19 +167,20 @@ fn flags_reveal_changed_settings() {
 }
 
 #[test]
-fn check_distinguishes_causes_of_a_reset() {
-    for (configuration, limit, flags, expected) in [
+fn check_recognises_power_on_values() {
+    for (configuration, limit, flags, is_power_on) in [
         (0x6E9F, 0x0000, 0x0009, None),
-        (0x6127, 0x0000, 0x0008, Some(Reset::BrownOut)),
-        (0x6127, 0x0000, 0x0009, Some(Reset::Foreign)),
-        (0x6E9F, 0x0001, 0x0001, Some(Reset::Foreign)),
-        (0x6E9F, 0x0000, 0x8001, Some(Reset::Foreign)),
-        (0x6007, 0x0000, 0x0001, Some(Reset::Foreign)),
+        (0x6127, 0x0000, 0x0008, Some(true)),
+        (0x6127, 0x0000, 0x0009, Some(false)),
+        (0x6E9F, 0x0001, 0x0001, Some(false)),
+        (0x6E9F, 0x0000, 0x8001, Some(false)),
+        (0x6007, 0x0000, 0x0001, Some(false)),
     ] {
         let mut bus = Script::new([Read(0x00, Ok(configuration)), Read(0x07, Ok(limit))]);
+        let found = CHIP.check(&mut bus, &CONFIGURED, MaskEnable(flags));
         assert_eq!(
-            CHIP.check(&mut bus, &CONFIGURED, MaskEnable(flags)),
-            Ok(expected),
+            found.unwrap().map(|found| found.is_power_on()),
+            is_power_on,
             "{configuration:#06x}"
         );
         bus.finish();

@@ -53,6 +53,8 @@ impl Meter {
 
     /// Returns every counter with its name, which saved files contain: never rename one.
     fn counters(&mut self) -> Vec<(String, Counter<'_>)> {
+        use Counter::{Count, Flow, Time};
+
         let totals = self.accumulator.totals_mut();
         let failures = Failure::ALL.map(|kind| format!("read_errors.{}", kind.name()));
         let resets = Reset::ALL.map(|cause| format!("resets.{}", cause.name()));
@@ -64,30 +66,15 @@ impl Meter {
             .chain(failures.into_iter().zip(&mut self.failures))
             .chain(resets.into_iter().zip(&mut self.resets))
             .chain(overflows.into_iter().zip(&mut self.overflows))
-            .map(|(name, count)| (name, Counter::Count(count)));
+            .map(|(name, count)| (name, Count(count)));
         let (energy, charge) = (&mut totals.energy, &mut totals.charge);
         let rest = [
-            (
-                "energy_attojoules.forward",
-                Counter::Flow(&mut energy.forward),
-            ),
-            (
-                "energy_attojoules.reverse",
-                Counter::Flow(&mut energy.reverse),
-            ),
-            (
-                "charge_attocoulombs.forward",
-                Counter::Flow(&mut charge.forward),
-            ),
-            (
-                "charge_attocoulombs.reverse",
-                Counter::Flow(&mut charge.reverse),
-            ),
-            ("measured_nanoseconds", Counter::Time(&mut totals.measured)),
-            (
-                "unmeasured_nanoseconds",
-                Counter::Time(&mut totals.unmeasured),
-            ),
+            ("energy_attojoules.forward", Flow(&mut energy.forward)),
+            ("energy_attojoules.reverse", Flow(&mut energy.reverse)),
+            ("charge_attocoulombs.forward", Flow(&mut charge.forward)),
+            ("charge_attocoulombs.reverse", Flow(&mut charge.reverse)),
+            ("measured_nanoseconds", Time(&mut totals.measured)),
+            ("unmeasured_nanoseconds", Time(&mut totals.unmeasured)),
         ];
         counts
             .chain(rest.map(|(name, counter)| (name.to_owned(), counter)))

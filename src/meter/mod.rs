@@ -135,8 +135,8 @@ impl Meter {
         std::mem::take(&mut self.sums)
     }
 
-    /// Removes and returns the observations since the last call; reuses the memory of `spare`, which
-    /// has to be empty.
+    /// Removes and returns the observations since the last call; reuses the memory of `spare`,
+    /// which has to be empty.
     pub fn take_observations(&mut self, spare: Observations) -> Observations {
         std::mem::replace(&mut self.observations, spare)
     }

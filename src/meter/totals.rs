@@ -1,5 +1,5 @@
-//! Energy, charge and time, accumulated exactly: integers of 1e-18 J, 1e-18 C and nanoseconds do not
-//! drift over years.
+//! Energy, charge and time, accumulated exactly: integers of 1e-18 J, 1e-18 C and nanoseconds do
+//! not drift over years.
 
 use std::time::{Duration, Instant};
 
@@ -66,8 +66,8 @@ pub struct Cycle {
     /// Cycles that ended since that of the previous result, this one included; 0 if it began before
     /// the first poll, `None` if the number is unknown.
     pub elapsed: Option<u64>,
-    /// Results that are now known to have been completed and not used. After a stall this can become
-    /// known late.
+    /// Results that are now known to have been completed and not used. After a stall this can
+    /// become known late.
     pub missed: u64,
     /// The chip's period.
     pub period: Duration,

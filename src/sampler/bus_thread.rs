@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroU64;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,37 +14,32 @@ use super::{Sampler, Setup};
 ///
 /// Met during backoff and long intervals; not met by a sampler whose transfer hangs.
 #[derive(Clone, Debug)]
-pub struct Deadline {
-    origin: Instant,
-    /// Nanoseconds after `origin`.
-    nanos: Arc<AtomicU64>,
-}
+pub struct Deadline(Arc<Mutex<Instant>>);
 
 impl Deadline {
-    /// Upper bound on the time of one poll: an adapter times out after about a second, and a timeout
-    /// ends a poll.
+    /// Upper bound on the time of one poll: an adapter times out after about a second, and a
+    /// timeout ends a poll.
     pub const ALLOWANCE: Duration = Duration::from_secs(5);
 
-    pub(super) fn new(origin: Instant) -> Self {
-        let deadline = Self {
-            origin,
-            nanos: Arc::default(),
-        };
-        deadline.extend(origin);
-        deadline
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(now + Self::ALLOWANCE)))
     }
 
     /// Extends the deadline to the end of a poll that is due at `due`.
     pub(super) fn extend(&self, due: Instant) {
-        let after = due.saturating_duration_since(self.origin) + Self::ALLOWANCE;
-        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.store(nanos, Relaxed);
+        *self.lock() = due + Self::ALLOWANCE;
     }
 
     /// Returns whether the deadline has not passed.
     #[must_use]
     pub fn is_met(&self, now: Instant) -> bool {
-        now < self.origin + Duration::from_nanos(self.nanos.load(Relaxed))
+        now < *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.0
+            .lock()
+            .expect("no thread panics while it holds the lock")
     }
 }
 

@@ -112,8 +112,8 @@ impl Sampler {
         self.overload_logged = false;
     }
 
-    /// Polls the running sensors that are due, then at most one that is not running. Returns when to
-    /// call again.
+    /// Polls the running sensors that are due, then at most one that is not running. Returns when
+    /// to call again.
     pub fn poll_due(&mut self) -> Instant {
         self.check_suspend();
         let now = self.clock.now();
@@ -140,8 +140,8 @@ impl Sampler {
         true
     }
 
-    /// Polls one sensor that is not running, if its attempt is due. Such attempts come last, one per
-    /// pass, since they may cost a timeout.
+    /// Polls one sensor that is not running, if its attempt is due. Such attempts come last, one
+    /// per pass, since they may cost a timeout.
     fn poll_one_down(&mut self) {
         let next = (0..self.sensors.len())
             .filter(|&index| !self.sensors[index].is_running())
@@ -226,7 +226,12 @@ impl Sampler {
 
     /// Logs once if the bus is too slow for its sensors; as many results are read as fit.
     fn check_load(&mut self) {
-        let Some(word) = self.sensors.iter().filter_map(Sensor::word_time).min() else {
+        let Some(word) = self
+            .sensors
+            .iter()
+            .filter_map(|sensor| sensor.word_time)
+            .min()
+        else {
             return;
         };
         let capacity = 1.0 / word.as_secs_f64();
@@ -235,7 +240,8 @@ impl Sampler {
             self.overload_logged = true;
             warn!(
                 "{}: overloaded (sensors need {demand:.0} transfers/s, bus sustains \
-                 {capacity:.0}); some results will be missed; use a longer interval or a faster bus",
+                 {capacity:.0}); some results will be missed; use a longer interval or a \
+                 faster bus",
                 self.name
             );
         }

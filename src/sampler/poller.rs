@@ -6,12 +6,13 @@ use super::tracker::{CycleTracker, FlagRead};
 use crate::clock::Clock;
 use crate::i2c::Bus;
 use crate::ina260::registers::MaskEnable;
-use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump, Reset};
-use crate::meter::Cycle;
+use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump};
+use crate::meter::{ChipInfo, Cycle, Reset};
 
 /// Outcome of a poll.
-#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum PollOutcome {
+    /// The sensor was not running; it has been configured.
+    Configured(Box<Poller>, ChipInfo),
     /// No result has been completed since the last poll.
     NoResult,
     /// A whole result.
@@ -27,15 +28,23 @@ pub(super) enum PollOutcome {
     Reset(Reset),
 }
 
+/// A chip and its bus.
+pub(super) struct ChipAccess<'a> {
+    pub(super) chip: &'a Ina260,
+    /// Whether to read the power register, too.
+    pub(super) with_power: bool,
+    pub(super) bus: &'a mut dyn Bus,
+    pub(super) clock: &'a dyn Clock,
+}
+
 /// Polls one sensor from its configuration on.
 #[derive(Clone)]
 pub(super) struct Poller {
     /// The registers as they were configured.
     registers: RegisterDump,
-    /// Cycle by the chip's settings.
-    nominal: Duration,
     tracker: CycleTracker,
-    started: Instant,
+    /// When the conversions were restarted or, if they were not, the chip configured.
+    pub(super) started: Instant,
     /// When the registers that the flags do not cover were checked last.
     checked: Instant,
     /// A latched alert, which reading the flags clears, until it is reported with a result.
@@ -59,11 +68,9 @@ impl Poller {
     /// Returns the poller of a chip that was configured `now`; `start` is the write that restarted
     /// its conversions, if any did.
     pub(super) fn new(registers: RegisterDump, start: Option<FlagRead>, now: Instant) -> Self {
-        let nominal = registers.settings().cycle();
-        let tracker = CycleTracker::new(nominal, start, now);
+        let tracker = CycleTracker::new(registers.settings().cycle(), start, now);
         Self {
             registers,
-            nominal,
             started: tracker.started().unwrap_or(now),
             tracker,
             checked: now,
@@ -90,16 +97,6 @@ impl Poller {
         self.tracker.period()
     }
 
-    /// Returns the cycle by the chip's settings.
-    pub(super) fn nominal_cycle(&self) -> Duration {
-        self.nominal
-    }
-
-    /// Returns when the conversions were restarted or, if they were not, the chip configured.
-    pub(super) fn started(&self) -> Instant {
-        self.started
-    }
-
     /// Discards the phase, and with it the number of results completed since the last one.
     pub(super) fn lose_phase(&mut self) {
         self.tracker.lose_phase();
@@ -110,25 +107,19 @@ impl Poller {
     ///
     /// # Errors
     /// A failed transfer.
-    pub(super) fn poll(
-        &mut self,
-        chip: &Ina260,
-        with_power: bool,
-        bus: &mut dyn Bus,
-        clock: &dyn Clock,
-    ) -> Result<PollOutcome, Error> {
-        let (flag_read, flags) = read_flags(chip, bus, clock)?;
-        if let Some(reset) = self.check_flags(chip, bus, flags)? {
+    pub(super) fn poll(&mut self, access: &mut ChipAccess<'_>) -> Result<PollOutcome, Error> {
+        let (flag_read, flags) = access.read_flags()?;
+        if let Some(reset) = self.check_flags(access, flags)? {
             return Ok(PollOutcome::Reset(reset));
         }
         let delay = flag_read
             .begun
             .saturating_duration_since(self.tracker.due());
         let late = delay > self.period() / 2;
-        let outcome = self.read(chip, with_power, bus, clock, late, (flag_read, flags))?;
+        let outcome = self.read(access, late, (flag_read, flags))?;
         // After the result, which has to be read as soon after its flags as possible.
         if flag_read.ended.duration_since(self.checked) >= Self::CHECK_INTERVAL {
-            if let Some(reset) = chip.check(bus, &self.registers, flags)? {
+            if let Some(reset) = self.check(access, flags)? {
                 return Ok(PollOutcome::Reset(reset));
             }
             self.checked = flag_read.ended;
@@ -139,10 +130,7 @@ impl Poller {
     /// Reads the result that the flags announce; again, if an edge may have torn it.
     fn read(
         &mut self,
-        chip: &Ina260,
-        with_power: bool,
-        bus: &mut dyn Bus,
-        clock: &dyn Clock,
+        access: &mut ChipAccess<'_>,
         late: bool,
         (mut flag_read, mut flags): (FlagRead, MaskEnable),
     ) -> Result<PollOutcome, Error> {
@@ -156,8 +144,8 @@ impl Poller {
             self.missed += cycle.missed;
             let unused = self.unused.replace(0);
             cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
-            let measurement = ina260::measure(bus, chip.address, flags.overflow(), with_power)?;
-            let at = clock.now();
+            let measurement = access.measure(flags)?;
+            let at = access.clock.now();
             // On a bus that needs longer for a result than the chip, another attempt cannot help.
             let too_slow = at.duration_since(flag_read.ended) > self.period() * 3 / 4;
             // The flags show whether an edge has torn the result. They also show a brown-out, whose
@@ -167,8 +155,8 @@ impl Poller {
                 || (measurement.looks_like_power_on() && !self.zeros)
                 || self.tracker.may_tear(flag_read.begun, at);
             if is_doubtful && !too_slow && attempt < Self::MAX_ATTEMPTS {
-                (flag_read, flags) = read_flags(chip, bus, clock)?;
-                if let Some(reset) = self.check_flags(chip, bus, flags)? {
+                (flag_read, flags) = access.read_flags()?;
+                if let Some(reset) = self.check_flags(access, flags)? {
                     return Ok(PollOutcome::Reset(reset));
                 }
                 if flags.ready() {
@@ -191,27 +179,46 @@ impl Poller {
         Ok(PollOutcome::NoResult)
     }
 
-    /// Returns why the chip has lost its configuration, if the flags show that it has.
+    /// Returns the cause if the flags show that the chip has lost its configuration.
     fn check_flags(
         &self,
-        chip: &Ina260,
-        bus: &mut dyn Bus,
+        access: &mut ChipAccess<'_>,
         flags: MaskEnable,
     ) -> Result<Option<Reset>, Error> {
         if self.registers.matches_flags(flags) {
             return Ok(None);
         }
-        chip.check(bus, &self.registers, flags)
+        self.check(access, flags)
+    }
+
+    /// Returns the cause if the chip has lost its configuration.
+    fn check(
+        &self,
+        access: &mut ChipAccess<'_>,
+        flags: MaskEnable,
+    ) -> Result<Option<Reset>, Error> {
+        let found = access.chip.check(access.bus, &self.registers, flags)?;
+        let cause = |found: RegisterDump| {
+            if found.is_power_on() {
+                Reset::BrownOut
+            } else {
+                Reset::Foreign
+            }
+        };
+        Ok(found.map(cause))
     }
 }
 
-fn read_flags(
-    chip: &Ina260,
-    bus: &mut dyn Bus,
-    clock: &dyn Clock,
-) -> Result<(FlagRead, MaskEnable), Error> {
-    let begun = clock.now();
-    let flags = chip.read_flags(bus)?;
-    let ended = clock.now();
-    Ok((FlagRead { begun, ended }, flags))
+impl ChipAccess<'_> {
+    fn read_flags(&mut self) -> Result<(FlagRead, MaskEnable), Error> {
+        let begun = self.clock.now();
+        let flags = self.chip.read_flags(self.bus)?;
+        let ended = self.clock.now();
+        Ok((FlagRead { begun, ended }, flags))
+    }
+
+    fn measure(&mut self, flags: MaskEnable) -> Result<Measurement, Error> {
+        let (address, overflow) = (self.chip.address, flags.overflow());
+        ina260::measure(self.bus, address, overflow, self.with_power)
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info};
 
 use super::backoff::LogRateLimit;
-use super::poller::{PollOutcome, Poller};
+use super::poller::{ChipAccess, PollOutcome, Poller};
 use super::report::{Error, overflows, reading, transfer_failure};
 use super::setup::Setup;
 use super::tracker::FlagRead;
@@ -32,8 +32,10 @@ pub(super) struct Sensor {
     log_limit: LogRateLimit,
     alert_log: AlertLog,
     foreign_writes: ForeignWriteBackoff,
-    /// Shortest time of a register read while the sensor was configured.
-    word_time: Option<Duration>,
+    /// Shortest time of a register read, if the sensor was ever configured.
+    pub(super) word_time: Option<Duration>,
+    /// Cycle by the chip's settings; until it was configured, by those of the setup.
+    nominal_cycle: Duration,
 }
 
 enum State {
@@ -50,16 +52,11 @@ struct BusAccess<'a> {
     clock: &'a dyn Clock,
 }
 
-/// Outcome of a poll before the mux channel is verified.
-enum SensorPoll {
-    Configured(Box<Poller>, ChipInfo),
-    Polled(PollOutcome),
-}
-
 impl Sensor {
     pub(super) fn new(setup: Setup, now: Instant) -> Self {
         setup.meter.lock().accumulator.mark_down(now);
         Self {
+            nominal_cycle: setup.chip.settings.cycle(),
             setup,
             state: State::New(now),
             changed: false,
@@ -115,15 +112,10 @@ impl Sensor {
         matches!(self.state, State::Running(_))
     }
 
-    /// Returns the time of a register read, if the sensor was ever configured.
-    pub(super) fn word_time(&self) -> Option<Duration> {
-        self.word_time
-    }
-
     /// Returns the transfers per second that reading every result takes: flags and registers.
     pub(super) fn transfers_per_second(&self) -> f64 {
         let words = if self.with_power() { 4.0 } else { 3.0 };
-        words / self.nominal_cycle().as_secs_f64()
+        words / self.nominal_cycle.as_secs_f64()
     }
 
     /// Returns whether the sensor went up or down since the last call.
@@ -218,20 +210,16 @@ impl Sensor {
             return Err(failure.into());
         }
         match outcome? {
-            SensorPoll::Configured(poller, chip) => self.start(poller, chip),
-            SensorPoll::Polled(PollOutcome::NoResult) => {}
-            SensorPoll::Polled(PollOutcome::Result {
+            PollOutcome::Configured(poller, chip) => self.start(poller, chip),
+            PollOutcome::NoResult => {}
+            PollOutcome::Result {
                 at,
                 measurement,
                 cycle,
                 alert,
-            }) => {
-                let reading = reading(
-                    measurement,
-                    &self.setup.calibration,
-                    at,
-                    access.clock.wall(),
-                );
+            } => {
+                let wall = access.clock.wall();
+                let reading = reading(measurement, &self.setup.calibration, at, wall);
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;
@@ -245,22 +233,23 @@ impl Sensor {
                     self.alert_log.log(&self.setup.name, set, alert, now);
                 }
             }
-            SensorPoll::Polled(PollOutcome::Reset(reset)) => {
-                return self.handle_reset(reset, access);
-            }
+            PollOutcome::Reset(reset) => return self.handle_reset(reset, access),
         }
         Ok(())
     }
 
-    fn poll_chip(&mut self, access: &mut BusAccess<'_>) -> Result<SensorPoll, Error> {
+    fn poll_chip(&mut self, access: &mut BusAccess<'_>) -> Result<PollOutcome, Error> {
         let with_power = self.with_power();
         if let State::Running(poller) = &mut self.state {
-            let (chip, clock) = (&self.setup.chip, access.clock);
-            let outcome = poller.poll(chip, with_power, &mut access.bus, clock)?;
-            return Ok(SensorPoll::Polled(outcome));
+            return Ok(poller.poll(&mut ChipAccess {
+                chip: &self.setup.chip,
+                with_power,
+                bus: &mut access.bus,
+                clock: access.clock,
+            })?);
         }
         let (poller, chip) = self.configure(access)?;
-        Ok(SensorPoll::Configured(poller, chip))
+        Ok(PollOutcome::Configured(poller, chip))
     }
 
     /// Identifies the chip and writes its settings.
@@ -276,6 +265,7 @@ impl Sensor {
         let poller = Poller::new(registers, start, clock.now());
         self.word_time = bus.fastest_word;
         let settings = registers.settings();
+        self.nominal_cycle = settings.cycle();
         let chip = ChipInfo {
             die,
             averaging: settings.averaging.count(),
@@ -291,7 +281,7 @@ impl Sensor {
         let mut meter = self.setup.meter.lock();
         meter.chip = Some(chip);
         meter.cycle = period;
-        meter.accumulator.restart(poller.started());
+        meter.accumulator.restart(poller.started);
         drop(meter);
         let (name, die) = (&self.setup.name, chip.die);
         match &self.state {
@@ -309,16 +299,8 @@ impl Sensor {
         self.state = State::Running(poller);
     }
 
-    /// Returns the nominal cycle of the chip's settings; until it is running, of the configured ones.
-    fn nominal_cycle(&self) -> Duration {
-        match &self.state {
-            State::Running(poller) => poller.nominal_cycle(),
-            State::New(_) | State::Down(_) => self.setup.chip.settings.cycle(),
-        }
-    }
-
     /// Returns whether the power register is read.
     fn with_power(&self) -> bool {
-        self.setup.always_power || self.nominal_cycle() >= MIN_POWER_CYCLE
+        self.setup.always_power || self.nominal_cycle >= MIN_POWER_CYCLE
     }
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::{BusAccess, Sensor, State};
-use crate::ina260::Reset;
-use crate::meter::{self, Failure};
+use crate::meter::{Failure, Reset};
 use crate::sampler::backoff::Backoff;
 use crate::sampler::report::Error;
 
@@ -20,19 +19,7 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// Returns the outage of a sensor that failed `now`.
-    fn failed(now: Instant) -> Self {
-        let mut backoff = Backoff::default();
-        Self {
-            retry_at: now + backoff.pause(),
-            backoff,
-            failed_attempts: 1,
-            logged: false,
-        }
-    }
-
-    /// Returns the outage of a sensor that is left to another master until `retry_at`.
-    fn yielded(retry_at: Instant) -> Self {
+    fn new(retry_at: Instant) -> Self {
         Self {
             retry_at,
             backoff: Backoff::default(),
@@ -41,7 +28,7 @@ impl Outage {
         }
     }
 
-    fn failed_again(&mut self, now: Instant) {
+    fn add_failure(&mut self, now: Instant) {
         self.failed_attempts += 1;
         self.retry_at = now + self.backoff.pause();
     }
@@ -84,13 +71,15 @@ impl Sensor {
             self.setup.meter.lock().count_failure(failure);
         }
         if let State::Down(outage) = &mut self.state {
-            outage.failed_again(now);
+            outage.add_failure(now);
             let (name, attempts) = (&self.setup.name, outage.failed_attempts);
             debug!("{name}: {error}; failed attempts: {attempts}");
         } else {
             let (min, max) = (Backoff::MIN, Backoff::MAX);
             let message = format!("{error}; retrying in {min:?}, backing off to {max:?}");
-            self.begin_outage(&message, now, Outage::failed(now));
+            let mut outage = Outage::new(now);
+            outage.add_failure(now);
+            self.begin_outage(&message, now, outage);
         }
     }
 
@@ -104,10 +93,7 @@ impl Sensor {
     ) -> Result<(), Error> {
         let now = access.clock.now();
         let mut meter = self.setup.meter.lock();
-        meter.count_reset(match reset {
-            Reset::BrownOut => meter::Reset::BrownOut,
-            Reset::Foreign => meter::Reset::Foreign,
-        });
+        meter.count_reset(reset);
         meter.accumulator.mark_down(now);
         drop(meter);
         let name = &self.setup.name;
@@ -117,7 +103,7 @@ impl Sensor {
                 let pause = self.foreign_writes.pause(now);
                 let message =
                     format!("configuration changed by another master; rewriting in {pause:?}");
-                self.begin_outage(&message, now, Outage::yielded(now + pause));
+                self.begin_outage(&message, now, Outage::new(now + pause));
                 return Ok(());
             }
             Reset::BrownOut if self.log_limit.allow(now) => {

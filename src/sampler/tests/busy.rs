@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// A clock on which one transfer in `one_in` waits for the processor before it starts, and one after
-/// it has ended.
+/// A clock on which one transfer in `one_in` waits for the processor before it starts, and one
+/// after it has ended.
 struct Busy {
     clock: SimulatedClock,
     one_in: u32,

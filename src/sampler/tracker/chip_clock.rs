@@ -19,8 +19,8 @@ pub(super) struct ChipClock {
 }
 
 impl ChipClock {
-    /// Upper bound on the deviation of a chip from its nominal period: 10 % by the data sheet, and a
-    /// margin. Larger deviations are something else.
+    /// Upper bound on the deviation of a chip from its nominal period: 10 % by the data sheet, and
+    /// a margin. Larger deviations are something else.
     pub(super) const INITIAL_TOLERANCE: f64 = 0.12;
     /// Relative change of the period by temperature until the next bracket.
     const DRIFT: f64 = 5e-5;
@@ -83,8 +83,8 @@ impl ChipClock {
         self.latest = None;
     }
 
-    /// Measures period and phase with a new bracket. Returns the bracket, narrowed by the prediction,
-    /// and whether it is consistent with the earlier ones.
+    /// Measures period and phase with a new bracket. Returns the bracket, narrowed by the
+    /// prediction, and whether it is consistent with the earlier ones.
     pub(super) fn learn(&mut self, mut bracket: Bracket) -> (Bracket, bool) {
         if let Some(predicted) = self.edge(bracket.index) {
             bracket.narrow(predicted, self.uncertainty(predicted));

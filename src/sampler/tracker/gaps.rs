@@ -1,8 +1,8 @@
 //! Stalls that are too long to tell how many cycles ended in them.
 //!
-//! The edges at both ends of a stall are known. The number of cycles between them follows as soon as
-//! the period is known well enough: on a busy machine often a few results later, after a very long
-//! stall never.
+//! The edges at both ends of a stall are known. The number of cycles between them follows as soon
+//! as the period is known well enough: on a busy machine often a few results later, after a very
+//! long stall never.
 
 use super::bracket::Bracket;
 use super::{count, seconds, to_f64};

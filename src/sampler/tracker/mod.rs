@@ -3,8 +3,8 @@
 //! The end of a cycle is called an *edge*. The chip's clock is up to 10 % slow. Polling in small
 //! steps until a result is ready shows that an edge lies between two flag reads: a *bracket*.
 //! Brackets give the chip's period and phase, and these the times of all further edges. Each result
-//! is then read with one poll, and results that were not read are counted. New brackets are taken at
-//! growing distances: the further apart two of them are, the better they measure the period.
+//! is then read with one poll, and results that were not read are counted. New brackets are taken
+//! at growing distances: the further apart two of them are, the better they measure the period.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,8 @@ pub(super) struct CycleTracker {
     index: u64,
     /// Whether `index` may be too small.
     is_ambiguous: bool,
-    /// Results counted so far, read or missed. One counted too many is made up for at the next miss.
+    /// Results counted so far, read or missed. One counted too many is made up for at the next
+    /// miss.
     counted: u64,
     /// Index of the next edge to bracket.
     next_bracket: u64,
@@ -178,8 +179,8 @@ impl CycleTracker {
         read.ended.min(read.begun + self.shortest / 2)
     }
 
-    /// Counts an edge that was bracketed. It is the next one, unless a certain prediction shows that
-    /// there were others before it, or that one too many was counted.
+    /// Counts an edge that was bracketed. It is the next one, unless a certain prediction shows
+    /// that there were others before it, or that one too many was counted.
     fn record_edge(&mut self, (at, uncertainty): (Instant, f64)) -> (Instant, Option<u64>) {
         let next = self.index + 1;
         let is_certain = self.clock.uncertainty(at) + uncertainty < self.clock.period() / 2.0;
@@ -259,8 +260,8 @@ impl CycleTracker {
         self.not_before = None;
     }
 
-    /// Returns the edge between two flag reads and its uncertainty, if they are close enough to tell
-    /// one edge from the next.
+    /// Returns the edge between two flag reads and its uncertainty, if they are close enough to
+    /// tell one edge from the next.
     fn bracket(&self, before: Instant, now: Instant) -> Option<(Instant, f64)> {
         let gap = now.duration_since(before);
         let (edge, uncertainty) = (before + gap / 2, gap.as_secs_f64() / 2.0);
