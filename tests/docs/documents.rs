@@ -116,10 +116,13 @@ pub(crate) fn blocks(document: &str, language: &str) -> Vec<(String, String)> {
 /// Returns the first word after `prefix` on each line of a manual page's section that has it.
 pub(crate) fn man(page: &str, section: &str, prefix: &str) -> Set {
     let text = read(page);
-    let heading = format!(".Sh {section}");
-    let lines = text.lines().skip_while(|line| *line != heading).skip(1);
-    let lines = lines.take_while(|line| !line.starts_with(".Sh "));
+    let is_heading = |line: &&str| line.starts_with(".Sh ") || line.starts_with(".Ss ");
+    let lines = text
+        .lines()
+        .skip_while(|line| !is_heading(line) || line[4..] != *section)
+        .skip(1);
     lines
+        .take_while(|line| !is_heading(line))
         .filter_map(|line| line.strip_prefix(prefix)?.split(' ').next())
         .map(str::to_owned)
         .collect()
