@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::i2c::Location;
 use crate::scrape::{self, ScrapedSensor, Url};
-use crate::supervisor::bus_lock;
+use crate::supervisor::{BusProvider, bus_lock};
 
 /// A working exporter responds within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,8 +27,11 @@ pub(super) enum Unknown {
 }
 
 impl RunningExporter {
-    /// Finds the exporter that uses a bus, and scrapes it.
-    pub(super) fn on(bus: u8) -> Option<Self> {
+    /// Finds the exporter that uses a bus, and scrapes it. Simulated buses have none.
+    pub(super) fn find(bus: u8, provider: &BusProvider) -> Option<Self> {
+        if provider.is_simulated() {
+            return None;
+        }
         let url = bus_lock::user_of(bus)?;
         let sensors = match url.parse::<Url>() {
             Err(_) => Err(Unknown::NotServed(url.clone())),

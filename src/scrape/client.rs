@@ -19,7 +19,8 @@ impl Url {
     /// [`Error`], within about `timeout` once the name of the host is resolved.
     pub fn get(&self, timeout: Duration) -> Result<String, Error> {
         let mut connection = Connection::request(self, &self.path, timeout)?;
-        let head = connection.head()?.check()?;
+        let head = connection.head()?;
+        head.check()?;
         String::from_utf8(connection.body(&head)?)
             .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))
     }
@@ -100,17 +101,12 @@ impl Connection {
     /// Reads to the `Content-Length`; without one, until the server closes the connection.
     fn body(mut self, head: &Head) -> Result<Vec<u8>, Error> {
         let length = head.content_length.unwrap_or(usize::MAX);
-        while self.received.len() - head.body_start < length {
-            if self.receive()? {
-                continue;
-            }
-            let received = self.received.len() - head.body_start;
-            if head.content_length.is_some() {
-                return Err(Error::TruncatedBody { received, length });
-            }
-            break;
-        }
+        while self.received.len() - head.body_start < length && self.receive()? {}
         let mut body = self.received.split_off(head.body_start);
+        if head.content_length.is_some() && body.len() < length {
+            let received = body.len();
+            return Err(Error::TruncatedBody { received, length });
+        }
         body.truncate(length);
         Ok(body)
     }
@@ -135,10 +131,7 @@ impl Connection {
 
 /// Connects to the first address of a host that accepts, each with its share of the time.
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error> {
-    let unresolved = |source| Error::Unresolved {
-        host: host.to_owned(),
-        source,
-    };
+    let unresolved = |error| Error::Unresolved(host.to_owned(), error);
     let addresses: Vec<_> = (host, port)
         .to_socket_addrs()
         .map_err(unresolved)?

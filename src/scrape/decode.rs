@@ -104,128 +104,74 @@ pub fn decode(text: &str) -> Result<Vec<ScrapedSensor>, Error> {
     let mut sensors = Vec::new();
     for device in devices.values() {
         let ups = device.iter().filter(|sample| sample.name == "ina260_up");
-        sensors.extend(ups.map(|up| Series::of(up, device).sensor()));
+        sensors.extend(ups.map(|up| sensor(up, device)));
     }
     sensors.sort_by(|a: &ScrapedSensor, b| a.labels.cmp(&b.labels));
     Ok(sensors)
 }
 
-/// The series of one sensor.
-struct Series<'a> {
-    up: &'a Sample<'a>,
-    all: Vec<&'a Sample<'a>>,
-}
-
-impl<'a> Series<'a> {
-    /// Selects the series that have all labels of this `ina260_up`.
-    fn of(up: &'a Sample<'a>, device: &[&'a Sample<'a>]) -> Self {
-        let mut all = device.to_vec();
-        all.retain(|sample| up.labels.iter().all(|label| sample.labels.contains(label)));
-        Self { up, all }
-    }
-
-    fn find(&self, name: &str) -> Option<&'a Sample<'a>> {
-        self.all.iter().copied().find(|sample| sample.name == name)
-    }
-
-    fn value(&self, name: &str) -> Option<f64> {
-        let value = self.find(name).map(|sample| sample.value);
-        value.filter(|value| value.is_finite())
-    }
-
-    fn total(&self, name: &str) -> f64 {
-        self.value(name).unwrap_or_default()
-    }
-
-    fn sensor(&self) -> ScrapedSensor {
-        ScrapedSensor {
-            labels: self.labels(),
-            up: is_set(self.up),
-            readings: self.readings(),
-            chip: self.find("ina260_sensor_info").and_then(chip),
-            alert: self.alert(),
-            alerts: self.total("ina260_alerts_total"),
-            energy: ["forward", "reverse"].map(|direction| self.energy(direction)),
-            errors: self.errors(),
-            measured: self.total("ina260_measured_seconds_total"),
-            unmeasured: self.total("ina260_unmeasured_seconds_total"),
-            cycle: self.value("ina260_cycle_seconds"),
-        }
-    }
-
-    fn labels(&self) -> Vec<(String, String)> {
-        let labels = self.up.labels.iter();
-        let mut labels: Vec<_> = labels
-            .map(|(name, value)| ((*name).to_owned(), value.to_string()))
-            .collect();
-        // By name alone, a fleet would be sorted by device.
-        labels.sort_by_cached_key(|(name, _)| (name != "hostname", name != "device", name.clone()));
-        labels
-    }
-
-    fn readings(&self) -> Option<Readings> {
-        let last = Measured::new(
-            self.value("ina260_bus_voltage_volts")?,
-            self.value("ina260_current_amperes")?,
-            self.value("ina260_power_watts")?,
-        );
-        let extreme = |[voltage, current, power]: [&str; 3]| {
-            Measured::new(
-                self.value(voltage).unwrap_or(last.voltage.0),
-                self.value(current).unwrap_or(last.current.0),
-                self.value(power).unwrap_or(last.power.0),
-            )
-        };
-        Some(Readings {
+/// Decodes the sensor of an `ina260_up` series from the series that have all of its labels.
+fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
+    let is_own = |sample: &&&Sample| up.labels.iter().all(|label| sample.labels.contains(label));
+    let own: Vec<&Sample> = device.iter().filter(is_own).copied().collect();
+    let find = |name: &str| own.iter().copied().find(|sample| sample.name == name);
+    let gauge = |name: &str| Some(find(name)?.value).filter(|value| value.is_finite());
+    let counter = |name: &str| gauge(name).unwrap_or_default();
+    let measured = |window: &str| {
+        Some(Measured::new(
+            gauge(&format!("ina260_bus_voltage{window}_volts"))?,
+            gauge(&format!("ina260_current{window}_amperes"))?,
+            gauge(&format!("ina260_power{window}_watts"))?,
+        ))
+    };
+    let mut labels: Vec<_> = up
+        .labels
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.to_string()))
+        .collect();
+    // By name alone, a fleet would be sorted by device.
+    labels.sort_by_cached_key(|(name, _)| (name != "hostname", name != "device", name.clone()));
+    let mut sensor = ScrapedSensor {
+        labels,
+        up: is_set(up),
+        readings: measured("").map(|last| Readings {
             last,
-            min: extreme([
-                "ina260_bus_voltage_min_volts",
-                "ina260_current_min_amperes",
-                "ina260_power_min_watts",
-            ]),
-            max: extreme([
-                "ina260_bus_voltage_max_volts",
-                "ina260_current_max_amperes",
-                "ina260_power_max_watts",
-            ]),
-        })
-    }
-
-    fn energy(&self, direction: &str) -> f64 {
-        let mut all = self.all.iter();
-        let energy = all.find(|sample| {
-            sample.name == "ina260_energy_joules_total" && sample.label("direction") == direction
-        });
-        energy.map_or(0.0, |sample| sample.value)
-    }
-
-    fn alert(&self) -> Option<ScrapedAlert> {
-        let units = [("amperes", "A"), ("volts", "V"), ("watts", "W")];
-        let (limit, unit) = units.into_iter().find_map(|(name, symbol)| {
-            let limit = self.find(&format!("ina260_alert_limit_{name}"))?;
-            Some((limit, symbol))
-        })?;
+            min: measured("_min").unwrap_or(last),
+            max: measured("_max").unwrap_or(last),
+        }),
+        chip: find("ina260_sensor_info").and_then(chip),
+        alerts: counter("ina260_alerts_total"),
+        measured: counter("ina260_measured_seconds_total"),
+        unmeasured: counter("ina260_unmeasured_seconds_total"),
+        cycle: gauge("ina260_cycle_seconds"),
+        ..ScrapedSensor::default()
+    };
+    let alert = |limit: &Sample, unit| {
         Some(ScrapedAlert {
             on: limit.label("on").to_owned(),
             limit: limit.value,
             unit,
-            active: self.find("ina260_alert_active").is_some_and(is_set),
+            active: find("ina260_alert_active").is_some_and(is_set),
         })
+    };
+    for sample in &own {
+        let mut count = |name: String| _ = sensor.errors.insert(name, sample.value);
+        match sample.name {
+            "ina260_energy_joules_total" => match sample.label("direction") {
+                "reverse" => sensor.energy[1] = sample.value,
+                _ => sensor.energy[0] = sample.value,
+            },
+            "ina260_alert_limit_amperes" => sensor.alert = alert(sample, "A"),
+            "ina260_alert_limit_volts" => sensor.alert = alert(sample, "V"),
+            "ina260_alert_limit_watts" => sensor.alert = alert(sample, "W"),
+            "ina260_read_errors_total" => count(sample.label("kind").to_owned()),
+            "ina260_resets_total" => count(format!("{} reset", sample.label("cause"))),
+            "ina260_overflows_total" => count(format!("{} overflow", sample.label("quantity"))),
+            "ina260_results_missed_total" => count("missed".to_owned()),
+            _ => {}
+        }
     }
-
-    fn errors(&self) -> BTreeMap<String, f64> {
-        let count = |sample: &&Sample| {
-            let name = match sample.name {
-                "ina260_read_errors_total" => sample.label("kind").to_owned(),
-                "ina260_resets_total" => format!("{} reset", sample.label("cause")),
-                "ina260_overflows_total" => format!("{} overflow", sample.label("quantity")),
-                "ina260_results_missed_total" => "missed".to_owned(),
-                _ => return None,
-            };
-            Some((name, sample.value))
-        };
-        self.all.iter().filter_map(count).collect()
-    }
+    sensor
 }
 
 fn chip(info: &Sample) -> Option<ScrapedChip> {

@@ -7,83 +7,42 @@ const MAX_QUOTE: usize = 60;
 
 /// Reason why a scrape failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe them")]
 pub enum Error {
-    /// The name of the host has no address.
-    #[error("cannot resolve {host}: {source}")]
-    Unresolved {
-        /// The host of the URL.
-        host: String,
-        /// The resolver's error.
-        source: io::Error,
-    },
-    /// The connection could not be opened, or a transfer failed or timed out.
+    #[error("cannot resolve {0}: {1}")]
+    Unresolved(String, #[source] io::Error),
     #[error("{}", describe(.0))]
     Io(#[from] io::Error),
-    /// The server closed the connection before it sent anything.
     #[error("connection closed without a response")]
     NoResponse,
-    /// The server closed the connection within the head of the response.
     #[error("connection closed mid-response")]
     TruncatedHead,
-    /// The server closed the connection within the body.
     #[error("connection closed mid-response, after {received} bytes of {length}")]
-    TruncatedBody {
-        /// Bytes of the body that were received.
-        received: usize,
-        /// The `Content-Length`.
-        length: usize,
-    },
-    /// The response is longer than any exporter's.
+    TruncatedBody { received: usize, length: usize },
     #[error("response is longer than {0} MiB, which no exporter sends")]
     TooLong(usize),
-    /// The server does not speak HTTP; holds the first line.
     #[error("not an HTTP response: {}", quote(.0))]
     NotHttp(String),
-    /// The body is encoded, which HTTP/1.0 does not allow; holds the `Transfer-Encoding`.
     #[error("response to HTTP/1.0 has the transfer encoding {}", quote(.0))]
     Encoded(String),
-    /// The HTTP status is not 200.
     #[error("{}", describe_status(*code, location.as_deref()))]
-    Status {
-        /// The status code.
-        code: u16,
-        /// The `Location` header.
-        location: Option<String>,
-    },
-    /// The body is not UTF-8; holds the number of valid bytes.
+    Status { code: u16, location: Option<String> },
     #[error("response is not text, from byte {0} on")]
     NotText(usize),
-    /// The body is a web page; holds its title or its beginning.
     #[error("not metrics but a web page: {}", quote(.0))]
     WebPage(String),
-    /// The body is JSON; holds its beginning.
     #[error("not metrics but JSON: {}", quote(.0))]
     Json(String),
-    /// A line of the body is not in the text format.
     #[error("line {number} of the response is not a metric: {}", quote(text))]
-    Line {
-        /// The number of the line, from 1.
-        number: usize,
-        /// The line.
-        text: String,
-    },
-    /// The last line of the body has no end.
+    Line { number: usize, text: String },
     #[error("response ends in the middle of a line")]
     TruncatedLine,
-    /// The body has no series.
     #[error("response has no metrics")]
     Empty,
-    /// The metrics are those of another INA260 exporter.
     #[error("metrics of the Python script or of another INA260 exporter: ina260_up is missing")]
     OtherExporter,
-    /// The metrics are those of another program.
     #[error("metrics of another program: most of the {count} series are {prefix}_*")]
-    OtherProgram {
-        /// The number of series.
-        count: usize,
-        /// The most frequent first word of their names.
-        prefix: String,
-    },
+    OtherProgram { count: usize, prefix: String },
 }
 
 /// Returns a message for an I/O error, with its meaning where the kernel's text has none.
@@ -110,8 +69,7 @@ fn describe_status(code: u16, location: Option<&str>) -> String {
 }
 
 /// Returns another program's text in quotes, shortened and without control characters.
-#[must_use]
-pub fn quote(text: &str) -> String {
+fn quote(text: &str) -> String {
     let text = text.trim();
     let shown: String = text
         .chars()

@@ -8,6 +8,6 @@ mod text_format;
 mod url;
 
 pub use decode::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
-pub use error::{Error, quote};
+pub use error::Error;
 pub use text_format::{Sample, parse_ours};
 pub use url::{InvalidUrl, Url, reachable};

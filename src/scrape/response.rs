@@ -55,24 +55,15 @@ impl Head {
         }))
     }
 
-    /// Returns an error unless the body holds what was asked for, as it is.
-    pub(super) fn check(self) -> Result<Self, Error> {
-        match self {
-            Self {
-                status: 200,
-                encoding: None,
-                ..
-            } => Ok(self),
-            Self {
-                status: 200,
-                encoding: Some(encoding),
-                ..
-            } => Err(Error::Encoded(encoding)),
-            Self {
-                status: code,
-                location,
-                ..
-            } => Err(Error::Status { code, location }),
+    /// Returns an error unless the body holds what was requested, unencoded.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match (self.status, &self.encoding) {
+            (200, None) => Ok(()),
+            (200, Some(encoding)) => Err(Error::Encoded(encoding.clone())),
+            (code, _) => Err(Error::Status {
+                code,
+                location: self.location.clone(),
+            }),
         }
     }
 }
@@ -93,9 +84,8 @@ mod tests {
         if let Some(by_bytes) = by_bytes {
             assert_eq!(by_bytes.is_ok(), at_once.is_ok());
         }
-        at_once
-            .and_then(Head::check)
-            .map_err(|error| error.to_string())
+        let checked = at_once.and_then(|head| head.check().map(|()| head));
+        checked.map_err(|error| error.to_string())
     }
 
     #[test]

@@ -18,29 +18,16 @@ use crate::supervisor::BusProvider;
 /// Reason why a sensor was not read, with what to do next.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The bus cannot be opened.
-    #[error("{0}")]
-    Open(String),
     #[error("{}{}", .0, after_chip_error(.0))]
     Chip(ina260::Error),
     #[error("{}{}", .0, after_mux_error(.0))]
     Mux(mux::Error),
-    /// A mux was named on the command line, and a service uses the bus.
+    /// The bus cannot be opened, or a service uses it.
     #[error("{0}")]
-    Refused(String),
-    /// The service that uses the bus reports the sensor as down.
-    #[error("does not respond to {0}; see its log")]
-    Down(String),
-    #[error(
-        "bus {bus} is in use by {user}, which does not measure this sensor; stop it to read \
-         downstream of the mux"
-    )]
-    NotServed { bus: u8, user: String },
-    #[error("only the service may switch the mux, and its metrics are not available ({0})")]
-    NotScraped(String),
+    Bus(String),
 }
 
-const STUCK: &str = "; the bus is stuck: disconnect its chips one by one, also unpowered ones";
+const STUCK: &str = "; the bus is stuck: disconnect its chips one by one, including unpowered ones";
 
 fn after_chip_error(error: &ina260::Error) -> &'static str {
     match error {
@@ -95,13 +82,8 @@ impl Reader {
         pause: &mut dyn FnMut(Duration),
     ) -> Result<SensorReport, Error> {
         let number = sensor.location.bus;
-        let service = if self.provider.is_simulated() {
-            None
-        } else {
-            RunningExporter::on(number)
-        };
-        match service {
-            Some(service) if self.is_mux_named => Err(Error::Refused(service.refusal(number))),
+        match RunningExporter::find(number, &self.provider) {
+            Some(service) if self.is_mux_named => Err(Error::Bus(service.refusal(number))),
             Some(service) if sensor.location.mux.is_some() => read_via_service(&service, sensor),
             Some(service) => read_shared(&service, self.open(number)?, sensor),
             None => {
@@ -124,7 +106,7 @@ impl Reader {
             Entry::Vacant(vacant) => {
                 let bus = self.provider.open(number, self.locations.iter().copied());
                 vacant.insert(
-                    bus.map_err(|error| Error::Open(describe_open_error(&error, &adapters())))?,
+                    bus.map_err(|error| Error::Bus(describe_open_error(&error, &adapters())))?,
                 )
             }
         };
@@ -178,16 +160,22 @@ pub(super) fn read_via_service(
     service: &RunningExporter,
     sensor: &SensorPlan,
 ) -> Result<SensorReport, Error> {
-    match service.sensor(sensor.location) {
-        Ok(Some(served)) => {
-            SensorReport::from_service(served).ok_or_else(|| Error::Down(service.name()))
-        }
-        Ok(None) => Err(Error::NotServed {
-            bus: sensor.location.bus,
-            user: service.name(),
-        }),
-        Err(error) => Err(Error::NotScraped(error.to_string())),
-    }
+    let user = service.name();
+    let reason = match service.sensor(sensor.location) {
+        Ok(Some(served)) => match SensorReport::from_service(served) {
+            Some(report) => return Ok(report),
+            None => format!("does not respond to {user}; see its log"),
+        },
+        Ok(None) => format!(
+            "bus {} is in use by {user}, which does not measure this sensor; stop it to read \
+             downstream of the mux",
+            sensor.location.bus
+        ),
+        Err(error) => format!(
+            "only the service may switch the mux, and its metrics are not available ({error})"
+        ),
+    };
+    Err(Error::Bus(reason))
 }
 
 /// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.

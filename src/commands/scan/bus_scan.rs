@@ -46,7 +46,7 @@ impl BusScan<'_> {
             Err(Stopped::Stuck) => {
                 return self.problem(format!(
                     "bus {number} is stuck (a transfer timed out); disconnect its chips one by \
-                     one, also unpowered ones"
+                     one, including unpowered ones"
                 ));
             }
             Err(Stopped::Requested) => return,

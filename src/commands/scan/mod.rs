@@ -143,11 +143,7 @@ fn scan(
             .problems
             .push(describe_open_error(&error, &adapters())),
         Ok(mut bus) => {
-            let service = if provider.is_simulated() {
-                None
-            } else {
-                RunningExporter::on(number)
-            };
+            let service = RunningExporter::find(number, provider);
             BusScan {
                 report: &mut report,
                 bus: bus.as_mut(),
