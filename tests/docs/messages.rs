@@ -50,7 +50,7 @@ fn documented_messages_are_in_the_code() {
         .into_iter()
         .flat_map(|heading| first_spans(TROUBLESHOOTING, heading))
     {
-        for part in fixed_parts(&message, &['…', '(']) {
+        for part in fixed_parts(&message, &['…', '(', ')']) {
             if !code.contains(part) {
                 missing.push(format!("\"{part}\" of {message}"));
             }
