@@ -1,6 +1,6 @@
-//! What the daemon's own parts cost: a result on its way from registers to its meter, and a tick.
+//! CPU time of parts of the daemon: a result from the registers to its meter, and a tick.
 //!
-//! The bus is an array, so that next to nothing but the daemon is measured, and the bare transfers stand beside it.
+//! The bus is an array, to measure the daemon alone. The transfers are also measured without it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -24,34 +24,34 @@ use ina260_exporter::units::Measured;
 
 const ADDRESS: Address = Address(0x40);
 const SENSORS: u8 = 16;
-/// Results between two ticks, which take the durations of visits away from the meter.
+/// Results between two ticks, which remove the observations from the meter.
 const RESULTS_PER_TICK: u32 = 64;
 
 fn main() {
-    // As in the daemon: what is not logged costs a look at the level.
+    // As in the daemon: messages that are not logged cost a check of the level.
     let _logging = Logging::start(LogLevel::Warn);
     divan::main();
 }
 
-/// The system's clock, which can be put forward to where the next look is due: what it costs to read is part of a result.
+/// The system clock, which can be advanced to the next poll: reading it is part of the cost.
 #[derive(Default)]
-struct Hurried {
+struct AdvancedClock {
     ahead_nanos: AtomicU64,
 }
 
-impl Hurried {
+impl AdvancedClock {
     fn ahead(&self) -> Duration {
         Duration::from_nanos(self.ahead_nanos.load(Relaxed))
     }
 
-    fn hurry_to(&self, due: Instant) {
+    fn advance_to(&self, due: Instant) {
         let wait = due.saturating_duration_since(self.now()).as_nanos();
         self.ahead_nanos
             .fetch_add(u64::try_from(wait).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
-impl Clock for Hurried {
+impl Clock for AdvancedClock {
     fn now(&self) -> Instant {
         SystemClock.now() + self.ahead()
     }
@@ -70,15 +70,15 @@ impl Clock for Hurried {
     }
 }
 
-/// A chip that is nothing but its words, with a result every cycle.
-struct Words {
+/// A chip that consists of its registers only, with a result every cycle.
+struct RegisterBus {
     registers: [u16; 256],
-    clock: Arc<Hurried>,
+    clock: Arc<AdvancedClock>,
     next: Instant,
 }
 
-impl Words {
-    fn new(clock: Arc<Hurried>) -> Self {
+impl RegisterBus {
+    fn new(clock: Arc<AdvancedClock>) -> Self {
         let mut registers = [0; 256];
         registers[Register::ManufacturerId as usize] = MANUFACTURER;
         registers[Register::DieId as usize] = DIE;
@@ -94,7 +94,7 @@ impl Words {
     }
 }
 
-impl Bus for Words {
+impl Bus for RegisterBus {
     fn read_word(&mut self, _: Address, register: u8) -> Result<u16, Error> {
         let word = self.registers[usize::from(register)];
         if register != Register::MaskEnable as u8 {
@@ -127,14 +127,14 @@ impl Bus for Words {
     }
 }
 
-/// That of [`settings`], without finding them anew.
+/// Returns the cycle of [`settings`], without computing them.
 const fn settings_cycle() -> Duration {
     Duration::from_micros(8_576)
 }
 
 fn settings() -> Settings {
     Settings::for_interval(Duration::from_millis(10), PartialSettings::default())
-        .expect("ten milliseconds are long enough")
+        .expect("the interval is long enough")
 }
 
 fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
@@ -157,18 +157,19 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
     (sampler, meter)
 }
 
-/// Rounds of a sampler until it has read one more result, and now and then what a tick takes away.
-fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
-    let (mut sampler, meter) = sampler(bus, Arc::<Hurried>::clone(clock));
+/// Measures passes of a sampler until it has read one more result; every [`RESULTS_PER_TICK`], also
+/// the removal of the observations.
+fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<AdvancedClock>) {
+    let (mut sampler, meter) = sampler(bus, Arc::<AdvancedClock>::clone(clock));
     let mut spare = Observations::default();
     let mut read = 0;
     let origin = Instant::now();
-    let mut seen = 0;
+    let mut results = 0;
     bencher.bench_local(|| {
-        let before = seen;
-        while seen == before {
-            clock.hurry_to(sampler.poll_due());
-            seen = meter.lock().accumulator.totals(origin).results;
+        let before = results;
+        while results == before {
+            clock.advance_to(sampler.poll_due());
+            results = meter.lock().accumulator.totals(origin).results;
         }
         read += 1;
         if read % RESULTS_PER_TICK == 0 {
@@ -178,18 +179,18 @@ fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<Hurried>) {
     });
 }
 
-/// One result on the array: its flags and its three words, in units, in the meter; now and then a look for the edge, and once a
-/// second the check of the settings.
+/// One result: flags, three registers, conversion to units, meter; with its share of the polls that
+/// bracket an edge, and of the check of the settings once per second.
 #[divan::bench(sample_size = 1000)]
 fn result(bencher: Bencher<'_, '_>) {
-    let clock = Arc::<Hurried>::default();
-    results(bencher, Box::new(Words::new(clock.clone())), &clock);
+    let clock = Arc::<AdvancedClock>::default();
+    results(bencher, Box::new(RegisterBus::new(clock.clone())), &clock);
 }
 
-/// The same transfers without a daemon around them.
+/// The transfers of a result alone.
 #[divan::bench(sample_size = 1000)]
 fn result_transfers(bencher: Bencher<'_, '_>) {
-    let mut bus: Box<dyn Bus> = Box::new(Words::new(Arc::default()));
+    let mut bus: Box<dyn Bus> = Box::new(RegisterBus::new(Arc::default()));
     let bus = black_box(&mut bus);
     bencher.bench_local(|| {
         for register in [
@@ -203,16 +204,16 @@ fn result_transfers(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The same result from the simulated chip that `--simulate` runs on.
+/// One result from the simulated chip of `--simulate`.
 #[divan::bench(sample_size = 1000)]
 fn result_simulated(bencher: Bencher<'_, '_>) {
-    let clock = Arc::<Hurried>::default();
+    let clock = Arc::<AdvancedClock>::default();
     let board = Board::new(clock.clone(), 400_000);
     board.plug(ADDRESS, Chip::new(Load::steady(12.0, 5.0)));
     results(bencher, Box::new(board.bus()), &clock);
 }
 
-/// A reading of the system's clock, of which a result needs a few.
+/// One reading of the system clock; a result needs several.
 #[divan::bench]
 fn clock() -> Instant {
     SystemClock.now()
@@ -235,7 +236,7 @@ fn views() -> Vec<View> {
     (0..SENSORS).map(view).collect()
 }
 
-/// What a sampler leaves in a meter between two ticks.
+/// Records a result in a meter, as a sampler does between two ticks.
 fn measure(meter: &SharedMeter) {
     let mut meter = meter.lock();
     meter.cycle = settings().cycle();
@@ -255,7 +256,7 @@ fn measure(meter: &SharedMeter) {
     meter.record(reading, &cycle);
 }
 
-/// Everything that happens once a second for 16 sensors.
+/// The tick, once per second, of 16 sensors.
 #[divan::bench(sample_size = 1, sample_count = 1000)]
 fn tick_of_16_sensors(bencher: Bencher<'_, '_>) {
     let loopback = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

@@ -1,7 +1,8 @@
-//! Energy as it is counted against the exact integral, over the time that counts as measured; beside it, what "one look a second,
-//! times a second" makes of the same load.
+//! The counted energy compared with the exact integral over the measured time; for reference, the
+//! error of one sample per second times a second, as by the Python script.
 //!
-//! Errors are shares of the energy that flows either way: of a reversal, next to nothing is left net.
+//! Errors are relative to the gross energy of both directions, since the net energy of a reversal
+//! is close to zero.
 
 use std::thread;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use ina260_exporter::meter::Totals;
 
 use crate::load::{Drawn, SHAPES, Shape};
 use crate::shared::summary::{Figure, Summary};
-use crate::stage::{HERTZ, Stage, count, single, trunk};
+use crate::stage::{HERTZ, Stage, count, direct, single};
 
 const MINUTES: u32 = 10;
 const SOURCES: [(&str, f64, f64); 3] = [
@@ -20,39 +21,44 @@ const SOURCES: [(&str, f64, f64); 3] = [
     ("50 mΩ", 0.05, 0.5),
     ("200 mΩ", 0.2, 0.5),
 ];
-/// The script sleeps for a second after a look, which takes it three words at 100 kHz.
-const LOOK_EVERY: f64 = 1.001_41;
-/// Of the power-on settings, which the script leaves as they are: current first, then voltage.
+/// Sampling period of the script: a pause of a second, and three words at 100 kHz.
+const SCRIPT_PERIOD: f64 = 1.001_41;
+/// Conversion time in seconds of the power-on settings, which the script does not change: current
+/// first, then voltage.
 const CONVERSION: f64 = 0.0011;
 
-/// How a chip is set, and on which bus.
-struct Way {
+/// Settings of the chip, and the frequency of its bus.
+struct Variant {
     name: &'static str,
     settings: Settings,
     hertz: u32,
 }
 
-fn ways() -> [Way; 4] {
+fn variants() -> [Variant; 4] {
     let second = Settings::for_interval(Duration::from_secs(1), PartialSettings::default());
-    let way = |name, settings, hertz| Way {
+    let variant = |name, settings, hertz| Variant {
         name,
         settings,
         hertz,
     };
     let fastest = single(ConversionTime::Us140);
     [
-        way("auto 1 s", second.expect("it is long enough"), HERTZ),
-        way("power-on", single(ConversionTime::Us1100), HERTZ),
-        // 400 kHz carry some of these results, 1 MHz carries all.
-        way("fastest", fastest, HERTZ),
-        way("fastest, 1 MHz", fastest, 1_000_000),
+        variant(
+            "auto 1 s",
+            second.expect("the interval is long enough"),
+            HERTZ,
+        ),
+        variant("power-on", single(ConversionTime::Us1100), HERTZ),
+        // 400 kHz is enough for some of these results, 1 MHz for all.
+        variant("fastest", fastest, HERTZ),
+        variant("fastest, 1 MHz", fastest, 1_000_000),
     ]
 }
 
-/// Adds every combination, a thread a shape.
+/// Adds the figures of every combination; each shape is measured in its own thread.
 pub(crate) fn add(summary: &mut Summary) {
     let figures: Vec<Figure> = thread::scope(|scope| {
-        let threads = SHAPES.map(|shape| scope.spawn(move || of_shape(shape)));
+        let threads = SHAPES.map(|shape| scope.spawn(move || figures_of(shape)));
         let joined = threads.map(|thread| thread.join().expect("no thread panics"));
         joined.into_iter().flatten().collect()
     });
@@ -61,47 +67,47 @@ pub(crate) fn add(summary: &mut Summary) {
     }
 }
 
-fn of_shape(shape: Shape) -> Vec<Figure> {
+fn figures_of(shape: Shape) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (source, ohms, target) in SOURCES {
         let drawn = Drawn { shape, ohms };
         let gross = drawn.gross(MINUTES * 60);
-        let glanced = glanced_error(drawn) / gross;
-        for way in ways() {
-            let counted = count_energy(drawn, &way);
-            let name = format!("energy, {}, {source}, {}", shape.name, way.name);
+        let sampled = sampled_error(drawn) / gross;
+        for variant in variants() {
+            let counted = count_energy(drawn, &variant);
+            let name = format!("energy, {}, {source}, {}", shape.name, variant.name);
             figures.push(
                 Figure::new(&name, 100.0 * (counted.error / gross).abs(), "%")
                     .target(target)
-                    .reference("a look a second", 100.0 * glanced.abs())
-                    .reference("of results, %", 100.0 * counted.read)
-                    .reference("of time, %", 100.0 * counted.measured),
+                    .reference("one sample per second", 100.0 * sampled.abs())
+                    .reference("results read, %", 100.0 * counted.read)
+                    .reference("time measured, %", 100.0 * counted.measured),
             );
         }
     }
     figures
 }
 
-/// What the accumulator says in the end.
+/// Outcome of a run.
 struct Counted {
-    /// Joules too many.
+    /// Counted minus exact energy in joules.
     error: f64,
-    /// The share of results that was read.
+    /// Fraction of the results that were read.
     read: f64,
-    /// The share of the time that is measured.
+    /// Fraction of the time that was measured.
     measured: f64,
 }
 
-fn count_energy(drawn: Drawn, way: &Way) -> Counted {
-    let loads = vec![(trunk(0), drawn.load())];
-    let mut stage = Stage::<SimulatedClock>::new(way.hertz, way.settings, loads);
+fn count_energy(drawn: Drawn, variant: &Variant) -> Counted {
+    let loads = vec![(direct(0), drawn.load())];
+    let mut stage = Stage::<SimulatedClock>::new(variant.hertz, variant.settings, loads);
     let end = stage.begun + Duration::from_secs(u64::from(MINUTES) * 60);
     let (mut truth, mut before) = (0.0, Totals::default());
     loop {
         let due = stage.sampler.poll_due();
         let totals = stage.totals()[0];
         if totals.results != before.results {
-            // The account reaches until here, and this result covers the last of it.
+            // The result covers the end of the accounted time.
             let until = (totals.measured + totals.unmeasured).as_secs_f64();
             let covered = totals
                 .measured
@@ -117,25 +123,28 @@ fn count_energy(drawn: Drawn, way: &Way) -> Counted {
     }
     Counted {
         error: joules(&before) - truth,
-        read: count(before.results) / count(stage.finished()[0]),
+        read: count(before.results) / count(stage.completed()[0]),
         measured: before.measured.as_secs_f64()
             / (before.measured + before.unmeasured).as_secs_f64(),
     }
 }
 
-/// Joules that the script's way counts too many.
-fn glanced_error(drawn: Drawn) -> f64 {
+/// Returns the error in joules of sampling like the script.
+fn sampled_error(drawn: Drawn) -> f64 {
     let end = f64::from(MINUTES * 60);
     let (mut t, mut sum) = (0.0, 0.0);
-    while t + LOOK_EVERY <= end {
+    while t + SCRIPT_PERIOD <= end {
         let power = drawn.current(t + CONVERSION / 2.0) * drawn.voltage(t + 1.5 * CONVERSION);
-        sum += power * LOOK_EVERY;
-        t += LOOK_EVERY;
+        sum += power * SCRIPT_PERIOD;
+        t += SCRIPT_PERIOD;
     }
     sum - drawn.energy(t)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "attojoules are beyond any need")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "attojoules are more precise than needed"
+)]
 fn joules(totals: &Totals) -> f64 {
     (totals.energy.forward as f64 - totals.energy.reverse as f64) / 1e18
 }

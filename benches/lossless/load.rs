@@ -1,18 +1,19 @@
-//! Loads whose energy is known exactly: each has its current, and the integrals of the current and of its square.
+//! Loads whose energy is known exactly, from the integrals of the current and of its square.
 //!
-//! Steady levels are on the grid of the chip's registers: what is compared is integration, not rounding.
+//! Constant levels are multiples of the steps of the chip's registers, so that integration is
+//! compared and not rounding.
 
 use std::f64::consts::TAU;
 
 use ina260_exporter::simulated::Load;
 
-/// Of the source without a load.
+/// Source voltage without a load.
 const VOLTS: f64 = 5.1;
 
 const BURST_EVERY: f64 = 0.5;
 const BURST: f64 = 0.02;
 const RIPPLE: f64 = 50.0 * TAU;
-const RAMP: f64 = 0.008; // amperes a second
+const RAMP: f64 = 0.008; // amperes per second
 const REVERSAL: f64 = TAU / 20.0;
 
 /// A current over time.
@@ -20,13 +21,14 @@ const REVERSAL: f64 = TAU / 20.0;
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     current: fn(f64) -> f64,
-    /// The integral of the current from 0 on.
+    /// Integral of the current from 0 on.
     charge: fn(f64) -> f64,
-    /// The integral of its square.
+    /// Integral of its square from 0 on.
     square: fn(f64) -> f64,
 }
 
-/// 0.5 A, and 3.5 A for 20 ms twice a second; 2 A with 1 A of ripple; 0.2 A to 5 A in ten minutes; 3 A forth and back in 20 s.
+/// 0.5 A, and 3.5 A for 20 ms twice per second; 2 A with 1 A of ripple; 0.2 A to 5 A in ten
+/// minutes; ±3 A with a period of 20 s.
 pub(crate) const SHAPES: [Shape; 4] = [
     Shape {
         name: "20 ms bursts",
@@ -63,12 +65,12 @@ pub(crate) const SHAPES: [Shape; 4] = [
     },
 ];
 
-/// Seconds of bursts until `t`.
+/// Returns the total duration of bursts until `t`.
 fn bursting(t: f64) -> f64 {
     (t / BURST_EVERY).floor() * BURST + t.rem_euclid(BURST_EVERY).min(BURST)
 }
 
-/// A shape drawn from a source with a resistance.
+/// A shape, drawn from a source with an internal resistance.
 #[derive(Clone, Copy)]
 pub(crate) struct Drawn {
     pub(crate) shape: Shape,
@@ -76,7 +78,7 @@ pub(crate) struct Drawn {
 }
 
 impl Drawn {
-    /// For a chip.
+    /// Returns the load of a simulated chip.
     pub(crate) fn load(self) -> Load {
         Load {
             source: VOLTS,
@@ -85,7 +87,7 @@ impl Drawn {
         }
     }
 
-    /// The exact energy from 0 to `t`.
+    /// Returns the exact energy from 0 to `t`.
     pub(crate) fn energy(self, t: f64) -> f64 {
         VOLTS * (self.shape.charge)(t) - self.ohms * (self.shape.square)(t)
     }
@@ -98,7 +100,7 @@ impl Drawn {
         VOLTS - self.ohms * self.current(t)
     }
 
-    /// Energy whichever way it flows, from 0 to `seconds`, in steps of a millisecond: what errors are a share of.
+    /// Returns the gross energy of both directions from 0 to `seconds`, in steps of a millisecond.
     pub(crate) fn gross(self, seconds: u32) -> f64 {
         (0..seconds * 1000)
             .map(|milli| {

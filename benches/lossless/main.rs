@@ -1,11 +1,12 @@
-//! What is lost between the chip's results and the totals: on the simulated clock where the scene allows it, in real time where
-//! the machine's own scheduling counts. Adds its table to `target/bench/summary.json`.
+//! Measures what is lost between the chip's results and the totals: on the simulated clock where
+//! possible, in real time where the scheduling of the machine matters. Adds its figures to
+//! `target/bench/summary.json`.
 //!
-//! `LOSSLESS_SECONDS` is how long each part in real time lasts, the one on memory six times that. The default is short; 600 seconds
-//! tell whether a target is met, and make an hour of the one on memory.
+//! `LOSSLESS_SECONDS` is the duration of each part in real time; that on memory takes six times as
+//! long. The default is short. 600 seconds show whether the targets are met; the part on memory
+//! then takes an hour.
 
 use std::error::Error;
-use std::fs;
 use std::time::Duration;
 
 mod integration;
@@ -30,17 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         Err(_) => 20,
     };
     let time = Duration::from_secs(seconds);
-    let results = results_directory();
-    let scratch = results.join(format!("scratch-{}", std::process::id()));
-    fs::create_dir_all(&scratch)?;
+    let scratch = tempfile::tempdir()?;
     let mut summary = Summary::default();
     integration::add(&mut summary);
-    let measured = many::add(&mut summary)
-        .and_then(|()| real_time::add(&mut summary, time))
-        .and_then(|()| memory::add(&mut summary, &scratch, time));
-    fs::remove_dir_all(&scratch)?;
-    measured?;
+    many::add(&mut summary)?;
+    real_time::add(&mut summary, time)?;
+    memory::add(&mut summary, scratch.path(), time)?;
     summary.print();
-    summary.write(&results.join("summary.json"))?;
+    summary.write(&results_directory().join("summary.json"))?;
     Ok(())
 }

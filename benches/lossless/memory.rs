@@ -1,4 +1,4 @@
-//! What the daemon keeps in memory while four sensors run as fast as this machine can simulate their buses.
+//! Memory of the daemon with four sensors at the rate that a machine can simulate.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,15 +10,15 @@ use crate::shared::scraper::Scraper;
 use crate::shared::summary::{Figure, Summary};
 
 const SENSORS: u8 = 4;
-/// Each makes 500 results a second, which makes 2,000.
+/// Interval of each sensor; 2,000 results/s in total.
 const MICROS: u32 = 2_000;
 const SCRAPE_EVERY: Duration = Duration::from_secs(5);
-/// Buffers have been as full by then as they ever are; growth before it means nothing.
+/// Time after which all buffers have reached their final size.
 const SETTLED: Duration = Duration::from_secs(300);
-/// The C library gives single pages back late.
-const PAGES: f64 = 0.1;
+/// Allowed growth in MiB: the C library returns single pages late.
+const MAX_GROWTH: f64 = 0.1;
 
-/// Looks after `time`, five minutes at most, and after six times that.
+/// Measures the memory after `time`, at most five minutes, and after six times `time`.
 pub(crate) fn add(
     summary: &mut Summary,
     scratch: &Path,
@@ -27,7 +27,7 @@ pub(crate) fn add(
     let (daemon, _) = Daemon::start(scratch, &configuration())?;
     let mut scraper = Scraper::connect(daemon.address)?;
     let begun = Instant::now();
-    let mut watch = |until: Duration| -> Result<f64, Box<dyn Error>> {
+    let mut scrape_until = |until: Duration| -> Result<f64, Box<dyn Error>> {
         while begun.elapsed() < until {
             scraper.scrape()?;
             thread::sleep(SCRAPE_EVERY.min(until.saturating_sub(begun.elapsed())));
@@ -35,8 +35,8 @@ pub(crate) fn add(
         Ok(mib(daemon.process.resident_kib()?))
     };
     let settled = time.min(SETTLED);
-    let early = watch(settled)?;
-    let late = watch(6 * time)?;
+    let early = scrape_until(settled)?;
+    let late = scrape_until(6 * time)?;
     let cpu = daemon.process.cpu_time()?.as_secs_f64() / begun.elapsed().as_secs_f64();
     let read = sum(&scraper.scrape()?, "ina260_results_total{") / begun.elapsed().as_secs_f64();
     let name = format!("{SENSORS} sensors at {MICROS} µs");
@@ -45,20 +45,21 @@ pub(crate) fn add(
         figure("resident at the end", late, "MiB")
             .target(8.0)
             .reference("seconds", begun.elapsed().as_secs_f64())
-            .reference("results a second", read),
+            .reference("results per second", read),
     );
-    let growth = figure("growth of memory", late - early, "MiB")
+    let growth = figure("memory growth", late - early, "MiB")
         .reference("from second", settled.as_secs_f64());
     summary.add(if time >= SETTLED {
-        growth.target(PAGES)
+        growth.target(MAX_GROWTH)
     } else {
         growth
     });
-    summary.add(figure("CPU with transfers", 100.0 * cpu, "%"));
+    summary.add(figure("CPU, transfers included", 100.0 * cpu, "%"));
     Ok(())
 }
 
-/// A sensor a bus. The window of extremes is full before memory is looked at for the first time.
+/// Returns a configuration with one sensor per bus. The window of the extremes is full before the
+/// memory is measured for the first time.
 fn configuration() -> String {
     let table = |n| format!("[[sensor]]\ndevice = \"sensor{n}\"\nbus = {n}\n");
     let tables: Vec<String> = (1..=SENSORS).map(table).collect();
@@ -68,7 +69,7 @@ fn configuration() -> String {
     )
 }
 
-/// Of the values of all series that begin so.
+/// Returns the sum of all series with this prefix.
 fn sum(exposition: &str, series: &str) -> f64 {
     let lines = exposition.lines().filter(|line| line.starts_with(series));
     let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());

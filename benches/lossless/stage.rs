@@ -1,4 +1,4 @@
-//! A bus with simulated sensors and its sampler, and how long the wires were busy.
+//! A bus with simulated sensors, its sampler, and the time for which the bus was busy.
 
 use std::fs;
 use std::sync::Arc;
@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use ina260_exporter::clock::Clock;
-use ina260_exporter::i2c::Address;
-use ina260_exporter::i2c::mux::Channel;
+use ina260_exporter::i2c::{Address, Location};
 use ina260_exporter::ina260::Ina260;
 use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::settings::{Averaging, ConversionTime, Settings};
@@ -15,13 +14,10 @@ use ina260_exporter::meter::{SharedMeter, Totals};
 use ina260_exporter::sampler::{Sampler, Setup};
 use ina260_exporter::simulated::{Board, Chip, Load};
 
-/// Of most buses here.
+/// Bus frequency, unless stated otherwise.
 pub(crate) const HERTZ: u32 = 400_000;
 
-/// Where a sensor is.
-pub(crate) type Place = (Option<Channel>, Address);
-
-/// A clock that adds up what transfers take.
+/// A clock that adds up the time of transfers.
 #[derive(Default)]
 pub(crate) struct Metered<C> {
     pub(crate) clock: C,
@@ -29,7 +25,7 @@ pub(crate) struct Metered<C> {
 }
 
 impl<C> Metered<C> {
-    /// How long the wires were busy.
+    /// Returns the time for which the bus was busy.
     pub(crate) fn spent(&self) -> Duration {
         Duration::from_nanos(self.spent_nanos.load(Relaxed))
     }
@@ -55,29 +51,30 @@ impl<C: Clock> Clock for Metered<C> {
     }
 }
 
-/// One bus.
+/// A simulated bus.
 pub(crate) struct Stage<C> {
     pub(crate) clock: Arc<Metered<C>>,
     pub(crate) sampler: Sampler,
     pub(crate) begun: Instant,
     board: Arc<Board>,
-    sensors: Vec<(Place, SharedMeter)>,
+    sensors: Vec<(Location, SharedMeter)>,
 }
 
 impl<C: Clock + Default + 'static> Stage<C> {
-    /// Sensors that are all set alike.
-    pub(crate) fn new(hertz: u32, settings: Settings, loads: Vec<(Place, Load)>) -> Self {
+    /// Returns a bus with sensors of the same settings.
+    pub(crate) fn new(hertz: u32, settings: Settings, loads: Vec<(Location, Load)>) -> Self {
         let clock = Arc::<Metered<C>>::default();
         let begun = clock.now();
         let board = Board::new(clock.clone(), hertz);
         let (mut sensors, mut setups) = (Vec::new(), Vec::new());
-        for ((channel, address), load) in loads {
-            board.plug_at(channel, address, Chip::new(load));
+        for (location, load) in loads {
+            let Location { mux, address, .. } = location;
+            board.plug_at(mux, address, Chip::new(load));
             let meter = SharedMeter::default();
-            sensors.push(((channel, address), meter.clone()));
+            sensors.push((location, meter.clone()));
             setups.push(Setup {
                 name: format!("sensor {address}"),
-                channel,
+                channel: mux,
                 chip: Ina260 {
                     address,
                     settings,
@@ -101,44 +98,50 @@ impl<C: Clock + Default + 'static> Stage<C> {
         }
     }
 
-    /// Of all sensors.
+    /// Returns the totals of each sensor.
     pub(crate) fn totals(&self) -> Vec<Totals> {
         let now = self.clock.now();
-        let totals = |(_, meter): &(Place, SharedMeter)| meter.lock().accumulator.totals(now);
+        let totals = |(_, meter): &(Location, SharedMeter)| meter.lock().accumulator.totals(now);
         self.sensors.iter().map(totals).collect()
     }
 
-    /// Transfers so far.
-    pub(crate) fn words(&self) -> u64 {
+    /// Returns the number of transfers.
+    pub(crate) fn transfers(&self) -> u64 {
         self.board.transfers()
     }
 
-    /// What each chip finished since it was set.
-    pub(crate) fn finished(&self) -> Vec<u64> {
+    /// Returns the results that each chip has completed since it was configured.
+    pub(crate) fn completed(&self) -> Vec<u64> {
         let now = self.clock.now().duration_since(self.begun);
-        let finished = |((channel, address), _): &(Place, SharedMeter)| {
-            self.board.chip_at(*channel, *address, |chip| {
-                chip.read(0x07, now); // catches up
+        let completed = |(location, _): &(Location, SharedMeter)| {
+            self.board.chip_at(location.mux, location.address, |chip| {
+                chip.read(0x07, now); // updates the chip
                 chip.counts.finished - chip.counts.unconfigured
             })
         };
-        self.sensors.iter().map(finished).collect()
+        self.sensors.iter().map(completed).collect()
     }
 
-    /// How far results read and missed are from those that the chip finished, at worst.
+    /// Returns the maximum difference of results read and missed from those completed.
     pub(crate) fn unaccounted(&self) -> u64 {
-        let sensors = self.totals().into_iter().zip(self.finished());
-        let difference = |(t, finished): (Totals, u64)| (t.results + t.missed).abs_diff(finished);
+        let sensors = self.totals().into_iter().zip(self.completed());
+        let difference = |(totals, completed): (Totals, u64)| {
+            (totals.results + totals.missed).abs_diff(completed)
+        };
         sensors.map(difference).max().unwrap_or(0)
     }
 }
 
-/// On the trunk, from 0x40 on.
-pub(crate) fn trunk(sensor: u8) -> Place {
-    (None, Address(0x40 + sensor))
+/// Returns the location of a sensor on the bus itself, from 0x40 on.
+pub(crate) fn direct(sensor: u8) -> Location {
+    Location {
+        bus: 1,
+        mux: None,
+        address: Address(0x40 + sensor),
+    }
 }
 
-/// One conversion of each a result.
+/// Returns settings with one conversion of each quantity per result.
 pub(crate) fn single(conversion: ConversionTime) -> Settings {
     Settings {
         averaging: Averaging::X1,
@@ -147,17 +150,17 @@ pub(crate) fn single(conversion: ConversionTime) -> Settings {
     }
 }
 
-/// What the scheduler knows of a thread.
+/// CPU usage of a thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpu {
-    /// It ran.
+    /// Time for which it ran.
     pub(crate) used: Duration,
-    /// It could have, and others did.
+    /// Time for which it was runnable but did not run.
     pub(crate) waited: Duration,
 }
 
 impl Cpu {
-    /// Of this thread, to the nanosecond.
+    /// Returns the usage of the calling thread, to the nanosecond.
     pub(crate) fn of_this_thread() -> Result<Self, String> {
         let path = "/proc/thread-self/schedstat";
         let schedstat = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
@@ -171,7 +174,7 @@ impl Cpu {
         })
     }
 
-    /// From `before` until this.
+    /// Returns the usage since `before`.
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             used: self.used.saturating_sub(before.used),

@@ -1,4 +1,4 @@
-//! The exporter crate's own listener and nothing else: what a scrape can't be faster than.
+//! The listener of metrics-exporter-prometheus alone: the lower bound on the time of a scrape.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,10 +14,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use crate::shared::daemon::free_address;
 use crate::shared::process::Process;
 
-/// This executable started with this argument and a port is the bare listener.
+/// Argument with which this executable is the bare listener; a port follows.
 pub(crate) const ARGUMENT: &str = "bare-listener";
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of the start.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A bare listener in a process of its own.
 pub(crate) struct Bare {
@@ -25,28 +26,31 @@ pub(crate) struct Bare {
     pub(crate) address: SocketAddr,
 }
 
-/// Starts one that serves the series of `exposition`.
+/// Starts a bare listener that serves the series of `exposition`.
 pub(crate) fn start(exposition: &str) -> Result<Bare, Box<dyn Error>> {
     let address = free_address()?;
     let mut child = Command::new(std::env::current_exe()?)
         .args([ARGUMENT, &address.port().to_string()])
         .stdin(Stdio::piped())
         .spawn()?;
-    let mut input = child.stdin.take().ok_or("a child without standard input")?;
+    let mut input = child
+        .stdin
+        .take()
+        .ok_or("the child has no standard input")?;
     let process = Process(child);
     input.write_all(exposition.as_bytes())?;
     drop(input);
     let begun = Instant::now();
     while TcpStream::connect(address).is_err() {
-        if begun.elapsed() > PATIENCE {
-            return Err("the bare listener does not answer".into());
+        if begun.elapsed() > TIMEOUT {
+            return Err("the bare listener does not respond".into());
         }
         thread::sleep(Duration::from_millis(10));
     }
     Ok(Bare { process, address })
 }
 
-/// Serves the series that come in at standard input, with the values that they have there, until it is killed.
+/// Serves the series read from standard input, with their values, until killed.
 pub(crate) fn serve(port: u16) -> Result<(), Box<dyn Error>> {
     let mut exposition = String::new();
     io::stdin().read_to_string(&mut exposition)?;
@@ -57,9 +61,9 @@ pub(crate) fn serve(port: u16) -> Result<(), Box<dyn Error>> {
     }
     builder.install()?;
     for line in exposition.lines() {
-        let mut words = line.splitn(4, ' ');
+        let mut fields = line.splitn(4, ' ');
         if let (Some("#"), Some("HELP"), Some(name), Some(help)) =
-            (words.next(), words.next(), words.next(), words.next())
+            (fields.next(), fields.next(), fields.next(), fields.next())
         {
             metrics::with_recorder(|recorder| {
                 recorder.describe_gauge(name.to_owned().into(), None, help.to_owned().into());
@@ -72,7 +76,7 @@ pub(crate) fn serve(port: u16) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// One line of an exposition.
+/// One sample of an exposition.
 struct Sample<'a> {
     kind: &'a str,
     name: &'a str,
@@ -91,7 +95,7 @@ impl Sample<'_> {
         match kind {
             "counter" => metrics::counter!(name.to_owned(), labels).absolute(whole(value)),
             "histogram" => {
-                // One of a histogram's lines stands for all; each of its values was some time or other.
+                // The count stands for the whole histogram; the observed values do not matter.
                 if let Some(name) = name.strip_suffix("_count") {
                     let histogram = metrics::histogram!(name.to_owned(), labels);
                     histogram.record_many(0.001, usize::try_from(whole(value)).unwrap_or(1));
@@ -111,7 +115,7 @@ fn whole(value: f64) -> u64 {
     value as u64
 }
 
-/// Understands what the exporter crate writes, with label values that need no escapes.
+/// Parses the format of the exporter crate, with label values without escapes.
 fn parse(exposition: &str) -> Vec<Sample<'_>> {
     let mut kind = "";
     let mut samples = Vec::new();
@@ -140,7 +144,7 @@ fn parse(exposition: &str) -> Vec<Sample<'_>> {
     samples
 }
 
-/// The upper bounds of each histogram.
+/// Returns the upper bounds of each histogram.
 fn bounds(samples: &[Sample<'_>]) -> BTreeMap<String, Vec<f64>> {
     let mut bounds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.kind == "histogram") {

@@ -1,5 +1,6 @@
-//! What whole processes cost: start, memory, scrapes. The daemon runs on simulated sensors; beside it runs the bare listener of
-//! the exporter crate, serving the same series. Ends with a table of everything, and `target/bench/summary.json`.
+//! Cost of the daemon as a process: start, memory, CPU, scrapes. It runs on simulated sensors;
+//! scrapes are compared with the bare listener of the exporter crate, which serves the same series.
+//! Adds its figures, and those of the bench `parts`, to `target/bench/summary.json`.
 
 use std::error::Error;
 use std::fs;
@@ -19,12 +20,13 @@ use shared::summary::{Figure, Summary};
 
 const SENSORS: u8 = 16;
 const STARTS: usize = 20;
-/// For memory: each over a connection of its own, one after another.
+/// Scrapes before memory is measured, each over a new connection.
 const SCRAPES: u32 = 10_000;
-/// For time: each of the daemon's beside one of the bare listener's, over connections that are kept, as Prometheus keeps them.
+/// Scrapes to measure time: alternating with the bare listener, over persistent connections, like
+/// those of Prometheus.
 const PAIRS: usize = 5_000;
-/// How long the daemon is watched while nobody scrapes.
-const CALM: Duration = Duration::from_secs(10);
+/// Duration of the measurement without scrapes.
+const IDLE: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -33,13 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return bare::serve(port.parse()?);
     }
     let results = results_directory();
-    let scratch = results.join(format!("scratch-{}", std::process::id()));
-    fs::create_dir_all(&scratch)?;
+    let scratch = tempfile::tempdir()?;
     let mut summary = Summary::default();
-    let measured =
-        parts::add(&mut summary, &results).and_then(|()| measure(&mut summary, &scratch));
-    fs::remove_dir_all(&scratch)?;
-    measured?;
+    parts::add(&mut summary, &results)?;
+    measure(&mut summary, scratch.path())?;
     summary.print();
     summary.write(&results.join("summary.json"))?;
     Ok(())
@@ -48,17 +47,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn measure(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
     starts(summary, scratch)?;
     let (daemon, _) = Daemon::start(scratch, &configuration())?;
-    // Every sensor has had its first result.
+    // Until every sensor has had its first result.
     std::thread::sleep(Duration::from_millis(1_500));
-    calm(summary, &daemon.process)?;
+    idle(summary, &daemon.process)?;
     many_scrapes(summary, &daemon)?;
     pairs(summary, &daemon)?;
     let size = fs::metadata(env!("CARGO_BIN_EXE_ina260-exporter"))?.len();
-    summary.add(Figure::new("size of the binary", kib(size / 1024), "MiB"));
+    summary.add(Figure::new("size of the binary", mib(size / 1024), "MiB"));
     Ok(())
 }
 
-/// Sensors on one bus, each with a result a second.
+/// Returns a configuration of sensors on one bus, each with one result per second.
 fn configuration() -> String {
     let table = |n| {
         format!(
@@ -80,7 +79,7 @@ fn starts(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
     summary.add(
         Figure::new("start to READY, median", percentile(&times, 50), "ms")
             .target(50.0)
-            .reference("the Python script, \"a second and more\"", 1_000.0),
+            .reference("the Python script, at least", 1_000.0),
     );
     summary.add(Figure::new(
         "start to READY, slowest",
@@ -90,9 +89,9 @@ fn starts(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn calm(summary: &mut Summary, process: &Process) -> Result<(), Box<dyn Error>> {
+fn idle(summary: &mut Summary, process: &Process) -> Result<(), Box<dyn Error>> {
     let (cpu, begun) = (process.cpu_time()?, Instant::now());
-    std::thread::sleep(CALM);
+    std::thread::sleep(IDLE);
     let used = process.cpu_time()?.saturating_sub(cpu);
     summary.add(Figure::new(
         "CPU with 16 sensors at 1 Hz, no scrapes",
@@ -101,7 +100,7 @@ fn calm(summary: &mut Summary, process: &Process) -> Result<(), Box<dyn Error>> 
     ));
     summary.add(Figure::new(
         "resident before the first scrape",
-        kib(process.resident_kib()?),
+        mib(process.resident_kib()?),
         "MiB",
     ));
     Ok(())
@@ -116,7 +115,7 @@ fn many_scrapes(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Er
     summary.add(
         Figure::new(
             "resident after 10,000 scrapes",
-            kib(daemon.process.resident_kib()?),
+            mib(daemon.process.resident_kib()?),
             "MiB",
         )
         .target(6.0)
@@ -138,7 +137,10 @@ fn pairs(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Error>> {
     let mut theirs = Scraper::connect(bare.address)?;
     let (our_series, their_series) = (series(&exposition), series(&theirs.scrape()?));
     if our_series != their_series {
-        return Err(format!("{our_series} series beside {their_series} bare ones").into());
+        return Err(format!(
+            "the daemon serves {our_series} series, the bare listener {their_series}"
+        )
+        .into());
     }
     let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
     for _ in 0..PAIRS {
@@ -154,10 +156,10 @@ fn pairs(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Error>> {
         );
         summary.add(
             Figure::new(&format!("scrape of {our_series} series, {name}"), our, "ms")
-                .reference("the bare listener in this run", their),
+                .reference("bare listener", their),
         );
         let ratio = Figure::new(
-            &format!("scrape beside the bare listener, {name}"),
+            &format!("scrape relative to the bare listener, {name}"),
             our / their,
             "×",
         );
@@ -170,18 +172,15 @@ fn pairs(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Error>> {
     summary.add(
         Figure::new(
             "resident at the end",
-            kib(daemon.process.resident_kib()?),
+            mib(daemon.process.resident_kib()?),
             "MiB",
         )
-        .reference(
-            "the bare listener in this run",
-            kib(bare.process.resident_kib()?),
-        ),
+        .reference("bare listener", mib(bare.process.resident_kib()?)),
     );
     Ok(())
 }
 
-/// Milliseconds of one scrape.
+/// Returns the time of one scrape in milliseconds.
 fn timed(scraper: &mut Scraper) -> Result<f64, Box<dyn Error>> {
     let begun = Instant::now();
     scraper.scrape()?;
@@ -193,13 +192,13 @@ fn series(exposition: &str) -> usize {
     exposition.lines().filter(is_sample).count()
 }
 
-/// Of sorted values.
+/// Returns a percentile of sorted values.
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() - 1) * percent / 100]
 }
 
-/// As MiB.
+/// Converts KiB to MiB.
 #[expect(clippy::cast_precision_loss, reason = "less than 2^53 KiB")]
-fn kib(kib: u64) -> f64 {
+fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }

@@ -1,4 +1,5 @@
-//! The figures of the bench `parts`, from the table that divan printed: it writes nothing for machines.
+//! Figures of the bench `parts`, from the table that divan prints: it has no machine-readable
+//! output.
 
 use std::error::Error;
 use std::fs;
@@ -6,28 +7,28 @@ use std::path::Path;
 
 use crate::shared::summary::{Figure, Summary};
 
-/// Where `benches/run` leaves the table.
+/// File to which `benches/run` writes the table.
 const TABLE: &str = "parts.txt";
 
-/// Adds them, with their targets.
+/// Adds the figures with their targets.
 pub(crate) fn add(summary: &mut Summary, results: &Path) -> Result<(), Box<dyn Error>> {
     let path = results.join(TABLE);
     let table = fs::read_to_string(&path)
-        .map_err(|error| format!("{}: {error}; benches/run makes it", path.display()))?;
-    let median = |name: &str| median(&table, name).ok_or(format!("{TABLE}: no {name}"));
+        .map_err(|error| format!("{}: {error}; run benches/run", path.display()))?;
+    let median = |name: &str| median(&table, name).ok_or(format!("{TABLE}: no figure for {name}"));
     let (result, transfers) = (median("result")?, median("result_transfers")?);
     summary.add(
         Figure::new(
-            "one result, registers to meter, beside the transfers",
+            "one result, registers to meter, without transfers",
             (result - transfers) / 1e3,
             "µs",
         )
         .target(0.6)
-        .reference("the bare transfers", transfers / 1e3)
+        .reference("the transfers alone", transfers / 1e3)
         .reference("the Python script", 29.0),
     );
     summary.add(Figure::new(
-        "the same from the simulated chip",
+        "one result from the simulated chip",
         median("result_simulated")? / 1e3,
         "µs",
     ));
@@ -42,7 +43,7 @@ pub(crate) fn add(summary: &mut Summary, results: &Path) -> Result<(), Box<dyn E
     Ok(())
 }
 
-/// Nanoseconds: `├─ name  fastest │ slowest │ median │ …`.
+/// Returns the median in nanoseconds from a line `├─ name  fastest │ slowest │ median │ …`.
 fn median(table: &str, name: &str) -> Option<f64> {
     table.lines().find_map(|line| {
         let mut columns = line.split('│');

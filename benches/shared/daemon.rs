@@ -1,4 +1,4 @@
-//! The daemon, as systemd would start it.
+//! The daemon, started like by systemd.
 
 use std::error::Error;
 use std::fs;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::process::Process;
 
-/// It would have been killed long before.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of the start; it takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A daemon on simulated sensors.
 pub(crate) struct Daemon {
@@ -20,24 +20,24 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it with a configuration; tells how long after that it said `READY=1`.
+    /// Starts the daemon with a configuration. Returns the time until it sent `READY=1`, too.
     pub(crate) fn start(scratch: &Path, toml: &str) -> Result<(Self, Duration), Box<dyn Error>> {
-        let (configuration, ear) = (scratch.join("bench.toml"), scratch.join("notify"));
+        let (configuration, notify) = (scratch.join("bench.toml"), scratch.join("notify"));
         fs::write(&configuration, toml)?;
-        if ear.exists() {
-            fs::remove_file(&ear)?;
+        if notify.exists() {
+            fs::remove_file(&notify)?;
         }
-        let socket = UnixDatagram::bind(&ear)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        let socket = UnixDatagram::bind(&notify)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         let address = free_address()?;
         let begun = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
             .args(["--simulate", "--listen", &address.to_string(), "--config"])
             .arg(&configuration)
-            // As the unit starts it.
+            // As in the systemd unit.
             .env("MALLOC_ARENA_MAX", "1")
             .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
-            .env("NOTIFY_SOCKET", &ear)
+            .env("NOTIFY_SOCKET", &notify)
             .stderr(Stdio::null())
             .spawn()?;
         let process = Process(child);
@@ -51,7 +51,8 @@ impl Daemon {
     }
 }
 
-/// On loopback. Somebody else may take it before its user does: then that one fails, and says so.
+/// Returns a free port on loopback. Another process may take it before it is used; then its user
+/// fails to bind it.
 pub(crate) fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)

@@ -1,4 +1,4 @@
-//! What several benches need.
+//! Parts shared by several benches.
 
 pub(crate) mod daemon;
 pub(crate) mod process;
@@ -7,7 +7,7 @@ pub(crate) mod summary;
 
 use std::path::{Path, PathBuf};
 
-/// Beside what cargo built, wherever that is.
+/// Returns the directory of the results: `bench` in cargo's target directory.
 pub(crate) fn results_directory() -> PathBuf {
     let binary = Path::new(env!("CARGO_BIN_EXE_ina260-exporter"));
     let target = binary.ancestors().nth(2).unwrap_or(Path::new("target"));

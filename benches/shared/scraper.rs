@@ -1,10 +1,10 @@
-//! A scraper that adds as little as it can: one connection, one request at a time.
+//! A scraper with little cost of its own: one connection, one request at a time.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// A connection that is kept, as Prometheus keeps it.
+/// A persistent connection, like that of Prometheus.
 pub(crate) struct Scraper(BufReader<TcpStream>);
 
 impl Scraper {
@@ -14,14 +14,14 @@ impl Scraper {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Asks once and waits for the whole answer.
+    /// Sends a request and returns the body of the response.
     pub(crate) fn scrape(&mut self) -> Result<String, Box<dyn Error>> {
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         self.0.get_mut().write_all(request)?;
         let mut line = String::new();
         self.0.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 200 ") {
-            return Err(format!("not a scrape: {line:?}").into());
+            return Err(format!("unexpected response: {line:?}").into());
         }
         let mut length = None;
         while !line.trim_end().is_empty() {
@@ -32,7 +32,7 @@ impl Scraper {
                 length = Some(value.trim().parse()?);
             }
         }
-        let mut body = vec![0; length.ok_or("an answer without its length")?];
+        let mut body = vec![0; length.ok_or("response without Content-Length")?];
         self.0.read_exact(&mut body)?;
         Ok(String::from_utf8(body)?)
     }

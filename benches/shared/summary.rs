@@ -1,18 +1,19 @@
-//! The figures side by side: a table for people, JSON for machines.
+//! The measured figures, as a table on standard output and as JSON in a file.
 
-use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Something measured.
+use serde_json::{Map, Value, json};
+
+/// A measured figure.
 pub(crate) struct Figure {
     name: String,
     value: f64,
     unit: &'static str,
-    /// It should be less than this.
+    /// Upper bound that the value should stay below.
     target: Option<f64>,
-    /// What somebody else needs for the same.
+    /// Values to compare with.
     references: Vec<(&'static str, f64)>,
 }
 
@@ -32,8 +33,8 @@ impl Figure {
         self
     }
 
-    pub(crate) fn reference(mut self, what: &'static str, value: f64) -> Self {
-        self.references.push((what, value));
+    pub(crate) fn reference(mut self, name: &'static str, value: f64) -> Self {
+        self.references.push((name, value));
         self
     }
 
@@ -42,47 +43,42 @@ impl Figure {
     }
 
     fn row(&self) -> String {
-        let target = self
-            .target
-            .map_or_else(String::new, |target| format!("< {target}"));
+        let target = self.target.map(|target| format!("< {target}"));
         let verdict = match self.is_met() {
             Some(true) => "met",
             Some(false) => "MISSED",
             None => "",
         };
-        let references: Vec<String> = self
-            .references
-            .iter()
-            .map(|(what, value)| format!("{what}: {value:.3}"))
+        let references = self.references.iter();
+        let references: Vec<String> = references
+            .map(|(name, value)| format!("{name}: {value:.3}"))
             .collect();
         let (name, value, unit) = (&self.name, self.value, self.unit);
         let row = format!(
-            "{name:<57} {value:>9.3} {unit:<4} {target:<6} {verdict:<7} {}",
+            "{name:<57} {value:>9.3} {unit:<4} {:<6} {verdict:<7} {}",
+            target.unwrap_or_default(),
             references.join(", ")
         );
         row.trim_end().to_owned()
     }
 
-    fn json(&self) -> String {
-        let or_null = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
-        let references: Vec<String> = self
-            .references
-            .iter()
-            .map(|(what, value)| format!("{}: {value:.4}", quoted(what)))
+    fn json(&self) -> Value {
+        let references = self.references.iter();
+        let references: Map<String, Value> = references
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
             .collect();
-        format!(
-            "{{\"name\": {}, \"value\": {:.4}, \"unit\": {}, \"target\": {}, \"met\": {}, \"references\": {{{}}}}}",
-            quoted(&self.name),
-            self.value,
-            quoted(self.unit),
-            or_null(self.target.map(|target| target.to_string())),
-            or_null(self.is_met().map(|met| met.to_string())),
-            references.join(", ")
-        )
+        json!({
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "target": self.target,
+            "met": self.is_met(),
+            "references": references,
+        })
     }
 }
 
-/// Everything measured.
+/// All figures of a bench.
 #[derive(Default)]
 pub(crate) struct Summary(Vec<Figure>);
 
@@ -97,42 +93,21 @@ impl Summary {
             println!("{}", figure.row());
         }
         println!();
-        println!(
-            "References of the Python script and node_exporter were measured elsewhere, once."
-        );
+        println!("The Python script and node_exporter were measured once, on another machine.");
     }
 
-    /// Adds them to those that other benches left there; those of the same name are replaced.
+    /// Writes the figures to the file, after those of other benches; figures of the same name are
+    /// replaced.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let before = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read?,
+        let mut figures: Vec<Value> = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            text => serde_json::from_slice(&text?)?,
         };
-        let head = |figure: &Figure| format!("{{\"name\": {},", quoted(&figure.name));
-        let heads: Vec<String> = self.0.iter().map(head).collect();
-        let is_other =
-            |line: &&str| line.starts_with('{') && !heads.iter().any(|head| line.starts_with(head));
-        // One figure a line, as below.
-        let lines = before.lines().map(|line| line.trim().trim_end_matches(','));
-        let figures: Vec<String> = lines
-            .filter(is_other)
-            .map(str::to_owned)
-            .chain(self.0.iter().map(Figure::json))
-            .collect();
-        fs::write(path, format!("[\n  {}\n]\n", figures.join(",\n  ")))
-    }
-}
-
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => _ = write!(quoted, "\\u{:04x}", u32::from(c)),
-            c => quoted.push(c),
+        figures.retain(|old| self.0.iter().all(|figure| old["name"] != *figure.name));
+        figures.extend(self.0.iter().map(Figure::json));
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
         }
+        fs::write(path, serde_json::to_string_pretty(&figures)? + "\n")
     }
-    quoted.push('"');
-    quoted
 }
