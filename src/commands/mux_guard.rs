@@ -58,16 +58,17 @@ fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bo
     Ok(true)
 }
 
-/// Muxes whose control registers are restored at the end.
-pub(super) struct MuxGuard {
+/// Muxes of a bus. Their control registers are restored when this is dropped.
+pub(super) struct MuxGuard<'a> {
+    bus: &'a mut dyn Bus,
     multiplexers: Multiplexers,
     /// The original control registers.
     controls: Vec<(Address, u8)>,
 }
 
-impl MuxGuard {
+impl<'a> MuxGuard<'a> {
     /// Deselects all channels of these muxes. Other muxes on the bus are unknown and not changed.
-    pub(super) fn new(bus: &mut dyn Bus, muxes: &[Address]) -> Result<Self, mux::Error> {
+    pub(super) fn new(bus: &'a mut dyn Bus, muxes: &[Address]) -> Result<Self, mux::Error> {
         let mut controls = Vec::new();
         for &mux in muxes {
             if let Some(driver) = bus.bound_driver(mux) {
@@ -83,37 +84,36 @@ impl MuxGuard {
             channel: 0,
         });
         let mut guard = Self {
+            bus,
             multiplexers: Multiplexers::new(channels),
             controls,
         };
-        match guard.multiplexers.deselect_all(bus) {
-            Ok(()) => Ok(guard),
-            Err(error) => {
-                guard.restore(bus);
-                Err(error)
-            }
-        }
+        guard.multiplexers.deselect_all(guard.bus)?;
+        Ok(guard)
+    }
+
+    pub(super) fn bus(&mut self) -> &mut dyn Bus {
+        self.bus
     }
 
     /// Runs `access` with a channel selected, and verifies afterwards that it still is.
     pub(super) fn on_channel<T>(
         &mut self,
-        bus: &mut dyn Bus,
         channel: Channel,
         access: impl FnOnce(&mut dyn Bus) -> T,
     ) -> Result<T, mux::Error> {
-        self.multiplexers.select(bus, channel)?;
-        let result = access(bus);
-        self.multiplexers.verify(bus)?;
+        self.multiplexers.select(self.bus, channel)?;
+        let result = access(self.bus);
+        self.multiplexers.verify(self.bus)?;
         Ok(result)
     }
+}
 
-    /// Restores the original control registers.
-    pub(super) fn restore(&mut self, bus: &mut dyn Bus) {
-        self.multiplexers.forget();
+impl Drop for MuxGuard<'_> {
+    fn drop(&mut self) {
         for (mux, control) in &self.controls {
             // A mux that does not respond any more has lost its power, and deselects at power-on.
-            let _ = bus.send_byte(*mux, *control);
+            let _ = self.bus.send_byte(*mux, *control);
         }
     }
 }

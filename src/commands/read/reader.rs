@@ -127,10 +127,9 @@ pub(super) fn read_exclusive(
     let Some(channel) = sensor.location.mux else {
         return read(bus);
     };
-    let mut guard = MuxGuard::new(bus, muxes).map_err(Error::Mux)?;
-    let report = guard.on_channel(bus, channel, read);
-    guard.restore(bus);
-    report.map_err(Error::Mux)?
+    MuxGuard::new(bus, muxes)
+        .and_then(|mut guard| guard.on_channel(channel, read))
+        .map_err(Error::Mux)?
 }
 
 /// Reads the data of a sensor on a bus that the service uses, and takes its state from the service.

@@ -1,11 +1,11 @@
 //! Scan of one bus: its devices, those downstream of its muxes, and those of a running service.
 
-use super::probe::{Device, DeviceKind, Stopped, probe};
+use super::probe::{Device, DeviceKind, Step, Stopped, probe};
 use crate::commands::mux_guard::{MuxGuard, MuxProbe, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
+use crate::i2c::Bus;
 use crate::i2c::adapters::Adapter;
 use crate::i2c::mux::Channel;
-use crate::i2c::{Bus, Location};
 
 /// Result of the scan of one bus.
 #[derive(Debug)]
@@ -27,24 +27,20 @@ impl BusReport {
             problems: Vec::new(),
         }
     }
-}
 
-/// Scan of one bus.
-pub(super) struct BusScan<'a> {
-    pub(super) report: &'a mut BusReport,
-    pub(super) bus: &'a mut dyn Bus,
-    /// Called before each address. Returns whether to go on.
-    pub(super) step: &'a mut dyn FnMut(Location) -> bool,
-}
-
-impl BusScan<'_> {
     /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it.
-    pub(super) fn run(&mut self, with_mux: bool, service: Option<&RunningExporter>) {
-        let number = self.number();
-        match self.probe() {
-            Ok(devices) => self.report.devices = devices,
+    pub(super) fn scan(
+        &mut self,
+        bus: &mut dyn Bus,
+        with_mux: bool,
+        service: Option<&RunningExporter>,
+        step: Step,
+    ) {
+        let number = self.adapter.number;
+        match probe(bus, number, None, step) {
+            Ok(devices) => self.devices = devices,
             Err(Stopped::Stuck) => {
-                return self.problem(format!(
+                return self.problems.push(format!(
                     "bus {number} is stuck (a transfer timed out); disconnect its chips one by \
                      one, including unpowered ones"
                 ));
@@ -52,142 +48,122 @@ impl BusScan<'_> {
             Err(Stopped::Requested) => return,
         }
         if let Some(service) = service {
-            self.report.in_use = Some(service.name());
+            self.in_use = Some(service.name());
             self.add_served(service);
             if with_mux {
-                self.problem(service.refusal(number));
+                self.problems.push(service.refusal(number));
             }
         } else if with_mux {
-            self.scan_muxes();
+            self.scan_muxes(bus, step);
         }
-    }
-
-    fn number(&self) -> u8 {
-        self.report.adapter.number
-    }
-
-    fn problem(&mut self, message: String) {
-        self.report.problems.push(message);
-    }
-
-    fn probe(&mut self) -> Result<Vec<Device>, Stopped> {
-        let number = self.number();
-        probe(self.bus, number, None, self.step)
     }
 
     /// Names the service's sensors, and adds those downstream of its muxes. The channel that the
     /// service has selected at the moment makes its devices appear on the bus itself; these are
     /// removed.
     fn add_served(&mut self, service: &RunningExporter) {
-        let number = self.number();
+        let number = self.adapter.number;
         let sensors = match &service.sensors {
             Ok(sensors) => sensors,
             Err(error) => {
-                return self.problem(format!(
+                return self.problems.push(format!(
                     "bus {number}: sensors of the service are unknown ({error})"
                 ));
             }
         };
-        let devices = &mut self.report.devices;
         for sensor in sensors {
             let Some(location) = sensor.location().filter(|it| it.bus == number) else {
                 continue;
             };
             let name = Some(sensor.label("device").to_owned());
             if location.mux.is_none() {
-                let known = devices.iter_mut().find(|it| it.location == location);
-                if let Some(device) = known {
+                let mut devices = self.devices.iter_mut();
+                if let Some(device) = devices.find(|it| it.location == location) {
                     device.name = name;
                 }
                 continue;
             }
-            devices
-                .retain(|it| it.location.mux.is_some() || it.location.address != location.address);
-            devices.push(Device {
+            self.devices
+                .retain(|it| it.location.mux.is_some() || !it.location.is_joined_to(&location));
+            self.devices.push(Device {
                 location,
                 kind: DeviceKind::Served { up: sensor.up },
                 name,
             });
         }
-        devices.sort_by_key(|device| device.location);
+        self.devices.sort_by_key(|device| device.location);
     }
 
     /// Scans downstream of each channel of each mux, and restores the muxes.
-    fn scan_muxes(&mut self) {
-        let number = self.number();
-        let probed = match probe_muxes(self.bus) {
+    fn scan_muxes(&mut self, bus: &mut dyn Bus, step: Step) {
+        let number = self.adapter.number;
+        let probed = match probe_muxes(bus) {
             Ok(probed) => probed,
             Err(error) => {
-                return self.problem(format!("bus {number}: cannot probe for muxes: {error}"));
+                let problem = format!("bus {number}: cannot probe for muxes: {error}");
+                return self.problems.push(problem);
             }
         };
         let mut muxes = Vec::new();
         for (address, probed) in probed {
-            match probed {
-                MuxProbe::Mux => muxes.push(address),
-                MuxProbe::Other => self.problem(format!(
-                    "bus {number}, {address}: not a TCA9548A (does not retain what is written)"
-                )),
-                MuxProbe::Bound(driver) => {
-                    self.problem(format!("bus {number}, mux {address}: {driver}"));
+            self.problems.push(match probed {
+                MuxProbe::Mux => {
+                    muxes.push(address);
+                    continue;
                 }
-            }
+                MuxProbe::Other => format!(
+                    "bus {number}, {address}: not a TCA9548A (does not retain what is written)"
+                ),
+                MuxProbe::Bound(driver) => format!("bus {number}, mux {address}: {driver}"),
+            });
         }
-        let mut guard = match MuxGuard::new(self.bus, &muxes) {
+        let mut guard = match MuxGuard::new(bus, &muxes) {
             Ok(guard) => guard,
-            Err(error) => return self.problem(format!("bus {number}, {error}")),
+            Err(error) => return self.problems.push(format!("bus {number}, {error}")),
         };
         // Devices that respond with all channels deselected are upstream; the first probe may also
         // have found some downstream of a selected channel.
-        if let Ok(devices) = self.probe() {
-            self.report.devices = devices;
-            let channels = muxes.iter().flat_map(|&multiplexer| {
-                (0..8).map(move |channel| Channel {
-                    multiplexer,
-                    channel,
-                })
-            });
-            for channel in channels {
-                if !self.scan_channel(&mut guard, channel) {
-                    break;
-                }
+        let Ok(devices) = probe(guard.bus(), number, None, step) else {
+            return;
+        };
+        self.devices = devices;
+        let channels = muxes
+            .iter()
+            .flat_map(|&multiplexer| (0..8).map(move |channel| (multiplexer, channel)));
+        for (multiplexer, channel) in channels {
+            let channel = Channel {
+                multiplexer,
+                channel,
+            };
+            if !self.scan_channel(&mut guard, channel, step) {
+                break;
             }
         }
-        guard.restore(self.bus);
     }
 
     /// Scans downstream of a channel. Returns whether to go on.
-    fn scan_channel(&mut self, guard: &mut MuxGuard, channel: Channel) -> bool {
-        let number = self.number();
-        let step = &mut *self.step;
-        let probed = guard.on_channel(self.bus, channel, |bus| {
-            probe(bus, number, Some(channel), step)
-        });
-        match probed {
+    fn scan_channel(&mut self, guard: &mut MuxGuard, channel: Channel, step: Step) -> bool {
+        let number = self.adapter.number;
+        let probed = guard.on_channel(channel, |bus| probe(bus, number, Some(channel), step));
+        let (problem, go_on) = match probed {
             Ok(Ok(mut devices)) => {
-                let known = &mut self.report.devices;
                 // A device upstream responds on every channel.
                 devices.retain(|device| {
                     let is_upstream = |it: &Device| it.location.is_joined_to(&device.location);
-                    !known.iter().any(is_upstream)
+                    !self.devices.iter().any(is_upstream)
                 });
-                known.append(&mut devices);
-                true
+                self.devices.append(&mut devices);
+                return true;
             }
-            Ok(Err(Stopped::Requested)) => false,
+            Ok(Err(Stopped::Requested)) => return false,
             Ok(Err(Stopped::Stuck)) => {
-                self.problem(format!(
-                    "bus {number}, mux {channel}: a transfer timed out; a chip downstream of this \
-                     channel holds the bus"
-                ));
-                true
+                let cause = "a transfer timed out; a chip downstream of this channel holds the bus";
+                (cause.to_owned(), true)
             }
-            Err(error) => {
-                self.problem(format!(
-                    "bus {number}, mux {channel}: not scanned ({error})"
-                ));
-                !error.is_timeout()
-            }
-        }
+            Err(error) => (format!("not scanned ({error})"), !error.is_timeout()),
+        };
+        self.problems
+            .push(format!("bus {number}, mux {channel}: {problem}"));
+        go_on
     }
 }

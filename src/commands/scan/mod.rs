@@ -20,7 +20,8 @@ mod probe;
 mod tests;
 mod toml;
 
-use bus_scan::{BusReport, BusScan};
+use bus_scan::BusReport;
+use probe::Step;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -133,7 +134,7 @@ fn scan(
     with_mux: bool,
     provider: &mut BusProvider,
     plan: &Plan,
-    step: &mut dyn FnMut(Location) -> bool,
+    step: Step,
 ) -> BusReport {
     let number = adapter.number;
     let mut report = BusReport::new(adapter);
@@ -144,12 +145,7 @@ fn scan(
             .push(describe_open_error(&error, &adapters())),
         Ok(mut bus) => {
             let service = RunningExporter::find(number, provider);
-            BusScan {
-                report: &mut report,
-                bus: bus.as_mut(),
-                step,
-            }
-            .run(with_mux, service.as_ref());
+            report.scan(bus.as_mut(), with_mux, service.as_ref(), step);
         }
     }
     report

@@ -71,13 +71,15 @@ pub(super) enum Stopped {
     Requested,
 }
 
-/// Probes every address that an INA260 can have. `step` is called before each, and returns whether
-/// to go on.
+/// Called before each address. Returns whether to go on.
+pub(super) type Step<'a> = &'a mut dyn FnMut(Location) -> bool;
+
+/// Probes every address that an INA260 can have.
 pub(super) fn probe(
     bus: &mut dyn Bus,
     number: u8,
     mux: Option<Channel>,
-    step: &mut dyn FnMut(Location) -> bool,
+    step: Step,
 ) -> Result<Vec<Device>, Stopped> {
     let mut devices = Vec::new();
     for address in ADDRESSES.map(Address) {

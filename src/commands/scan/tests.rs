@@ -53,12 +53,7 @@ fn report() -> BusReport {
 
 fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>) -> BusReport {
     let mut report = report();
-    let mut scan = BusScan {
-        report: &mut report,
-        bus,
-        step: &mut |_| true,
-    };
-    scan.run(with_mux, service);
+    report.scan(bus, with_mux, service, &mut |_| true);
     report
 }
 
@@ -111,15 +106,10 @@ fn aborted_scan_restores_muxes() {
     board.set_control(Address(0x75), 0x80);
     let mut steps = 0;
     let mut report = report();
-    let mut scan = BusScan {
-        report: &mut report,
-        bus: &mut board.bus(),
-        step: &mut |_| {
-            steps += 1;
-            steps < 60
-        },
-    };
-    scan.run(true, None);
+    report.scan(&mut board.bus(), true, None, &mut |_| {
+        steps += 1;
+        steps < 60
+    });
     assert_eq!(steps, 60);
     assert_eq!(board.control(Address(0x75)), Some(0x80));
 }
