@@ -52,7 +52,7 @@ impl Sampler {
     const MAX_TIMEOUTS: u32 = 2;
     /// Results that are overwritten within this time take precedence over saving mux transfers.
     const MUX_SLACK: Duration = Duration::from_millis(10);
-    /// Upper bound on what the time between reading two clocks can look like a suspend.
+    /// Minimum duration of a suspend: less can pass between reading the two clocks.
     const SUSPEND_THRESHOLD: Duration = Duration::from_millis(10);
 
     /// Returns a sampler that has not polled any sensor yet.
@@ -103,11 +103,8 @@ impl Sampler {
         // First the muxes of the old configuration: no channel of one that is no longer used may
         // stay selected.
         self.deselect_muxes();
-        let channels = self
-            .sensors
-            .iter()
-            .filter_map(|sensor| sensor.setup.channel);
-        self.multiplexers = Multiplexers::new(channels);
+        let sensors = self.sensors.iter();
+        self.multiplexers = Multiplexers::new(sensors.filter_map(|it| it.setup.channel));
         self.deselect_muxes();
         self.overload_logged = false;
     }

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::i2c::Bus;
 use crate::ina260::registers::MaskEnable;
 use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump};
-use crate::meter::{ChipInfo, Cycle, Reset};
+use crate::meter::{ChipInfo, Cycle};
 
 /// Outcome of a poll.
 pub(super) enum PollOutcome {
@@ -24,8 +24,8 @@ pub(super) enum PollOutcome {
         /// Whether the comparator has tripped since the previous result.
         alert: bool,
     },
-    /// The chip has lost its configuration.
-    Reset(Reset),
+    /// The chip has lost its configuration; holds what its registers contain.
+    Reset(RegisterDump),
 }
 
 /// A chip and its bus.
@@ -82,7 +82,7 @@ impl Poller {
     }
 
     /// Returns when to poll next: for the next result, or for the check, which also finds within a
-    /// second that a sensor with a long cycle is gone.
+    /// second that a sensor with a long cycle has failed.
     pub(super) fn due(&self) -> Instant {
         self.tracker.due().min(self.checked + Self::CHECK_INTERVAL)
     }
@@ -109,8 +109,8 @@ impl Poller {
     /// A failed transfer.
     pub(super) fn poll(&mut self, access: &mut ChipAccess<'_>) -> Result<PollOutcome, Error> {
         let (flag_read, flags) = access.read_flags()?;
-        if let Some(reset) = self.check_flags(access, flags)? {
-            return Ok(PollOutcome::Reset(reset));
+        if let Some(found) = self.check_flags(access, flags)? {
+            return Ok(PollOutcome::Reset(found));
         }
         let delay = flag_read
             .begun
@@ -119,8 +119,8 @@ impl Poller {
         let outcome = self.read(access, late, (flag_read, flags))?;
         // After the result, which has to be read as soon after its flags as possible.
         if flag_read.ended.duration_since(self.checked) >= Self::CHECK_INTERVAL {
-            if let Some(reset) = self.check(access, flags)? {
-                return Ok(PollOutcome::Reset(reset));
+            if let Some(found) = access.chip.check(access.bus, &self.registers, flags)? {
+                return Ok(PollOutcome::Reset(found));
             }
             self.checked = flag_read.ended;
         }
@@ -156,8 +156,8 @@ impl Poller {
                 || self.tracker.may_tear(flag_read.begun, at);
             if is_doubtful && !too_slow && attempt < Self::MAX_ATTEMPTS {
                 (flag_read, flags) = access.read_flags()?;
-                if let Some(reset) = self.check_flags(access, flags)? {
-                    return Ok(PollOutcome::Reset(reset));
+                if let Some(found) = self.check_flags(access, flags)? {
+                    return Ok(PollOutcome::Reset(found));
                 }
                 if flags.ready() {
                     self.unused = cycle.elapsed.filter(|&elapsed| elapsed > 0);
@@ -179,33 +179,16 @@ impl Poller {
         Ok(PollOutcome::NoResult)
     }
 
-    /// Returns the cause if the flags show that the chip has lost its configuration.
+    /// Returns the registers if the flags show that the chip has lost its configuration.
     fn check_flags(
         &self,
         access: &mut ChipAccess<'_>,
         flags: MaskEnable,
-    ) -> Result<Option<Reset>, Error> {
+    ) -> Result<Option<RegisterDump>, Error> {
         if self.registers.matches_flags(flags) {
             return Ok(None);
         }
-        self.check(access, flags)
-    }
-
-    /// Returns the cause if the chip has lost its configuration.
-    fn check(
-        &self,
-        access: &mut ChipAccess<'_>,
-        flags: MaskEnable,
-    ) -> Result<Option<Reset>, Error> {
-        let found = access.chip.check(access.bus, &self.registers, flags)?;
-        let cause = |found: RegisterDump| {
-            if found.is_power_on() {
-                Reset::BrownOut
-            } else {
-                Reset::Foreign
-            }
-        };
-        Ok(found.map(cause))
+        access.chip.check(access.bus, &self.registers, flags)
     }
 }
 

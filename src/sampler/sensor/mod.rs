@@ -233,7 +233,7 @@ impl Sensor {
                     self.alert_log.log(&self.setup.name, set, alert, now);
                 }
             }
-            PollOutcome::Reset(reset) => return self.handle_reset(reset, access),
+            PollOutcome::Reset(found) => return self.handle_reset(found, access),
         }
         Ok(())
     }

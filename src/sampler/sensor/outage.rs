@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::{BusAccess, Sensor, State};
+use crate::ina260::RegisterDump;
 use crate::meter::{Failure, Reset};
 use crate::sampler::backoff::Backoff;
 use crate::sampler::report::Error;
@@ -88,10 +89,15 @@ impl Sensor {
     /// it is adopted.
     pub(super) fn handle_reset(
         &mut self,
-        reset: Reset,
+        found: RegisterDump,
         access: &mut BusAccess<'_>,
     ) -> Result<(), Error> {
         let now = access.clock.now();
+        let reset = if found.is_power_on() {
+            Reset::BrownOut
+        } else {
+            Reset::Foreign
+        };
         let mut meter = self.setup.meter.lock();
         meter.count_reset(reset);
         meter.accumulator.mark_down(now);

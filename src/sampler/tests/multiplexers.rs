@@ -156,11 +156,11 @@ fn missing_mux_is_an_outage_of_its_sensors() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(Address(0x41), Chip::new(Load::steady(9.0, 1.0)));
-    let lost = Setup {
+    let missing = Setup {
         channel: Some(channel(0x70, 0)),
         ..setup(FIRST, secs(1))
     };
-    let mut scene = scene_of(clock, board, vec![lost, setup(Address(0x41), secs(1))]);
+    let mut scene = scene_of(clock, board, vec![missing, setup(Address(0x41), secs(1))]);
     scene.run(secs(30));
     assert!(!scene.up(0) && scene.failures(0, Failure::Mux) >= 4);
     assert!(scene.up(1), "the sensor upstream is not disturbed");
@@ -243,11 +243,11 @@ fn chip_on_foreign_channel_is_never_written() {
     for (channel, address) in [(ours, Address(0x41)), (other, FIRST)] {
         board.plug_at(Some(channel), address, Chip::new(Load::steady(5.0, 1.0)));
     }
-    let lost = Setup {
+    let missing = Setup {
         channel: Some(ours),
         ..setup(FIRST, secs(1))
     };
-    let mut scene = scene_of(clock, board, vec![neighbour, lost]);
+    let mut scene = scene_of(clock, board, vec![neighbour, missing]);
     for _ in 0..100 {
         scene.board.set_control(Address(0x70), 0x02);
         let due = scene.sampler.poll_due();

@@ -155,7 +155,7 @@ impl CycleTracker {
     }
 
     /// Discards a prediction that is too uncertain. The number of cycles since the last bracket can
-    /// only be told after the next one, if at all.
+    /// only be determined after the next one, if at all.
     fn lose_tracking(&mut self) {
         let (anchor, not_before) = (self.anchor.or(self.clock.latest()), self.not_before);
         self.lose_phase();
