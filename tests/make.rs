@@ -1,0 +1,96 @@
+//! What `make` prints where the Rust toolchain or the linker is missing or too old.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const GET: &str = "sudo apt install build-essential cargo-web";
+/// Programs used by the Makefile and .ci/check-toolchain, besides the toolchain.
+const TOOLS: [&str; 7] = ["cut", "dpkg", "env", "git", "make", "sed", "sort"];
+
+/// Creates a directory for PATH with `TOOLS`, and with scripts of the given names and outputs.
+fn path(scripts: &[(&str, &str)]) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    for tool in TOOLS {
+        let found = ["/usr/bin", "/bin"].map(|parent| Path::new(parent).join(tool));
+        if let Some(program) = found.iter().find(|program| program.exists()) {
+            symlink(program, directory.path().join(tool)).unwrap();
+        }
+    }
+    for (name, output) in scripts {
+        let script = directory.path().join(name);
+        fs::write(&script, format!("#!/bin/sh\necho '{output}'\n")).unwrap();
+        fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    directory
+}
+
+/// Runs `make TARGET` with only these programs, and returns the first line on stderr.
+fn failure(target: &str, path: &TempDir) -> String {
+    let mut make = Command::new(path.path().join("make"));
+    // Variables of an outer make would add its messages.
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
+        make.env_remove(variable);
+    }
+    let output = make
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PATH", path.path())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{stdout}{stderr}");
+    // One line of ours, one of make.
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    stderr.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn missing_cargo_is_reported_with_the_command() {
+    let path = path(&[]);
+    for target in ["build", "run", "test", "docs"] {
+        let message = failure(target, &path);
+        assert!(
+            message.starts_with("make: cargo not found; Rust 1.89 or newer is required: "),
+            "{message}"
+        );
+        assert!(message.contains(GET), "{message}");
+    }
+}
+
+#[test]
+fn old_rustc_is_reported_with_the_command() {
+    let old = [
+        ("cargo", ""),
+        ("rustc", "rustc 1.88.1 (0 2025-01-01)"),
+        ("cc", ""),
+    ];
+    let message = failure("build", &path(&old));
+    let expected = "make: rustc 1.88.1 is too old; Rust 1.89 or newer is required: ";
+    assert!(message.starts_with(expected), "{message}");
+    assert!(message.contains(GET), "{message}");
+}
+
+#[test]
+fn missing_linker_is_reported_with_the_command() {
+    let without_cc = [("cargo", ""), ("rustc", "rustc 1.89.0 (0 2025-01-01)")];
+    let message = failure("run", &path(&without_cc));
+    let expected = format!("make: no C compiler (cc) found, which links the program: {GET}");
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn sufficient_toolchain_is_accepted() {
+    let path = path(&[("cargo", ""), ("rustc", "rustc 1.100.0"), ("cc", "")]);
+    let status = Command::new(path.path().join("make"))
+        .arg("toolchain")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PATH", path.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
