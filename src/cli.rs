@@ -29,7 +29,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 Examples:
   ina260-exporter scan                      find the sensors
   ina260-exporter read                      print what they measure
-  ina260-exporter --simulate                serve a simulated sensor at http://localhost:8000/metrics
+  ina260-exporter --simulate                serve a simulated sensor on port 8000
   ina260-exporter --device orin --address 0x41 --port 9000
   ina260-exporter --check-config            print the configuration and the source of each value
   sudo systemctl enable --now ina260-exporter
@@ -63,7 +63,8 @@ pub enum Command {
 pub struct Usage(clap::Error);
 
 impl Usage {
-    /// Prints the text to standard output or standard error. Returns whether the command line was invalid.
+    /// Prints the text to standard output or standard error. Returns whether the command line was
+    /// invalid.
     #[must_use]
     pub fn print(&self) -> bool {
         // If neither stream can be written to, there is nowhere left to report it.

@@ -225,7 +225,7 @@ fn a_bad_configuration_starts_nothing_and_is_told_every_problem() {
     for part in [
         "test.toml: ",
         "colour",
-        "address 0x50 is outside 0x40..=0x4f",
+        "address 0x50 is invalid; expected an integer from 0x40 to 0x4f",
         "--interval",
     ] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);

@@ -124,7 +124,7 @@ fn invalid_tables_are_not_printed() {
     // The one sensor is configured outside of a table.
     let ended = run_with("device = \"orin\"\n", &["scan", "--simulate", "--toml"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""));
-    let message = "device \"orin\" contradicts [[sensor]]: write it into the sensor's table";
+    let message = "device \"orin\" conflicts with [[sensor]]; move it into the sensor's table";
     assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
@@ -192,7 +192,7 @@ fn invalid_values_are_explained() {
         (
             &["read", "--address", "0x50"],
             78,
-            "address 0x50 is outside 0x40..=0x4f",
+            "address 0x50 is invalid; expected an integer from 0x40 to 0x4f",
         ),
         (
             &["read", "--follow", "--interval", "soon"],

@@ -1,6 +1,6 @@
-//! The shell completions that are installed, `docs/completions/`, against the command line that they complete.
+//! The installed shell completions, `docs/completions/`, against the command line.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test completions` writes them anew.
+//! `UPDATE_GOLDEN=1 cargo test --test completions` writes them.
 
 use std::process::Command;
 use std::{env, fs};
@@ -22,11 +22,12 @@ fn assert_generated(file: &str, shell: Shell) {
     }
     assert!(
         fs::read(&path).unwrap() == generated,
-        "{path} completes another command line; UPDATE_GOLDEN=1 cargo test --test completions"
+        "{path} differs from the command line; run make docs"
     );
 }
 
-/// For Bash `clap_complete` writes a hyphen of the program's name in two ways, so that no flag of a subcommand would be completed.
+/// Unifies the program's name: for Bash, `clap_complete` writes its hyphen in two ways, and no flag
+/// of a subcommand would be completed.
 fn with_one_name(script: &[u8]) -> Vec<u8> {
     let script = str::from_utf8(script).unwrap();
     let script = script.replace("ina260__subcmd__exporter", "ina260__exporter");
@@ -34,14 +35,14 @@ fn with_one_name(script: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_shells_complete_the_command_line_that_there_is() {
+fn completions_match_the_command_line() {
     assert_generated("ina260-exporter.bash", Shell::Bash);
     assert_generated("_ina260-exporter", Shell::Zsh);
     assert_generated("ina260-exporter.fish", Shell::Fish);
 }
 
 #[test]
-fn bash_completes_the_flags_of_the_daemon_and_of_each_tool() {
+fn bash_completes_flags_and_commands() {
     for (typed, completed) in [
         ("ina260-exporter --check", "--check-config"),
         ("ina260-exporter sc", "scan"),

@@ -1,42 +1,20 @@
-//! The four layers from outside: what a file, the environment and flags amount to, and what bad ones are told.
+//! The four layers of the configuration: plans, effective configuration and error messages.
 
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
-use std::{env, fs, process};
+use std::{env, fs};
 
-use clap::Parser;
 use ina260_exporter::cli::CommandLine;
-use ina260_exporter::config::{Listen, Loaded, LogLevel, Overrides, Plan, load};
+use ina260_exporter::config::{Listen, Loaded, LogLevel, Overrides, Plan, keys, load};
 use ina260_exporter::i2c::Address;
 use ina260_exporter::simulated::Faults;
+use tempfile::NamedTempFile;
+
 #[path = "config/properties.rs"]
 mod properties;
 #[path = "config/sensors.rs"]
 mod sensors;
-
-/// A file of its own for each caller, gone at the end.
-struct TemporaryFile(PathBuf);
-
-impl TemporaryFile {
-    fn new(content: impl AsRef<[u8]>) -> Self {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "ina260-exporter-{}-{}.toml",
-            process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = env::temp_dir().join(name);
-        fs::write(&path, content).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
 
 /// Loads a file with an environment and flags; problems have `FILE` for the file's name.
 fn try_load(
@@ -44,22 +22,18 @@ fn try_load(
     environment: &[(&str, &str)],
     flags: &[&str],
 ) -> Result<Loaded, String> {
-    let file = TemporaryFile::new(file);
+    let mut written = NamedTempFile::new().unwrap();
+    written.write_all(file.as_ref()).unwrap();
+    let path = written.path().to_str().unwrap();
     let environment = environment
         .iter()
         .map(|(key, value)| (format!("INA260_EXPORTER_{key}"), (*value).to_owned()));
-    let flags = ["ina260-exporter", "--config", file.0.to_str().unwrap()]
-        .into_iter()
-        .chain(flags.iter().copied());
-    let flags = CommandLine::parse_from_words(flags)
+    let words = ["ina260-exporter", "--config", path];
+    let flags = CommandLine::parse_from_words(words.iter().chain(flags))
         .unwrap()
         .daemon
         .overrides();
-    load(&flags, environment).map_err(|problems| {
-        problems
-            .to_string()
-            .replace(file.0.to_str().unwrap(), "FILE")
-    })
+    load(&flags, environment).map_err(|problems| problems.to_string().replace(path, "FILE"))
 }
 
 fn plan(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Plan {
@@ -71,7 +45,7 @@ fn problems(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> String 
 }
 
 #[test]
-fn every_bad_file_gets_its_exact_messages() {
+fn bad_files_get_their_exact_messages() {
     let directory = Path::new("tests/config/bad");
     let mut count = 0;
     for entry in fs::read_dir(directory).unwrap() {
@@ -79,6 +53,9 @@ fn every_bad_file_gets_its_exact_messages() {
         if case.extension().is_some_and(|e| e == "toml") {
             let seen = try_load(fs::read(&case).unwrap(), &[], &[]).unwrap_err() + "\n";
             let expected = case.with_extension("expected");
+            if env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::write(&expected, &seen).unwrap();
+            }
             assert_eq!(
                 seen,
                 fs::read_to_string(expected).unwrap(),
@@ -92,7 +69,7 @@ fn every_bad_file_gets_its_exact_messages() {
 }
 
 #[test]
-fn without_anything_it_does_what_the_script_did() {
+fn defaults_match_the_python_script() {
     let plan = plan("", &[], &[]);
     assert_eq!(plan.listen.to_string(), "0.0.0.0:8000");
     assert_eq!(plan.socket_mode, 0o666);
@@ -119,7 +96,7 @@ fn without_anything_it_does_what_the_script_did() {
 }
 
 #[test]
-fn the_scripts_flags_do_what_they_did() {
+fn python_script_flags_still_work() {
     let plan = plan(
         "",
         &[],
@@ -131,7 +108,7 @@ fn the_scripts_flags_do_what_they_did() {
 }
 
 #[test]
-fn every_key_can_come_from_the_environment_whatever_it_looks_like() {
+fn environment_can_set_every_key() {
     let by_environment = |key, value| plan("", &[(key, value)], &[]);
     for name in [
         "0042", "0x40", "1e3", "true", "1.10", "[a]", "\"a\"", "-1", "12V é",
@@ -176,7 +153,8 @@ fn every_key_can_come_from_the_environment_whatever_it_looks_like() {
     }
     let sensors = by_environment(
         "SENSOR",
-        r#"[{ device = "0042", labels = { rail = "012" } }, { device = "b", address = 0x41, averaging = 16 }]"#,
+        "[{ device = \"0042\", labels = { rail = \"012\" } }, \
+         { device = \"b\", address = 0x41, averaging = 16 }]",
     )
     .sensors;
     assert_eq!(sensors[0].device, "0042");
@@ -191,65 +169,70 @@ fn every_key_can_come_from_the_environment_whatever_it_looks_like() {
 }
 
 #[test]
-fn a_bad_variable_or_flag_is_named() {
+fn bad_variables_and_flags_are_named() {
     for (environment, flags, message) in [
         (
             &[("ADDRESS", "0x50")][..],
             &[][..],
-            "environment INA260_EXPORTER_ADDRESS: address 0x50 is outside 0x40..=0x4f",
+            "environment INA260_EXPORTER_ADDRESS: address 0x50 is invalid; \
+             expected an integer from 0x40 to 0x4f",
         ),
         (
             &[],
             &["--address", "0x50"],
-            "--address: address 0x50 is outside 0x40..=0x4f",
+            "--address: address 0x50 is invalid; expected an integer from 0x40 to 0x4f",
         ),
         (
             &[],
             &["--bus", "one"],
-            "--bus: bus \"one\" is not a whole number in 0..=255",
+            "--bus: bus \"one\" is invalid; expected an integer from 0 to 255",
         ),
         (
             &[],
             &["--log-level", "loud"],
-            "--log-level: log \"loud\" is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+            "--log-level: log \"loud\" is invalid; \
+             expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
         ),
         (
             &[("PORT", "8000")],
             &[],
-            "environment INA260_EXPORTER_PORT: port is a flag only; listen has a port",
+            "environment INA260_EXPORTER_PORT: port is a flag, not a key; set listen",
         ),
         (
             &[("CONFIG", "a.toml")],
             &[],
-            "environment INA260_EXPORTER_CONFIG: config is a flag only",
+            "environment INA260_EXPORTER_CONFIG: config is a flag, not a key",
         ),
         (
             &[("LOGG", "debug")],
             &[],
-            "environment INA260_EXPORTER_LOGG: logg is no key here; keys are listen, socket_mode, allow, hostname, \
-             interval, window, buckets, summary, log, script_metrics, wait_for_sensor, device, bus, address, mux, sensor",
+            "environment INA260_EXPORTER_LOGG: logg is not a known key; expected one of listen, \
+             socket_mode, allow, hostname, interval, window, buckets, summary, log, \
+             script_metrics, wait_for_sensor, sensor, device, bus, address, mux",
         ),
         (
             &[("SENSOR__DEVICE", "orin")],
             &[],
-            "environment INA260_EXPORTER_SENSOR__DEVICE: sensor {...} is not a list: write [[sensor]], or in the \
-             environment [{ device = \"a\" }, { device = \"b\" }]",
+            "environment INA260_EXPORTER_SENSOR__DEVICE: sensor {...} is not a list; expected \
+             [[sensor]], or in the environment [{ device = \"a\" }, { device = \"b\" }]",
         ),
         (
             &[("SENSOR", "[{device=a}]")],
             &[],
-            "environment INA260_EXPORTER_SENSOR: sensor \"[{device=a}]\" is not a list: write [[sensor]], or in the \
-             environment [{ device = \"a\" }, { device = \"b\" }]",
+            "environment INA260_EXPORTER_SENSOR: sensor \"[{device=a}]\" is not a list; expected \
+             [[sensor]], or in the environment [{ device = \"a\" }, { device = \"b\" }]",
         ),
         (
             &[("SENSOR", "[{ device = \"a\", address = 0x50 }]")],
             &[],
-            "environment INA260_EXPORTER_SENSOR: sensor[1] \"a\": address 0x50 is outside 0x40..=0x4f",
+            "environment INA260_EXPORTER_SENSOR: sensor[1] \"a\": address 0x50 is invalid; \
+             expected an integer from 0x40 to 0x4f",
         ),
         (
             &[("HOSTNAME", "caf\u{fffd}")],
             &[],
-            "environment INA260_EXPORTER_HOSTNAME: hostname \"caf\u{fffd}\" has characters that can't be printed",
+            "environment INA260_EXPORTER_HOSTNAME: hostname \"caf\u{fffd}\" is invalid; \
+             expected a string of 1 to 255 printable bytes, in quotes",
         ),
     ] {
         assert_eq!(problems("", environment, flags), message);
@@ -257,12 +240,12 @@ fn a_bad_variable_or_flag_is_named() {
 }
 
 #[test]
-fn what_the_build_left_in_the_environment_is_no_key() {
+fn build_variable_is_ignored() {
     assert!(try_load("", &[("REVISION", "1367b41")], &[]).is_ok());
 }
 
 #[test]
-fn flags_win_over_the_environment_which_wins_over_the_file() {
+fn flags_override_environment_overrides_file() {
     let file = "hostname = \"file\"\ninterval = \"10ms\"\nlog = \"warn\"";
     let environment = [("HOSTNAME", "environment"), ("INTERVAL", "20ms")];
     let plan = plan(file, &environment, &["--hostname", "flag"]);
@@ -272,8 +255,9 @@ fn flags_win_over_the_environment_which_wins_over_the_file() {
 }
 
 #[test]
-fn a_sensor_has_its_own_interval_or_the_common_one() {
-    let file = "interval = \"10ms\"\n[[sensor]]\ndevice = \"a\"\n[[sensor]]\ndevice = \"b\"\nbus = 2\ninterval = \"1s\"";
+fn sensor_interval_defaults_to_the_daemons() {
+    let file = "interval = \"10ms\"\n[[sensor]]\ndevice = \"a\"\n\
+                [[sensor]]\ndevice = \"b\"\nbus = 2\ninterval = \"1s\"";
     let sensors = plan(file, &[], &[]).sensors;
     assert_eq!(sensors[0].interval, Duration::from_millis(10));
     assert_eq!(sensors[0].settings.averaging.count(), 16);
@@ -281,7 +265,7 @@ fn a_sensor_has_its_own_interval_or_the_common_one() {
 }
 
 #[test]
-fn the_one_sensors_keys_change_the_only_table_and_are_refused_with_several() {
+fn single_sensor_flags_change_the_only_table() {
     let one = "[[sensor]]\ndevice = \"orin\"\naddress = 0x41\n";
     let changed = plan(
         one,
@@ -306,14 +290,14 @@ fn the_one_sensors_keys_change_the_only_table_and_are_refused_with_several() {
             &[("BUS", "3")],
             &["--device", "x", "--address", "0x44"]
         ),
-        "--address: address \"0x44\" is for one sensor, but FILE has 2\n\
-         environment INA260_EXPORTER_BUS: bus \"3\" is for one sensor, but FILE has 2\n\
-         --device: device \"x\" is for one sensor, but FILE has 2"
+        "--address: address \"0x44\" is for a single sensor, but FILE has 2\n\
+         environment INA260_EXPORTER_BUS: bus \"3\" is for a single sensor, but FILE has 2\n\
+         --device: device \"x\" is for a single sensor, but FILE has 2"
     );
 }
 
 #[test]
-fn a_list_of_sensors_in_the_environment_replaces_the_files() {
+fn environment_sensors_replace_those_of_the_file() {
     let environment = [("SENSOR", "[{ device = \"a\" }]")];
     for file in [
         "device = \"deepx\"\nbus = 7",
@@ -332,7 +316,7 @@ fn a_list_of_sensors_in_the_environment_replaces_the_files() {
 }
 
 #[test]
-fn a_port_changes_the_port_of_whatever_address_is_listened_on() {
+fn port_flag_changes_only_the_port() {
     let listen = |file, environment: &[_]| {
         plan(file, environment, &["--port", "9000"])
             .listen
@@ -342,12 +326,12 @@ fn a_port_changes_the_port_of_whatever_address_is_listened_on() {
     assert_eq!(listen("", &[("LISTEN", "127.0.0.1:1")]), "127.0.0.1:9000");
     assert_eq!(
         problems("listen = \"unix:/run/a.sock\"", &[], &["--port", "9000"]),
-        "--port: 9000 contradicts listen \"unix:/run/a.sock\" (FILE), which has no port"
+        "--port: 9000 conflicts with listen \"unix:/run/a.sock\" (FILE), which has no port"
     );
 }
 
 #[test]
-fn a_unix_socket_may_be_listened_on_without_saying_more() {
+fn unix_socket_can_be_listened_on() {
     let plan = plan(
         "listen = \"unix:/run/ina260-exporter/metrics.sock\"",
         &[],
@@ -360,7 +344,7 @@ fn a_unix_socket_may_be_listened_on_without_saying_more() {
 }
 
 #[test]
-fn faults_are_handed_on_as_they_are() {
+fn simulate_flag_sets_the_faults() {
     let plan = plan(
         "",
         &[],
@@ -372,8 +356,8 @@ fn faults_are_handed_on_as_they_are() {
 }
 
 #[test]
-fn a_file_that_was_named_must_be_there_and_readable() {
-    let told = |path: &str| {
+fn named_file_must_be_readable() {
+    let problem = |path: &str| {
         let flags = Overrides {
             config: Some(path.into()),
             ..Overrides::default()
@@ -381,19 +365,23 @@ fn a_file_that_was_named_must_be_there_and_readable() {
         load(&flags, []).unwrap_err().to_string()
     };
     assert_eq!(
-        told("/nonexistent/a.toml"),
+        problem("/nonexistent/a.toml"),
         "/nonexistent/a.toml: cannot be read: No such file or directory (os error 2)"
     );
     assert_eq!(
-        told("/tmp"),
+        problem("/tmp"),
         "/tmp: cannot be read: Is a directory (os error 21)"
     );
-    assert_eq!(told("/dev/zero"), "/dev/zero: is longer than 1048576 bytes");
+    assert_eq!(
+        problem("/dev/zero"),
+        "/dev/zero: is longer than 1048576 bytes"
+    );
 }
 
 #[test]
-fn the_effective_configuration_tells_where_each_value_came_from() {
-    let file = "hostname = \"pi4\"\n[[sensor]]\ndevice = \"a \\\\ \\\"b\\\"\"\nlabels = { rail = \"12V\" }\ninterval = \"1500ms\"";
+fn effective_configuration_shows_origins() {
+    let file = "hostname = \"pi4\"\n[[sensor]]\ndevice = \"a \\\\ \\\"b\\\"\"\n\
+                labels = { rail = \"12V\" }\ninterval = \"1500ms\"";
     let loaded = try_load(
         file,
         &[("LOG", "debug")],
@@ -448,69 +436,51 @@ fn the_effective_configuration_tells_where_each_value_came_from() {
     assert!(alone.contains("\ndevice = \"deepx\"") && !alone.contains("[[sensor]]"));
 }
 
-/// The shipped file with lines uncommented: all from `[[sensor]]` on, or all before it.
-fn shipped(table: bool, one_sensor: bool) -> String {
+/// Returns the shipped file with its settings uncommented: those of the daemon, those of a single
+/// sensor, or those of a `[[sensor]]` table.
+fn uncommented(single: bool, table: bool) -> String {
     let mut in_table = false;
     let lines = include_str!("../config/ina260-exporter.toml")
         .lines()
         .map(|line| {
-            let Some(setting) = line
-                .strip_prefix('#')
-                .filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()))
-            else {
-                return line.to_owned();
+            let Some(setting) = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')) else {
+                return line;
             };
             in_table |= setting == "[[sensor]]";
-            let of_one = ["device", "bus", "address", "mux"]
+            let is_single = keys::SINGLE_SENSOR
                 .iter()
-                .any(|key| setting.starts_with(key));
+                .any(|key| setting.starts_with(key.name));
             let wanted = if in_table {
                 table
             } else {
-                one_sensor || !of_one
+                single || !is_single
             };
-            if wanted {
-                setting.to_owned()
-            } else {
-                line.to_owned()
-            }
+            if wanted { setting } else { line }
         });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn the_shipped_file_shows_the_defaults_and_every_line_of_it_is_legal() {
+fn shipped_file_shows_the_defaults() {
     let defaults = plan("", &[], &[]);
-    assert_eq!(
-        plan(include_str!("../config/ina260-exporter.toml"), &[], &[]),
-        defaults
-    );
-    let uncommented = plan(&shipped(false, true), &[], &[]);
-    assert_eq!(
-        Plan {
-            hostname: defaults.hostname.clone(),
-            ..uncommented
-        },
-        defaults
-    );
-    let sensor = &plan(&shipped(true, false), &[], &[]).sensors[0];
-    assert_eq!((sensor.device.as_str(), sensor.labels.len()), ("orin", 1));
-    // Every key there is stands in it.
-    let mut settings = shipped(true, true);
-    settings.retain(|c| c != '#');
-    for line in try_load(shipped(true, false), &[], &[])
-        .unwrap()
-        .effective
-        .lines()
-    {
-        if let Some((key, _)) = line.split_once(" = ") {
-            assert!(settings.contains(&format!("\n{key} = ")), "{key}");
-        }
+    let shipped = plan(include_str!("../config/ina260-exporter.toml"), &[], &[]);
+    assert_eq!(shipped, defaults);
+    for (single, table) in [(true, false), (false, true)] {
+        let uncommented = uncommented(single, table);
+        let uncommented = try_load(&uncommented, &[], &[]).unwrap();
+        assert!(!uncommented.effective.contains("# default"));
+        let hostname = defaults.hostname.clone();
+        assert_eq!(uncommented.plan.hostname, "pi4");
+        let plan = Plan {
+            hostname,
+            ..uncommented.plan
+        };
+        assert_eq!(plan, defaults);
     }
 }
 
 #[test]
-fn depth_does_not_overflow_the_stack() {
+fn deep_nesting_does_not_overflow_the_stack() {
     let dotted = "a.".repeat(75);
     for levels in [1, 10, 75] {
         let inline = format!("{{{dotted}a=").repeat(levels) + "1" + &"}".repeat(levels);

@@ -1,11 +1,11 @@
-//! Who may know whom: the layers, held against the sources.
+//! The layers: which module may use which, compared with the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules from the lowest to the highest, each with what it may name of those above it in this list: dependencies point
-/// downwards only, so there is no import cycle. A module's own tests may name everything.
+/// The modules from the lowest to the highest, each with the paths of lower ones that it may use:
+/// dependencies point downwards only, so there is no import cycle. Unit tests may use everything.
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("clock", &[]),
@@ -85,7 +85,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli", "commands", "config", "daemon", "signals"]),
 ];
 
-/// The module that names each external crate that does something. Macros, derives and system calls may be used anywhere.
+/// The only module that names each external crate, except for those that any module may name.
 const CRATES: &[(&str, &str)] = &[
     ("figment", "config"),
     ("httparse", "scrape"),
@@ -119,7 +119,7 @@ fn layers_are_listed_from_the_lowest_to_the_highest() {
         for path in *allowed {
             let name = path.split("::").next().unwrap();
             let lower = LAYERS[..index].iter().any(|(lower, _)| *lower == name);
-            assert!(lower, "{module} may name {name}, which is not below it");
+            assert!(lower, "{module} uses {name}, which is not below it");
         }
     }
 }
@@ -128,10 +128,7 @@ fn layers_are_listed_from_the_lowest_to_the_highest() {
 fn files_of_a_module_import_no_cycle() {
     let mut imports: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();
     let files: Vec<PathBuf> = sources().into_iter().map(|(file, _)| file).collect();
-    for file in files
-        .iter()
-        .filter(|file| !file.ends_with("mod.rs") && !file.starts_with("src/config"))
-    {
+    for file in files.iter().filter(|file| !file.ends_with("mod.rs")) {
         let source = without_tests(&code(&fs::read_to_string(file).unwrap()));
         let siblings = files.iter().filter(|other| {
             let name = other.file_stem().unwrap().to_str().unwrap();
@@ -144,7 +141,7 @@ fn files_of_a_module_import_no_cycle() {
         });
         imports.insert(file.clone(), siblings.cloned().collect());
     }
-    // Files that import nothing that is left are taken away; what is left in the end is a cycle.
+    // Files that import none of the rest are removed repeatedly; what remains is a cycle.
     loop {
         let left: BTreeSet<PathBuf> = imports.keys().cloned().collect();
         imports.retain(|_, imported| imported.iter().any(|file| left.contains(file)));
@@ -156,7 +153,7 @@ fn files_of_a_module_import_no_cycle() {
 }
 
 #[test]
-fn no_module_knows_more_than_it_may() {
+fn modules_use_only_what_the_table_allows() {
     let mut seen = BTreeSet::new();
     for (file, module) in sources() {
         if module == "lib" {
@@ -166,12 +163,12 @@ fn no_module_knows_more_than_it_may() {
         let depth = file.strip_prefix("src").unwrap().components().count();
         // src/a.rs and src/a/mod.rs are one level below the root, src/a/b.rs is two.
         let depth = depth - usize::from(file.ends_with("mod.rs"));
-        let strangers = strangers(&module, &source, depth);
-        assert!(strangers.is_empty(), "{}: {strangers:#?}", file.display());
+        let forbidden = forbidden(&module, &source, depth);
+        assert!(forbidden.is_empty(), "{}: {forbidden:#?}", file.display());
         seen.insert(module);
     }
     let known: BTreeSet<_> = LAYERS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(seen, known, "modules, and those in the table");
+    assert_eq!(seen, known, "modules in src, and in the table");
 }
 
 #[test]
@@ -197,11 +194,11 @@ fn each_crate_is_named_in_one_module() {
     assert_eq!(
         named,
         table.collect(),
-        "crates with the modules that name them, and the table"
+        "crates with their modules, and the table"
     );
 }
 
-/// Every source file with the module at the root that it belongs to; files of tests left out.
+/// Returns every source file with its top-level module, without files of tests.
 fn sources() -> Vec<(PathBuf, String)> {
     fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -231,7 +228,7 @@ fn sources() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// The names in `[dependencies]`, as the sources write them.
+/// Returns the names in `[dependencies]` as written in sources.
 fn dependencies() -> Vec<String> {
     let manifest = fs::read_to_string("Cargo.toml").unwrap();
     let (_, section) = manifest.split_once("[dependencies]\n").unwrap();
@@ -242,8 +239,8 @@ fn dependencies() -> Vec<String> {
         .collect()
 }
 
-/// Paths in `source` that a module may not name, written as in the table.
-fn strangers(module: &str, source: &str, depth: usize) -> Vec<String> {
+/// Returns the paths in `source` that a module may not use, written as in the table.
+fn forbidden(module: &str, source: &str, depth: usize) -> Vec<String> {
     let (_, allowed) = LAYERS
         .iter()
         .find(|(name, _)| *name == module)
@@ -259,7 +256,7 @@ fn strangers(module: &str, source: &str, depth: usize) -> Vec<String> {
     };
     let mut found = paths(source, root);
     found.retain(|path| !may(path));
-    // The way up to the root, and from there to anywhere.
+    // A path up to the root can lead anywhere.
     let up = "super::".repeat(depth);
     if source.contains(&up) {
         found.push(up);
@@ -267,7 +264,8 @@ fn strangers(module: &str, source: &str, depth: usize) -> Vec<String> {
     found
 }
 
-/// Every path in `source` that begins at `root`, without it: `use crate::a::{b, c::d}` gives `a::b` and `a::c::d`.
+/// Returns every path in `source` that begins at `root`, without it. `use crate::a::{b, c::d}`
+/// gives `a::b` and `a::c::d`.
 fn paths(source: &str, root: &str) -> Vec<String> {
     let begins = |at: usize| {
         let before = &source[..at];
@@ -295,7 +293,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Reads one path, or a tree of them, and returns what follows it.
+/// Reads one path, or a tree of them. Returns the text after it.
 fn tree<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
     if let Some(mut rest) = text.strip_prefix('{') {
         loop {
@@ -304,7 +302,7 @@ fn tree<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
             if let Some(rest) = rest.strip_prefix('}') {
                 return rest;
             }
-            assert!(!rest.is_empty(), "a brace that is not closed");
+            assert!(!rest.is_empty(), "unclosed brace");
         }
     }
     let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
@@ -329,7 +327,7 @@ fn tree<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
     }
 }
 
-/// A source without comments; words in texts are taken for code, which is the safe side.
+/// Returns a source without comments. Strings are treated as code, which is the safe side.
 fn code(source: &str) -> String {
     let lines = source.lines().map(|line| match line.find("//") {
         // Not the two of a URL.
@@ -339,7 +337,7 @@ fn code(source: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A formatted source without its inline tests, which end with the file.
+/// Returns a formatted source without its inline tests, which end with the file.
 fn without_tests(source: &str) -> String {
     source
         .split("#[cfg(test)]\nmod tests {")
@@ -348,40 +346,40 @@ fn without_tests(source: &str) -> String {
         .to_owned()
 }
 
-/// What the checks above would say to sources that break the rules.
+/// Tests of the checks above with sources that break the rules.
 mod checker {
     use super::*;
 
     #[test]
-    fn a_module_that_reaches_too_far_is_found() {
+    fn forbidden_paths_are_found() {
         let units = "use crate::meter::Meter;\nfn f() -> crate::clock::SystemClock {}";
         assert_eq!(
-            strangers("units", units, 1),
+            forbidden("units", units, 1),
             ["meter::Meter", "clock::SystemClock"]
         );
         let config =
             "use crate::i2c::{Address, Bus};\nuse crate::ina260::{self, settings::Settings};";
-        assert_eq!(strangers("config", config, 2), ["i2c::Bus", "ina260"]);
+        assert_eq!(forbidden("config", config, 2), ["i2c::Bus", "ina260"]);
         let sampler = "use crate::i2c::Bus;\nuse crate::{clock::Clock, config::Plan as P, meter};";
-        assert_eq!(strangers("sampler", sampler, 2), ["config::Plan"]);
+        assert_eq!(forbidden("sampler", sampler, 2), ["config::Plan"]);
         let main = "use ina260_exporter::i2c::linux::LinuxBus;\nuse ina260_exporter::exposition;";
         assert_eq!(
-            strangers("main", main, 1),
+            forbidden("main", main, 1),
             ["i2c::linux::LinuxBus", "exposition"]
         );
         assert_eq!(
-            strangers("meter", "use super::units::Volts;", 1),
+            forbidden("meter", "use super::units::Volts;", 1),
             ["super::"]
         );
-        assert_eq!(strangers("meter", "use super::Sensor;", 2), [""; 0]);
+        assert_eq!(forbidden("meter", "use super::Sensor;", 2), [""; 0]);
         assert_eq!(
-            strangers("meter", "use super::super::units;", 2),
+            forbidden("meter", "use super::super::units;", 2),
             ["super::super::"]
         );
     }
 
     #[test]
-    fn a_name_is_found_as_a_path_only() {
+    fn names_are_found_only_as_paths() {
         assert_eq!(paths("use rppal::i2c::I2c;", "rppal"), ["i2c::I2c"]);
         assert_eq!(
             paths("fn f() { metrics::with_local(1); }", "metrics"),
@@ -399,8 +397,9 @@ mod checker {
     }
 
     #[test]
-    fn comments_and_tests_are_no_code() {
-        let source = "use crate::a; // use crate::b;\n//! crate::c\nlet url = \"http://crate::d\";\n#[cfg(test)]\nmod tests {\n    use crate::e;\n}\n";
+    fn comments_and_tests_are_ignored() {
+        let source = "use crate::a; // use crate::b;\n//! crate::c\n\
+                      let url = \"http://crate::d\";\n#[cfg(test)]\nmod tests {\n    use crate::e;\n}\n";
         assert_eq!(paths(&without_tests(&code(source)), "crate"), ["a", "d"]);
     }
 }

@@ -267,7 +267,10 @@ fn a_bad_file_leaves_everything_as_it_was() {
     assert!(line.contains("ERROR reload failed"), "{line}");
     let problems = daemon.log_lines("test.toml: sensor[2] \"c\": ");
     assert_eq!(problems.len(), 2, "{problems:#?}");
-    assert!(problems[0].contains("0x50 is outside 0x40..=0x4f") || problems[1].contains("0x50"));
+    assert!(
+        problems[0].contains("0x50 is invalid; expected an integer from 0x40")
+            || problems[1].contains("0x50")
+    );
 
     let failed = daemon.scrape_until("a reload that failed", |scrape| scrape.is(SUCCESSFUL, 0.0));
     assert!(failed.is(SUCCEEDED, before.the(SUCCEEDED)));

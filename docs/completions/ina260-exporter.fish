@@ -25,16 +25,16 @@ function __fish_ina260_exporter_using_subcommand
 end
 
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l hostname -d 'Value of the label `hostname` [default: the machine\'s name]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l device -d 'Value of the label `device` of the one sensor [default: deepx]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l device -d 'Name of the single sensor, the label `device` [default: deepx]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l port -d 'TCP port to serve metrics on [default: 8000]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l listen -d 'Address to serve metrics on: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the one sensor, the N of /dev/i2c-N [default: 1]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l address -d 'Address of the one sensor, 0x40 to 0x4f [default: 0x40]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A (0x70 to 0x77) and channel (0 to 7) that the one sensor is downstream of, e.g. 0x70:3' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'Maximum time between results; sensors may override it [default: 1s]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the single sensor, the N of /dev/i2c-N [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l address -d 'Address of the single sensor, 0x40 to 0x4f [default: 0x40]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A (0x70 to 0x77) and channel (0 to 7) that the single sensor is downstream of, e.g. 0x70:3' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'Maximum time between two results; sensors may override it [default: 1s]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l simulate -d 'Run on simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'Least severe messages to log: error, warn, info, debug (every result) or trace [default: info]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'Least severe messages to log: error, warn, info, debug (every result) or trace (every transfer) [default: info]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l wait-for-sensor -d 'Start even if no sensor responds, and keep retrying'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l check-config -d 'Check the configuration, print the effective settings with their sources, and exit'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l quiet -d 'With --check-config, print errors only'

@@ -1,8 +1,8 @@
-//! Durations as people write them: `100ms`, `1.5s`, `1m`.
+//! Durations with a unit: `100ms`, `1.5s`, `1m`.
 
 use std::time::Duration;
 
-/// Largest first, in nanoseconds.
+/// Name of each unit and its length in nanoseconds, largest first.
 const UNITS: [(&str, u128); 5] = [
     ("h", 3_600_000_000_000),
     ("m", 60_000_000_000),
@@ -11,7 +11,7 @@ const UNITS: [(&str, u128); 5] = [
     ("us", 1_000),
 ];
 
-/// A number and a unit; of numbers without one only `0` is clear. Exact: nothing is rounded to fit.
+/// Parses a number and a unit, or `0`. Exact: what is not a whole number of nanoseconds is refused.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
-/// In the largest unit that needs no fraction, so that [`parse`] gives the same duration.
+/// Writes a duration in the largest unit that needs no fraction; [`parse`] gives the same duration.
 pub(super) fn write(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     if nanos == 0 {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_unit_and_a_fraction_are_exact() {
+    fn units_and_fractions_are_exact() {
         for (text, nanos) in [
             ("1s", 1_000_000_000),
             ("100ms", 100_000_000),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_clear_is_refused() {
+    fn ambiguous_text_is_refused() {
         for text in [
             "",
             "1",
@@ -101,13 +101,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(nanos: u64) {
+        fn written_durations_parse_to_the_same(nanos: u64) {
             let duration = Duration::from_nanos(nanos);
             prop_assert_eq!(parse(&write(duration)), Some(duration));
         }
 
         #[test]
-        fn no_text_panics(text: String) {
+        fn parsing_never_panics(text: String) {
             let _ = parse(&text);
         }
     }

@@ -1,58 +1,66 @@
-//! What to measure, and how to serve it: four layers of configuration become one checked plan.
+//! Configuration: four layers are merged and checked, and become one [`Plan`].
 //!
-//! Lowest to highest: built-in defaults, the file, the environment (`INA260_EXPORTER_*`), the flags. A new key needs a
-//! default in `defaults`, a reader in `read` or `number`, a caller of it here or in `sensor`, and a field in the [`Plan`].
+//! Lowest first: built-in defaults, the file, environment variables (`INA260_EXPORTER_*`),
+//! command-line flags. The keys are listed in [`keys`].
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-mod alert;
-mod defaults;
+mod check;
 mod duration;
-mod effective;
-mod fields;
-mod labels;
+mod inline_tables;
+pub mod keys;
 mod layers;
-mod mux;
+mod listen;
+mod log_level;
 mod node;
-mod number;
-mod overrides;
+mod parse;
 mod plan;
+mod print;
 mod problem;
 mod quantity;
-mod read;
 mod section;
-mod sensor;
-mod sensors;
+mod sensor_tables;
+mod toml_text;
 
-pub use overrides::Overrides;
-pub use plan::{Listen, LogLevel, Plan, SensorPlan};
+pub use listen::Listen;
+pub use log_level::LogLevel;
+pub use plan::{Loaded, Plan, SensorPlan};
 pub use problem::{Problem, Problems};
 
-use effective::Line;
-use ipnet::IpNet;
 use layers::Layers;
-use node::{Node, Origin, Table, Value};
-use section::{Section, Setting};
-use sensor::{Found, Sensor};
+use node::Origin;
 
 use crate::simulated::Faults;
 
-/// The file that is read unless `--config` names another.
+/// File that is read unless `--config` names another.
 pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
 
-/// A configuration without a problem.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
-    /// What to do.
-    pub plan: Plan,
-    /// The same as a file, with where each value came from.
-    pub effective: String,
-    /// Whether the sensors stand in tables of their own, `[[sensor]]`, which others can be added to.
-    pub with_tables: bool,
+/// Settings from the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`: the configuration file, which must exist.
+    pub config: Option<PathBuf>,
+    /// `--port`: the port of `listen`; the address is that of the other layers.
+    pub port: Option<u16>,
+    /// `--simulate`: simulated sensors, with faults to inject.
+    pub simulate: Option<Faults>,
+    /// Keys with their values as text, see [`Overrides::with`].
+    pub values: Vec<(&'static str, String)>,
 }
 
-/// This process's environment. What is not UTF-8 becomes replacement characters, which no name may contain.
+impl Overrides {
+    /// Sets a key to a value that is still text: it is parsed like one of the environment.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
+        self.values
+            .extend(value.map(|value| (key, value.to_owned())));
+        self
+    }
+}
+
+/// Returns this process's environment. Bytes that are not UTF-8 become replacement characters,
+/// which no value may contain.
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
@@ -61,10 +69,10 @@ pub fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Reads all layers and checks what they amount to.
+/// Reads and checks all layers.
 ///
 /// # Errors
-/// Every problem there is.
+/// All problems of the configuration.
 pub fn load(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -72,10 +80,10 @@ pub fn load(
     load_with(overrides, environment, "")
 }
 
-/// The same, as if `appended` stood at the end of the file.
+/// Reads and checks all layers, with `appended` at the end of the file.
 ///
 /// # Errors
-/// Every problem there is.
+/// All problems of the configuration.
 pub fn load_with(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -91,160 +99,51 @@ pub fn load_with(
     resolve(layers, overrides, problems)
 }
 
-/// Reads flags alone, as if there were neither a file nor an environment.
+/// Reads and checks the flags alone, without a file and an environment.
 ///
 /// # Errors
-/// Every problem there is.
+/// All problems of the flags.
 pub fn load_alone(overrides: &Overrides) -> Result<Loaded, Problems> {
     resolve(Layers::new(), overrides, Problems::default())
 }
 
-/// The flags on top of what lies below.
+/// Adds the flags to the lower layers, and checks the result.
 fn resolve(
     mut layers: Layers,
     overrides: &Overrides,
     mut problems: Problems,
 ) -> Result<Loaded, Problems> {
-    for (key, flag, value) in overrides.values() {
-        layers.add_flag(flag, key, value.to_owned());
+    for (name, value) in &overrides.values {
+        let key = keys::at_top().find(|key| key.name == *name);
+        let flag = key.map_or("a flag", |key| key.flag);
+        layers.add_flag(flag, name, value);
     }
-    let mut top = layers.merged();
     if let Some(port) = overrides.port {
-        set_port(&mut top, port, &mut problems);
+        set_port(&mut layers, port, &mut problems);
     }
-    let loaded = check(top, overrides.simulate.clone(), &mut problems);
-    match loaded {
-        Some(loaded) if problems.0.is_empty() => Ok(loaded),
-        _ => Err(problems),
-    }
+    let loaded = plan::read(layers.merged(), overrides.simulate.clone(), &mut problems);
+    loaded.ok_or(problems)
 }
 
-/// `--port` is the port of whatever address the other layers give.
-fn set_port(top: &mut Table, port: u16, problems: &mut Problems) {
-    let origin = Origin::Flag("--port".to_owned());
-    let Some(listen) = top.get_mut("listen") else {
+/// Sets the port of `listen` to that of `--port`.
+fn set_port(layers: &mut Layers, port: u16, problems: &mut Problems) {
+    let (key, flag) = (keys::LISTEN.info.name, "--port");
+    let Some(listen) = layers.merged().remove(key) else {
         return;
     };
-    match read::listen(listen) {
+    match parse::listen(&listen) {
         Ok(Listen::Tcp(address)) => {
-            *listen = Node {
-                origin,
-                value: Value::Untyped(SocketAddr::new(address.ip(), port).to_string()),
-            }
+            let address = SocketAddr::new(address.ip(), port).to_string();
+            layers.add_flag(flag, key, &address);
         }
-        Ok(Listen::Unix(_)) => problems.add(
-            &origin,
-            format!(
-                "{port} contradicts listen {listen} ({}), which has no port",
-                listen.origin
-            ),
-        ),
-        // Reported where it is read.
+        Ok(Listen::Unix(_)) => {
+            let origin = &listen.origin;
+            problems.add(
+                &Origin::Flag(flag.to_owned()),
+                format!("{port} conflicts with listen {listen} ({origin}), which has no port"),
+            );
+        }
+        // Reported when it is read.
         Err(_) => {}
-    }
-}
-
-/// Reads every key; what is `None` in the end has a problem that has been noted.
-fn check(mut top: Table, simulate: Option<Faults>, problems: &mut Problems) -> Option<Loaded> {
-    let found = sensors::find(&mut top, problems);
-    let mut section = Section::new(String::new(), top, problems);
-    let listen = section.take("listen", read::listen);
-    let socket_mode = section.take("socket_mode", read::socket_mode);
-    let allow = section.take("allow", read::allow);
-    let hostname = section.take("hostname", read::text);
-    let interval = section.take("interval", read::interval);
-    let window = section.take("window", read::window);
-    let buckets = section.take("buckets", number::buckets);
-    let summary = section.take("summary", read::summary);
-    let log = section.take("log", read::log);
-    let script_metrics = section.take("script_metrics", read::boolean);
-    let wait_for_sensor = section.take("wait_for_sensor", read::boolean);
-    section.also_known(&sensors::ONE_SENSOR);
-    section.also_known(&["sensor"]);
-    if let (Some(listen), Some(allow)) = (&listen, &allow) {
-        check_allow(&mut section, listen, allow);
-    }
-    let top_keys = section.known().to_vec();
-    let lines = section.finish(not_a_key);
-
-    let with_tables = found.iter().any(Found::has_table);
-    let sensors: Vec<_> = found
-        .into_iter()
-        .map(|found| {
-            let elsewhere = |key: &str| {
-                top_keys.contains(&key).then(|| {
-                    "belongs above the first [[sensor]]: what stands below it is the sensor's"
-                        .to_owned()
-                })
-            };
-            found.read(interval.as_ref(), elsewhere, problems)
-        })
-        .collect();
-    sensors::check(&sensors, problems);
-    let effective = effective(lines, &sensors, with_tables);
-    let plan = Plan {
-        listen: listen?.value,
-        socket_mode: socket_mode?.value,
-        allow: allow?.value,
-        hostname: hostname?.value,
-        window: window?.value,
-        buckets: buckets?.value,
-        summary: summary?.value,
-        log: log?.value,
-        script_metrics: script_metrics?.value,
-        wait_for_sensor: wait_for_sensor?.value,
-        simulate,
-        sensors: sensors
-            .into_iter()
-            .map(Sensor::plan)
-            .collect::<Option<_>>()?,
-    };
-    Some(Loaded {
-        plan,
-        effective,
-        with_tables,
-    })
-}
-
-/// Who may connect to a socket is a matter of its mode.
-fn check_allow(section: &mut Section<'_>, listen: &Setting<Listen>, allow: &Setting<Vec<IpNet>>) {
-    if matches!(listen.value, Listen::Unix(_)) && !allow.value.is_empty() {
-        section.problem(
-            &allow.origin,
-            &format!(
-                "allow contradicts listen \"{}\" ({}): it is for TCP only, a Unix socket has socket_mode",
-                listen.value, listen.origin
-            ),
-        );
-    }
-}
-
-/// What looks like a key of the top level and is none, where more can be said than that.
-fn not_a_key(key: &str) -> Option<String> {
-    match key {
-        "config" | "simulate" | "check_config" | "quiet" => Some("is a flag only".to_owned()),
-        "port" => Some("is a flag only; listen has a port".to_owned()),
-        "log_level" => Some("is called log here".to_owned()),
-        _ => layers::sensor_defaults()
-            .contains_key(key)
-            .then(|| "belongs in a [[sensor]] table".to_owned()),
-    }
-}
-
-/// The plan as a file.
-fn effective(mut top: Vec<Line>, sensors: &[Sensor], with_tables: bool) -> String {
-    if with_tables {
-        let tables = sensors
-            .iter()
-            .map(|sensor| format!("\n[[sensor]]\n{}", effective::write(&sensor.lines)));
-        effective::write(&top) + &tables.collect::<String>()
-    } else {
-        let of_the_one = sensors.iter().flat_map(|sensor| &sensor.lines);
-        top.extend(
-            of_the_one
-                .filter(|line| sensors::ONE_SENSOR.contains(&line.key))
-                .cloned(),
-        );
-        effective::write(&top)
     }
 }

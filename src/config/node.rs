@@ -1,24 +1,22 @@
-//! A value as somebody wrote it, with the place where it was written.
+//! A value as it was written, with its origin.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Which layer, and where in it, a value came from. A later layer wins.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Layer that a value comes from, and the place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Built in.
     Default,
-    /// The configuration file.
     File(PathBuf),
-    /// An environment variable.
+    /// Name of an environment variable.
     Environment(String),
-    /// A flag of the command line.
+    /// A command-line flag, with its dashes.
     Flag(String),
 }
 
 impl Origin {
-    /// Of two values with an equal rank none wins: they stand in one layer.
+    /// Returns the position of the layer; higher layers override lower ones.
     pub(super) fn rank(&self) -> u8 {
         match self {
             Self::Default => 0,
@@ -40,10 +38,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The only key of what the TOML reader makes of a date or time.
-const DATE_OR_TIME: &str = "$__toml_private_datetime";
-
-/// The keys of a table.
+/// Keys and values of a table.
 pub(super) type Table = BTreeMap<String, Node>;
 
 /// A value and its origin.
@@ -53,59 +48,91 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
-/// What a value is before anybody knows what it should be.
+/// A value before its key's parser has checked it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// From the environment or a flag: the key that reads it decides what it is, so that `0042` can be a name.
+    /// Text from the environment or a flag. The key's parser decides on its type: `0042` may be
+    /// a name.
     Untyped(String),
-    /// A string of the file.
+    /// A TOML string.
     Text(String),
     Integer(i128),
     Float(f64),
     Bool(bool),
+    /// A TOML date or time, which no key accepts.
+    DateTime,
     List(Vec<Node>),
     Table(Table),
 }
 
 impl Node {
-    /// A table that somebody wrote; the TOML reader hands out what has no type of its own here as one, too.
+    pub(super) fn untyped(text: impl Into<String>, origin: Origin) -> Self {
+        Self {
+            origin,
+            value: Value::Untyped(text.into()),
+        }
+    }
+
     pub(super) fn as_table(&self) -> Option<&Table> {
         match &self.value {
-            Value::Table(table) if !table.contains_key(DATE_OR_TIME) => Some(table),
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Untyped(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns a whole number; one in quotes in the file is a string.
+    pub(super) fn as_integer(&self) -> Option<i128> {
+        match &self.value {
+            Value::Integer(number) => Some(*number),
+            Value::Untyped(text) => integer(text),
             _ => None,
         }
     }
 }
 
+/// Parses a decimal number, or a hexadecimal one with `0x`.
+pub(super) fn integer(text: &str) -> Option<i128> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
+        None => text.parse().ok(),
+    }
+}
+
 impl fmt::Display for Node {
-    /// As it was written, short and on one line.
+    /// Writes the value as in the file, shortened and on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Value::Untyped(text) | Value::Text(text) => write!(f, "\"{}\"", one_line(text)),
             Value::Integer(number) => number.fmt(f),
             Value::Float(number) => write!(f, "{number:?}"),
             Value::Bool(yes) => yes.fmt(f),
+            Value::DateTime => f.write_str("(a date or time)"),
             Value::List(_) => f.write_str("[...]"),
-            Value::Table(_) if self.as_table().is_none() => f.write_str("(a date or time)"),
             Value::Table(_) => f.write_str("{...}"),
         }
     }
 }
 
-/// Text for a message, which is one line and has an end: control characters are escaped, the rest of it is cut.
+/// Escapes control characters and cuts long text, for a message.
 pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 120;
+    const MAX_CHARACTERS: usize = 120;
     let mut line = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == LONGEST {
-            line.push_str("...");
-            break;
-        }
+    for character in text.chars().take(MAX_CHARACTERS) {
         if character.is_control() {
             line.extend(character.escape_default());
         } else {
             line.push(character);
         }
+    }
+    if text.chars().nth(MAX_CHARACTERS).is_some() {
+        line += "...";
     }
     line
 }
@@ -115,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_stays_on_its_line_whatever_was_written() {
+    fn messages_are_single_line() {
         let node = Node {
             origin: Origin::File("/tmp/a\nb".into()),
             value: Value::Text("x\r\n\u{1b}[31m".repeat(100)),

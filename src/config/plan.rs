@@ -1,176 +1,256 @@
-//! What the daemon runs on: only what is legal can be written with these types, as far as types can say it.
+//! The plan: what the daemon runs on, as far as possible in types that hold only legal values.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
 
+use super::check::{self, Identity};
+use super::keys::{
+    ADDRESS, ALERT, ALLOW, AVERAGING, BUCKETS, BUS, CONFIGURE, CURRENT_CONVERSION_TIME,
+    CURRENT_GAIN, CURRENT_OFFSET, DEVICE, HOSTNAME, INTERVAL, Key, LABELS, LISTEN, LOG, MUX,
+    REVERSE, SCRIPT_METRICS, SENSOR_INTERVAL, SINGLE_SENSOR, SOCKET_MODE, SUMMARY,
+    VOLTAGE_CONVERSION_TIME, VOLTAGE_GAIN, WAIT_FOR_SENSOR, WINDOW,
+};
+use super::layers::sensor_defaults;
+use super::listen::Listen;
+use super::log_level::LogLevel;
+use super::node::Table;
+use super::print::{self, Line};
+use super::problem::Problems;
+use super::section::Section;
+use super::sensor_tables::{self, SensorTable};
 use crate::i2c::Location;
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
-use crate::ina260::settings::Settings;
+use crate::ina260::settings::{PartialSettings, Settings};
 use crate::simulated::Faults;
+use crate::units::Amperes;
 
 /// What to measure, and how to serve it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Where metrics are served.
+    /// Address that metrics are served on.
     pub listen: Listen,
     /// Permissions of the Unix socket.
     pub socket_mode: u32,
-    /// Networks that may scrape over TCP; empty: everyone.
+    /// Networks that may scrape over TCP; empty: no restriction.
     pub allow: Vec<IpNet>,
     /// Value of the label `hostname`.
     pub hostname: String,
-    /// The time that minimum and maximum look back over.
+    /// Length of the min/max window.
     pub window: Duration,
-    /// Upper bounds of the distribution of power, in watts, rising; a finite number above 0 each.
+    /// Upper bounds of the power distribution in watts: finite, above 0, ascending.
     pub buckets: Vec<f64>,
-    /// How often a line of means goes to the log; `None`: never.
+    /// Time between two log lines with means; `None`: never.
     pub summary: Option<Duration>,
-    /// What goes to the log.
+    /// Least severe messages to log.
     pub log: LogLevel,
-    /// Whether the Python script's three gauges are served, too.
+    /// Whether the Python script's three gauges are served.
     pub script_metrics: bool,
-    /// Whether to start without any sensor that answers.
+    /// Whether to start even if no sensor responds.
     pub wait_for_sensor: bool,
-    /// Run on simulated sensors, with these faults.
+    /// Faults of simulated sensors; `None`: real sensors.
     pub simulate: Option<Faults>,
-    /// At least one.
+    /// At least one sensor.
     pub sensors: Vec<SensorPlan>,
 }
 
-impl Plan {
-    /// The networks of `allow` as a listener has to know them: a dual-stack one sees IPv4 peers as `::ffff:a.b.c.d`
-    /// (RFC 4291, section 2.5.5.2), so that each IPv4 network has a twin.
-    #[must_use]
-    pub fn allowed_peers(&self) -> Vec<String> {
-        let with_twin = |network: &IpNet| [Some(*network), mapped_twin(*network)];
-        self.allow
-            .iter()
-            .flat_map(with_twin)
-            .flatten()
-            .map(|network| network.to_string())
-            .collect()
-    }
-
-    /// Keys that differ from those of `next` and that a running daemon can't change.
-    #[must_use]
-    pub fn fixed_changes(&self, next: &Self) -> Vec<&'static str> {
-        [
-            ("listen", self.listen != next.listen),
-            ("socket_mode", self.socket_mode != next.socket_mode),
-            ("allow", self.allow != next.allow),
-            ("buckets", self.buckets != next.buckets),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect()
-    }
-
-    /// Takes over from `running` what a running daemon cannot change.
-    pub fn keep_fixed(&mut self, running: &Self) {
-        self.listen.clone_from(&running.listen);
-        self.socket_mode = running.socket_mode;
-        self.allow.clone_from(&running.allow);
-        self.buckets.clone_from(&running.buckets);
-    }
-}
-
-/// One sensor: where it is, how it is set, and what its series are labelled with.
+/// One sensor: its location, settings and labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SensorPlan {
-    /// Value of the label `device`; no two sensors have the same.
+    /// Value of the label `device`; unique.
     pub device: String,
-    /// Its location, at an address from 0x40 to 0x4f.
+    /// Its location, with an address from 0x40 to 0x4f; unique.
     pub location: Location,
-    /// The longest cycle wanted.
+    /// Maximum time between two results.
     pub interval: Duration,
-    /// The settings that fit into the interval.
+    /// Settings that fit the interval.
     pub settings: Settings,
-    /// Whether anything is written to the chip; if not, somebody else sets it, and it has no alert.
+    /// Whether settings are written to the chip; if not (read-only mode), there is no alert.
     pub configure: bool,
-    /// What the chip's comparator watches.
+    /// Alert of the chip's comparator.
     pub alert: Option<Alert>,
-    /// What its results are corrected by.
+    /// Correction of its results.
     pub calibration: Calibration,
-    /// Further labels of its series, by name.
+    /// Additional labels of its series, sorted by name.
     pub labels: Vec<(String, String)>,
 }
 
-/// Where metrics are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// An address and a port.
-    Tcp(SocketAddr),
-    /// The absolute path of a Unix socket.
-    Unix(PathBuf),
+/// A configuration without problems.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The plan.
+    pub plan: Plan,
+    /// The effective configuration as TOML, with the origin of each value.
+    pub effective: String,
+    /// Whether the sensors are `[[sensor]]` tables, to which more can be added.
+    pub with_tables: bool,
 }
 
-impl Listen {
-    /// What a scraper is told.
+impl Plan {
+    /// Returns the networks of `allow` in the form that a listener needs: a dual-stack one sees
+    /// IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2), so each IPv4 network is there
+    /// in both forms.
     #[must_use]
-    pub fn url(&self) -> String {
-        match self {
-            Self::Tcp(address) => format!("http://{address}/metrics"),
-            Self::Unix(_) => self.to_string(),
+    pub fn allowed_peers(&self) -> Vec<String> {
+        let mapped = self.allow.iter().copied().filter_map(ipv4_mapped);
+        let all = self.allow.iter().copied().chain(mapped);
+        all.map(|network| network.to_string()).collect()
+    }
+
+    /// Takes over from `running` what needs a restart to change. Returns the keys that differed.
+    pub fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
+        fn keep<T: Clone + PartialEq>(
+            key: &Key<T>,
+            next: &mut T,
+            running: &T,
+        ) -> Option<&'static str> {
+            if !key.info.needs_restart || next == running {
+                return None;
+            }
+            next.clone_from(running);
+            Some(key.info.name)
         }
+        let kept = [
+            keep(&LISTEN, &mut self.listen, &running.listen),
+            keep(&SOCKET_MODE, &mut self.socket_mode, &running.socket_mode),
+            keep(&ALLOW, &mut self.allow, &running.allow),
+            keep(&BUCKETS, &mut self.buckets, &running.buckets),
+        ];
+        kept.into_iter().flatten().collect()
     }
 }
 
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// The least important messages that still go to the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// What made the daemon or a sensor unusable.
-    Error,
-    /// What somebody should look at.
-    Warn,
-    /// What happens once: starts, stops, outages, summaries.
-    Info,
-    /// Every result.
-    Debug,
-    /// Every transfer.
-    Trace,
-}
-
-impl LogLevel {
-    /// Every level, most important first.
-    pub const ALL: [Self; 5] = [
-        Self::Error,
-        Self::Warn,
-        Self::Info,
-        Self::Debug,
-        Self::Trace,
-    ];
-}
-
-impl fmt::Display for LogLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        })
-    }
-}
-
-fn mapped_twin(network: IpNet) -> Option<IpNet> {
+fn ipv4_mapped(network: IpNet) -> Option<IpNet> {
     let IpNet::V4(v4) = network else { return None };
-    let twin = Ipv6Net::new(v4.addr().to_ipv6_mapped(), 96 + v4.prefix_len());
-    twin.ok().map(IpNet::V6)
+    let mapped = Ipv6Net::new(v4.addr().to_ipv6_mapped(), 96 + v4.prefix_len());
+    mapped.ok().map(IpNet::V6)
+}
+
+/// Reads all keys. The result is of use only if no problems are reported.
+pub(super) fn read(
+    mut top: Table,
+    simulate: Option<Faults>,
+    problems: &mut Problems,
+) -> Option<Loaded> {
+    let tables = sensor_tables::take(&mut top, problems);
+    let mut section = Section::at_top(top, problems);
+    let listen = section.take(&LISTEN);
+    let socket_mode = section.take(&SOCKET_MODE);
+    let allow = section.take(&ALLOW);
+    let hostname = section.take(&HOSTNAME);
+    let interval = (
+        section.take(&INTERVAL),
+        section.line(&INTERVAL.info).cloned(),
+    );
+    let mut plan = Plan {
+        listen,
+        socket_mode,
+        allow,
+        hostname,
+        window: section.take(&WINDOW),
+        buckets: section.take(&BUCKETS),
+        summary: section.take(&SUMMARY),
+        log: section.take(&LOG),
+        script_metrics: section.take(&SCRIPT_METRICS),
+        wait_for_sensor: section.take(&WAIT_FOR_SENSOR),
+        simulate,
+        sensors: Vec::new(),
+    };
+    check::access(&mut section, &plan.listen);
+    let mut lines = section.finish();
+
+    let with_tables = tables.iter().any(|table| !table.name.is_empty());
+    let (mut identities, mut effective) = (Vec::new(), String::new());
+    for table in tables {
+        let (identity, sensor, sensor_lines) = read_sensor(table, &interval, problems);
+        plan.sensors.extend(sensor);
+        identities.push(identity);
+        if with_tables {
+            effective += "\n[[sensor]]\n";
+            effective += &print::lines(&sensor_lines);
+        } else {
+            let is_single = |line: &Line| SINGLE_SENSOR.iter().any(|key| key.name == line.key);
+            lines.extend(sensor_lines.into_iter().filter(is_single));
+        }
+    }
+    check::unique(&identities, problems);
+    problems.0.is_empty().then(|| Loaded {
+        plan,
+        effective: print::lines(&lines) + &effective,
+        with_tables,
+    })
+}
+
+/// Reads the keys of a sensor. `daemon_interval` is the default of its interval.
+fn read_sensor(
+    sensor: SensorTable,
+    daemon_interval: &(Duration, Option<Line>),
+    problems: &mut Problems,
+) -> (Identity, Option<SensorPlan>, Vec<Line>) {
+    let SensorTable {
+        name,
+        origin,
+        mut table,
+    } = sensor;
+    for (key, value) in sensor_defaults() {
+        table.entry(key).or_insert(value);
+    }
+    let mut section = Section::of_sensor(&name, table, problems);
+    if !section.contains(&DEVICE) {
+        section.problem(&origin, "device is missing; each sensor needs its own");
+    }
+    let device = section.take(&DEVICE);
+    let location = Location {
+        bus: section.take(&BUS),
+        address: section.take(&ADDRESS),
+        mux: section.take(&MUX),
+    };
+    let interval = if section.contains(&SENSOR_INTERVAL) {
+        (
+            section.take(&SENSOR_INTERVAL),
+            section.line(&SENSOR_INTERVAL.info).cloned(),
+        )
+    } else {
+        daemon_interval.clone()
+    };
+    let partial = PartialSettings {
+        averaging: section.take(&AVERAGING),
+        voltage_conversion_time: section.take(&VOLTAGE_CONVERSION_TIME),
+        current_conversion_time: section.take(&CURRENT_CONVERSION_TIME),
+    };
+    let configure = section.take(&CONFIGURE);
+    let requested_alert = section.take(&ALERT);
+    let calibration = Calibration {
+        current_gain: section.take(&CURRENT_GAIN),
+        current_offset: Amperes(section.take(&CURRENT_OFFSET).number),
+        voltage_gain: section.take(&VOLTAGE_GAIN),
+        reverse: section.take(&REVERSE),
+    };
+    let labels = section.take(&LABELS);
+    check::read_only(&mut section);
+    let alert =
+        requested_alert.and_then(|requested| check::alert(&mut section, &requested, &calibration));
+    let identity = Identity {
+        name,
+        origin,
+        device: section.has(&[DEVICE.info]).then(|| device.clone()),
+        location: section
+            .has(&[BUS.info, MUX.info, ADDRESS.info])
+            .then_some(location),
+    };
+    let settings = check::settings(&mut section, &interval, partial);
+    let plan = settings.map(|settings| SensorPlan {
+        device,
+        location,
+        interval: interval.0,
+        settings,
+        configure,
+        alert,
+        calibration,
+        labels,
+    });
+    (identity, plan, section.finish())
 }
 
 #[cfg(test)]
@@ -178,10 +258,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_network_has_a_mapped_twin() {
-        let twin = |text: &str| mapped_twin(text.parse().unwrap()).map(|net| net.to_string());
-        assert_eq!(twin("192.168.0.0/16").unwrap(), "::ffff:192.168.0.0/112");
-        assert_eq!(twin("10.0.0.1/32").unwrap(), "::ffff:10.0.0.1/128");
-        assert_eq!(twin("fd00::/8"), None);
+    fn ipv4_networks_have_a_mapped_form() {
+        let mapped = |text: &str| ipv4_mapped(text.parse().unwrap()).map(|net| net.to_string());
+        assert_eq!(mapped("192.168.0.0/16").unwrap(), "::ffff:192.168.0.0/112");
+        assert_eq!(mapped("10.0.0.1/32").unwrap(), "::ffff:10.0.0.1/128");
+        assert_eq!(mapped("fd00::/8"), None);
     }
 }

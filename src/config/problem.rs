@@ -1,50 +1,49 @@
-//! What is wrong with a configuration: everything, in one report.
-
-use std::fmt;
+//! Problems of a configuration: all of them are collected and reported at once.
 
 use super::node::Origin;
 
-/// Every problem of a configuration, one a line.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// All problems of a configuration; printed one per line.
+#[derive(Clone, Debug, Default, PartialEq, thiserror::Error)]
+#[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Problems(pub(super) Vec<Problem>);
 
-/// One problem: where it stands, and a sentence of what was seen and what is allowed.
-#[derive(Clone, Debug, PartialEq)]
+/// One problem: its origin, the invalid key, and what is expected.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{origin}: {message}")]
 pub struct Problem {
     origin: Origin,
-    sentence: String,
+    message: String,
 }
 
 impl Problems {
-    pub(super) fn add(&mut self, origin: &Origin, sentence: impl Into<String>) {
+    pub(super) fn add(&mut self, origin: &Origin, message: impl Into<String>) {
         self.0.push(Problem {
             origin: origin.clone(),
-            sentence: sentence.into(),
+            message: message.into(),
         });
     }
 
-    /// One after the other.
+    /// Returns the problems in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.sentence)
-    }
+/// Reason why a value is not accepted.
+#[derive(Debug, PartialEq)]
+pub(super) enum Invalid {
+    /// The whole value, which is shown like this.
+    Value(String),
+    /// Parts of it: messages that continue after the key's name.
+    Parts(Vec<String>),
 }
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            problem.fmt(f)?;
+impl Invalid {
+    /// Returns messages that continue after the key's name.
+    pub(super) fn messages(self, expected: &str) -> Vec<String> {
+        match self {
+            Self::Value(shown) => vec![format!(" {shown} is invalid; expected {expected}")],
+            Self::Parts(messages) => messages,
         }
-        Ok(())
     }
 }
-
-impl std::error::Error for Problems {}

@@ -1,7 +1,7 @@
-//! Currents, voltages and powers as people write them: `5A`, `500mA`, `12.6V`.
+//! Currents, voltages and powers with a unit: `5A`, `500mA`, `12.6V`.
 
-/// A number in a base unit.
-#[derive(Clone, Debug, PartialEq)]
+/// A number with a base unit.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Quantity {
     pub(super) number: f64,
     /// `A`, `V` or `W`.
@@ -9,7 +9,7 @@ pub(super) struct Quantity {
     pub(super) as_written: String,
 }
 
-/// What it is called, its base unit, and its exponent of ten.
+/// Name, base unit, and exponent of ten of each unit.
 const UNITS: [(&str, &str, i32); 6] = [
     ("A", "A", 0),
     ("mA", "A", -3),
@@ -19,7 +19,8 @@ const UNITS: [(&str, &str, i32); 6] = [
     ("mW", "W", -3),
 ];
 
-/// A decimal number and a unit, with nothing between them. As near as a float can be: `0.3mA` is what `0.0003A` is.
+/// Parses a decimal number and a unit with nothing between them, to the nearest float: `0.3mA` and
+/// `0.0003A` are equal.
 pub(super) fn parse(text: &str) -> Option<Quantity> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let name = &text[number.len()..];
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_unit_is_as_near_as_a_float_can_be() {
+    fn every_unit_gives_the_nearest_float() {
         for (text, number, unit) in [
             ("5A", 5.0, "A"),
             ("500mA", 0.5, "A"),
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_clear_is_refused() {
+    fn ambiguous_text_is_refused() {
         for text in [
             "", "5", "A", "5 A", "5a", "5kW", "+5A", "--5A", "5.A", ".5A", "5e1A", "infA", "nanV",
             "5,5A", "5AA", "5µA", "٥A", "1.1.1V", "0x5A", "5Am",
@@ -76,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text: String) {
+        fn parsing_never_panics(text: String) {
             let _ = parse(&text);
         }
     }

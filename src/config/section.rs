@@ -1,97 +1,133 @@
-//! One table of keys while it is read. What nobody asked for in the end is an unknown key.
+//! Reads the keys of one table.
 
-use super::effective::{Line, Toml};
-use super::node::{Node, Origin, Table, one_line};
+use std::fmt::Display;
+
+use super::keys::{self, Key, KeyInfo};
+use super::node::{Origin, Table};
+use super::print::{self, Line};
 use super::problem::Problems;
-use super::read::Invalid;
 
-/// A value that was read, and where it stands.
-#[derive(Clone)]
-pub(super) struct Setting<T> {
-    pub(super) value: T,
-    pub(super) origin: Origin,
-}
-
-/// Takes values out of a table, and notes problems and the lines of the effective configuration.
+/// Takes values out of a table; collects problems and the lines of the effective configuration.
 pub(super) struct Section<'a> {
-    /// What stands in front of a key in messages.
-    name: String,
+    /// Name of the sensor, before each message; empty for the top of the file.
+    prefix: String,
+    /// The keys that the table may have.
+    keys: Vec<&'static KeyInfo>,
     table: Table,
-    known: Vec<&'static str>,
     problems: &'a mut Problems,
     lines: Vec<Line>,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(name: String, table: Table, problems: &'a mut Problems) -> Self {
+    /// Begins to read the top of the file.
+    pub(super) fn at_top(table: Table, problems: &'a mut Problems) -> Self {
         Self {
-            name,
+            prefix: String::new(),
+            keys: keys::at_top().collect(),
             table,
-            known: Vec::new(),
             problems,
             lines: Vec::new(),
         }
     }
 
-    /// The value of a key; `None` is a missing key, or one with a problem that has been noted.
-    pub(super) fn take<T: Toml>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Node) -> Result<T, Invalid>,
-    ) -> Option<Setting<T>> {
-        self.known.push(key);
-        let node = self.table.remove(key)?;
-        let origin = node.origin.clone();
-        match read(&node) {
+    /// Begins to read the table of a sensor.
+    pub(super) fn of_sensor(name: &str, table: Table, problems: &'a mut Problems) -> Self {
+        Self {
+            prefix: if name.is_empty() {
+                String::new()
+            } else {
+                format!("{name}: ")
+            },
+            keys: keys::in_sensor().collect(),
+            table,
+            problems,
+            lines: Vec::new(),
+        }
+    }
+
+    pub(super) fn contains<T>(&self, key: &Key<T>) -> bool {
+        self.table.contains_key(key.info.name)
+    }
+
+    /// Returns the value of a key. One that is missing or invalid has no line and is a placeholder;
+    /// what is invalid is reported.
+    pub(super) fn take<T: Default>(&mut self, key: &Key<T>) -> T {
+        let KeyInfo { name, expected, .. } = key.info;
+        let Some(node) = self.table.remove(name) else {
+            return T::default();
+        };
+        match (key.parse)(&node) {
             Ok(value) => {
                 self.lines.push(Line {
-                    key,
-                    value: value.toml(),
-                    origin: origin.clone(),
+                    key: name,
+                    value: (key.print)(&value),
+                    origin: node.origin,
                 });
-                Some(Setting { value, origin })
+                value
             }
-            Err(Invalid(sentences)) => {
-                for sentence in sentences {
-                    self.problem(&origin, &format!("{key}{sentence}"));
+            Err(invalid) => {
+                for message in invalid.messages(expected) {
+                    self.problem(&node.origin, format_args!("{name}{message}"));
                 }
-                None
+                T::default()
             }
         }
     }
 
-    /// Keys that are read elsewhere, for the list of what there is.
-    pub(super) fn also_known(&mut self, keys: &[&'static str]) {
-        self.known.extend(keys);
+    /// Returns the line of a key whose value was taken and is valid.
+    pub(super) fn line(&self, key: &KeyInfo) -> Option<&Line> {
+        self.lines.iter().find(|line| line.key == key.name)
     }
 
-    /// The keys that were asked for.
-    pub(super) fn known(&self) -> &[&'static str] {
-        &self.known
+    /// Returns whether a key has its default, or is invalid.
+    pub(super) fn is_default(&self, key: &KeyInfo) -> bool {
+        self.line(key).is_none_or(|line| line.value == key.default)
     }
 
-    pub(super) fn problem(&mut self, origin: &Origin, sentence: &str) {
-        self.problems
-            .add(origin, format!("{}{sentence}", self.name));
+    /// Returns whether keys were taken and are valid.
+    pub(super) fn has(&self, keys: &[KeyInfo]) -> bool {
+        keys.iter().all(|key| self.line(key).is_some())
     }
 
-    /// Whatever is left is unknown here; `elsewhere` says where a key belongs instead, if it is one at all.
-    pub(super) fn finish(mut self, elsewhere: impl Fn(&str) -> Option<String>) -> Vec<Line> {
+    /// Reports a problem with a valid value; `message` continues after the key's name.
+    pub(super) fn conflict(&mut self, key: &KeyInfo, message: &str) {
+        if let Some(Line { origin, .. }) = self.line(key).cloned() {
+            self.problem(&origin, format_args!("{}{message}", key.name));
+        }
+    }
+
+    /// Reports a problem with the table.
+    pub(super) fn problem(&mut self, origin: &Origin, message: impl Display) {
+        let message = format!("{}{message}", self.prefix);
+        self.problems.add(origin, message);
+    }
+
+    /// Reports the keys that were not taken, and returns the lines of those that were.
+    pub(super) fn finish(mut self) -> Vec<Line> {
         for (key, node) in std::mem::take(&mut self.table) {
-            let why = elsewhere(&key)
-                .unwrap_or_else(|| format!("is no key here; keys are {}", self.known.join(", ")));
-            self.problem(&node.origin, &format!("{} {why}", key_as_written(&key)));
+            let message = format!("{} {}", print::key(&key), self.unknown(&key));
+            self.problem(&node.origin, message);
         }
         self.lines
     }
-}
 
-/// A key that needs quotes has them.
-pub(super) fn key_as_written(key: &str) -> String {
-    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !key.is_empty() && key.chars().all(is_bare) {
-        one_line(key)
-    } else {
-        format!("\"{}\"", one_line(key))
+    fn unknown(&self, key: &str) -> String {
+        let is_top = self.prefix.is_empty();
+        let message = match key {
+            "config" | "simulate" | "check_config" | "quiet" if is_top => "is a flag, not a key",
+            "port" if is_top => "is a flag, not a key; set listen",
+            "log_level" if is_top => "is not a known key; set log",
+            _ if is_top && keys::in_sensor().any(|other| other.name == key) => {
+                "belongs in a [[sensor]] table"
+            }
+            _ if keys::at_top().any(|other| other.name == key) => {
+                "is a key of the daemon; move it above the first [[sensor]]"
+            }
+            _ => {
+                let known: Vec<_> = self.keys.iter().map(|key| key.name).collect();
+                return format!("is not a known key; expected one of {}", known.join(", "));
+            }
+        };
+        message.to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! Flags of the daemon. Values stay text here: they are parsed like those of the file and the environment.
+//! Flags of the daemon. Values stay text: they are parsed like those of the other layers.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
 
-    /// Value of the label `device` of the one sensor [default: deepx]
+    /// Name of the single sensor, the label `device` [default: deepx]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
 
@@ -27,28 +27,36 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Address to serve metrics on: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]
+    /// Address to serve metrics on: IP:PORT (IPv6 in brackets) or unix:/PATH
+    /// [default: 0.0.0.0:8000]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
 
-    /// Bus of the one sensor, the N of /dev/i2c-N [default: 1]
+    /// Bus of the single sensor, the N of /dev/i2c-N [default: 1]
     #[arg(long, value_name = "N")]
     pub bus: Option<String>,
 
-    /// Address of the one sensor, 0x40 to 0x4f [default: 0x40]
+    /// Address of the single sensor, 0x40 to 0x4f [default: 0x40]
     #[arg(long)]
     pub address: Option<String>,
 
-    /// TCA9548A (0x70 to 0x77) and channel (0 to 7) that the one sensor is downstream of, e.g. 0x70:3
+    /// TCA9548A (0x70 to 0x77) and channel (0 to 7) that the single sensor is downstream of,
+    /// e.g. 0x70:3
     #[arg(long, value_name = "ADDRESS:CHANNEL")]
     pub mux: Option<String>,
 
-    /// Maximum time between results; sensors may override it [default: 1s]
+    /// Maximum time between two results; sensors may override it [default: 1s]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
 
     /// Run on simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s
-    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    #[arg(
+        long,
+        value_name = "FAULTS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
     pub simulate: Option<Faults>,
 
     /// Start even if no sensor responds, and keep retrying
@@ -63,7 +71,8 @@ pub struct DaemonArgs {
     #[arg(long, requires = "check_config")]
     pub quiet: bool,
 
-    /// Least severe messages to log: error, warn, info, debug (every result) or trace [default: info]
+    /// Least severe messages to log: error, warn, info, debug (every result) or trace (every
+    /// transfer) [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
 }

@@ -120,8 +120,7 @@ impl MainLoop<'_> {
     /// Changes to a new plan, except for what a running listener cannot change.
     fn change(&mut self, mut plan: Plan) -> Result<(), String> {
         let running = self.supervisor.plan();
-        let fixed = running.fixed_changes(&plan);
-        plan.keep_fixed(running);
+        let fixed = plan.keep_fixed(running);
         self.supervisor.change(plan)?;
         if !fixed.is_empty() {
             warn!("changes of {} apply at the next restart", fixed.join(", "));

@@ -15,7 +15,7 @@ pub use location::Location;
 pub(crate) use retry::{Retry, retry_once};
 
 /// A 7-bit I2C address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub u8);
 
 impl fmt::Display for Address {

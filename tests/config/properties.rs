@@ -1,11 +1,11 @@
-//! Whatever is legal is the same after a round trip, and nothing at all panics.
+//! Round trips of valid configurations; no input panics.
 
 use proptest::prelude::*;
 
 use super::{problems, try_load};
 
-/// What a sensor is behind, what it watches and what it is corrected by.
-fn wiring() -> impl Strategy<Value = String> {
+/// Generates mux, alert and calibration of a sensor.
+fn sensor_settings() -> impl Strategy<Value = String> {
     let mux = prop_oneof![
         Just("\"none\"".to_owned()),
         (0x70_u8..=0x77, 0_u8..8).prop_map(|(address, channel)| format!(
@@ -31,18 +31,24 @@ fn wiring() -> impl Strategy<Value = String> {
         Just("\"none\"".to_owned()),
         (limit, polarity).prop_map(|(limit, polarity)| format!("{{ {limit}{polarity} }}")),
     ];
-    (mux, alert, 0.9..1.1, 0.9..1.1, -9_999_i32..9_999, any::<bool>()).prop_map(
-        |(mux, alert, current, voltage, offset, reverse)| {
-            format!(
-                "mux = {mux}\nalert = {alert}\ncurrent_gain = {current:?}\nvoltage_gain = {voltage:?}\n\
-                 current_offset = \"{offset}mA\"\nreverse = {reverse}\n"
-            )
-        },
+    (
+        mux,
+        alert,
+        0.9..1.1,
+        0.9..1.1,
+        -9_999_i32..9_999,
+        any::<bool>(),
     )
+        .prop_map(|(mux, alert, current, voltage, offset, reverse)| {
+            format!(
+                "mux = {mux}\nalert = {alert}\ncurrent_gain = {current:?}\n\
+                 voltage_gain = {voltage:?}\ncurrent_offset = \"{offset}mA\"\nreverse = {reverse}\n"
+            )
+        })
 }
 
-/// Any legal value of a few keys, as the file has it.
-fn legal_file() -> impl Strategy<Value = String> {
+/// Generates files with valid values.
+fn valid_file() -> impl Strategy<Value = String> {
     let quoted = |name: String| format!("\"{}\"", name.replace('\\', r"\\").replace('"', r#"\""#));
     let name = "[ -~é]{1,20}".prop_map(quoted);
     let settings = (
@@ -64,24 +70,26 @@ fn legal_file() -> impl Strategy<Value = String> {
         0x40_u8..=0x4f,
         prop_oneof![Just("\"auto\""), Just("1"), Just("\"4\"")],
         prop::collection::btree_map("[a-z]{1,3}_[a-z]{0,3}", name, 0..3),
-        wiring(),
+        sensor_settings(),
     );
     (settings, prop::collection::vec(sensor, 0..4)).prop_map(|(top, sensors)| {
-        let (listen, hostname, interval, summary, (script, wait), socket_mode, window, buckets) = top;
+        let (listen, hostname, interval, summary, booleans, socket_mode, window, buckets) = top;
+        let (script, wait) = booleans;
         let buckets: Vec<f64> = buckets.into_iter().map(|b| f64::from(b) / 128.0).collect();
         let mut file = format!(
-            "listen = {listen}\nhostname = {hostname}\ninterval = \"{interval}us\"\nsummary = \"{summary}s\"\n\
-             script_metrics = {script}\nwait_for_sensor = {wait}\nsocket_mode = \"{socket_mode:o}\"\nwindow = \"{window}s\"\nbuckets = {buckets:?}\n"
+            "listen = {listen}\nhostname = {hostname}\ninterval = \"{interval}us\"\n\
+             summary = \"{summary}s\"\nscript_metrics = {script}\nwait_for_sensor = {wait}\n\
+             socket_mode = \"{socket_mode:o}\"\nwindow = \"{window}s\"\nbuckets = {buckets:?}\n"
         );
         let tables = sensors.iter().enumerate().map(|(bus, sensor)| {
-            let (device, address, averaging, labels, wiring) = sensor;
+            let (device, address, averaging, labels, settings) = sensor;
             let labels: Vec<String> = labels
                 .iter()
                 .map(|(name, value)| format!("{name} = {value}"))
                 .collect();
             format!(
-                "[[sensor]]\ndevice = {device}\nbus = {bus}\naddress = {address}\naveraging = {averaging}\n\
-                 interval = \"{}us\"\nlabels = {{ {} }}\n{wiring}",
+                "[[sensor]]\ndevice = {device}\nbus = {bus}\naddress = {address}\n\
+                 averaging = {averaging}\ninterval = \"{}us\"\nlabels = {{ {} }}\n{settings}",
                 interval + 1120,
                 labels.join(", ")
             )
@@ -92,36 +100,39 @@ fn legal_file() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    // A failure is told, not written into the source tree.
+    // Failures are reported, not written into the source tree.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_effective_configuration_is_the_same_plan_again(file in legal_file()) {
-        // Two sensors may have got one name.
+    fn effective_configuration_gives_the_same_plan(file in valid_file()) {
+        // Two sensors may have the same name.
         if let Ok(loaded) = try_load(&file, &[], &[]) {
             let again = try_load(&loaded.effective, &[], &[]).unwrap();
             prop_assert_eq!(again.plan, loaded.plan);
         } else {
-            prop_assert!(problems(&file, &[], &[]).contains("is the name of"));
+            prop_assert!(problems(&file, &[], &[]).contains("duplicates the device name of"));
         }
     }
 
     #[test]
-    fn no_bytes_panic(bytes: Vec<u8>) {
+    fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
         let _ = try_load(bytes, &[], &[]);
     }
 
     #[test]
-    fn nothing_like_a_configuration_panics(
+    fn configuration_like_text_does_not_panic(
         words in prop::collection::vec(prop::sample::select(vec![
-            "listen", "allow", "sensor", "device", "address", "labels", "interval", "mux", "alert", "buckets", "[[", "]]", "[", "]", "{", "}",
-            "=", "=", "\n", "\n", ",", ".", "\"", "\"1s\"", "\"unix:/a\"", "0x40", "-1", "1e400", "nan", "true",
-            "2024-01-01", "é", "\u{0}", "'", "#", "99999999999999999999",
+            "listen", "allow", "sensor", "device", "address", "labels", "interval", "mux", "alert",
+            "buckets", "[[", "]]", "[", "]", "{", "}", "=", "=", "\n", "\n", ",", ".", "\"",
+            "\"1s\"", "\"unix:/a\"", "0x40", "-1", "1e400", "nan", "true", "2024-01-01", "é",
+            "\u{0}", "'", "#", "99999999999999999999",
         ]), 0..40)
     ) {
-        let _ = try_load(words.concat(), &[], &[]);
-        let _ = try_load("", &[("SENSOR", &words.concat()), ("ALLOW", &words.concat())], &[]);
-        let _ = try_load("", &[("MUX", &words.concat()), ("BUCKETS", &words.concat())], &[]);
-        let _ = try_load("", &[("DEVICE", &words.concat()), (&words.concat(), "1")], &[]);
+        let text = words.concat();
+        let _ = try_load(&text, &[], &[]);
+        for variable in ["SENSOR", "ALLOW", "MUX", "BUCKETS", "DEVICE"] {
+            let _ = try_load("", &[(variable, &text)], &[]);
+        }
+        let _ = try_load("", &[(&text, "1")], &[]);
     }
 }

@@ -1,4 +1,4 @@
-//! Sensors behind multiplexers, with alerts, calibrated, or only read.
+//! Sensors downstream of muxes, with alerts, calibrated, or in read-only mode.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use ina260_exporter::units::Amperes;
 
 use super::{plan, problems, try_load};
 
-const fn behind(multiplexer: u8, channel: u8) -> Channel {
+const fn channel(multiplexer: u8, channel: u8) -> Channel {
     Channel {
         multiplexer: Address(multiplexer),
         channel,
     }
 }
 
-/// The only sensor of a `[[sensor]]` table with these lines.
+/// Returns the only sensor, of a `[[sensor]]` table with these lines.
 fn sensor(lines: &str) -> SensorPlan {
     let plan = plan(&format!("[[sensor]]\ndevice = \"a\"\n{lines}"), &[], &[]);
     plan.sensors.into_iter().next().unwrap()
 }
 
 #[test]
-fn nothing_is_corrected_watched_or_left_alone_unless_asked_for() {
+fn sensors_are_configured_and_uncalibrated_by_default() {
     let plan = plan("", &[], &[]);
     assert_eq!(plan.window, Duration::from_secs(60));
     assert_eq!(plan.buckets, [0.1, 1.0, 10.0, 100.0]);
@@ -36,44 +36,45 @@ fn nothing_is_corrected_watched_or_left_alone_unless_asked_for() {
 }
 
 #[test]
-fn window_and_buckets_can_come_from_the_environment() {
+fn environment_sets_window_and_buckets() {
     let window = plan("", &[("WINDOW", "90s")], &[]).window;
     assert_eq!(window, Duration::from_secs(90));
     for buckets in ["[0.5, 5, 5e1]", "0.5,5,50", " 0.5, 5.0 , 50"] {
         let seen = plan("window = \"1h\"", &[("BUCKETS", buckets)], &[]).buckets;
         assert_eq!(seen, [0.5, 5.0, 50.0], "{buckets}");
     }
-    for (buckets, why) in [
-        ("", "[1] \"\" is not a finite number of watts above 0"),
-        ("1,x", "[2] \"x\" is not a finite number of watts above 0"),
-        ("2,1", "[2] \"1\" is not above \"2\", the bound before it"),
-        (
-            "[1",
-            " \"[1\" is not a list of watts like [0.1, 1, 10, 100]",
-        ),
+    let item = "is invalid; expected a number above 0 and above the previous one";
+    let list = "is invalid; expected an array of 1 to 50 ascending numbers above 0";
+    for (buckets, message) in [
+        ("", format!("[1] \"\" {item}")),
+        ("1,x", format!("[2] \"x\" {item}")),
+        ("2,1", format!("[2] \"1\" {item}")),
+        ("[1", format!(" \"[1\" {list}")),
     ] {
         assert_eq!(
             problems("", &[("BUCKETS", buckets)], &[]),
-            format!("environment INA260_EXPORTER_BUCKETS: buckets{why}")
+            format!("environment INA260_EXPORTER_BUCKETS: buckets{message}")
         );
     }
 }
 
 #[test]
-fn a_running_daemon_cannot_change_its_buckets() {
-    let (one, other) = (plan("", &[], &[]), plan("buckets = [1]", &[], &[]));
-    assert_eq!(one.fixed_changes(&other), ["buckets"]);
-    let shorter = plan("window = \"1s\"", &[], &[]);
-    assert!(one.fixed_changes(&shorter).is_empty());
+fn changed_buckets_need_a_restart() {
+    let running = plan("", &[], &[]);
+    let mut next = plan("buckets = [1]\nwindow = \"1s\"", &[], &[]);
+    assert_eq!(next.keep_fixed(&running), ["buckets"]);
+    assert_eq!(next.buckets, running.buckets);
+    assert_eq!(next.window, Duration::from_secs(1));
+    assert!(next.keep_fixed(&running).is_empty());
 }
 
 #[test]
-fn the_one_sensors_multiplexer_can_be_said_in_every_layer() {
+fn every_layer_can_set_the_mux() {
     let mux = |file, environment: &[_], flags: &[_]| {
         plan(file, environment, flags).sensors[0].location.mux
     };
     let file = "mux = { address = \"0x71\", channel = 2 }";
-    assert_eq!(mux(file, &[], &[]), Some(behind(0x71, 2)));
+    assert_eq!(mux(file, &[], &[]), Some(channel(0x71, 2)));
     for text in [
         "{address=0x70,channel=1}",
         " { address = 112, channel = 1 }",
@@ -82,55 +83,107 @@ fn the_one_sensors_multiplexer_can_be_said_in_every_layer() {
     ] {
         assert_eq!(
             mux(file, &[("MUX", text)], &[]),
-            Some(behind(0x70, 1)),
+            Some(channel(0x70, 1)),
             "{text}"
         );
         assert_eq!(
             mux(file, &[], &["--mux", text]),
-            Some(behind(0x70, 1)),
+            Some(channel(0x70, 1)),
             "{text}"
         );
     }
     assert_eq!(mux(file, &[("MUX", "none")], &[]), None);
     assert_eq!(mux(file, &[("MUX", "0x70:1")], &["--mux", "none"]), None);
     let both = [("MUX__ADDRESS", "0x77"), ("MUX__CHANNEL", "7")];
-    assert_eq!(mux("", &both, &[]), Some(behind(0x77, 7)));
-    assert_eq!(mux(file, &both[1..], &[]), Some(behind(0x71, 7)));
-    // They also change the only table.
+    assert_eq!(mux("", &both, &[]), Some(channel(0x77, 7)));
+    assert_eq!(mux(file, &both[1..], &[]), Some(channel(0x71, 7)));
+    // Variables and flags also change the only table.
     let table = format!("[[sensor]]\ndevice = \"a\"\n{file}");
-    assert_eq!(mux(&table, &both[..1], &[]), Some(behind(0x77, 2)));
+    assert_eq!(mux(&table, &both[..1], &[]), Some(channel(0x77, 2)));
     assert_eq!(
         mux(&table, &both, &["--mux", "0x70:0"]),
-        Some(behind(0x70, 0))
+        Some(channel(0x70, 0))
     );
 }
 
 #[test]
-fn a_bad_multiplexer_is_named_with_its_variable_or_flag() {
+fn bad_mux_is_named_with_its_origin() {
     let two = "[[sensor]]\ndevice = \"a\"\n[[sensor]]\ndevice = \"b\"\nbus = 2";
-    let neither = "is neither none nor a channel like 0x70:7 or { address = 0x70, channel = 7 }";
+    let invalid = "is invalid; expected \"none\" or a table such as \
+                   { address = 0x70, channel = 7 } (as a flag, 0x70:7)";
+    let variable = "environment INA260_EXPORTER_MUX";
     for (file, environment, flags, message) in [
-        ("", &[][..], &["--mux", "0x70:8"][..], "--mux: mux.channel \"8\" is outside 0..=7".to_owned()),
-        ("", &[], &["--mux", "0x40:x"], "--mux: mux.address 0x40 is outside 0x70..=0x77\n\
-            --mux: mux.channel \"x\" is not a whole number in 0..=7".to_owned()),
-        ("", &[], &["--mux", "0x70"], format!("--mux: mux \"0x70\" {neither}")),
-        ("", &[("MUX", "{address=0x70")], &[], format!("environment INA260_EXPORTER_MUX: mux \"{{address=0x70\" {neither}")),
-        ("", &[("MUX__CHANNEL", "1")], &[], "environment INA260_EXPORTER_MUX__CHANNEL: mux.address is missing".to_owned()),
-        ("", &[("MUX__CHANEL", "1"), ("MUX", "0x70:1")], &[], "environment INA260_EXPORTER_MUX__CHANEL: mux.address is missing\n\
-            environment INA260_EXPORTER_MUX__CHANEL: mux.channel is missing\n\
-            environment INA260_EXPORTER_MUX__CHANEL: mux.chanel is no key here; keys are address, channel".to_owned()),
-        ("", &[("ALERT__ON", "over-power")], &[], "environment INA260_EXPORTER_ALERT__ON: alert belongs in a [[sensor]] table".to_owned()),
-        (two, &[], &["--mux", "0x70:0"], "--mux: mux \"0x70:0\" is for one sensor, but FILE has 2".to_owned()),
+        (
+            "",
+            &[][..],
+            &["--mux", "0x70:8"][..],
+            "--mux: mux.channel \"8\" is invalid; expected an integer from 0 to 7".to_owned(),
+        ),
+        (
+            "",
+            &[],
+            &["--mux", "0x40:x"],
+            "--mux: mux.address 0x40 is invalid; expected an integer from 0x70 to 0x77\n\
+             --mux: mux.channel \"x\" is invalid; expected an integer from 0 to 7"
+                .to_owned(),
+        ),
+        (
+            "",
+            &[],
+            &["--mux", "0x70"],
+            format!("--mux: mux \"0x70\" {invalid}"),
+        ),
+        (
+            "",
+            &[("MUX", "{address=0x70")],
+            &[],
+            format!("{variable}: mux \"{{address=0x70\" {invalid}"),
+        ),
+        (
+            "",
+            &[("MUX__CHANNEL", "1")],
+            &[],
+            format!("{variable}__CHANNEL: mux.address is missing"),
+        ),
+        (
+            "",
+            &[("MUX__CHANEL", "1"), ("MUX", "0x70:1")],
+            &[],
+            format!(
+                "{variable}__CHANEL: mux.address is missing\n\
+                 {variable}__CHANEL: mux.channel is missing\n\
+                 {variable}__CHANEL: mux.chanel is not a known key; \
+                 expected one of address, channel"
+            ),
+        ),
+        (
+            "",
+            &[("ALERT__ON", "over-power")],
+            &[],
+            "environment INA260_EXPORTER_ALERT__ON: alert belongs in a [[sensor]] table".to_owned(),
+        ),
+        (
+            two,
+            &[],
+            &["--mux", "0x70:0"],
+            "--mux: mux \"0x70:0\" is for a single sensor, but FILE has 2".to_owned(),
+        ),
     ] {
         assert_eq!(problems(file, environment, flags), message);
     }
 }
 
 #[test]
-fn every_key_of_a_sensor_can_come_from_the_environment() {
-    let list = r#"[{ device = "a", mux = { address = 0x72, channel = 3 }, alert = { on = "under-voltage", limit = "4750mV", polarity = "active-high" }, current_gain = 1.01, current_offset = "-3.5mA", voltage_gain = 2, reverse = true }, { device = "b", configure = false, bus = 3 }]"#;
-    let sensors = plan("", &[("SENSOR", list)], &[]).sensors;
-    assert_eq!(sensors[0].location.mux, Some(behind(0x72, 3)));
+fn environment_sets_every_sensor_key() {
+    let alert = r#"{ on = "under-voltage", limit = "4750mV", polarity = "active-high" }"#;
+    let list = format!(
+        r#"[{{ device = "a", mux = {{ address = 0x72, channel = 3 }}, alert = {alert},
+             current_gain = 1.01, current_offset = "-3.5mA", voltage_gain = 2, reverse = true }},
+            {{ device = "b", configure = false, bus = 3 }}]"#
+    )
+    .replace('\n', "");
+    let sensors = plan("", &[("SENSOR", &list)], &[]).sensors;
+    assert_eq!(sensors[0].location.mux, Some(channel(0x72, 3)));
     assert_eq!(
         sensors[0].calibration,
         Calibration {
@@ -149,7 +202,7 @@ fn every_key_of_a_sensor_can_come_from_the_environment() {
 }
 
 #[test]
-fn a_limit_is_written_as_the_chip_counts_it() {
+fn alert_limits_become_register_words() {
     for (lines, words) in [
         (
             r#"alert = { on = "over-current", limit = "5A" }"#,
@@ -175,7 +228,7 @@ fn a_limit_is_written_as_the_chip_counts_it() {
             r#"alert = { on = "over-power", limit = "1500mW" }"#,
             (0x0800, 150),
         ),
-        // Seen through the calibration.
+        // With the calibration applied.
         (
             "reverse = true\nalert = { on = \"over-current\", limit = \"5A\" }",
             (0x4000, 0xF060),
@@ -195,7 +248,7 @@ fn a_limit_is_written_as_the_chip_counts_it() {
 }
 
 #[test]
-fn one_address_serves_behind_every_channel() {
+fn channels_may_share_an_address() {
     let tables: Vec<String> = (0..16)
         .map(|n| {
             let (multiplexer, channel) = (0x70 + n / 8, n % 8);
@@ -205,19 +258,19 @@ fn one_address_serves_behind_every_channel() {
         .collect();
     let file = tables.concat();
     assert_eq!(plan(&file, &[], &[]).sensors.len(), 16);
-    let trunk = "[[sensor]]\ndevice = \"trunk\"\naddress = 0x4f\n";
-    assert_eq!(plan(&(file + trunk), &[], &[]).sensors.len(), 17);
+    let upstream = "[[sensor]]\ndevice = \"upstream\"\naddress = 0x4f\n";
+    assert_eq!(plan(&(file + upstream), &[], &[]).sensors.len(), 17);
 }
 
 #[test]
-fn a_chip_that_is_only_read_keeps_what_somebody_else_wrote() {
+fn read_only_sensor_accepts_the_defaults() {
     let read_only =
         sensor("configure = false\naveraging = \"auto\"\nalert = \"none\"\ncurrent_gain = 1.01");
     assert!(!read_only.configure && read_only.alert.is_none());
 }
 
 #[test]
-fn the_effective_configuration_shows_tables_as_tables() {
+fn effective_configuration_prints_inline_tables() {
     let effective = |file, flags: &[_]| {
         let effective = try_load(file, &[], flags).unwrap().effective;
         let settings = effective
@@ -229,7 +282,8 @@ fn the_effective_configuration_shows_tables_as_tables() {
     assert!(alone.contains(&"mux = { address = 0x70, channel = 3 }".to_owned()));
     assert!(alone.contains(&"buckets = [0.001, 20, 1e300]".to_owned()));
     let table = effective(
-        "[[sensor]]\ndevice = \"a\"\nalert = { limit = \"500mA\", on = \"over-current\" }\ncurrent_offset = \"-3.50mA\"",
+        "[[sensor]]\ndevice = \"a\"\nalert = { limit = \"500mA\", on = \"over-current\" }\n\
+         current_offset = \"-3.50mA\"",
         &[],
     );
     let alert = "alert = { on = \"over-current\", limit = \"500mA\", polarity = \"active-low\" }";

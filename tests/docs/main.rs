@@ -3,7 +3,6 @@
 mod documents;
 mod flags;
 mod form;
-mod keys;
 mod links;
 mod messages;
 mod metrics;

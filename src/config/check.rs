@@ -1,0 +1,172 @@
+//! Checks that concern more than one key, or more than one sensor.
+
+use std::time::Duration;
+
+use super::duration;
+use super::inline_tables::RequestedAlert;
+use super::keys::{
+    ALERT, ALLOW, AVERAGING, CONFIGURE, CURRENT_CONVERSION_TIME, CURRENT_GAIN, CURRENT_OFFSET,
+    KeyInfo, LISTEN, REVERSE, VOLTAGE_CONVERSION_TIME, VOLTAGE_GAIN,
+};
+use super::listen::Listen;
+use super::node::{Origin, one_line};
+use super::print::{Line, quoted};
+use super::problem::Problems;
+use super::section::Section;
+use crate::i2c::Location;
+use crate::ina260::alert::{Alert, OutOfRange};
+use crate::ina260::calibration::Calibration;
+use crate::ina260::settings::{PartialSettings, Settings, TooShort};
+
+/// Reports networks for a Unix socket, whose access is controlled by its permissions.
+pub(super) fn access(section: &mut Section<'_>, listen: &Listen) {
+    if let (Listen::Unix(_), Some(line)) = (listen, section.line(&LISTEN.info))
+        && !section.is_default(&ALLOW.info)
+    {
+        let listen = format!("listen {} ({})", line.value, line.origin);
+        let message = format!(" conflicts with {listen}; set socket_mode for a Unix socket");
+        section.conflict(&ALLOW.info, &message);
+    }
+}
+
+/// Reports settings that would have to be written to a chip in read-only mode.
+pub(super) fn read_only(section: &mut Section<'_>) {
+    if section.is_default(&CONFIGURE.info) {
+        return;
+    }
+    for key in CYCLE.into_iter().chain([&ALERT.info]) {
+        if !section.is_default(key) {
+            section.conflict(key, " conflicts with configure = false (read-only mode)");
+        }
+    }
+}
+
+/// Keys of the settings that determine a cycle.
+static CYCLE: [&KeyInfo; 3] = [
+    &AVERAGING.info,
+    &VOLTAGE_CONVERSION_TIME.info,
+    &CURRENT_CONVERSION_TIME.info,
+];
+
+/// Returns the settings for an interval; `None`: a value is invalid, or there are none, which is
+/// reported.
+pub(super) fn settings(
+    section: &mut Section<'_>,
+    (interval, line): &(Duration, Option<Line>),
+    partial: PartialSettings,
+) -> Option<Settings> {
+    let others = CYCLE.map(|key| section.line(key).cloned());
+    let lines = std::iter::once(line.clone()).chain(others);
+    let lines = lines.collect::<Option<Vec<Line>>>()?;
+    let TooShort(shortest) = match Settings::for_interval(*interval, partial) {
+        Ok(settings) => return Some(settings),
+        Err(too_short) => too_short,
+    };
+    let settings = lines[1..]
+        .iter()
+        .map(|line| format!("{} = {}", line.key, line.value));
+    let settings = settings.collect::<Vec<_>>().join(", ");
+    let (interval, shortest) = (&lines[0].value, duration::write(shortest));
+    // The highest layer made the combination invalid.
+    let origin = lines
+        .iter()
+        .map(|line| &line.origin)
+        .max_by_key(|origin| origin.rank())?;
+    section.problem(
+        origin,
+        format_args!(
+            "interval {interval} is shorter than {shortest}, the shortest cycle with {settings}"
+        ),
+    );
+    None
+}
+
+/// Returns the alert as the chip can represent it; `None`: a value is invalid, or it cannot, which
+/// is reported.
+pub(super) fn alert(
+    section: &mut Section<'_>,
+    requested: &RequestedAlert,
+    calibration: &Calibration,
+) -> Option<Alert> {
+    if !section.has(&[
+        CURRENT_GAIN.info,
+        CURRENT_OFFSET.info,
+        VOLTAGE_GAIN.info,
+        REVERSE.info,
+    ]) {
+        return None;
+    }
+    let RequestedAlert {
+        function,
+        limit,
+        polarity,
+    } = requested;
+    let OutOfRange { min, max } = match Alert::new(*function, limit.number, *polarity, calibration)
+    {
+        Ok(alert) => return Some(alert),
+        Err(range) => range,
+    };
+    // Seven digits, one more than the register has.
+    let [min, max] = [min, max].map(|end| format!("{end:.6e}").parse().unwrap_or(end));
+    let (limit, unit) = (one_line(&quoted(&limit.as_written)), function.unit());
+    let expected = format!("{min}{unit} to {max}{unit}, the range of the chip's register");
+    let calibrated = if *calibration == Calibration::default() {
+        ""
+    } else {
+        " with this calibration"
+    };
+    section.conflict(
+        &ALERT.info,
+        &format!(".limit {limit} is invalid; expected {expected}{calibrated}"),
+    );
+    None
+}
+
+/// A sensor's properties that are unique; `None`: invalid, which is reported.
+pub(super) struct Identity {
+    /// Name in messages.
+    pub(super) name: String,
+    pub(super) origin: Origin,
+    pub(super) device: Option<String>,
+    pub(super) location: Option<Location>,
+}
+
+/// Reports sensors with the same device name, or with locations that respond at the same time.
+pub(super) fn unique(sensors: &[Identity], problems: &mut Problems) {
+    for (index, sensor) in sensors.iter().enumerate() {
+        let Identity {
+            name,
+            origin,
+            device,
+            location,
+        } = sensor;
+        let mut report = |message| problems.add(origin, format!("{name}: {message}"));
+        let mut earlier = sensors[..index].iter();
+        if let Some(device) = device
+            && let Some(other) = earlier
+                .clone()
+                .find(|other| other.device.as_ref() == Some(device))
+        {
+            report(format!(
+                "device \"{device}\" duplicates the device name of {}",
+                other.name
+            ));
+        }
+        let conflict = earlier.find_map(|other| {
+            let (location, other_location, other) = ((*location)?, other.location?, &other.name);
+            if location == other_location {
+                Some(format!("{location} duplicates the location of {other}"))
+            } else if location.is_joined_to(&other_location) {
+                Some(format!(
+                    "{location} conflicts with {other}: the same address exists upstream and \
+                     downstream of the mux"
+                ))
+            } else {
+                None
+            }
+        });
+        if let Some(message) = conflict {
+            report(message);
+        }
+    }
+}

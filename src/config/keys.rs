@@ -1,0 +1,274 @@
+//! The table of all configuration keys.
+//!
+//! To add a key, add a row here, read it in the plan, and add a case to `tests/config/bad`.
+//! `make docs` updates the documentation.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::inline_tables::{self, RequestedAlert};
+use super::listen::Listen;
+use super::log_level::LogLevel;
+use super::node::Node;
+use super::parse::{self, Parsed};
+use super::print;
+use super::quantity::Quantity;
+use crate::i2c::Address;
+use crate::i2c::mux::Channel;
+use crate::ina260::settings::{Averaging, ConversionTime};
+
+/// A key whose values are `T`.
+pub(super) struct Key<T> {
+    pub(super) info: KeyInfo,
+    pub(super) parse: fn(&Node) -> Parsed<T>,
+    /// Prints a value as TOML.
+    pub(super) print: fn(&T) -> String,
+}
+
+/// Description of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyInfo {
+    /// Name in the file.
+    pub name: &'static str,
+    /// Command-line flag that sets it, or empty.
+    pub flag: &'static str,
+    /// Default as TOML; an example, if `described_default` is set.
+    pub default: &'static str,
+    /// Description of a default that is not a fixed value, or empty.
+    pub described_default: &'static str,
+    /// Allowed values, for "expected ...".
+    pub expected: &'static str,
+    /// Whether a change takes effect at the next restart, not at a reload.
+    pub needs_restart: bool,
+    /// Meaning, as one line of Markdown without a final full stop.
+    pub help: &'static str,
+}
+
+impl KeyInfo {
+    pub(super) const BLANK: Self = Self {
+        name: "",
+        flag: "",
+        default: "",
+        described_default: "",
+        expected: "",
+        needs_restart: false,
+        help: "",
+    };
+}
+
+/// Defines a static for each row (parser, printer, description), and a list of all descriptions.
+macro_rules! keys {
+    ($(#[$doc:meta])* $list:ident { $($key:ident: $type:ty = ($parse:expr, $print:expr) {
+        $($field:ident: $value:expr),* $(,)?
+    })* }) => {
+        $(pub(super) static $key: Key<$type> = Key {
+            info: KeyInfo { $($field: $value,)* ..KeyInfo::BLANK },
+            parse: $parse,
+            print: $print,
+        };)*
+        $(#[$doc])*
+        pub static $list: &[&KeyInfo] = &[$(&$key.info),*];
+    };
+}
+
+keys! {
+    /// Keys of the daemon, at the top of the file.
+    DAEMON {
+        LISTEN: Listen = (parse::listen, print::quoted) {
+            name: "listen", flag: "--listen", default: r#""0.0.0.0:8000""#, needs_restart: true,
+            expected: r#""IP:PORT", "[IPV6]:PORT" or "unix:/PATH" with at most 107 bytes"#,
+            help: r#"Address to serve metrics on; `"[::]:8000"` serves IPv6 and IPv4"#,
+        }
+        SOCKET_MODE: u32 = (parse::socket_mode, |mode| format!("\"{mode:04o}\"")) {
+            name: "socket_mode", default: r#""0666""#, needs_restart: true,
+            expected: r#"an octal mode from "0000" to "0777""#,
+            help: "Permissions of the Unix socket",
+        }
+        ALLOW: Vec<IpNet> = (parse::allow, |networks| print::list(networks, print::quoted)) {
+            name: "allow", default: "[]", needs_restart: true,
+            expected: r#"an array of networks such as ["192.168.0.0/16", "::1"]"#,
+            help: "Networks that may scrape over TCP; empty: no restriction",
+        }
+        HOSTNAME: String = (parse::text, print::quoted) {
+            name: "hostname", flag: "--hostname",
+            default: r#""pi4""#, described_default: "the machine's name", expected: STRING,
+            help: "Value of the label `hostname`",
+        }
+        INTERVAL: Duration = (parse::interval, print::duration) {
+            name: "interval", flag: "--interval", default: r#""1s""#,
+            expected: INTERVAL_RANGE,
+            help: "Maximum time between two results; determines averaging and conversion times",
+        }
+        WINDOW: Duration = (parse::window, print::duration) {
+            name: "window", default: r#""1m""#,
+            expected: r#"a duration from "1s" to "1h""#,
+            help: "Length of the min/max window",
+        }
+        BUCKETS: Vec<f64> = (parse::buckets, |watts| print::list(watts, print::bound)) {
+            name: "buckets", default: "[0.1, 1, 10, 100]", needs_restart: true,
+            expected: "an array of 1 to 50 ascending numbers above 0",
+            help: "Upper bounds of the power distribution, in watts",
+        }
+        SUMMARY: Option<Duration> = (parse::summary, |period| {
+            print::duration(&period.unwrap_or_default())
+        }) {
+            name: "summary", default: r#""1m""#,
+            expected: r#"a duration from "1s" to "24h", or "0" for none"#,
+            help: "Time between two log lines with the means of each sensor",
+        }
+        LOG: LogLevel = (parse::log, |level| print::quoted(level.name())) {
+            name: "log", flag: "--log-level", default: r#""info""#,
+            expected: r#"one of "error", "warn", "info", "debug", "trace""#,
+            help: "Least severe messages to log; `debug` adds each result, `trace` each transfer",
+        }
+        SCRIPT_METRICS: bool = (parse::boolean, ToString::to_string) {
+            name: "script_metrics", default: "true", expected: BOOLEAN,
+            help: "Also serve the three gauges of the Python script",
+        }
+        WAIT_FOR_SENSOR: bool = (parse::boolean, ToString::to_string) {
+            name: "wait_for_sensor", flag: "--wait-for-sensor", default: "false",
+            expected: BOOLEAN,
+            help: "Start even if no sensor responds, and keep retrying; the service always does",
+        }
+        SENSOR_TABLES: () = (|_| Ok(()), |()| String::new()) {
+            name: "sensor", default: "[]", described_default: "none", expected: "[[sensor]] tables",
+            help: "A table for each sensor, instead of the keys of a single sensor",
+        }
+    }
+}
+
+keys! {
+    /// Keys of a `[[sensor]]` table that may also be at the top of the file, for a single sensor.
+    SINGLE_SENSOR {
+        DEVICE: String = (parse::text, print::quoted) {
+            name: "device", flag: "--device", default: r#""deepx""#, expected: STRING,
+            help: "Name of the sensor, the label `device`; different for each sensor",
+        }
+        BUS: u8 = (parse::bus, ToString::to_string) {
+            name: "bus", flag: "--bus", default: "1", expected: "an integer from 0 to 255",
+            help: "I2C bus of the sensor, the N of `/dev/i2c-N`",
+        }
+        ADDRESS: Address = (parse::address, ToString::to_string) {
+            name: "address", flag: "--address", default: "0x40",
+            expected: "an integer from 0x40 to 0x4f",
+            help: "Address of the sensor, as selected by its pins A0 and A1",
+        }
+        MUX: Option<Channel> = (inline_tables::mux, |channel| {
+            print::value_or("none", channel.as_ref(), inline_tables::mux_toml)
+        }) {
+            name: "mux", flag: "--mux", default: r#""none""#,
+            expected: "\"none\" or a table such as { address = 0x70, channel = 7 } \
+                       (as a flag, 0x70:7)",
+            help: "TCA9548A (0x70 to 0x77) and channel (0 to 7) that the sensor is downstream of",
+        }
+    }
+}
+
+keys! {
+    /// Keys of a `[[sensor]]` table alone.
+    SENSOR {
+        SENSOR_INTERVAL: Duration = (parse::interval, print::duration) {
+            name: "interval", default: r#""1s""#, described_default: "that of the daemon",
+            expected: INTERVAL_RANGE,
+            help: "Maximum time between two results of this sensor",
+        }
+        AVERAGING: Option<Averaging> = (parse::averaging, |averaging| {
+            print::value_or("auto", averaging.as_ref(), |value| value.count().to_string())
+        }) {
+            name: "averaging", default: r#""auto""#,
+            expected: r#"one of "auto", 1, 4, 16, 64, 128, 256, 512, 1024"#,
+            help: r#"Conversions averaged in one result; `"auto"`: to suit the interval"#,
+        }
+        VOLTAGE_CONVERSION_TIME: Option<ConversionTime> = (parse::conversion_time, |time| {
+            print::value_or("auto", time.as_ref(), |time| format!("\"{}us\"", time.micros()))
+        }) {
+            name: "voltage_conversion_time", default: r#""auto""#, expected: CONVERSION_TIMES,
+            help: "Duration of one voltage conversion",
+        }
+        CURRENT_CONVERSION_TIME: Option<ConversionTime> = (parse::conversion_time, |time| {
+            print::value_or("auto", time.as_ref(), |time| format!("\"{}us\"", time.micros()))
+        }) {
+            name: "current_conversion_time", default: r#""auto""#, expected: CONVERSION_TIMES,
+            help: "Duration of one current conversion",
+        }
+        CONFIGURE: bool = (parse::boolean, ToString::to_string) {
+            name: "configure", default: "true", expected: BOOLEAN,
+            help: "`false`: read-only mode, for a chip that another I2C master configures",
+        }
+        ALERT: Option<RequestedAlert> = (inline_tables::alert, |alert| {
+            print::value_or("none", alert.as_ref(), RequestedAlert::toml)
+        }) {
+            name: "alert", default: r#""none""#,
+            expected: r#""none" or a table such as { on = "over-current", limit = "5A" }"#,
+            help: "Alert of the chip's comparator: `on` is one of `over-current`, `under-current`, \
+                   `over-voltage`, `under-voltage` and `over-power`, `limit` has the unit A, mA, \
+                   V, mV, W or mW, `polarity` is `active-low` (default) or `active-high`",
+        }
+        CURRENT_GAIN: f64 = (parse::gain, print::number) {
+            name: "current_gain", default: "1.0", expected: GAIN_RANGE,
+            help: "Calibration: factor for the current",
+        }
+        CURRENT_OFFSET: Quantity = (parse::offset, |offset| print::quoted(&offset.as_written)) {
+            name: "current_offset", default: r#""0mA""#,
+            expected: r#"a current from "-1000A" to "1000A", in A or mA"#,
+            help: "Calibration: added to the current, after the gain",
+        }
+        VOLTAGE_GAIN: f64 = (parse::gain, print::number) {
+            name: "voltage_gain", default: "1.0", expected: GAIN_RANGE,
+            help: "Calibration: factor for the voltage",
+        }
+        REVERSE: bool = (parse::boolean, ToString::to_string) {
+            name: "reverse", default: "false", expected: BOOLEAN,
+            help: "`true`: IN+ and IN- are exchanged; current and power change their sign",
+        }
+        LABELS: Vec<(String, String)> = (inline_tables::labels, |labels| {
+            inline_tables::labels_toml(labels)
+        }) {
+            name: "labels", default: "{}",
+            expected: r#"a table of strings such as { rail = "12V" }"#,
+            help: "Additional labels of all series of the sensor",
+        }
+    }
+}
+
+const STRING: &str = inline_tables::LABEL_VALUE;
+const BOOLEAN: &str = "true or false";
+const INTERVAL_RANGE: &str = r#"a duration from "280us" to "1h""#;
+const CONVERSION_TIMES: &str = "one of \"auto\", \"140us\", \"204us\", \"332us\", \"588us\", \
+    \"1100us\", \"2116us\", \"4156us\", \"8244us\"";
+const GAIN_RANGE: &str = "a number above 0, at most 1000";
+
+/// Returns the keys at the top of the file, in the order of the documentation.
+pub fn at_top() -> impl Iterator<Item = &'static KeyInfo> {
+    DAEMON.iter().chain(SINGLE_SENSOR).copied()
+}
+
+/// Returns the keys of a `[[sensor]]` table, in the order of the documentation.
+pub fn in_sensor() -> impl Iterator<Item = &'static KeyInfo> {
+    SINGLE_SENSOR.iter().chain(SENSOR).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_values_are_those_of_the_enums() {
+        let is_listed = |key: &KeyInfo, value: &str| {
+            assert!(key.expected.contains(value), "{}: {value}", key.name);
+        };
+        for level in LogLevel::ALL {
+            is_listed(&LOG.info, &print::quoted(level.name()));
+        }
+        for averaging in Averaging::ALL {
+            is_listed(&AVERAGING.info, &format!(", {}", averaging.count()));
+        }
+        for time in ConversionTime::ALL {
+            is_listed(
+                &VOLTAGE_CONVERSION_TIME.info,
+                &format!("\"{}us\"", time.micros()),
+            );
+        }
+    }
+}

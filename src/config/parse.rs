@@ -1,0 +1,259 @@
+//! Parsers of values: one function per kind of value. The table of keys says what they accept.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::duration;
+use super::listen::Listen;
+use super::log_level::LogLevel;
+use super::node::{Node, Value, integer};
+use super::problem::Invalid;
+use super::quantity::{self, Quantity};
+use super::toml_text::parse_value;
+use crate::i2c::Address;
+use crate::ina260::settings::{Averaging, ConversionTime};
+
+pub(super) type Parsed<T> = Result<T, Invalid>;
+
+impl Node {
+    /// Returns the value that was parsed from this node; if there is none, the node is invalid.
+    pub(super) fn check<T>(&self, value: Option<T>) -> Parsed<T> {
+        value.ok_or_else(|| Invalid::Value(self.to_string()))
+    }
+}
+
+/// Parses a name of 1 to 255 bytes. In the environment, a number is a name, too.
+pub(super) fn text(node: &Node) -> Parsed<String> {
+    // The replacement character stands for bytes of the environment that are not UTF-8.
+    let unprintable = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    let is_name = |text: &&str| (1..=255).contains(&text.len()) && !text.contains(unprintable);
+    node.check(node.as_text().filter(is_name).map(str::to_owned))
+}
+
+pub(super) fn boolean(node: &Node) -> Parsed<bool> {
+    node.check(match &node.value {
+        Value::Bool(yes) => Some(*yes),
+        Value::Untyped(text) => text.parse().ok(),
+        _ => None,
+    })
+}
+
+/// Parses the name of one of the values of an enum.
+pub(super) fn one_of<T: Copy, const N: usize>(
+    node: &Node,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> Parsed<T> {
+    let is_named = |value: &T| node.as_text() == Some(name(*value));
+    node.check(all.into_iter().find(is_named))
+}
+
+pub(super) fn log(node: &Node) -> Parsed<LogLevel> {
+    one_of(node, LogLevel::ALL, LogLevel::name)
+}
+
+/// Parses a duration from one conversion of each quantity, the shortest cycle of the chip.
+pub(super) fn interval(node: &Node) -> Parsed<Duration> {
+    node.check(duration_in(node, Duration::from_micros(280)..=HOUR))
+}
+
+/// Parses a duration from the period at which the metrics are updated.
+pub(super) fn window(node: &Node) -> Parsed<Duration> {
+    node.check(duration_in(node, Duration::from_secs(1)..=HOUR))
+}
+
+/// Parses a period of up to a day; 0 is `None`.
+pub(super) fn summary(node: &Node) -> Parsed<Option<Duration>> {
+    let never = duration_in(node, Duration::ZERO..=Duration::ZERO).map(|_| None);
+    let period = duration_in(node, Duration::from_secs(1)..=24 * HOUR).map(Some);
+    node.check(never.or(period))
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn duration_in(node: &Node, range: RangeInclusive<Duration>) -> Option<Duration> {
+    let duration = node.as_text().and_then(duration::parse)?;
+    range.contains(&duration).then_some(duration)
+}
+
+/// Parses the permissions of a file.
+pub(super) fn socket_mode(node: &Node) -> Parsed<u32> {
+    let digits = node.as_text().map(|t| t.strip_prefix("0o").unwrap_or(t));
+    let digits = digits.filter(|digits| digits.chars().all(|c| c.is_digit(8)));
+    let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+    node.check(mode.filter(|mode| *mode <= 0o777))
+}
+
+pub(super) fn listen(node: &Node) -> Parsed<Listen> {
+    /// Size of `sun_path` (unix(7)) without the terminating 0.
+    const MAX_PATH_BYTES: usize = 107;
+    let text = node.as_text().unwrap_or_default();
+    let is_socket = |path: &&str| {
+        let is_absolute = path.starts_with('/') && !path.ends_with('/');
+        is_absolute && !path.contains(char::is_control) && path.len() <= MAX_PATH_BYTES
+    };
+    node.check(if let Some(path) = text.strip_prefix("unix:") {
+        Some(path)
+            .filter(is_socket)
+            .map(|path| Listen::Unix(path.into()))
+    } else {
+        // With port 0, the kernel would choose one.
+        let address = text.parse::<SocketAddr>().ok();
+        address
+            .filter(|address| address.port() != 0)
+            .map(Listen::Tcp)
+    })
+}
+
+pub(super) fn allow(node: &Node) -> Parsed<Vec<IpNet>> {
+    let expected = "a network such as \"192.168.0.0/16\" or \"::1\"";
+    list(node, 0..=usize::MAX, expected, |item, _| {
+        let text = item.as_text()?;
+        let network = text.parse::<IpNet>().map(|network| network.trunc());
+        network
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .ok()
+    })
+}
+
+/// Parses the upper bounds of a histogram.
+pub(super) fn buckets(node: &Node) -> Parsed<Vec<f64>> {
+    let expected = "a number above 0 and above the previous one";
+    list(node, 1..=50, expected, |item, previous| {
+        let min = previous.and_then(number).unwrap_or_default().max(0.0);
+        number(item).filter(|bound| *bound > min)
+    })
+}
+
+/// Parses a list with that many items; `parse` gets each item and the one before it.
+fn list<T>(
+    node: &Node,
+    count: RangeInclusive<usize>,
+    expected: &str,
+    parse: impl Fn(&Node, Option<&Node>) -> Option<T>,
+) -> Parsed<Vec<T>> {
+    let items = as_list(node).filter(|items| count.contains(&items.len()));
+    let items = node.check(items)?;
+    all_valid(items.iter().enumerate().map(|(index, item)| {
+        let previous = index.checked_sub(1).map(|previous| &items[previous]);
+        parse(item, previous).ok_or_else(|| {
+            let number = index + 1;
+            format!("[{number}] {item} is invalid; expected {expected}")
+        })
+    }))
+}
+
+/// Returns the items of a list. In the environment, commas are enough.
+fn as_list(node: &Node) -> Option<Vec<Node>> {
+    match &node.value {
+        Value::List(items) => Some(items.clone()),
+        Value::Untyped(text) if text.trim_start().starts_with('[') => {
+            match parse_value(text, &node.origin) {
+                Some(Value::List(items)) => Some(items),
+                _ => None,
+            }
+        }
+        Value::Untyped(text) => {
+            let item = |item: &str| Node::untyped(item.trim(), node.origin.clone());
+            Some(text.split(',').map(item).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Returns all values, or the messages about all that are invalid.
+pub(super) fn all_valid<T>(results: impl Iterator<Item = Result<T, String>>) -> Parsed<Vec<T>> {
+    let (mut values, mut messages) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(message) => messages.push(message),
+        }
+    }
+    if messages.is_empty() {
+        Ok(values)
+    } else {
+        Err(Invalid::Parts(messages))
+    }
+}
+
+pub(super) fn bus(node: &Node) -> Parsed<u8> {
+    node.check(byte(node.as_integer()))
+}
+
+/// Parses the channel of a TCA9548A.
+pub(super) fn channel(node: &Node) -> Parsed<u8> {
+    node.check(byte(node.as_integer()).filter(|channel| *channel <= 7))
+}
+
+/// Parses the address of an INA260, which its pins A0 and A1 select.
+pub(super) fn address(node: &Node) -> Parsed<Address> {
+    address_in(node, &(0x40..=0x4f))
+}
+
+/// Parses the address of a TCA9548A, which its pins A0 to A2 select.
+pub(super) fn mux_address(node: &Node) -> Parsed<Address> {
+    address_in(node, &(0x70..=0x77))
+}
+
+fn address_in(node: &Node, range: &RangeInclusive<u8>) -> Parsed<Address> {
+    match byte(integer_or_text(node)) {
+        // Shown in hexadecimal, however it was written.
+        Some(byte) if !range.contains(&byte) => Err(Invalid::Value(Address(byte).to_string())),
+        byte => node.check(byte.map(Address)),
+    }
+}
+
+fn byte(number: Option<i128>) -> Option<u8> {
+    u8::try_from(number?).ok()
+}
+
+/// Returns an integer, which may be in quotes.
+fn integer_or_text(node: &Node) -> Option<i128> {
+    node.as_integer()
+        .or_else(|| node.as_text().and_then(integer))
+}
+
+/// Parses a finite number, with or without a decimal point.
+fn number(node: &Node) -> Option<f64> {
+    let number = match &node.value {
+        Value::Float(number) => *number,
+        #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
+        Value::Integer(number) => *number as f64,
+        Value::Untyped(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    number.is_finite().then_some(number)
+}
+
+pub(super) fn gain(node: &Node) -> Parsed<f64> {
+    node.check(number(node).filter(|gain| *gain > 0.0 && *gain <= 1000.0))
+}
+
+/// Parses a current.
+pub(super) fn offset(node: &Node) -> Parsed<Quantity> {
+    let offset = node.as_text().and_then(quantity::parse);
+    node.check(offset.filter(|offset| offset.unit == "A" && offset.number.abs() <= 1000.0))
+}
+
+/// Parses a count; `auto` is `None`.
+pub(super) fn averaging(node: &Node) -> Parsed<Option<Averaging>> {
+    let count = integer_or_text(node).and_then(|count| u32::try_from(count).ok());
+    value_or_auto(node, count.and_then(Averaging::from_count))
+}
+
+/// Parses a duration that the chip has; `auto` is `None`.
+pub(super) fn conversion_time(node: &Node) -> Parsed<Option<ConversionTime>> {
+    let duration = node.as_text().and_then(duration::parse);
+    let has_duration =
+        |time: &ConversionTime| duration == Some(Duration::from_micros(time.micros().into()));
+    value_or_auto(node, ConversionTime::ALL.into_iter().find(has_duration))
+}
+
+fn value_or_auto<T>(node: &Node, value: Option<T>) -> Parsed<Option<T>> {
+    let auto = (node.as_text() == Some("auto")).then_some(None);
+    node.check(value.map(Some).or(auto))
+}
