@@ -70,7 +70,8 @@ check: $(checks) ## run all checks that need no VM
 # $(call need,command,how to install it)
 need = @command -v $(1) >/dev/null || { \
 	echo "make $@: $(1) not found; install it: $(2)" >&2; exit 1; }
-need_promtool = $(call need,promtool,apt-get install prometheus (or only its /usr/bin/promtool))
+# A package of its own since Debian 13.
+need_promtool = $(call need,promtool,apt-get install promtool (Debian 12: prometheus))
 
 version:
 	@grep -qx 'version = "$(version)"' Cargo.toml || { \
