@@ -37,6 +37,52 @@ impl Measured {
     }
 }
 
+/// A quantity that the chip measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// Power in watts.
+    Power,
+    /// Current in amperes.
+    Current,
+    /// Bus voltage in volts.
+    Voltage,
+}
+
+impl Quantity {
+    /// Every quantity.
+    pub const ALL: [Self; 3] = [Self::Power, Self::Current, Self::Voltage];
+
+    /// Returns the name, as in label values.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Current => "current",
+            Self::Voltage => "voltage",
+        }
+    }
+
+    /// Returns the symbol of the unit.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Power => "W",
+            Self::Current => "A",
+            Self::Voltage => "V",
+        }
+    }
+
+    /// Returns the value of the quantity, in its unit.
+    #[must_use]
+    pub const fn of(self, measured: &Measured) -> f64 {
+        match self {
+            Self::Power => measured.power.0,
+            Self::Current => measured.current.0,
+            Self::Voltage => measured.voltage.0,
+        }
+    }
+}
+
 impl fmt::Display for Volts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3} V", self.0)

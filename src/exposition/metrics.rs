@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::meter::{Extremes, Failure, Meter, Observations, Quantity, Reading, Reset, Totals};
+use crate::meter::{Extremes, Failure, Meter, Observations, Reading, Reset, Totals};
+use crate::units::Quantity;
 
 /// A metric: what it is called, what it means, and where its value comes from.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failure, Meter, Quantity, Reset};
+use super::{Failure, Meter, Reset};
+use crate::units::Quantity;
 
 /// A counter in its own type; counts, 1e-18 of a unit, or nanoseconds when saved.
 enum Counter<'a> {

@@ -69,29 +69,3 @@ impl Reset {
         }
     }
 }
-
-/// A quantity that can leave the range of its register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantity {
-    /// Above 419.43 W.
-    Power,
-    /// At one end of its scale.
-    Current,
-    /// At the upper end of its scale.
-    Voltage,
-}
-
-impl Quantity {
-    /// Every quantity.
-    pub const ALL: [Self; 3] = [Self::Power, Self::Current, Self::Voltage];
-
-    /// Returns the label value.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Power => "power",
-            Self::Current => "current",
-            Self::Voltage => "voltage",
-        }
-    }
-}

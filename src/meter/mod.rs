@@ -10,12 +10,14 @@ mod reading;
 mod totals;
 
 pub use extremes::{Extremes, Window};
-pub use kinds::{Failure, Quantity, Reset};
+pub use kinds::{Failure, Reset};
 pub use reading::{Raw, Reading, Sums};
 pub use totals::{Accumulator, Cycle, Flow, Totals};
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::units::Quantity;
 
 /// Values that have not been added to the histograms yet.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,8 @@ use std::time::{Instant, SystemTime};
 use crate::i2c::{ErrorKind, mux};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::{self, Measurement};
-use crate::meter::{Failure, Quantity, Raw, Reading};
+use crate::meter::{Failure, Raw, Reading};
+use crate::units::Quantity;
 
 /// A failed poll.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
