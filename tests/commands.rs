@@ -258,19 +258,16 @@ fn follow_prints_csv_until_stopped() {
 fn watch_requires_a_terminal() {
     let ended = run(&["watch"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
-    let message = "watch draws on a terminal, and standard output is none; ";
+    let message = "watch: standard output is not a terminal; ";
     assert!(ended.stderr.starts_with(message), "{}", ended.stderr);
 }
 
 #[test]
 fn watch_refuses_bad_price_and_conflicts() {
     for (arguments, message) in [
-        (
-            &["--price", "cheap"][..],
-            "a price is a number of at least 0",
-        ),
-        (&["--price=-1"], "a price is a number of at least 0"),
-        (&["--price", "inf"], "a price is a number of at least 0"),
+        (&["--price", "cheap"][..], "expected a number of at least 0"),
+        (&["--price=-1"], "expected a number of at least 0"),
+        (&["--price", "inf"], "expected a number of at least 0"),
         (&["--url", "pi4", "--direct"], "cannot be used with"),
         (&["--url", "pi4", "--bus", "1"], "cannot be used with"),
     ] {

@@ -1,19 +1,21 @@
-//! `watch` with a source that panics, for the test of what it leaves of a terminal then: `tests/terminal/run`.
+//! Runs `watch` with a source that panics, so that `tests/terminal/run` can check that the terminal
+//! is restored.
 
 use std::sync::mpsc;
 use std::{panic, process};
 
-use ina260_exporter::commands::watch::{Scrape, watch};
+use ina260_exporter::commands::watch::{ScrapeSource, watch};
+use ina260_exporter::scrape::Error;
 
-/// Shows a sensor twice, then panics in its thread.
+/// Returns two scrapes, then panics.
 struct Panicking(u32);
 
-impl Scrape for Panicking {
+impl ScrapeSource for Panicking {
     fn name(&self) -> String {
         "panicking".to_owned()
     }
 
-    fn scrape(&mut self) -> Result<String, String> {
+    fn scrape(&mut self) -> Result<String, Error> {
         self.0 += 1;
         assert!(self.0 < 3, "on purpose");
         Ok("ina260_up{device=\"panicking\"} 1\n".to_owned())
@@ -21,12 +23,12 @@ impl Scrape for Panicking {
 }
 
 fn main() {
-    // As in a release, where a panic ends the process and nothing is dropped.
+    // Like a release, which aborts without dropping anything.
     panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
         process::abort();
     }));
     let (_events, received) = mpsc::channel();
     let ended = watch(vec![Box::new(Panicking(0))], None, received);
-    eprintln!("not by a panic: {ended:?}");
+    eprintln!("ended without a panic: {ended:?}");
 }

@@ -1,147 +1,158 @@
-//! What is known of the selected row beyond its curves, in lines.
+//! Details of the selected entry, as lines of text.
 
 use std::time::{Duration, Instant};
 
-use super::model::{Row, Sensor, State};
-use super::numbers::{cost, energy, si, time};
+use ratatui::style::Stylize;
+use ratatui::text::Line;
+
+use super::model::{Entry, HostState, WatchedSensor};
+use super::numbers::{cost, duration, si, watt_hours};
 use super::screen::Screen;
-use super::snapshot::{Alert, Quantity};
+use crate::scrape::ScrapedAlert;
 
-const DAY: f64 = 86_400.0;
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// Each with whether it is bad.
+/// Returns the details of an entry in lines of at most `width` characters, errors in red.
 pub(super) fn lines(
     screen: &Screen,
-    row: &Row<'_>,
+    entry: &Entry<'_>,
     width: u16,
     now: Instant,
-) -> Vec<(bool, String)> {
-    let mut lines = Vec::new();
-    if let State::Fails(since, why) = &row.host.state {
-        let since = time(now.saturating_duration_since(*since));
-        let said = format!(
-            "{}: {why}; asked again every second, for {since} now",
-            row.host.name
-        );
-        lines.extend(wrapped(&said, width).map(|line| (true, line)));
+) -> Vec<Line<'static>> {
+    let paragraphs = paragraphs(screen, entry, now);
+    let lines = paragraphs.into_iter().flat_map(|(is_error, text)| {
+        wrapped(&text, width).into_iter().map(move |line| {
+            let line = Line::from(line);
+            if is_error { line.red().bold() } else { line }
+        })
+    });
+    lines.collect()
+}
+
+/// Returns each paragraph with whether it is an error.
+fn paragraphs(screen: &Screen, entry: &Entry<'_>, now: Instant) -> Vec<(bool, String)> {
+    let host = &entry.host.name;
+    let mut paragraphs = Vec::new();
+    if let HostState::Failing { since, error } = &entry.host.state {
+        let failing = duration(now.saturating_duration_since(*since));
+        let text = format!("{host}: {error}; retrying every second, for {failing} so far");
+        paragraphs.push((true, text));
     }
-    let Some(sensor) = row.sensor else {
-        if row.host.state == State::Answers {
-            lines.push((
-                false,
-                format!(" {}: answers, and has no sensor", row.host.name),
-            ));
+    let Some(sensor) = entry.sensor else {
+        if entry.host.state == HostState::Up {
+            paragraphs.push((false, format!("{host}: responds, but has no sensors")));
         }
-        return lines;
+        return paragraphs;
     };
-    let mut say = |is_bad, text: &str| {
-        lines.extend(wrapped(text, width).map(|line| (is_bad, line)));
-    };
-    say(false, &about(sensor, &row.host.name));
-    let (model, _) = screen.seen(now);
+    let (model, _) = screen.displayed(now);
     let energies = Energies {
-        all: sensor.last.energy[0],
-        watched: sensor.added.energy[0],
-        day: sensor
+        total: sensor.last.energy[0],
+        watched: sensor.increase.energy[0],
+        per_day: sensor
             .history
-            .mean(Quantity::Power, screen.span(), now)
-            .map(|watts| watts * DAY),
+            .mean_power(screen.span(), now)
+            .map(|watts| watts * SECONDS_PER_DAY),
         reverse: sensor.last.energy[1],
     };
-    let watching = time(now.saturating_duration_since(model.begun));
-    say(false, &energies.describe("Energy", &watching, energy));
+    let watched = duration(now.saturating_duration_since(model.started));
+    paragraphs.push((false, identity(sensor, host)));
+    paragraphs.push((false, energies.format("Energy", &watched, watt_hours)));
     if let Some(price) = screen.price {
-        say(
-            false,
-            &energies.describe("Cost", &watching, |joules| cost(joules, price)),
-        );
+        let cost = |joules| cost(joules, price);
+        paragraphs.push((false, energies.format("Cost", &watched, cost)));
     }
     if let Some(alert) = &sensor.last.alert {
-        say(alert.active, &alerts(alert, sensor));
+        paragraphs.push((alert.active, alert_status(alert, sensor)));
     }
-    let (is_bad, troubles) = troubles(sensor);
-    say(is_bad, &troubles);
-    lines
+    paragraphs.push(errors(sensor));
+    paragraphs
 }
 
-fn about(sensor: &Sensor, host: &str) -> String {
+/// Returns the names, location, cycle time and own labels of a sensor.
+fn identity(sensor: &WatchedSensor, host: &str) -> String {
     let labels = sensor.last.labels.iter();
-    let own = labels.filter(|(name, _)| name != "hostname" && name != "device");
-    let own = own.map(|(name, value)| format!("{name}={value}"));
+    let labels = labels.filter(|(name, _)| name != "hostname" && name != "device");
+    let labels = labels.map(|(name, value)| format!("{name}={value}"));
     let cycle = sensor.last.cycle;
-    let cycle = cycle.map(|seconds| format!("a result each {}", si(seconds, "s")));
-    let parts = [sensor.last.place.clone(), host.to_owned()];
-    let parts = parts.into_iter().chain(cycle).chain(own);
-    let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
-    let of = [sensor.label("hostname"), sensor.label("device")].join(" ");
-    format!("{of}: {}", parts.join(", "))
+    let cycle = cycle.map(|seconds| format!("result every {}", si(seconds, "s")));
+    let location = sensor.last.chip.as_ref();
+    let location = location.map(|chip| chip.location_text.clone());
+    let parts = location.into_iter().chain([host.to_owned()]);
+    let parts: Vec<_> = parts.chain(cycle).chain(labels).collect();
+    let names = ["hostname", "device"]
+        .map(|name| sensor.last.label(name))
+        .join(" ");
+    format!("{names}: {}", parts.join(", "))
 }
 
-/// In joules.
+/// Energies in joules.
 struct Energies {
-    all: f64,
+    total: f64,
     watched: f64,
-    /// Of a day like the time that the curves show.
-    day: Option<f64>,
+    /// At the mean power of the displayed span.
+    per_day: Option<f64>,
     reverse: f64,
 }
 
 impl Energies {
-    fn describe(&self, name: &str, watching: &str, amount: impl Fn(f64) -> String) -> String {
-        let all = format!("{name} {} in all", amount(self.all));
-        let watched = format!("{} in {watching}", amount(self.watched));
-        let day = self
-            .day
-            .map(|day| format!("{} a day at this rate", amount(day)));
-        let reverse = (self.reverse > 0.0).then(|| format!("{} in reverse", amount(self.reverse)));
-        let parts = [all, watched].into_iter().chain(day).chain(reverse);
-        parts.collect::<Vec<_>>().join("; ")
+    fn format(&self, name: &str, watched: &str, amount: impl Fn(f64) -> String) -> String {
+        let mut parts = vec![
+            format!("{name} {} total", amount(self.total)),
+            format!("{} in {watched}", amount(self.watched)),
+        ];
+        parts.extend(
+            self.per_day
+                .map(|per_day| format!("{} per day at this rate", amount(per_day))),
+        );
+        if self.reverse > 0.0 {
+            parts.push(format!("{} in reverse", amount(self.reverse)));
+        }
+        parts.join("; ")
     }
 }
 
-fn alerts(alert: &Alert, sensor: &Sensor) -> String {
-    let unit = match alert.on.rsplit_once('-') {
-        Some((_, "current")) => "A",
-        Some((_, "voltage")) => "V",
-        _ => "W",
-    };
-    let state = if alert.active { "ACTIVE" } else { "quiet" };
+fn alert_status(alert: &ScrapedAlert, sensor: &WatchedSensor) -> String {
     format!(
-        "Alert {} {}: {state}; {}{} in all",
+        "Alert {} {}: {}; {}{} total",
         alert.on,
-        si(alert.limit, unit),
+        si(alert.limit, alert.unit),
+        if alert.active { "ACTIVE" } else { "inactive" },
         sensor.last.alerts,
-        more(sensor.added.alerts),
+        increase(sensor.increase.alerts),
     )
 }
 
-/// What went wrong, and whether any of it did while somebody watched.
-fn troubles(sensor: &Sensor) -> (bool, String) {
-    let added = |name: &String| sensor.added.troubles.get(name).copied().unwrap_or_default();
-    let mut parts: Vec<String> = sensor
-        .last
-        .troubles
-        .iter()
-        .filter(|(_, count)| **count > 0.0)
-        .map(|(name, count)| format!("{name} {count}{}", more(added(name))))
-        .collect();
-    let is_bad = sensor.last.troubles.keys().any(|name| added(name) > 0.0);
-    if parts.is_empty() {
-        parts.push("none".to_owned());
+/// Returns the error counters, and whether one increased while it was watched.
+fn errors(sensor: &WatchedSensor) -> (bool, String) {
+    let increased = |name: &String| {
+        sensor
+            .increase
+            .errors
+            .get(name)
+            .copied()
+            .unwrap_or_default()
+    };
+    let counts = sensor.last.errors.iter();
+    let counts = counts.filter(|(_, count)| **count > 0.0);
+    let counts = counts.map(|(name, count)| format!("{name} {count}{}", increase(increased(name))));
+    let mut counts: Vec<String> = counts.collect();
+    if counts.is_empty() {
+        counts.push("none".to_owned());
     }
-    let seconds = |seconds: f64| time(Duration::try_from_secs_f64(seconds).unwrap_or_default());
-    let (measured, unmeasured) = (sensor.last.measured, sensor.last.unmeasured);
-    let whole = seconds(measured + unmeasured);
+    let is_error = sensor.last.errors.keys().any(|name| increased(name) > 0.0);
+    let time = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    let measured = sensor.last.measured;
     let text = format!(
-        "Errors {}; measured {} of {whole}",
-        parts.join(", "),
-        seconds(measured)
+        "Errors {}; measured {} of {}",
+        counts.join(", "),
+        time(measured),
+        time(measured + sensor.last.unmeasured)
     );
-    (is_bad, text)
+    (is_error, text)
 }
 
-/// What came while it was watched.
-fn more(count: f64) -> String {
+/// Formats the increase of a counter since the start: ` (+3)`, nothing if it is 0.
+fn increase(count: f64) -> String {
     if count > 0.0 {
         format!(" (+{count})")
     } else {
@@ -149,11 +160,12 @@ fn more(count: f64) -> String {
     }
 }
 
-/// A sentence in lines of a width, broken at spaces, each begun with one.
-fn wrapped(sentence: &str, width: u16) -> impl Iterator<Item = String> {
+/// Wraps a paragraph at spaces, with a margin of one space on the left.
+// ratatui's `Paragraph` wraps, too, but only an unstable feature tells how many lines that takes.
+fn wrapped(paragraph: &str, width: u16) -> Vec<String> {
     let width = usize::from(width).max(20);
     let mut lines: Vec<String> = Vec::new();
-    for word in sentence.split(' ') {
+    for word in paragraph.split(' ') {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');
@@ -162,5 +174,5 @@ fn wrapped(sentence: &str, width: u16) -> impl Iterator<Item = String> {
             _ => lines.push(format!(" {word}")),
         }
     }
-    lines.into_iter()
+    lines
 }

@@ -1,75 +1,73 @@
-//! The readings of the last minutes.
+//! Readings of the last minutes, for the charts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::snapshot::{Quantity, Range, Ranges};
+use crate::scrape::Readings;
+use crate::units::Quantity;
 
-/// At one time: a reading, or that there was none.
+/// The readings of one scrape; `None` is a gap.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     at: Instant,
-    ranges: Option<Ranges>,
+    readings: Option<Readings>,
 }
 
-/// What a curve is drawn from, oldest first.
+/// Readings of a sensor, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History(VecDeque<Point>);
 
 impl History {
-    /// The longest look back.
-    pub(super) const LONGEST: Duration = Duration::from_secs(15 * 60);
+    pub(super) const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 
-    pub(super) fn add(&mut self, at: Instant, ranges: Option<Ranges>) {
-        // However long an outage lasts, one point of it is enough.
-        let is_gap = |point: &Point| point.ranges.is_none();
-        if ranges.is_none() && self.0.back().is_none_or(is_gap) {
+    pub(super) fn add(&mut self, at: Instant, readings: Option<Readings>) {
+        // One point is enough for a gap of any length.
+        let is_gap = |point: &Point| point.readings.is_none();
+        if readings.is_none() && self.0.back().is_none_or(is_gap) {
             return;
         }
-        self.0.push_back(Point { at, ranges });
-        while self
-            .0
-            .front()
-            .is_some_and(|first| at.saturating_duration_since(first.at) > Self::LONGEST)
-        {
+        self.0.push_back(Point { at, readings });
+        let is_old = |point: &Point| at.saturating_duration_since(point.at) > Self::MAX_AGE;
+        while self.0.front().is_some_and(is_old) {
             self.0.pop_front();
         }
     }
 
-    /// Points not older than `span`: how long ago, and the reading, if there was one.
-    pub(super) fn of(
+    /// Returns the points of the last `span`, oldest first: age, and the readings unless it is a
+    /// gap.
+    pub(super) fn points(
         &self,
-        quantity: Quantity,
         span: Duration,
         now: Instant,
-    ) -> impl Iterator<Item = (Duration, Option<Range>)> {
-        let aged = move |point: &Point| {
-            let age = now.saturating_duration_since(point.at);
-            (age, point.ranges.map(|ranges| ranges[quantity as usize]))
-        };
-        let points = self.0.iter().map(aged);
+    ) -> impl Iterator<Item = (Duration, Option<Readings>)> {
+        let age = move |point: &Point| now.saturating_duration_since(point.at);
+        let points = self.0.iter().map(move |point| (age(point), point.readings));
         points.skip_while(move |(age, _)| *age > span)
     }
 
-    /// The least and the greatest of all results, between those that were seen, too.
+    fn readings(&self, span: Duration, now: Instant) -> impl Iterator<Item = Readings> {
+        self.points(span, now).filter_map(|(_, readings)| readings)
+    }
+
+    /// Returns the min and max over `span`, including results between two scrapes.
     pub(super) fn extremes(
         &self,
         quantity: Quantity,
         span: Duration,
         now: Instant,
-    ) -> Option<(f32, f32)> {
-        let ranges = self.of(quantity, span, now).filter_map(|(_, range)| range);
-        ranges
-            .map(|range| (range.min, range.max))
-            .reduce(|(least, greatest), (min, max)| (least.min(min), greatest.max(max)))
+    ) -> Option<(f64, f64)> {
+        let readings = self.readings(span, now);
+        let extremes = readings.map(|it| (quantity.of(&it.min), quantity.of(&it.max)));
+        extremes.reduce(|(min, max), (low, high)| (min.min(low), max.max(high)))
     }
 
-    /// The mean of the readings seen.
-    pub(super) fn mean(&self, quantity: Quantity, span: Duration, now: Instant) -> Option<f64> {
-        let readings = self.of(quantity, span, now).filter_map(|(_, range)| range);
-        let (sum, count) = readings.fold((0.0, 0.0), |(sum, count), range| {
-            (sum + f64::from(range.now), count + 1.0)
-        });
+    /// Returns the mean power of the readings over `span`, in watts.
+    pub(super) fn mean_power(&self, span: Duration, now: Instant) -> Option<f64> {
+        let (sum, count) = self
+            .readings(span, now)
+            .fold((0.0, 0.0), |(sum, count), readings| {
+                (sum + readings.last.power.0, count + 1.0)
+            });
         (count > 0.0).then(|| sum / count)
     }
 }
@@ -77,64 +75,52 @@ impl History {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::units::Measured;
 
-    pub(in super::super) fn ranges(power: f32) -> Ranges {
-        let of = |now| Range {
-            now,
-            min: now - 1.0,
-            max: now + 1.0,
-        };
-        [of(5.0), of(power / 5.0), of(power)]
+    /// Returns readings of 5 V, with min and max 1 below and above.
+    pub(in super::super) fn readings(power: f64) -> Readings {
+        let measured =
+            |offset: f64| Measured::new(5.0 + offset, power / 5.0 + offset, power + offset);
+        Readings {
+            last: measured(0.0),
+            min: measured(-1.0),
+            max: measured(1.0),
+        }
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     #[test]
-    fn no_more_is_kept_than_can_be_shown() {
-        let begun = Instant::now();
+    fn history_is_limited_to_its_max_age() {
+        let start = Instant::now();
         let mut history = History::default();
         for second in 0..=2_000 {
-            history.add(begun + Duration::from_secs(second), Some(ranges(1.0)));
+            history.add(start + seconds(second), Some(readings(1.0)));
         }
         assert_eq!(history.0.len(), 901);
-        let now = begun + Duration::from_secs(2_000);
-        let ages: Vec<_> = history
-            .of(Quantity::Power, Duration::from_secs(2), now)
-            .map(|(age, _)| age.as_secs())
-            .collect();
+        let points = history.points(seconds(2), start + seconds(2_000));
+        let ages: Vec<_> = points.map(|(age, _)| age.as_secs()).collect();
         assert_eq!(ages, [2, 1, 0]);
     }
 
     #[test]
-    fn an_outage_is_one_gap_and_counts_for_nothing() {
-        let begun = Instant::now();
+    fn outage_is_one_gap_and_not_in_the_mean() {
+        let start = Instant::now();
         let mut history = History::default();
-        for (second, power) in [None, Some(2.0), None, None, Some(4.0), Some(6.0)]
-            .into_iter()
-            .enumerate()
-        {
-            history.add(
-                begun + Duration::from_secs(second as u64),
-                power.map(ranges),
-            );
+        let powers = [None, Some(2.0), None, None, Some(4.0), Some(6.0)];
+        for (second, power) in (0..).zip(powers) {
+            history.add(start + seconds(second), power.map(readings));
         }
-        let now = begun + Duration::from_secs(5);
-        let seen: Vec<_> = history
-            .of(Quantity::Power, History::LONGEST, now)
-            .map(|(_, range)| range.map(|r| r.now))
-            .collect();
-        assert_eq!(seen, [Some(2.0), None, Some(4.0), Some(6.0)]);
-        assert_eq!(
-            history.mean(Quantity::Power, History::LONGEST, now),
-            Some(4.0)
-        );
-        assert_eq!(
-            history.extremes(Quantity::Power, History::LONGEST, now),
-            Some((1.0, 7.0))
-        );
-        let span = Duration::from_secs(1);
-        assert_eq!(
-            history.extremes(Quantity::Power, span, now),
-            Some((3.0, 7.0))
-        );
-        assert_eq!(History::default().mean(Quantity::Power, span, now), None);
+        let now = start + seconds(5);
+        let points = history.points(History::MAX_AGE, now);
+        let points: Vec<_> = points.map(|(_, it)| it.map(|it| it.last.power.0)).collect();
+        assert_eq!(points, [Some(2.0), None, Some(4.0), Some(6.0)]);
+        assert_eq!(history.mean_power(History::MAX_AGE, now), Some(4.0));
+        let extremes = |span| history.extremes(Quantity::Power, span, now);
+        assert_eq!(extremes(History::MAX_AGE), Some((1.0, 7.0)));
+        assert_eq!(extremes(seconds(1)), Some((3.0, 7.0)));
+        assert_eq!(History::default().mean_power(seconds(1), now), None);
     }
 }

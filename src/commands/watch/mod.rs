@@ -10,24 +10,22 @@ use clap::Args;
 use super::Failure;
 use super::args::{ConfigArgs, LocationArgs};
 use crate::config;
-use crate::scrape::Url;
+use crate::scrape::{self, ScrapedSensor, Url};
 use crate::signals::Event;
 
-mod curve;
 mod details;
 mod history;
 mod model;
 mod numbers;
 mod screen;
-mod snapshot;
 mod sources;
 mod terminal;
 mod view;
 
 use model::Model;
 use screen::Screen;
-pub use sources::Scrape;
-use sources::{ScrapeLoop, Sensors};
+pub use sources::ScrapeSource;
+use sources::{LocalSensors, ScrapeLoop};
 use terminal::{Input, Terminal};
 
 // No doc comment on the struct: clap would print it as the program's.
@@ -38,19 +36,24 @@ Examples:
   ina260-exporter watch                     the service on this machine
   ina260-exporter watch --url pi4 --url pi5:9000 --price 0.35
                                             two hosts, with the cost of their energy
-  ina260-exporter watch --address 0x41      the sensor at bus 1, address 0x41, if no service uses the bus
-  ina260-exporter watch --simulate          show an example without hardware")]
+  ina260-exporter watch --address 0x41      the sensor at bus 1, address 0x41, without the service
+  ina260-exporter watch --simulate          a simulated sensor, without hardware")]
 pub struct WatchArgs {
-    /// Watch the exporter at this URL: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated
+    /// Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; repeatable
     /// [default: the configured listen address of this machine]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["direct", "simulate", "bus", "address", "mux", "config"])]
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["direct", "simulate", "bus", "address", "mux", "config"]
+    )]
     pub url: Vec<String>,
 
-    /// Price of a kilowatt-hour, to show the cost of the energy
+    /// Price of a kilowatt-hour; adds the cost of the energy
     #[arg(long, value_parser = price)]
     pub price: Option<f64>,
 
-    /// Measure the configured sensors directly, if no service uses their buses
+    /// Read the configured sensors directly instead of through the service; their buses must not
+    /// be in use
     #[arg(long)]
     pub direct: bool,
 
@@ -62,7 +65,7 @@ pub struct WatchArgs {
 }
 
 impl WatchArgs {
-    /// Returns whether sensors are measured directly, not through an exporter.
+    /// Returns whether sensors are read directly, not through an exporter.
     fn is_direct(&self) -> bool {
         self.direct || self.config.simulate.is_some() || self.location.is_named()
     }
@@ -73,88 +76,85 @@ fn price(text: &str) -> Result<f64, String> {
         .parse()
         .ok()
         .filter(|price: &f64| price.is_finite() && *price >= 0.0);
-    price.ok_or_else(|| "a price is a number of at least 0, e.g. 0.35".to_owned())
+    price.ok_or_else(|| "expected a number of at least 0, e.g. 0.35".to_owned())
 }
 
-/// However many hosts answer, no more pictures than these are drawn of it.
-const BETWEEN_PICTURES: Duration = Duration::from_millis(250);
-/// And no fewer: how long a host has not answered is shown in seconds.
-const LONGEST_PICTURE: Duration = Duration::from_secs(1);
+/// Time between two frames that scrapes cause.
+const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(250);
+/// Time between two frames in any case: for how long a host has been failing is shown in seconds.
+const MAX_FRAME_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Something happened.
+/// A message to the main loop.
 enum Message {
     Input(Input),
-    /// The host of that number was asked.
-    Scraped(usize, Result<Vec<snapshot::Sensor>, String>),
+    /// The outcome of a scrape of the host with that index.
+    Scraped(usize, Result<Vec<ScrapedSensor>, scrape::Error>),
     End(io::Result<()>),
 }
 
-/// Watches what the flags name, until somebody ends it.
+/// Shows the sources that the arguments name, until the user quits or a signal arrives.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::Usage`] without a terminal or with an invalid URL, [`Failure::Configuration`],
+/// [`Failure::Nothing`] if there is nothing to measure, [`Failure::Output`] of the terminal.
 pub fn run(
-    flags: &WatchArgs,
+    args: &WatchArgs,
     environment: impl IntoIterator<Item = (String, String)>,
     events: Receiver<Event>,
 ) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
-    watch(sources(flags, environment)?, flags.price, events)
+    watch(sources(args, environment)?, args.price, events)
 }
 
 fn sources(
-    flags: &WatchArgs,
+    args: &WatchArgs,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Vec<Box<dyn Scrape>>, Failure> {
-    if !flags.url.is_empty() {
-        let url = |text: &String| {
-            let url = text
-                .parse::<Url>()
-                .map_err(|why| format!("--url {text}: {why}"));
-            url.map(|url| Box::new(url) as _).map_err(Failure::Usage)
+) -> Result<Vec<Box<dyn ScrapeSource>>, Failure> {
+    if !args.url.is_empty() {
+        let source = |text: &String| match text.parse::<Url>() {
+            Ok(url) => Ok(Box::new(url) as _),
+            Err(error) => Err(Failure::Usage(format!("--url {text}: {error}"))),
         };
-        return flags.url.iter().map(url).collect();
+        return args.url.iter().map(source).collect();
     }
-    let overrides = flags.location.add_to(flags.config.overrides());
-    let plan = config::load(&overrides, environment)
-        .map_err(Failure::Configuration)?
-        .plan;
-    if flags.is_direct() {
-        return Ok(vec![Box::new(Sensors::open(plan)?)]);
+    let overrides = args.location.add_to(args.config.overrides());
+    let plan = config::load(&overrides, environment)?.plan;
+    if args.is_direct() {
+        return Ok(vec![Box::new(LocalSensors::open(plan)?)]);
     }
     Ok(vec![Box::new(Url::from(&plan.listen))])
 }
 
-/// Watches these sources, until somebody ends it.
+/// Shows these sources, until the user quits or an event arrives.
 ///
 /// # Errors
-/// [`Failure::Output`] if the terminal can't be used.
+/// [`Failure::Output`] of the terminal.
 pub fn watch(
-    sources: Vec<Box<dyn Scrape>>,
+    sources: Vec<Box<dyn ScrapeSource>>,
     price: Option<f64>,
     events: Receiver<Event>,
 ) -> Result<(), Failure> {
     let names = sources.iter().map(|source| source.name());
     let model = Model::new(names, Instant::now());
-    let screen = Screen::new(model, terminal::look(), price);
+    let screen = Screen::new(model, terminal::detect(), price);
     let (messages, received) = mpsc::channel();
-    let mut feeds = Vec::new();
+    let mut loops = Vec::new();
     for (host, source) in sources.into_iter().enumerate() {
         let messages = messages.clone();
-        feeds.push(ScrapeLoop::start(source, move |scrape| {
-            let read = scrape.and_then(|text| snapshot::read(&text));
-            messages.send(Message::Scraped(host, read)).is_ok()
+        loops.push(ScrapeLoop::start(source, move |scrape| {
+            let sensors = scrape.and_then(|text| scrape::decode(&text));
+            messages.send(Message::Scraped(host, sensors)).is_ok()
         })?);
     }
-    let of_signals = messages.clone();
-    listen("end", move || {
-        // Whatever signal it was; a terminal that was closed sends one, too.
+    let signalled = messages.clone();
+    spawn("signals", move || {
+        // Any event ends it: a terminal that is closed sends SIGHUP, which is a reload elsewhere.
         if events.recv().is_ok() {
-            end(&of_signals, Ok(()));
+            end(&signalled, Ok(()));
         }
     })?;
     let terminal = Terminal::open()?;
-    listen("keys", move || {
+    spawn("keys", move || {
         loop {
             match terminal::input() {
                 Ok(input) if messages.send(Message::Input(input)).is_ok() => {}
@@ -163,20 +163,20 @@ pub fn watch(
             }
         }
     })?;
-    // The terminal is given back before what is measured is put down, which may take a moment.
+    // The terminal is restored before the sensors are stopped, which may take a moment.
     let shown = show(terminal, screen, &received);
-    drop(feeds);
+    drop(loops);
     Ok(shown?)
 }
 
-fn listen(name: &str, listener: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.to_owned());
-    thread.spawn(listener).map(drop)
+    thread.spawn(body).map(drop)
 }
 
-fn end(messages: &Sender<Message>, how: io::Result<()>) {
-    // Nobody listens any more where it has ended already.
-    let _ = messages.send(Message::End(how));
+fn end(messages: &Sender<Message>, outcome: io::Result<()>) {
+    // Fails only after the main loop has ended.
+    let _ = messages.send(Message::End(outcome));
 }
 
 fn show(
@@ -188,23 +188,23 @@ fn show(
     loop {
         let now = Instant::now();
         if now >= due {
-            terminal.draw(|buffer| view::draw(&screen, buffer, now))?;
-            due = now + LONGEST_PICTURE;
+            terminal.draw(|frame| view::draw(&screen, frame, now))?;
+            due = now + MAX_FRAME_INTERVAL;
         }
-        let soon = now + BETWEEN_PICTURES;
+        let soon = now + MIN_FRAME_INTERVAL;
         match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(Message::Input(Input::Key(key))) => {
-                if screen.press(key, Instant::now()) {
+            Ok(Message::Input(Input::Action(action))) => {
+                if screen.execute(action, Instant::now()) {
                     return Ok(());
                 }
                 due = now;
             }
             Ok(Message::Input(Input::Resized)) => due = now,
-            Ok(Message::Scraped(host, read)) => {
-                screen.model.on_scrape(host, read, Instant::now());
+            Ok(Message::Scraped(host, sensors)) => {
+                screen.model.on_scrape(host, sensors, Instant::now());
                 due = due.min(soon);
             }
-            Ok(Message::End(how)) => return how,
+            Ok(Message::End(outcome)) => return outcome,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }

@@ -1,99 +1,101 @@
-//! What is known of every host and its sensors, over the time that they are watched.
+//! State of the watched hosts and sensors over time.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::history::History;
-use super::snapshot::{self, Counts, Ranges};
+use crate::scrape::{self, Readings, ScrapedSensor};
 
-/// How long a sensor that the scrapes have no more is still shown.
+/// Time for which a sensor that is missing from the scrapes is still listed.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 
-/// All that is watched.
+/// All watched hosts.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) hosts: Vec<Host>,
-    pub(super) begun: Instant,
+    pub(super) started: Instant,
 }
 
-/// Somewhere that sensors are seen at.
+/// A source of scrapes.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
-    /// Where it is asked.
+    /// Host and port, or path of the socket.
     pub(super) name: String,
-    pub(super) state: State,
-    pub(super) sensors: Vec<Sensor>,
-    /// When it last answered.
-    answered: Option<Instant>,
+    pub(super) state: HostState,
+    pub(super) sensors: Vec<WatchedSensor>,
+    last_scrape: Option<Instant>,
 }
 
-/// How a host answers.
+/// Outcome of the last scrape of a host.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum State {
-    /// Not yet.
-    Asked,
-    Answers,
-    /// Since when, and how it was said the last time.
-    Fails(Instant, String),
+pub(super) enum HostState {
+    /// No scrape yet.
+    Connecting,
+    Up,
+    Failing {
+        since: Instant,
+        error: String,
+    },
 }
 
-/// A sensor at a host.
+/// A sensor of a host.
 #[derive(Clone, Debug)]
-pub(super) struct Sensor {
-    /// As it was last seen.
-    pub(super) last: snapshot::Sensor,
+pub(super) struct WatchedSensor {
+    pub(super) last: ScrapedSensor,
     pub(super) history: History,
-    /// What was added while it was watched.
-    pub(super) added: Added,
+    pub(super) increase: Increase,
     seen: Instant,
 }
 
-/// What counters gained.
+/// Increase of counters while they were watched.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Added {
+pub(super) struct Increase {
+    /// Joules: forward, reverse.
     pub(super) energy: [f64; 2],
     pub(super) alerts: f64,
-    pub(super) troubles: Counts,
+    /// By kind, as in [`ScrapedSensor::errors`].
+    pub(super) errors: BTreeMap<String, f64>,
 }
 
-/// What a sensor is, in one word.
+/// State of a sensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     Up,
     Alert,
-    /// It does not answer its exporter.
+    /// The exporter cannot read it.
     Down,
-    /// Its exporter does not serve it any more.
+    /// The last scrape does not contain it.
     Gone,
-    /// Its exporter does not answer.
+    /// The last scrape failed.
     Unknown,
 }
 
-/// A line of the table: a host that has shown no sensor, or a sensor.
+/// An entry of the table: a sensor, or a host without any.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row<'a> {
+pub(super) struct Entry<'a> {
     pub(super) host: &'a Host,
-    pub(super) sensor: Option<&'a Sensor>,
+    pub(super) sensor: Option<&'a WatchedSensor>,
 }
 
 impl Model {
     pub(super) fn new(names: impl IntoIterator<Item = String>, now: Instant) -> Self {
         let host = |name| Host {
             name,
-            state: State::Asked,
+            state: HostState::Connecting,
             sensors: Vec::new(),
-            answered: None,
+            last_scrape: None,
         };
         Self {
             hosts: names.into_iter().map(host).collect(),
-            begun: now,
+            started: now,
         }
     }
 
-    /// Takes in what came of asking a host.
+    /// Adds the outcome of a scrape of the host with index `host`.
     pub(super) fn on_scrape(
         &mut self,
         host: usize,
-        scrape: Result<Vec<snapshot::Sensor>, String>,
+        scrape: Result<Vec<ScrapedSensor>, scrape::Error>,
         now: Instant,
     ) {
         if let Some(host) = self.hosts.get_mut(host) {
@@ -101,54 +103,42 @@ impl Model {
         }
     }
 
-    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.hosts.iter().flat_map(|host| {
-            let of_none = host
-                .sensors
-                .is_empty()
-                .then_some(Row { host, sensor: None });
             let sensors = host.sensors.iter().map(Some);
-            of_none
-                .into_iter()
-                .chain(sensors.map(move |sensor| Row { host, sensor }))
+            let without_any = host.sensors.is_empty().then_some(None);
+            let entry = move |sensor| Entry { host, sensor };
+            without_any.into_iter().chain(sensors).map(entry)
         })
     }
 
-    /// How many sensors are in this condition.
+    /// Returns the number of sensors in a condition.
     pub(super) fn count(&self, condition: Condition) -> usize {
-        let is = |row: &Row<'_>| row.condition() == Some(condition);
-        self.rows().filter(is).count()
+        let entries = self.entries();
+        entries
+            .filter(|entry| entry.condition() == Some(condition))
+            .count()
     }
 }
 
 impl Host {
-    fn on_scrape(&mut self, scrape: Result<Vec<snapshot::Sensor>, String>, now: Instant) {
-        let seen = match scrape {
-            Ok(seen) => seen,
-            Err(why) => {
-                for sensor in &mut self.sensors {
-                    sensor.history.add(now, None);
-                }
-                let since = match self.state {
-                    State::Fails(since, _) => since,
-                    State::Asked | State::Answers => now,
-                };
-                self.state = State::Fails(since, why);
-                return;
-            }
+    fn on_scrape(&mut self, scrape: Result<Vec<ScrapedSensor>, scrape::Error>, now: Instant) {
+        let scraped = match scrape {
+            Ok(scraped) => scraped,
+            Err(error) => return self.on_failure(error.to_string(), now),
         };
-        self.state = State::Answers;
-        self.answered = Some(now);
-        for (index, sensor) in seen.into_iter().enumerate() {
-            let is_it = |known: &Sensor| known.last.labels == sensor.labels;
-            // Mostly it is where it was the last time, and a thousand are not compared with a thousand.
-            let place = match self.sensors.get(index).filter(|known| is_it(known)) {
+        self.state = HostState::Up;
+        self.last_scrape = Some(now);
+        for (index, sensor) in scraped.into_iter().enumerate() {
+            let is_same = |known: &WatchedSensor| known.last.labels == sensor.labels;
+            // The order rarely changes: try the same index first, for hosts with many sensors.
+            let index = match self.sensors.get(index).filter(|known| is_same(known)) {
                 Some(_) => Some(index),
-                None => self.sensors.iter().position(is_it),
+                None => self.sensors.iter().position(is_same),
             };
-            match place {
-                Some(place) => self.sensors[place].see(sensor, now),
-                None => self.sensors.push(Sensor::new(sensor, now)),
+            match index {
+                Some(index) => self.sensors[index].update(sensor, now),
+                None => self.sensors.push(WatchedSensor::new(sensor, now)),
             }
         }
         for sensor in self.sensors.iter_mut().filter(|sensor| sensor.seen != now) {
@@ -157,77 +147,78 @@ impl Host {
         self.sensors
             .retain(|sensor| now.saturating_duration_since(sensor.seen) < GONE_AFTER);
     }
+
+    fn on_failure(&mut self, error: String, now: Instant) {
+        for sensor in &mut self.sensors {
+            sensor.history.add(now, None);
+        }
+        let since = match self.state {
+            HostState::Failing { since, .. } => since,
+            HostState::Connecting | HostState::Up => now,
+        };
+        self.state = HostState::Failing { since, error };
+    }
 }
 
-impl Sensor {
-    fn new(sensor: snapshot::Sensor, now: Instant) -> Self {
+impl WatchedSensor {
+    fn new(sensor: ScrapedSensor, now: Instant) -> Self {
         let mut history = History::default();
-        history.add(now, sensor.ranges);
+        history.add(now, sensor.readings);
         Self {
             last: sensor,
             history,
-            added: Added::default(),
+            increase: Increase::default(),
             seen: now,
         }
     }
 
-    fn see(&mut self, sensor: snapshot::Sensor, now: Instant) {
+    fn update(&mut self, sensor: ScrapedSensor, now: Instant) {
         let before = &self.last;
-        for (added, (before, after)) in self
-            .added
-            .energy
-            .iter_mut()
-            .zip(before.energy.iter().zip(sensor.energy))
-        {
-            *added += gain(*before, after);
+        for (index, sum) in self.increase.energy.iter_mut().enumerate() {
+            *sum += increase(before.energy[index], sensor.energy[index]);
         }
-        self.added.alerts += gain(before.alerts, sensor.alerts);
-        for (name, after) in &sensor.troubles {
-            let before = before.troubles.get(name).copied().unwrap_or_default();
-            *self.added.troubles.entry(name.clone()).or_default() += gain(before, *after);
+        self.increase.alerts += increase(before.alerts, sensor.alerts);
+        for (name, after) in &sensor.errors {
+            let before = before.errors.get(name).copied().unwrap_or_default();
+            *self.increase.errors.entry(name.clone()).or_default() += increase(before, *after);
         }
-        self.history.add(now, sensor.ranges);
+        self.history.add(now, sensor.readings);
         self.seen = now;
-        // What the chip is wired to stays known while it does not answer.
-        let place = std::mem::take(&mut self.last.place);
+        // The exporter drops the info series while the sensor does not respond.
+        let chip = self.last.chip.take();
         self.last = sensor;
-        if self.last.place.is_empty() {
-            self.last.place = place;
+        if self.last.chip.is_none() {
+            self.last.chip = chip;
         }
-    }
-
-    pub(super) fn label(&self, name: &str) -> &str {
-        let found = self.last.labels.iter().find(|(label, _)| label == name);
-        found.map_or("", |(_, value)| value)
     }
 }
 
-impl Row<'_> {
-    /// `None` for a host without sensors.
+impl Entry<'_> {
+    /// Returns `None` for a host without sensors.
     pub(super) fn condition(&self) -> Option<Condition> {
         let sensor = self.sensor?;
         Some(match &self.host.state {
-            State::Fails(..) | State::Asked => Condition::Unknown,
-            State::Answers if self.host.answered != Some(sensor.seen) => Condition::Gone,
-            State::Answers if !sensor.last.up => Condition::Down,
-            State::Answers => match &sensor.last.alert {
+            HostState::Failing { .. } | HostState::Connecting => Condition::Unknown,
+            HostState::Up if self.host.last_scrape != Some(sensor.seen) => Condition::Gone,
+            HostState::Up if !sensor.last.up => Condition::Down,
+            HostState::Up => match &sensor.last.alert {
                 Some(alert) if alert.active => Condition::Alert,
                 _ => Condition::Up,
             },
         })
     }
 
-    /// Its readings, if they are of now.
-    pub(super) fn ranges(&self) -> Option<Ranges> {
+    /// Returns the readings of the last scrape, if it contained any.
+    pub(super) fn readings(&self) -> Option<Readings> {
         match self.condition()? {
-            Condition::Up | Condition::Alert => self.sensor?.last.ranges,
+            Condition::Up | Condition::Alert => self.sensor?.last.readings,
             Condition::Down | Condition::Gone | Condition::Unknown => None,
         }
     }
 }
 
-/// What a counter gained; one that falls has begun anew, as Prometheus takes it.
-fn gain(before: f64, after: f64) -> f64 {
+/// Returns the increase of a counter; a decrease is a reset to 0, as in Prometheus.
+fn increase(before: f64, after: f64) -> f64 {
     if after >= before {
         after - before
     } else {
@@ -237,122 +228,138 @@ fn gain(before: f64, after: f64) -> f64 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::history::tests::ranges;
-    use super::super::snapshot::{Alert, Quantity};
+    use super::super::history::tests::readings;
     use super::*;
+    use crate::scrape::{ScrapedAlert, ScrapedChip};
 
-    pub(in super::super) fn sensor(device: &str, power: f32, joules: f64) -> snapshot::Sensor {
+    /// Returns a sensor whose energy and count of nack errors are `total`.
+    pub(in super::super) fn sensor(device: &str, power: f64, total: f64) -> ScrapedSensor {
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        snapshot::Sensor {
+        ScrapedSensor {
             labels: vec![label("hostname", "pi4"), label("device", device)],
             up: true,
-            ranges: Some(ranges(power)),
-            energy: [joules, 0.0],
-            troubles: Counts::from([("nack".to_owned(), joules)]),
-            place: "bus 1, 0x40".to_owned(),
-            ..snapshot::Sensor::default()
+            readings: Some(readings(power)),
+            energy: [total, 0.0],
+            errors: BTreeMap::from([("nack".to_owned(), total)]),
+            chip: Some(ScrapedChip {
+                location_text: "bus 1, 0x40".to_owned(),
+                location: None,
+                die: "0x2270".to_owned(),
+                averaging: 1024,
+                voltage_micros: 332,
+                current_micros: 588,
+            }),
+            ..ScrapedSensor::default()
         }
     }
 
     fn conditions(model: &Model) -> Vec<Option<Condition>> {
-        model.rows().map(|row| row.condition()).collect()
+        model.entries().map(|entry| entry.condition()).collect()
     }
 
-    fn after(begun: Instant, seconds: u64) -> Instant {
-        begun + Duration::from_secs(seconds)
+    fn after(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
     }
 
     #[test]
-    fn a_host_is_a_row_until_it_shows_sensors() {
-        let begun = Instant::now();
-        let mut model = Model::new(["a".to_owned(), "b".to_owned()], begun);
+    fn host_without_sensors_is_an_entry() {
+        let start = Instant::now();
+        let mut model = Model::new(["a".to_owned(), "b".to_owned()], start);
         assert_eq!(conditions(&model), [None, None]);
         model.on_scrape(
             0,
             Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]),
-            begun,
+            start,
         );
         assert_eq!(
             conditions(&model),
             [Some(Condition::Up), Some(Condition::Up), None]
         );
-        // Nobody of that number is watched.
-        model.on_scrape(7, Ok(Vec::new()), begun);
+        // An unknown index is ignored.
+        model.on_scrape(7, Ok(Vec::new()), start);
     }
 
     #[test]
-    fn a_scrape_that_fails_leaves_a_gap_and_no_reading() {
-        let begun = Instant::now();
-        let mut model = Model::new(["a".to_owned()], begun);
-        model.on_scrape(0, Ok(vec![sensor("x", 1.0, 5.0)]), begun);
-        for second in 1..4 {
-            model.on_scrape(0, Err(format!("refused {second}")), after(begun, second));
+    fn failed_scrape_leaves_a_gap_and_no_reading() {
+        let start = Instant::now();
+        let mut model = Model::new(["a".to_owned()], start);
+        model.on_scrape(0, Ok(vec![sensor("x", 1.0, 5.0)]), start);
+        for (second, error) in (1..).zip([
+            scrape::Error::NoResponse,
+            scrape::Error::TruncatedHead,
+            scrape::Error::Empty,
+        ]) {
+            model.on_scrape(0, Err(error), after(start, second));
         }
         assert_eq!(conditions(&model), [Some(Condition::Unknown)]);
-        assert_eq!(model.rows().next().unwrap().ranges(), None);
-        let failing = State::Fails(after(begun, 1), "refused 3".to_owned());
+        assert_eq!(model.entries().next().unwrap().readings(), None);
+        let failing = HostState::Failing {
+            since: after(start, 1),
+            error: scrape::Error::Empty.to_string(),
+        };
         assert_eq!(model.hosts[0].state, failing);
-        model.on_scrape(0, Ok(vec![sensor("x", 2.0, 6.0)]), after(begun, 4));
+        model.on_scrape(0, Ok(vec![sensor("x", 2.0, 6.0)]), after(start, 4));
         let sensor = &model.hosts[0].sensors[0];
-        let seen = sensor
-            .history
-            .of(Quantity::Power, History::LONGEST, after(begun, 4));
-        let seen: Vec<_> = seen
-            .map(|(_, range)| range.map(|range| range.now))
-            .collect();
-        assert_eq!(seen, [Some(1.0), None, Some(2.0)]);
+        let points = sensor.history.points(History::MAX_AGE, after(start, 4));
+        let points: Vec<_> = points.map(|(_, it)| it.map(|it| it.last.power.0)).collect();
+        assert_eq!(points, [Some(1.0), None, Some(2.0)]);
         assert_eq!(model.count(Condition::Up), 1);
     }
 
     #[test]
-    fn a_counter_that_begins_anew_still_gains() {
-        let begun = Instant::now();
-        let mut model = Model::new(["a".to_owned()], begun);
+    fn counter_reset_still_increases() {
+        let start = Instant::now();
+        let mut model = Model::new(["a".to_owned()], start);
         for (second, joules) in (0..).zip([100.0, 110.0, 3.0, 5.0]) {
-            model.on_scrape(0, Ok(vec![sensor("x", 1.0, joules)]), after(begun, second));
+            model.on_scrape(0, Ok(vec![sensor("x", 1.0, joules)]), after(start, second));
         }
-        let added = &model.hosts[0].sensors[0].added;
-        assert_eq!((added.energy, added.troubles["nack"]), ([15.0, 0.0], 15.0));
+        let increase = &model.hosts[0].sensors[0].increase;
+        assert_eq!(
+            (increase.energy, increase.errors["nack"]),
+            ([15.0, 0.0], 15.0)
+        );
     }
 
     #[test]
-    fn a_sensor_that_is_served_no_more_is_shown_as_gone_for_a_minute() {
-        let begun = Instant::now();
-        let mut model = Model::new(["a".to_owned()], begun);
+    fn missing_sensor_is_gone_for_a_minute() {
+        let start = Instant::now();
+        let mut model = Model::new(["a".to_owned()], start);
         model.on_scrape(
             0,
             Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]),
-            begun,
+            start,
         );
-        model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(begun, 59));
+        model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(start, 59));
         assert_eq!(
             conditions(&model),
             [Some(Condition::Gone), Some(Condition::Up)]
         );
-        model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(begun, 60));
+        model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(start, 60));
         assert_eq!(conditions(&model), [Some(Condition::Up)]);
     }
 
     #[test]
-    fn down_and_alert_are_told_apart_from_up() {
-        let begun = Instant::now();
-        let mut model = Model::new(["a".to_owned()], begun);
+    fn down_and_alert_are_conditions() {
+        let start = Instant::now();
+        let mut model = Model::new(["a".to_owned()], start);
         let mut alerting = sensor("x", 1.0, 0.0);
-        alerting.alert = Some(Alert {
+        alerting.alert = Some(ScrapedAlert {
             active: true,
-            ..Alert::default()
+            ..ScrapedAlert::default()
         });
-        let down = snapshot::Sensor {
+        let down = ScrapedSensor {
             up: false,
-            ranges: None,
-            place: String::new(),
+            readings: None,
+            chip: None,
             ..sensor("x", 1.0, 0.0)
         };
-        model.on_scrape(0, Ok(vec![alerting]), begun);
+        model.on_scrape(0, Ok(vec![alerting]), start);
         assert_eq!(conditions(&model), [Some(Condition::Alert)]);
-        model.on_scrape(0, Ok(vec![down]), after(begun, 1));
+        model.on_scrape(0, Ok(vec![down]), after(start, 1));
         assert_eq!(conditions(&model), [Some(Condition::Down)]);
-        assert_eq!(model.hosts[0].sensors[0].last.place, "bus 1, 0x40");
-        assert_eq!(model.hosts[0].sensors[0].label("device"), "x");
+        let last = &model.hosts[0].sensors[0].last;
+        let chip = last.chip.as_ref().unwrap();
+        assert_eq!(chip.location_text, "bus 1, 0x40");
+        assert_eq!(last.label("device"), "x");
     }
 }

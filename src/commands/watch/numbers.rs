@@ -1,11 +1,12 @@
-//! Numbers as people read them.
+//! Formatting of numbers with SI prefixes, costs and durations.
 
 use std::time::Duration;
 
-/// What a unit is multiplied by, and how that is written.
+/// Factor and symbol of an SI prefix.
 type Prefix = (f64, &'static str);
 
-/// The prefix that leaves a value few digits before its point. Rounded to four digits the value decides, not before.
+/// Returns the prefix that leaves one to three digits before the decimal point.
+// The limits are those after rounding to four digits: 0.99996 W is 1.000 W, not 1000.0 mW.
 fn prefix(value: f64) -> Prefix {
     match value.abs() {
         m if m >= 999_950.0 => (1e6, "M"),
@@ -15,7 +16,7 @@ fn prefix(value: f64) -> Prefix {
     }
 }
 
-/// The number in front of a prefix.
+/// Formats a value with four digits in the unit that the prefix makes.
 fn scaled(value: f64, (factor, _): Prefix) -> String {
     let scaled = value / factor;
     let decimals = match scaled.abs() {
@@ -24,32 +25,32 @@ fn scaled(value: f64, (factor, _): Prefix) -> String {
         _ => 3,
     };
     let number = format!("{scaled:.decimals$}");
-    // A nothing is not negative.
+    // "-0.000" becomes "0.000".
     match number.strip_prefix('-') {
         Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
         _ => number,
     }
 }
 
-/// Four digits, with the prefix that makes them so: `9.330 W`, `186.4 mA`, `1.234 kWh`.
+/// Formats a value with four digits and an SI prefix: `9.330 W`, `186.4 mA`, `1.234 kWh`.
 pub(super) fn si(value: f64, unit: &str) -> String {
     let prefix = prefix(value);
     format!("{} {}{unit}", scaled(value, prefix), prefix.1)
 }
 
-/// Two values with one unit, which is that of the greater: `-0.100` and `2.800 A`.
-pub(super) fn both(low: f64, high: f64, unit: &str) -> (String, String) {
+/// Formats two values in the unit of the larger one: `-0.100` and `2.800 A`.
+pub(super) fn si_pair(low: f64, high: f64, unit: &str) -> (String, String) {
     let prefix = prefix(low.abs().max(high.abs()));
     let high = format!("{} {}{unit}", scaled(high, prefix), prefix.1);
     (scaled(low, prefix), high)
 }
 
-/// Joules as what is paid for.
-pub(super) fn energy(joules: f64) -> String {
+/// Formats joules in watt-hours.
+pub(super) fn watt_hours(joules: f64) -> String {
     si(joules / 3600.0, "Wh")
 }
 
-/// What energy costs, in the currency of the price for a kilowatt-hour.
+/// Formats the cost of joules, in the currency of the price of a kilowatt-hour.
 pub(super) fn cost(joules: f64, price: f64) -> String {
     let cost = joules / 3.6e6 * price;
     if cost.abs() < 1.0 {
@@ -59,9 +60,9 @@ pub(super) fn cost(joules: f64, price: f64) -> String {
     }
 }
 
-/// `42 s`, `3 min 20 s`, `2 h 5 min`, `9 d 3 h`: what matters of a time.
-pub(super) fn time(time: Duration) -> String {
-    let seconds = time.as_secs();
+/// Formats the two largest units of a duration: `42 s`, `3 min 20 s`, `2 h 5 min`, `9 d 3 h`.
+pub(super) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
     let two = |a, unit_a, b, unit_b| match b {
         0 => format!("{a} {unit_a}"),
         b => format!("{a} {unit_a} {b} {unit_b}"),
@@ -74,8 +75,8 @@ pub(super) fn time(time: Duration) -> String {
     }
 }
 
-/// `1 sensor`, `2 sensors`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
+/// Formats a number with its noun: `1 sensor`, `2 sensors`.
+pub(super) fn plural(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
@@ -85,8 +86,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantity_has_four_digits_and_a_prefix() {
-        for (value, told) in [
+    fn quantities_have_four_digits_and_a_prefix() {
+        for (value, expected) in [
             (9.33, "9.330 W"),
             (0.1864, "186.4 mW"),
             (0.0125, "12.50 mW"),
@@ -100,31 +101,31 @@ mod tests {
             (-0.0, "0.000 W"),
             (-0.000_01, "0.000 W"),
         ] {
-            assert_eq!(si(value, "W"), told);
+            assert_eq!(si(value, "W"), expected);
         }
     }
 
     #[test]
-    fn two_values_share_the_unit_of_the_greater() {
-        let told = |low, high| both(low, high, "A");
-        assert_eq!(told(-0.1, 2.8), ("-0.100".to_owned(), "2.800 A".to_owned()));
-        assert_eq!(told(0.1, 0.9), ("100.0".to_owned(), "900.0 mA".to_owned()));
+    fn pair_shares_the_unit_of_the_larger_value() {
+        let pair = |low, high| si_pair(low, high, "A");
+        assert_eq!(pair(-0.1, 2.8), ("-0.100".to_owned(), "2.800 A".to_owned()));
+        assert_eq!(pair(0.1, 0.9), ("100.0".to_owned(), "900.0 mA".to_owned()));
         assert_eq!(
-            told(-12.0, 0.5),
+            pair(-12.0, 0.5),
             ("-12.00".to_owned(), "0.500 A".to_owned())
         );
     }
 
     #[test]
-    fn energy_costs_its_price_for_a_kilowatt_hour() {
-        assert_eq!(energy(3.6e6), "1.000 kWh");
+    fn cost_is_energy_times_price() {
+        assert_eq!(watt_hours(3.6e6), "1.000 kWh");
         assert_eq!(cost(3.6e6, 0.35), "0.3500");
         assert_eq!(cost(3.6e7, 0.35), "3.50");
     }
 
     #[test]
-    fn a_time_has_its_two_greatest_units() {
-        for (seconds, told) in [
+    fn duration_has_its_two_largest_units() {
+        for (seconds, expected) in [
             (0, "0 s"),
             (59, "59 s"),
             (60, "1 min"),
@@ -132,14 +133,14 @@ mod tests {
             (7_500, "2 h 5 min"),
             (788_400, "9 d 3 h"),
         ] {
-            assert_eq!(time(Duration::from_secs(seconds)), told);
+            assert_eq!(duration(Duration::from_secs(seconds)), expected);
         }
     }
 
     #[test]
-    fn one_is_no_plural() {
+    fn one_is_singular() {
         assert_eq!(
-            [0, 1, 2].map(|n| counted(n, "host")),
+            [0, 1, 2].map(|n| plural(n, "host")),
             ["0 hosts", "1 host", "2 hosts"]
         );
     }

@@ -1,21 +1,22 @@
-//! What the person in front of it has chosen to see.
+//! State of the display: selected row, time span, pause.
 
 use std::time::{Duration, Instant};
 
-use super::curve::Marks;
-use super::history::History;
-use super::model::{Model, Row};
+use ratatui::symbols::Marker;
 
-/// How far curves can look back.
+use super::history::History;
+use super::model::{Entry, Model};
+
+/// Time spans of the charts.
 const SPANS: [Duration; 3] = [
     Duration::from_secs(2 * 60),
     Duration::from_secs(5 * 60),
-    History::LONGEST,
+    History::MAX_AGE,
 ];
 
-/// What a key asks for.
+/// An action that is bound to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum Action {
     Up,
     Down,
     PageUp,
@@ -24,104 +25,107 @@ pub(super) enum Key {
     Last,
     NextHost,
     PreviousHost,
-    Longer,
-    Shorter,
+    LongerSpan,
+    ShorterSpan,
     Pause,
     Quit,
 }
 
-/// What the terminal can show.
+/// What the terminal can display.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
-    pub(super) marks: Marks,
+pub(super) struct TerminalCaps {
+    /// Marker of the charts.
+    pub(super) marker: Marker,
+    /// Whether characters outside ASCII can be displayed.
+    pub(super) utf8: bool,
     pub(super) colour: bool,
 }
 
-/// The model, and how it is looked at.
+/// The model and how it is displayed.
 pub(super) struct Screen {
     pub(super) model: Model,
-    pub(super) look: Look,
-    /// For a kilowatt-hour.
+    pub(super) caps: TerminalCaps,
+    /// Price of a kilowatt-hour.
     pub(super) price: Option<f64>,
     selected: usize,
     span: usize,
-    /// As it was when it was paused.
-    frozen: Option<(Model, Instant)>,
+    /// The model when the display was paused, and the time of that.
+    paused: Option<(Model, Instant)>,
 }
 
 impl Screen {
     const PAGE: usize = 10;
 
-    pub(super) fn new(model: Model, look: Look, price: Option<f64>) -> Self {
+    pub(super) fn new(model: Model, caps: TerminalCaps, price: Option<f64>) -> Self {
         Self {
             model,
-            look,
+            caps,
             price,
             selected: 0,
             span: 0,
-            frozen: None,
+            paused: None,
         }
     }
 
-    /// What is to be seen, and as of when.
-    pub(super) fn seen(&self, now: Instant) -> (&Model, Instant) {
-        match &self.frozen {
+    /// Returns the model to display and the time that it is displayed for.
+    pub(super) fn displayed(&self, now: Instant) -> (&Model, Instant) {
+        match &self.paused {
             Some((model, then)) => (model, *then),
             None => (&self.model, now),
         }
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.frozen.is_some()
+        self.paused.is_some()
     }
 
     pub(super) fn span(&self) -> Duration {
         SPANS[self.span]
     }
 
-    /// The number of the selected row, which is there unless nothing is.
-    pub(super) fn selected(&self, rows: &[Row<'_>]) -> usize {
-        self.selected.min(rows.len().saturating_sub(1))
+    /// Returns the index of the selected entry; valid unless `entries` is empty.
+    pub(super) fn selected(&self, entries: &[Entry<'_>]) -> usize {
+        self.selected.min(entries.len().saturating_sub(1))
     }
 
-    /// Does what a key asks for. Tells whether that is to end.
-    pub(super) fn press(&mut self, key: Key, now: Instant) -> bool {
-        let (model, _) = self.seen(now);
-        let rows: Vec<Row<'_>> = model.rows().collect();
-        let selected = self.selected(&rows);
-        let last = rows.len().saturating_sub(1);
-        // Where the hosts begin.
-        let is_first =
-            |row: &usize| *row == 0 || !std::ptr::eq(rows[*row].host, rows[row - 1].host);
-        let mut firsts = (0..rows.len()).filter(is_first);
-        self.selected = match key {
-            Key::Up => selected.saturating_sub(1),
-            Key::Down => selected + 1,
-            Key::PageUp => selected.saturating_sub(Self::PAGE),
-            Key::PageDown => selected + Self::PAGE,
-            Key::First => 0,
-            Key::Last => last,
-            Key::NextHost => firsts.find(|row| *row > selected).unwrap_or_default(),
-            Key::PreviousHost => {
-                let before = firsts.clone().rfind(|row| *row < selected);
+    /// Executes an action; returns whether to quit.
+    pub(super) fn execute(&mut self, action: Action, now: Instant) -> bool {
+        let (model, _) = self.displayed(now);
+        let entries: Vec<Entry<'_>> = model.entries().collect();
+        let selected = self.selected(&entries);
+        let last = entries.len().saturating_sub(1);
+        // First entry of each host.
+        let is_first = |index: &usize| {
+            *index == 0 || !std::ptr::eq(entries[*index].host, entries[index - 1].host)
+        };
+        let mut firsts = (0..entries.len()).filter(is_first);
+        self.selected = match action {
+            Action::Up => selected.saturating_sub(1),
+            Action::Down => selected + 1,
+            Action::PageUp => selected.saturating_sub(Self::PAGE),
+            Action::PageDown => selected + Self::PAGE,
+            Action::First => 0,
+            Action::Last => last,
+            Action::NextHost => firsts.find(|index| *index > selected).unwrap_or_default(),
+            Action::PreviousHost => {
+                let before = firsts.clone().rfind(|index| *index < selected);
                 before.or_else(|| firsts.next_back()).unwrap_or_default()
             }
-            Key::Longer | Key::Shorter | Key::Pause | Key::Quit => selected,
+            Action::LongerSpan | Action::ShorterSpan | Action::Pause | Action::Quit => selected,
         }
         .min(last);
-        match key {
-            Key::Longer => self.span = (self.span + 1).min(SPANS.len() - 1),
-            Key::Shorter => self.span = self.span.saturating_sub(1),
-            Key::Pause => {
-                self.frozen = match self.frozen.take() {
+        match action {
+            Action::LongerSpan => self.span = (self.span + 1).min(SPANS.len() - 1),
+            Action::ShorterSpan => self.span = self.span.saturating_sub(1),
+            Action::Pause => {
+                self.paused = match self.paused.take() {
                     Some(_) => None,
                     None => Some((self.model.clone(), now)),
                 }
             }
-            Key::Quit => return true,
             _ => {}
         }
-        false
+        action == Action::Quit
     }
 }
 
@@ -130,97 +134,97 @@ pub(super) mod tests {
     use super::super::model::tests::sensor;
     use super::*;
 
-    /// Host a with sensors x and y, host b that has not answered, host c with z.
-    pub(in super::super) fn screen(now: Instant) -> Screen {
+    pub(in super::super) const CAPS: TerminalCaps = TerminalCaps {
+        marker: Marker::Braille,
+        utf8: true,
+        colour: true,
+    };
+
+    /// Host a with the sensors x and y, host b without a scrape yet, host c with the sensor z.
+    fn screen(now: Instant) -> Screen {
         let mut model = Model::new(["a", "b", "c"].map(str::to_owned), now);
-        model.on_scrape(
-            0,
-            Ok(vec![sensor("x", 9.0, 0.0), sensor("y", 2.0, 0.0)]),
-            now,
-        );
+        let sensors = vec![sensor("x", 9.0, 0.0), sensor("y", 2.0, 0.0)];
+        model.on_scrape(0, Ok(sensors), now);
         model.on_scrape(2, Ok(vec![sensor("z", 1.0, 0.0)]), now);
-        let look = Look {
-            marks: Marks::Braille,
-            colour: false,
-        };
-        Screen::new(model, look, None)
+        Screen::new(model, CAPS, None)
     }
 
-    fn after(screen: &mut Screen, keys: &[Key]) -> usize {
-        for key in keys {
-            assert!(!screen.press(*key, Instant::now()));
+    fn after(screen: &mut Screen, actions: &[Action]) -> usize {
+        for action in actions {
+            assert!(!screen.execute(*action, Instant::now()));
         }
-        let rows: Vec<_> = screen.model.rows().collect();
-        screen.selected(&rows)
+        let entries: Vec<_> = screen.model.entries().collect();
+        screen.selected(&entries)
     }
 
     #[test]
-    fn arrows_select_and_stop_at_the_ends() {
+    fn selection_stops_at_both_ends() {
         let mut screen = screen(Instant::now());
-        assert_eq!(after(&mut screen, &[Key::Up]), 0);
-        assert_eq!(after(&mut screen, &[Key::Down, Key::Down]), 2);
-        assert_eq!(after(&mut screen, &[Key::Down, Key::Down, Key::Up]), 2);
-        assert_eq!(after(&mut screen, &[Key::PageDown]), 3);
-        assert_eq!(after(&mut screen, &[Key::PageUp]), 0);
-        assert_eq!(after(&mut screen, &[Key::Last]), 3);
-        assert_eq!(after(&mut screen, &[Key::First]), 0);
+        assert_eq!(after(&mut screen, &[Action::Up]), 0);
+        assert_eq!(after(&mut screen, &[Action::Down, Action::Down]), 2);
+        let actions = [Action::Down, Action::Down, Action::Up];
+        assert_eq!(after(&mut screen, &actions), 2);
+        assert_eq!(after(&mut screen, &[Action::PageDown]), 3);
+        assert_eq!(after(&mut screen, &[Action::PageUp]), 0);
+        assert_eq!(after(&mut screen, &[Action::Last]), 3);
+        assert_eq!(after(&mut screen, &[Action::First]), 0);
     }
 
     #[test]
-    fn tab_goes_from_host_to_host_and_around() {
+    fn tab_cycles_through_the_hosts() {
         let mut screen = screen(Instant::now());
-        let mut tab = |key| after(&mut screen, &[key]);
-        assert_eq!([0; 3].map(|_| tab(Key::NextHost)), [2, 3, 0]);
-        assert_eq!([0; 3].map(|_| tab(Key::PreviousHost)), [3, 2, 0]);
+        let mut tab = |action| after(&mut screen, &[action]);
+        assert_eq!([0; 3].map(|_| tab(Action::NextHost)), [2, 3, 0]);
+        assert_eq!([0; 3].map(|_| tab(Action::PreviousHost)), [3, 2, 0]);
     }
 
     #[test]
-    fn a_pause_holds_what_is_seen_and_lets_the_rest_go_on() {
+    fn pause_freezes_the_display_not_the_model() {
         let now = Instant::now();
         let mut screen = screen(now);
-        screen.press(Key::Pause, now);
+        screen.execute(Action::Pause, now);
         let later = now + Duration::from_secs(1);
-        screen
-            .model
-            .on_scrape(1, Ok(vec![sensor("new", 1.0, 0.0)]), later);
-        let rows = |screen: &Screen| {
-            let (model, at) = screen.seen(later);
-            (model.rows().filter(|row| row.sensor.is_some()).count(), at)
+        let sensors = vec![sensor("new", 1.0, 0.0)];
+        screen.model.on_scrape(1, Ok(sensors), later);
+        let displayed = |screen: &Screen| {
+            let (model, at) = screen.displayed(later);
+            let sensors = model.entries().filter(|entry| entry.sensor.is_some());
+            (sensors.count(), at)
         };
-        assert_eq!(rows(&screen), (3, now));
-        screen.press(Key::Pause, later);
-        assert_eq!(rows(&screen), (4, later));
+        assert_eq!(displayed(&screen), (3, now));
+        screen.execute(Action::Pause, later);
+        assert_eq!(displayed(&screen), (4, later));
     }
 
     #[test]
-    fn spans_have_a_shortest_and_a_longest() {
+    fn span_has_a_minimum_and_a_maximum() {
         let mut screen = screen(Instant::now());
-        let mut spans = |key| {
-            screen.press(key, Instant::now());
+        let mut spans = |action| {
+            screen.execute(action, Instant::now());
             screen.span().as_secs()
         };
-        assert_eq!([Key::Longer; 3].map(&mut spans), [300, 900, 900]);
-        assert_eq!([Key::Shorter; 3].map(&mut spans), [300, 120, 120]);
+        assert_eq!([Action::LongerSpan; 3].map(&mut spans), [300, 900, 900]);
+        assert_eq!([Action::ShorterSpan; 3].map(&mut spans), [300, 120, 120]);
     }
 
     #[test]
-    fn only_one_key_ends_it() {
-        assert!(screen(Instant::now()).press(Key::Quit, Instant::now()));
+    fn quit_is_reported_to_the_caller() {
+        assert!(screen(Instant::now()).execute(Action::Quit, Instant::now()));
     }
 
     #[test]
-    fn keys_do_no_harm_when_nothing_is_watched() {
+    fn actions_without_any_host_do_nothing() {
         let now = Instant::now();
-        let mut screen = Screen::new(Model::new([], now), screen(now).look, None);
-        for key in [
-            Key::Up,
-            Key::Down,
-            Key::Last,
-            Key::NextHost,
-            Key::PreviousHost,
-            Key::Pause,
+        let mut screen = Screen::new(Model::new([], now), CAPS, None);
+        for action in [
+            Action::Up,
+            Action::Down,
+            Action::Last,
+            Action::NextHost,
+            Action::PreviousHost,
+            Action::Pause,
         ] {
-            screen.press(key, now);
+            screen.execute(action, now);
         }
         assert_eq!(screen.selected(&[]), 0);
     }

@@ -1,4 +1,4 @@
-//! What can be watched: an exporter by its scrape, or sensors by the same parts as the daemon, with nobody else in between.
+//! Sources of scrapes: an exporter's URL, or sensors that this process measures itself.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,64 +10,66 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::commands::Failure;
 use crate::config::Plan;
 use crate::exposition::{self, Exposition};
-use crate::scrape::Url;
+use crate::scrape::{self, Url};
 use crate::supervisor::bus_lock;
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 
-/// Whatever takes longer is shown as an answer that does not come.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What an exporter shows changes no faster.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two scrapes; an exporter updates its metrics once a second.
 const PERIOD: Duration = Duration::from_secs(1);
-/// A bus that is stuck is not waited for longer.
-const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
+/// Longest wait for the bus threads to stop.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// What the lock of a bus that is measured here says in place of a URL.
-const WATCH_OWNER: &str = "ina260-exporter watch, which serves nobody";
+/// Owner in the bus lock, in place of a daemon's URL.
+const WATCH_OWNER: &str = "ina260-exporter watch";
 
-/// Something that shows sensors as a scrape does.
-pub trait Scrape: Send {
-    /// What it is called.
+/// A source of scrapes.
+pub trait ScrapeSource: Send {
+    /// Returns the name to display.
     fn name(&self) -> String;
 
-    /// What it shows now.
+    /// Returns the current metrics in the text format.
     ///
     /// # Errors
-    /// A sentence on why it shows nothing.
-    fn scrape(&mut self) -> Result<String, String>;
+    /// Why there are none.
+    fn scrape(&mut self) -> Result<String, scrape::Error>;
 
-    /// Whether it has something in hand that it has to put down before the process ends.
+    /// Returns whether dropping the source has to finish before the process exits.
     fn needs_shutdown(&self) -> bool {
         false
     }
 }
 
-impl Scrape for Url {
+impl ScrapeSource for Url {
     fn name(&self) -> String {
         self.authority()
     }
 
-    fn scrape(&mut self) -> Result<String, String> {
-        self.get(PATIENCE).map_err(|error| error.to_string())
+    fn scrape(&mut self) -> Result<String, scrape::Error> {
+        self.get(TIMEOUT)
     }
 }
 
-/// Sensors that are measured here.
-pub(super) struct Sensors {
+/// Sensors that this process measures.
+pub(super) struct LocalSensors {
     supervisor: Supervisor,
     exposition: Exposition,
 }
 
-impl Sensors {
-    /// Opens the buses of a plan, looks for its sensors and begins to measure.
+impl LocalSensors {
+    /// Opens the buses of a plan, probes the sensors and starts to measure.
+    ///
+    /// # Errors
+    /// [`Failure::Nothing`] if a bus is in use or there is nothing to measure.
     pub(super) fn open(plan: Plan) -> Result<Self, Failure> {
         if plan.simulate.is_none() {
             let mut buses = plan.sensors.iter().map(|sensor| sensor.location.bus);
-            if let Some(refusal) = buses.find_map(refusal) {
-                return Err(Failure::Nothing(vec![refusal]));
+            if let Some(message) = buses.find_map(in_use) {
+                return Err(Failure::Nothing(vec![message]));
             }
         }
         let recorder =
-            exposition::recorder(&plan.buckets).map_err(|why| Failure::Nothing(vec![why]))?;
+            exposition::recorder(&plan.buckets).map_err(|error| Failure::Nothing(vec![error]))?;
         let wait_for_sensor = plan.wait_for_sensor;
         let provider = BusProvider::new(plan.simulate.as_ref());
         let nothing = |nothing: NothingToMeasure| Failure::Nothing(nothing.0);
@@ -86,25 +88,25 @@ impl Sensors {
     }
 }
 
-/// Why the sensors of a bus are left alone, if they are.
-fn refusal(bus: u8) -> Option<String> {
+/// Returns a message if a bus is in use by a daemon or another `watch`.
+fn in_use(bus: u8) -> Option<String> {
     let user = bus_lock::user_of(bus)?;
-    // Another `watch` can't be watched.
-    let instead = match user.parse::<Url>() {
-        Ok(_) => format!("`ina260-exporter watch --url {user}` shows what it measures"),
-        Err(_) => "end it first".to_owned(),
+    let advice = match user.parse::<Url>() {
+        Ok(_) => format!("use `ina260-exporter watch --url {user}`"),
+        // Another `watch` serves no metrics.
+        Err(_) => "stop it first".to_owned(),
     };
     Some(format!(
-        "bus {bus} is in use by {user}; two would take results from each other: {instead}"
+        "bus {bus} is in use by {user}; results would be split between the two: {advice}"
     ))
 }
 
-impl Scrape for Sensors {
+impl ScrapeSource for LocalSensors {
     fn name(&self) -> String {
-        "measured here".to_owned()
+        "local".to_owned()
     }
 
-    fn scrape(&mut self) -> Result<String, String> {
+    fn scrape(&mut self) -> Result<String, scrape::Error> {
         self.exposition.tick(Instant::now());
         Ok(self.exposition.render())
     }
@@ -114,42 +116,44 @@ impl Scrape for Sensors {
     }
 }
 
-impl Drop for Sensors {
+impl Drop for LocalSensors {
     fn drop(&mut self) {
-        // A bus that does not come back is the kernel's from now on.
-        let _ = self.supervisor.stop(STOP_PATIENCE);
+        // A thread that is blocked in a transfer ends with the process.
+        let _ = self.supervisor.stop(STOP_TIMEOUT);
     }
 }
 
-/// A source that is asked once a second, until this is dropped.
+/// A thread that scrapes a source once a second until this is dropped.
 pub(super) struct ScrapeLoop {
     stop: Option<Sender<Infallible>>,
     ended: Option<Receiver<Infallible>>,
 }
 
 impl ScrapeLoop {
-    /// Starts its thread; `hear` gets every scrape and tells whether more are wanted.
+    /// Starts the thread; it calls `on_scrape` with every scrape, until that returns false.
+    ///
+    /// # Errors
+    /// See [`thread::Builder::spawn`].
     pub(super) fn start(
-        mut source: Box<dyn Scrape>,
-        mut hear: impl FnMut(Result<String, String>) -> bool + Send + 'static,
+        mut source: Box<dyn ScrapeSource>,
+        mut on_scrape: impl FnMut(Result<String, scrape::Error>) -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let (end, ended) = mpsc::channel::<Infallible>();
         let needs_shutdown = source.needs_shutdown();
-        thread::Builder::new()
-            .name("scrape".to_owned())
-            .spawn(move || {
-                let mut next = Instant::now();
-                while hear(source.scrape()) {
-                    next = (next + PERIOD).max(Instant::now());
-                    let wait = next.saturating_duration_since(Instant::now());
-                    if stopped.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
-                        break;
-                    }
+        let thread = thread::Builder::new().name("scrape".to_owned());
+        thread.spawn(move || {
+            let mut next = Instant::now();
+            while on_scrape(source.scrape()) {
+                next = (next + PERIOD).max(Instant::now());
+                let wait = next.saturating_duration_since(Instant::now());
+                if stopped.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                    break;
                 }
-                drop(source);
-                drop(end);
-            })?;
+            }
+            drop(source);
+            drop(end);
+        })?;
         Ok(Self {
             stop: Some(stop),
             ended: needs_shutdown.then_some(ended),
@@ -161,8 +165,8 @@ impl Drop for ScrapeLoop {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(ended) = self.ended.take() {
-            // Beyond the patience of its end, so that this is not the one to give up first.
-            let _ = ended.recv_timeout(2 * STOP_PATIENCE);
+            // Longer than the source itself waits.
+            let _ = ended.recv_timeout(2 * STOP_TIMEOUT);
         }
     }
 }
@@ -171,14 +175,15 @@ impl Drop for ScrapeLoop {
 mod tests {
     use super::*;
 
-    struct RegisterDump(Sender<&'static str>);
+    /// Reports when it is dropped.
+    struct Reporting(Sender<&'static str>);
 
-    impl Scrape for RegisterDump {
+    impl ScrapeSource for Reporting {
         fn name(&self) -> String {
             String::new()
         }
 
-        fn scrape(&mut self) -> Result<String, String> {
+        fn scrape(&mut self) -> Result<String, scrape::Error> {
             Ok("a 1\n".to_owned())
         }
 
@@ -187,20 +192,25 @@ mod tests {
         }
     }
 
-    impl Drop for RegisterDump {
+    impl Drop for Reporting {
         fn drop(&mut self) {
-            self.0.send("put down").unwrap();
+            self.0.send("dropped").unwrap();
         }
     }
 
     #[test]
-    fn what_is_in_hand_is_put_down_before_the_feed_is_gone() {
-        let (put_down, seen) = mpsc::channel();
-        let (sender, heard) = mpsc::channel();
-        let hear = move |scrape| sender.send(scrape).is_ok();
-        let feed = ScrapeLoop::start(Box::new(RegisterDump(put_down)), hear).unwrap();
-        assert_eq!(heard.recv().unwrap().unwrap(), "a 1\n");
-        drop(feed);
-        assert_eq!(seen.try_recv(), Ok("put down"));
+    fn source_is_dropped_before_loop_drop_returns() {
+        let (dropping, dropped) = mpsc::channel();
+        let (sender, scrapes) = mpsc::channel();
+        let on_scrape = move |scrape| sender.send(scrape).is_ok();
+        let scraping = ScrapeLoop::start(Box::new(Reporting(dropping)), on_scrape).unwrap();
+        assert_eq!(scrapes.recv().unwrap().unwrap(), "a 1\n");
+        drop(scraping);
+        assert_eq!(dropped.try_recv(), Ok("dropped"));
+    }
+
+    #[test]
+    fn lock_owner_is_not_taken_for_a_url() {
+        assert!(WATCH_OWNER.parse::<Url>().is_err());
     }
 }

@@ -1,11 +1,10 @@
-//! The terminal: taken, drawn on, listened to, and given back as it was.
+//! Terminal setup, input and restoration (raw mode, alternate screen).
 
 use std::fs::File;
 use std::io::{self, IsTerminal, stdin, stdout};
 use std::sync::Once;
 use std::{env, panic};
 
-use ratatui::DefaultTerminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -13,27 +12,29 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use ratatui::symbols::Marker;
+use ratatui::{DefaultTerminal, Frame};
 
-use super::curve::Marks;
-use super::screen::{Key, Look};
+use super::screen::{Action, TerminalCaps};
 
-/// What comes from a terminal.
+/// Input from the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    Key(Key),
+    Action(Action),
     Resized,
 }
 
-/// A terminal in our hands, until it is dropped.
+/// A terminal in raw mode on its alternate screen; dropping it restores both.
 pub(super) struct Terminal(DefaultTerminal);
 
 impl Terminal {
+    /// Sets up the terminal of standard output.
+    ///
     /// # Errors
-    /// What the kernel says.
+    /// Errors of the terminal's device; the terminal is restored then.
     pub(super) fn open() -> io::Result<Self> {
         restore_on_panic();
         enable_raw_mode()?;
-        // From here on, whatever fails gives it back.
         let opened = execute!(stdout(), EnterAlternateScreen)
             .and_then(|()| DefaultTerminal::new(CrosstermBackend::new(stdout())));
         match opened {
@@ -45,11 +46,8 @@ impl Terminal {
         }
     }
 
-    pub(super) fn draw(
-        &mut self,
-        picture: impl FnOnce(&mut ratatui::buffer::Buffer),
-    ) -> io::Result<()> {
-        self.0.draw(|frame| picture(frame.buffer_mut())).map(drop)
+    pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.0.draw(render).map(drop)
     }
 }
 
@@ -59,71 +57,84 @@ impl Drop for Terminal {
     }
 }
 
-/// Gives the terminal back; where that fails there is none any more.
+/// Restores the terminal; errors are ignored, since then it has been closed.
 fn restore() {
     let _ = disable_raw_mode();
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
 }
 
-/// A panic is told on the screen as it was before, where it can be read. In a release it ends the process and nothing is dropped.
+/// Restores the terminal before a panic is printed, so that the message stays readable.
+// A release aborts on panic, without dropping the terminal.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let told = panic::take_hook();
+        let print = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
             restore();
-            told(panic);
+            print(panic);
         }));
     });
 }
 
-/// Whether there is a terminal to draw on.
+/// Checks that there is a terminal to draw on and to read keys from.
 ///
 /// # Errors
-/// A sentence on what there is instead.
+/// A message that names what is missing.
 pub(super) fn check() -> Result<(), String> {
-    let instead = "`curl` of its URL shows the same as text";
-    if !stdout().is_terminal() {
-        return Err(format!(
-            "watch draws on a terminal, and standard output is none; {instead}"
-        ));
-    }
-    // Where keys come from: standard input, or the terminal that this process belongs to.
-    if !stdin().is_terminal() && File::open("/dev/tty").is_err() {
-        return Err(format!(
-            "watch needs a terminal for its keys, and standard input is none; {instead}"
-        ));
-    }
-    match env::var("TERM").as_deref() {
-        Ok("dumb") => Err(format!(
-            "watch draws on a terminal, and this one (TERM=dumb) can't be drawn on; {instead}"
-        )),
-        _ => Ok(()),
-    }
+    let advice = "use `curl` on the exporter's URL for text output";
+    // crossterm reads keys from standard input or the controlling terminal.
+    let has_keys = stdin().is_terminal() || File::open("/dev/tty").is_ok();
+    let missing = if !stdout().is_terminal() {
+        "standard output is not a terminal"
+    } else if !has_keys {
+        "standard input is not a terminal, and there is no controlling terminal"
+    } else if env::var("TERM").is_ok_and(|term| term == "dumb") {
+        "the terminal cannot position text (TERM=dumb)"
+    } else {
+        return Ok(());
+    };
+    Err(format!("watch: {missing}; {advice}"))
 }
 
-/// What this terminal can show.
-pub(super) fn look() -> Look {
-    let [all, ctype, lang, term, no_color] =
+/// Detects the terminal's capabilities from the environment.
+pub(super) fn detect() -> TerminalCaps {
+    let [lc_all, lc_ctype, lang, term, no_color] =
         ["LC_ALL", "LC_CTYPE", "LANG", "TERM", "NO_COLOR"].map(|name| env::var(name).ok());
-    Look {
-        marks: Marks::of(
-            [all.as_deref(), ctype.as_deref(), lang.as_deref()],
-            term.as_deref(),
-        ),
-        // As no-color.org has it: whatever it says, unless it is empty.
+    let (marker, utf8) = characters([lc_all, lc_ctype, lang], term.as_deref());
+    TerminalCaps {
+        marker,
+        utf8,
+        // See no-color.org: any value but an empty one.
         colour: no_color.is_none_or(|value| value.is_empty()),
     }
 }
 
-/// Waits for the next thing that means something here.
+/// Returns the marker for charts and whether the terminal displays UTF-8, from the locale (the
+/// first variable that is set counts, see locale(7)) and `TERM`.
+fn characters(locale: [Option<String>; 3], term: Option<&str>) -> (Marker, bool) {
+    let locale = locale.into_iter().flatten().find(|value| !value.is_empty());
+    // Without a locale, as in some ssh sessions, UTF-8 is the most likely.
+    let utf8 = locale.is_none_or(|value| {
+        let value = value.to_ascii_lowercase();
+        value.contains("utf-8") || value.contains("utf8")
+    });
+    let marker = match term {
+        _ if !utf8 => Marker::Custom('*'),
+        // The Linux console has no braille patterns.
+        Some("linux") => Marker::HalfBlock,
+        _ => Marker::Braille,
+    };
+    (marker, utf8)
+}
+
+/// Waits for the next key that is bound to an action, or a change of the size.
 pub(super) fn input() -> io::Result<Input> {
     loop {
         match event::read()? {
             Event::Resize(..) => return Ok(Input::Resized),
-            Event::Key(pressed) if pressed.kind != KeyEventKind::Release => {
-                if let Some(key) = key(pressed) {
-                    return Ok(Input::Key(key));
+            Event::Key(key) if key.kind != KeyEventKind::Release => {
+                if let Some(action) = action(key) {
+                    return Ok(Input::Action(action));
                 }
             }
             _ => {}
@@ -131,23 +142,23 @@ pub(super) fn input() -> io::Result<Input> {
     }
 }
 
-fn key(pressed: KeyEvent) -> Option<Key> {
-    if pressed.modifiers.contains(KeyModifiers::CONTROL) {
-        return (pressed.code == KeyCode::Char('c')).then_some(Key::Quit);
+fn action(key: KeyEvent) -> Option<Action> {
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return (key.code == KeyCode::Char('c')).then_some(Action::Quit);
     }
-    Some(match pressed.code {
-        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Key::Quit,
-        KeyCode::Up | KeyCode::Char('k') => Key::Up,
-        KeyCode::Down | KeyCode::Char('j') => Key::Down,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Home => Key::First,
-        KeyCode::End => Key::Last,
-        KeyCode::Tab | KeyCode::Right => Key::NextHost,
-        KeyCode::BackTab | KeyCode::Left => Key::PreviousHost,
-        KeyCode::Char('+' | '=') => Key::Longer,
-        KeyCode::Char('-') => Key::Shorter,
-        KeyCode::Char(' ' | 'p') => Key::Pause,
+    Some(match key.code {
+        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Action::Quit,
+        KeyCode::Up | KeyCode::Char('k') => Action::Up,
+        KeyCode::Down | KeyCode::Char('j') => Action::Down,
+        KeyCode::PageUp => Action::PageUp,
+        KeyCode::PageDown => Action::PageDown,
+        KeyCode::Home => Action::First,
+        KeyCode::End => Action::Last,
+        KeyCode::Tab | KeyCode::Right => Action::NextHost,
+        KeyCode::BackTab | KeyCode::Left => Action::PreviousHost,
+        KeyCode::Char('+' | '=') => Action::LongerSpan,
+        KeyCode::Char('-') => Action::ShorterSpan,
+        KeyCode::Char(' ' | 'p') => Action::Pause,
         _ => return None,
     })
 }
@@ -157,22 +168,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_those_that_the_last_line_names_and_their_kin() {
-        let pressed = |code, modifiers| key(KeyEvent::new(code, modifiers));
+    fn keys_are_bound_to_actions() {
+        let pressed = |code, modifiers| action(KeyEvent::new(code, modifiers));
         let plain = |code| pressed(code, KeyModifiers::NONE);
-        assert_eq!(plain(KeyCode::Char('q')), Some(Key::Quit));
-        assert_eq!(plain(KeyCode::Down), Some(Key::Down));
-        assert_eq!(plain(KeyCode::Tab), Some(Key::NextHost));
-        assert_eq!(
-            pressed(KeyCode::BackTab, KeyModifiers::SHIFT),
-            Some(Key::PreviousHost)
-        );
-        assert_eq!(plain(KeyCode::Char(' ')), Some(Key::Pause));
+        assert_eq!(plain(KeyCode::Char('q')), Some(Action::Quit));
+        assert_eq!(plain(KeyCode::Down), Some(Action::Down));
+        assert_eq!(plain(KeyCode::Tab), Some(Action::NextHost));
+        let back_tab = pressed(KeyCode::BackTab, KeyModifiers::SHIFT);
+        assert_eq!(back_tab, Some(Action::PreviousHost));
+        assert_eq!(plain(KeyCode::Char(' ')), Some(Action::Pause));
         assert_eq!(plain(KeyCode::Char('c')), None);
-        assert_eq!(
-            pressed(KeyCode::Char('c'), KeyModifiers::CONTROL),
-            Some(Key::Quit)
-        );
-        assert_eq!(pressed(KeyCode::Char('q'), KeyModifiers::CONTROL), None);
+        let control = |c| pressed(KeyCode::Char(c), KeyModifiers::CONTROL);
+        assert_eq!(control('c'), Some(Action::Quit));
+        assert_eq!(control('q'), None);
+    }
+
+    #[test]
+    fn characters_depend_on_locale_and_term() {
+        let detected = |locale: [Option<&str>; 3], term| {
+            characters(locale.map(|value| value.map(str::to_owned)), term)
+        };
+        let german = Some("de_DE.UTF-8");
+        let xterm = Some("xterm");
+        let braille = (Marker::Braille, true);
+        assert_eq!(detected([None, None, german], xterm), braille);
+        assert_eq!(detected([None, None, None], None), braille);
+        let console = detected([Some(""), Some("C.utf8"), Some("C")], Some("linux"));
+        assert_eq!(console, (Marker::HalfBlock, true));
+        let ascii = detected([Some("C"), None, german], xterm);
+        assert_eq!(ascii, (Marker::Custom('*'), false));
     }
 }

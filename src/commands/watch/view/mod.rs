@@ -1,87 +1,103 @@
-//! The picture: a table of sensors, the curves of one, and what else is known of it.
+//! Draws a frame: sensor table, charts and details of the selected entry.
 
 use std::time::Instant;
 
+use ratatui::Frame;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
 use super::details;
-use super::model::{Condition, Model, Row, State};
-use super::numbers::counted;
-use super::screen::Screen;
+use super::model::{Condition, Entry, HostState, Model};
+use super::numbers::plural;
+use super::screen::{Screen, TerminalCaps};
 
-mod canvas;
-mod panel;
-mod table;
+mod charts;
+mod sensor_table;
 
-use canvas::{Canvas, Tone, bottom, height_of, top};
+const KEYS: &str = " q quit  up/down sensor  tab host  space pause/resume  +/- time span";
+/// Height of two rows of charts, each with a title and two lines.
+const MIN_CHARTS_HEIGHT: usize = 6;
 
-const KEYS: &str = " q quit  up/down sensor  tab host  space pause  +/- time";
-/// Two panels, each with a heading and a curve of two lines.
-const LEAST_FOR_CURVES: u16 = 6;
-
-/// Draws everything.
-pub(super) fn draw(screen: &Screen, buffer: &mut Buffer, now: Instant) {
-    let mut area = buffer.area;
-    let mut canvas = Canvas::new(buffer, screen.look.colour);
-    let (model, now) = screen.seen(now);
-    let rows: Vec<Row<'_>> = model.rows().collect();
-    let selected = screen.selected(&rows);
-    let Some(row) = rows.get(selected) else {
+/// Draws a frame.
+pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>, now: Instant) {
+    let (model, now) = screen.displayed(now);
+    let entries: Vec<Entry<'_>> = model.entries().collect();
+    let selected = screen.selected(&entries);
+    let Some(entry) = entries.get(selected) else {
         return;
     };
-    title(screen, model, &mut canvas, top(&mut area, 1));
-    canvas.write(bottom(&mut area, 1), KEYS, Tone::Quiet);
-    let lines = details::lines(screen, row, area.width, now);
-    let of_lines = height_of(lines.len());
-    // Curves come last, and so are the first to go where there is no room.
-    let of_all = height_of(rows.len() + 1);
-    let of_table = of_all.min(area.height / 4).max(2);
-    let with_curves = area.height >= of_table + of_lines + LEAST_FOR_CURVES;
-    let of_table = if with_curves {
-        of_table
+    let line = Constraint::Length(1);
+    let rows = Layout::vertical([line, Constraint::Min(0), line]);
+    let [title_area, body, keys_area] = rows.areas(frame.area());
+    let details = details::lines(screen, entry, body.width, now);
+    // In a low terminal the charts are left out first, then the end of the details.
+    let height = usize::from(body.height);
+    let full_table = entries.len() + 1;
+    let table = full_table.min(height / 4).max(2);
+    let has_charts = height >= table + details.len() + MIN_CHARTS_HEIGHT;
+    let (table, charts) = if has_charts {
+        (table, height - table - details.len())
     } else {
-        of_all.min(area.height.saturating_sub(of_lines)).max(2)
+        (
+            full_table.min(height.saturating_sub(details.len())).max(2),
+            0,
+        )
     };
-    let place = top(&mut area, of_table);
-    table::draw(screen, &mut canvas, place, &rows, selected);
-    let mut below = if with_curves {
-        bottom(&mut area, of_lines)
-    } else {
-        area
-    };
-    for (is_bad, line) in lines {
-        let tone = if is_bad { Tone::Bad } else { Tone::Plain };
-        canvas.write(top(&mut below, 1), &line, tone);
+    let lines = |count| Constraint::Length(u16::try_from(count).unwrap_or(u16::MAX));
+    let rows = Layout::vertical([lines(table), lines(charts), Constraint::Min(0)]);
+    let [table_area, charts_area, details_area] = rows.areas(body);
+
+    frame.render_widget(title(screen, model), title_area);
+    sensor_table::draw(screen, frame, table_area, &entries, selected);
+    if has_charts {
+        charts::draw(screen, frame, charts_area, entry, now);
     }
-    if with_curves {
-        panel::draw(screen, &mut canvas, area, row, now);
-    }
+    frame.render_widget(Paragraph::new(details), details_area);
+    frame.render_widget(Line::from(KEYS).dim(), keys_area);
+    degrade(frame.buffer_mut(), screen.caps);
 }
 
-fn title(screen: &Screen, model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
-    let hosts = counted(model.hosts.len(), "host");
-    let sensors = counted(
-        model.rows().filter(|row| row.sensor.is_some()).count(),
-        "sensor",
-    );
+fn title(screen: &Screen, model: &Model) -> Line<'static> {
+    let sensors = model.entries().filter(|entry| entry.sensor.is_some());
+    let hosts = plural(model.hosts.len(), "host");
+    let sensors = plural(sensors.count(), "sensor");
     let text = format!(" ina260-exporter  {hosts}, {sensors}");
-    let mut rest = canvas.write(area, &text, Tone::Heading);
-    let is_silent = |state: &State| matches!(state, State::Fails(..));
-    let silent = model.hosts.iter().filter(|host| is_silent(&host.state));
+    let mut spans = vec![Span::from(text).bold()];
+    let is_failing = |state: &HostState| matches!(state, HostState::Failing { .. });
+    let failing = model.hosts.iter().filter(|host| is_failing(&host.state));
     for (count, text) in [
         (model.count(Condition::Alert), "in alert"),
         (model.count(Condition::Down), "down"),
-        (silent.count(), "without answer"),
+        (failing.count(), "unreachable"),
     ] {
         if count > 0 {
-            rest = canvas.write(rest, ", ", Tone::Plain);
-            rest = canvas.write(rest, &format!("{count} {text}"), Tone::Bad);
+            spans.push(Span::from(", "));
+            spans.push(Span::from(format!("{count} {text}")).red().bold());
         }
     }
     if screen.is_paused() {
-        rest = canvas.write(rest, "  ", Tone::Plain);
-        canvas.write(rest, " paused ", Tone::Selected);
+        spans.push(Span::from("  "));
+        spans.push(Span::from(" paused ").reversed());
+    }
+    Line::from(spans)
+}
+
+/// Replaces what the terminal cannot display.
+fn degrade(buffer: &mut Buffer, caps: TerminalCaps) {
+    for cell in &mut buffer.content {
+        if !caps.colour {
+            cell.set_fg(Color::Reset).set_bg(Color::Reset);
+        }
+        if !caps.utf8 && !cell.symbol().is_ascii() {
+            cell.set_char(match cell.symbol() {
+                "│" => '|',
+                "─" => '-',
+                _ => '?',
+            });
+        }
     }
 }
 

@@ -1,30 +1,33 @@
-//! Pictures, as text.
+//! Frames as text.
 
 use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
+use ratatui::symbols::Marker;
 
-use super::super::curve::Marks;
 use super::super::model::tests::sensor;
-use super::super::screen::{Key, Look};
-use super::super::snapshot::{self, Alert};
+use super::super::screen::Action;
+use super::super::screen::tests::CAPS;
 use super::*;
+use crate::scrape::{self, ScrapedAlert, ScrapedSensor};
 
-const BEGUN: Duration = Duration::from_secs(100);
+const WATCHED: Duration = Duration::from_secs(100);
 
-/// Two hosts, one of which does not answer; the sensor "orin" of the other with two minutes and a gap behind it.
+/// Two hosts after 100 s: pi4 with the sensors "disks" (down) and "orin", which has an alert and a
+/// gap of ten seconds; pi5, which serves no metrics.
 fn watched(price: Option<f64>) -> (Screen, Instant) {
-    let begun = Instant::now();
-    let mut model = Model::new(["pi4:8000", "pi5:8000"].map(str::to_owned), begun);
-    for second in 0..=BEGUN.as_secs() {
-        let now = begun + Duration::from_secs(second);
+    let start = Instant::now();
+    let mut model = Model::new(["pi4:8000", "pi5:8000"].map(str::to_owned), start);
+    for second in 0..=WATCHED.as_secs() {
+        let now = start + Duration::from_secs(second);
         let power = if second % 20 < 10 { 9.0 } else { 4.5 };
-        let orin = snapshot::Sensor {
-            alert: Some(Alert {
+        let orin = ScrapedSensor {
+            alert: Some(ScrapedAlert {
                 on: "over-current".to_owned(),
                 limit: 1.5,
+                unit: "A",
                 active: second > 90,
             }),
             alerts: 2.0,
@@ -34,79 +37,75 @@ fn watched(price: Option<f64>) -> (Screen, Instant) {
             cycle: Some(0.942),
             ..sensor("orin", power, 0.0)
         };
-        let down = snapshot::Sensor {
+        let down = ScrapedSensor {
             up: false,
-            ranges: None,
+            readings: None,
             ..sensor("disks", 1.0, 3.0)
         };
         let scrape = if (40..50).contains(&second) {
-            Err("connection refused".to_owned())
+            Err(scrape::Error::NoResponse)
         } else {
             Ok(vec![down, orin])
         };
         model.on_scrape(0, scrape, now);
-        model.on_scrape(
-            1,
-            Err("answers 404 Not Found: another path, or another program".to_owned()),
-            now,
-        );
+        let error = scrape::Error::Status {
+            code: 404,
+            location: None,
+        };
+        model.on_scrape(1, Err(error), now);
     }
-    let look = Look {
-        marks: Marks::Braille,
-        colour: true,
-    };
-    (Screen::new(model, look, price), begun + BEGUN)
+    (Screen::new(model, CAPS, price), start + WATCHED)
+}
+
+/// The same with "orin" selected.
+fn watched_orin(price: Option<f64>) -> (Screen, Instant) {
+    let (mut screen, now) = watched(price);
+    screen.execute(Action::Down, now);
+    (screen, now)
 }
 
 fn terminal(screen: &Screen, now: Instant, width: u16, height: u16) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    let drawn = terminal.draw(|frame| draw(screen, frame.buffer_mut(), now));
-    drawn.unwrap();
+    terminal.draw(|frame| draw(screen, frame, now)).unwrap();
     terminal
 }
 
-fn picture(screen: &Screen, now: Instant, width: u16, height: u16) -> Vec<String> {
+fn frame(screen: &Screen, now: Instant, width: u16, height: u16) -> Vec<String> {
     let terminal = terminal(screen, now, width, height);
     let buffer = terminal.backend().buffer();
     let line = |y| {
-        (0..width)
-            .map(|x| buffer[(x, y)].symbol())
-            .collect::<String>()
+        let symbols = (0..width).map(|x| buffer[(x, y)].symbol());
+        symbols.collect::<String>().trim_end().to_owned()
     };
-    (0..height).map(|y| line(y).trim_end().to_owned()).collect()
+    (0..height).map(line).collect()
 }
 
 #[test]
-fn the_scale_of_a_negative_power_is_no_wider_than_that_of_another() {
-    let begun = Instant::now();
-    let mut model = Model::new(["pi4:8000".to_owned()], begun);
+fn value_axes_align_for_negative_power() {
+    let start = Instant::now();
+    let mut model = Model::new(["pi4:8000".to_owned()], start);
     for (second, power) in (0..).zip([-0.0123, -0.0456]) {
-        let now = begun + Duration::from_secs(second);
+        let now = start + Duration::from_secs(second);
         model.on_scrape(0, Ok(vec![sensor("orin", power, 0.0)]), now);
     }
-    let look = Look {
-        marks: Marks::Braille,
-        colour: true,
-    };
-    let screen = Screen::new(model, look, None);
-    let picture = picture(&screen, begun + Duration::from_secs(1), 80, 24);
-    let edges: Vec<_> = picture
+    let screen = Screen::new(model, CAPS, None);
+    let frame = frame(&screen, start + Duration::from_secs(1), 80, 24);
+    let axes: Vec<_> = frame
         .iter()
         .filter_map(|line| line.chars().position(|c| c == '│'))
         .collect();
     assert!(
-        edges.len() > 5 && edges.iter().all(|edge| *edge == 8),
-        "{picture:#?}"
+        axes.len() > 5 && axes.iter().all(|axis| *axis == 8),
+        "{frame:#?}"
     );
-    assert!(picture.iter().any(|line| line.starts_with('-')));
+    assert!(frame.iter().any(|line| line.starts_with('-')));
 }
 
 #[test]
-fn extremes_that_have_no_room_are_left_out_and_not_cut_off() {
-    let (mut screen, now) = watched(None);
-    screen.press(Key::Down, now);
+fn min_and_max_are_left_out_not_cut_off() {
+    let (screen, now) = watched_orin(None);
     for width in 20..100 {
-        for line in picture(&screen, now, width, 24) {
+        for line in frame(&screen, now, width, 24) {
             let mut ends = line.match_indices(" to ").map(|(at, _)| &line[at + 4..]);
             let is_whole =
                 |end: &str| end.starts_with(|c: char| c.is_ascii_digit()) && end.contains(" A");
@@ -119,55 +118,66 @@ fn extremes_that_have_no_room_are_left_out_and_not_cut_off() {
 }
 
 #[test]
-fn eighty_by_twenty_four_shows_everything() {
-    let (mut screen, now) = watched(Some(0.35));
-    screen.press(Key::Down, now);
-    let lines = picture(&screen, now, 80, 24);
+fn axis_labels_are_left_out_not_cut_off() {
+    let (screen, now) = watched_orin(None);
+    for width in 10..100 {
+        for line in frame(&screen, now, width, 24) {
+            let label = line.split_once('│').map(|(label, _)| label.trim());
+            let is_whole = |label: &str| label.is_empty() || label.ends_with(['V', 'A', 'W']);
+            assert!(label.is_none_or(is_whole), "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn everything_fits_80_by_24() {
+    let (screen, now) = watched_orin(Some(0.35));
+    let lines = frame(&screen, now, 80, 24);
     assert_eq!(
         [&lines[..6], &lines[18..]].concat(),
         [
-            " ina260-exporter  2 hosts, 2 sensors, 1 in alert, 1 down, 1 without answer",
-            " host     device       power   voltage   current     energy      cost state",
-            " pi4      disks            -         -         -  0.833 mWh    0.0000 DOWN",
-            " pi4      orin       9.000 W   5.000 V   1.800 A   10.28 Wh    0.0036 ALERT",
-            " pi5:8000                  -         -         -                      NO ANSWER",
-            " Power 9.000 W  min 3.500 max 10.00 W                                last 2 min",
-            " pi4 orin: bus 1, 0x40, pi4:8000, a result each 942.0 ms",
-            " Energy 10.28 Wh in all; 277.8 mWh in 1 min 40 s; 156.7 Wh a day at this rate",
-            " Cost 0.0036 in all; 0.0001 in 1 min 40 s; 0.0548 a day at this rate",
-            " Alert over-current 1.500 A: ACTIVE; 2 in all",
+            " ina260-exporter  2 hosts, 2 sensors, 1 in alert, 1 down, 1 unreachable",
+            " host     device       power   voltage   current    energy      cost state",
+            " pi4      disks            -         -         - 0.833 mWh    0.0000 DOWN",
+            " pi4      orin       9.000 W   5.000 V   1.800 A  10.28 Wh    0.0036 ALERT",
+            " pi5:8000                  -         -         -                     UNREACHABLE",
+            " Power 9.000 W  min 3.500 max 10.00 W ────────────────────────────── last 2 min",
+            " pi4 orin: bus 1, 0x40, pi4:8000, result every 942.0 ms",
+            " Energy 10.28 Wh total; 277.8 mWh in 1 min 40 s; 156.7 Wh per day at this rate",
+            " Cost 0.0036 total; 0.0001 in 1 min 40 s; 0.0548 per day at this rate",
+            " Alert over-current 1.500 A: ACTIVE; 2 total",
             " Errors none; measured 1 h of 1 h 1 min",
-            " q quit  up/down sensor  tab host  space pause  +/- time",
+            KEYS,
         ],
         "{lines:#?}"
     );
 }
 
-/// Every state that a screen can be in: whatever is selected, paused, in all marks.
+/// Every entry selected, the last one paused, with every marker, and no entry at all.
 fn screens() -> Vec<(Screen, Instant)> {
     let mut screens = Vec::new();
-    for marks in [Marks::Braille, Marks::Blocks, Marks::Ascii] {
+    for marker in [Marker::Braille, Marker::HalfBlock, Marker::Custom('*')] {
         for selected in 0..3 {
             let (mut screen, now) = watched(Some(1e9));
-            screen.look.marks = marks;
-            (0..selected).for_each(|_| _ = screen.press(Key::Down, now));
+            screen.caps.marker = marker;
+            screen.caps.utf8 = marker != Marker::Custom('*');
+            (0..selected).for_each(|_| _ = screen.execute(Action::Down, now));
             if selected == 2 {
-                screen.press(Key::Pause, now);
+                screen.execute(Action::Pause, now);
             }
             screens.push((screen, now));
         }
     }
-    let (screen, now) = watched(None);
-    let nothing = Model::new([], now);
-    screens.push((Screen::new(nothing, screen.look, None), now));
+    let (_, now) = watched(None);
+    screens.push((Screen::new(Model::new([], now), CAPS, None), now));
     screens
 }
 
 #[test]
-fn no_size_of_a_terminal_is_too_small_or_too_large() {
+fn any_size_of_terminal_is_drawn() {
     for (screen, now) in screens() {
-        for width in (0..5).chain([9, 15, 39, 59, 60, 79, 80, 200]) {
-            for height in (0..16).chain([23, 24, 60]) {
+        for width in (0..3).chain([9, 23, 24, 60, 80, 200]) {
+            for height in (0..9).chain([12, 24, 60]) {
                 terminal(&screen, now, width, height);
             }
         }
@@ -175,124 +185,155 @@ fn no_size_of_a_terminal_is_too_small_or_too_large() {
 }
 
 #[test]
-fn what_is_narrow_loses_columns_and_what_is_low_loses_curves() {
-    let (mut screen, now) = watched(Some(0.35));
-    screen.press(Key::Down, now);
-    let tiny = picture(&screen, now, 30, 4);
-    assert_eq!(tiny[1].trim_end(), " device       power state");
-    let narrow = picture(&screen, now, 40, 24);
-    assert_eq!(narrow[1], " host     device        power state");
+fn any_value_is_drawn() {
+    let now = Instant::now();
+    for powers in [[f64::MIN, f64::MAX], [0.0, 1e-30], [-1e30, 1.0]] {
+        let mut model = Model::new(["pi4".to_owned()], now);
+        for (second, power) in (0..).zip(powers) {
+            let at = now + Duration::from_secs(second);
+            model.on_scrape(0, Ok(vec![sensor("x", power, 0.0)]), at);
+        }
+        let screen = Screen::new(model, CAPS, None);
+        frame(&screen, now + Duration::from_secs(1), 80, 24);
+    }
+}
+
+#[test]
+fn control_characters_are_not_sent() {
+    let now = Instant::now();
+    let mut model = Model::new(["pi4".to_owned()], now);
+    let mut sensor = sensor("a\x1b[2Jb\nc", 1.0, 0.0);
+    let label = ("rail".to_owned(), "x\x1b]0;y\x07\u{9b}".to_owned());
+    sensor.labels.push(label);
+    model.on_scrape(0, Ok(vec![sensor]), now);
+    let lines = frame(&Screen::new(model, CAPS, None), now, 80, 24).concat();
+    assert!(
+        lines.contains("a[2Jb") && lines.contains("x]0;y"),
+        "{lines}"
+    );
+    assert!(!lines.contains(char::is_control), "{lines:?}");
+}
+
+#[test]
+fn small_terminals_drop_columns_and_charts() {
+    let (screen, now) = watched_orin(Some(0.35));
+    let tiny = frame(&screen, now, 30, 4);
+    assert_eq!(tiny[1], " device      power state");
+    let narrow = frame(&screen, now, 40, 24);
+    assert_eq!(narrow[1], " host     device       power state");
     assert!(
         narrow.iter().any(|line| line.starts_with(" Power 9.000 W")),
         "{narrow:#?}"
     );
-    let low = picture(&screen, now, 80, 10);
-    assert_eq!(low[9].trim_end(), KEYS);
-    assert!(
-        low.iter().all(|line| !line.starts_with(" Power")),
-        "{low:#?}"
-    );
-    assert!(
-        low.iter().any(|line| line.starts_with(" Energy")),
-        "{low:#?}"
-    );
+    let low = frame(&screen, now, 80, 10);
+    assert_eq!(low[9], KEYS);
+    let has = |start| low.iter().any(|line| line.starts_with(start));
+    assert!(has(" Energy") && !has(" Power"), "{low:#?}");
 }
 
 #[test]
-fn a_host_that_does_not_answer_says_why_and_for_how_long() {
+fn failing_host_shows_error_and_duration() {
     let (mut screen, now) = watched(None);
-    screen.press(Key::Last, now);
-    let lines = picture(&screen, now, 80, 24);
-    let said = lines[21..23].join("");
+    screen.execute(Action::Last, now);
+    let lines = frame(&screen, now, 80, 24);
     assert_eq!(
-        said,
-        " pi5:8000: answers 404 Not Found: another path, or another program; asked again every second, for 1 min 40 s now"
+        lines[21..23].concat(),
+        " pi5:8000: HTTP status 404: wrong path, or another program; retrying every second, \
+         for 1 min 40 s so far"
     );
 }
 
 #[test]
-fn without_colour_nothing_is_coloured_and_the_selected_row_still_shows() {
+fn without_colour_the_selection_is_reversed() {
     let (mut screen, now) = watched(None);
-    let colours = |screen: &Screen| {
+    let coloured_cells = |screen: &Screen| {
         let terminal = terminal(screen, now, 80, 24);
         let cells = terminal.backend().buffer().content.iter();
         cells
             .filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset)
             .count()
     };
-    assert!(colours(&screen) > 50);
-    screen.look.colour = false;
-    assert_eq!(colours(&screen), 0);
+    assert!(coloured_cells(&screen) > 50);
+    screen.caps.colour = false;
+    assert_eq!(coloured_cells(&screen), 0);
     let terminal = terminal(&screen, now, 80, 24);
     let buffer = terminal.backend().buffer();
-    let is_reversed = |y| buffer[(1, y)].modifier.contains(Modifier::REVERSED);
+    let is_reversed = |y| (0..80).all(|x| buffer[(x, y)].modifier.contains(Modifier::REVERSED));
     assert_eq!([1, 2, 3].map(is_reversed), [false, true, false]);
 }
 
-#[test]
-fn the_curve_has_the_outage_as_a_gap_and_its_ends_as_a_scale() {
-    let (mut screen, now) = watched(None);
-    screen.press(Key::Down, now);
-    let lines = picture(&screen, now, 80, 24);
-    let curve: Vec<_> = lines[6..12]
+/// Returns the empty columns of a chart in these lines.
+fn empty_columns(lines: &[String]) -> Vec<usize> {
+    let chart: Vec<Vec<char>> = lines
         .iter()
-        .map(|line| line.chars().skip(9).collect::<String>())
+        .map(|line| line.chars().skip(9).collect())
         .collect();
+    let is_empty = |column: &usize| {
+        let mut cells = chart.iter().map(|line| line.get(*column).unwrap_or(&' '));
+        cells.all(|c| *c == ' ')
+    };
+    (0..71).filter(is_empty).collect()
+}
+
+#[test]
+fn chart_shows_the_outage_as_a_gap() {
+    let (screen, now) = watched_orin(None);
+    let lines = frame(&screen, now, 80, 24);
     assert!(
         lines[6].starts_with(" 9.000 W│") && lines[11].starts_with(" 4.500 W│"),
         "{lines:#?}"
     );
-    // Seventy columns for 120 s: nothing for the first 20, an outage from 61 to 50 s ago.
-    let is_bare = |column: usize| {
-        curve
-            .iter()
-            .all(|line| line.chars().nth(column).is_none_or(|c| c == ' '))
-    };
-    let bare: Vec<usize> = (0..70).filter(|column| is_bare(*column)).collect();
-    assert_eq!(
-        bare,
-        [&(0..11).collect::<Vec<_>>()[..], &[35, 36, 37, 38, 39]].concat(),
-        "{lines:#?}"
-    );
+    // 71 columns for 120 s: empty for the first 20 s, and from 61 s to 50 s ago.
+    let expected: Vec<usize> = (0..12).chain(35..41).collect();
+    assert_eq!(empty_columns(&lines[6..12]), expected, "{lines:#?}");
 }
 
 #[test]
-fn where_characters_are_not_utf_8_none_is_beyond_ascii() {
-    let (mut screen, now) = watched(Some(0.35));
-    screen.press(Key::Down, now);
-    screen.look.marks = Marks::Ascii;
-    let lines = picture(&screen, now, 80, 24);
+fn chart_connects_distant_points() {
+    let start = Instant::now();
+    let mut model = Model::new(["pi4".to_owned()], start);
+    let end = start + Duration::from_secs(120);
+    for (at, power) in [(start, 1.0), (end, 9.0)] {
+        model.on_scrape(0, Ok(vec![sensor("x", power, 0.0)]), at);
+    }
+    let lines = frame(&Screen::new(model, CAPS, None), end, 80, 24);
+    assert_eq!(empty_columns(&lines[4..12]), [0; 0], "{lines:#?}");
+}
+
+#[test]
+fn without_utf8_all_is_ascii() {
+    let (mut screen, now) = watched_orin(Some(0.35));
+    screen.caps.marker = Marker::Custom('*');
+    screen.caps.utf8 = false;
+    let lines = frame(&screen, now, 80, 24);
     assert!(lines.concat().is_ascii(), "{lines:#?}");
-    assert!(lines[6].contains('*'), "{lines:#?}");
+    assert!(lines[6].starts_with(" 9.000 W|") && lines[6].contains('*'));
+    assert!(lines[5].ends_with("--- last 2 min"), "{lines:#?}");
 }
 
 #[test]
-fn a_pause_is_said() {
+fn pause_is_shown_in_the_title() {
     let (mut screen, now) = watched(None);
-    assert!(!picture(&screen, now, 120, 24)[0].contains("paused"));
-    screen.press(Key::Pause, now);
-    assert!(picture(&screen, now, 120, 24)[0].ends_with(" paused"));
+    assert!(!frame(&screen, now, 120, 24)[0].contains("paused"));
+    screen.execute(Action::Pause, now);
+    assert!(frame(&screen, now, 120, 24)[0].ends_with(" paused"));
 }
 
 #[test]
-fn a_thousand_sensors_are_scrolled_through() {
+fn thousand_sensors_scroll() {
     let now = Instant::now();
     let mut model = Model::new(["fleet".to_owned()], now);
     let sensors = (0..1_000).map(|n| sensor(&format!("s{n:03}"), 1.0, 0.0));
     model.on_scrape(0, Ok(sensors.collect()), now);
-    let look = Look {
-        marks: Marks::Braille,
-        colour: false,
-    };
-    let mut screen = Screen::new(model, look, None);
+    let mut screen = Screen::new(model, CAPS, None);
     let devices = |screen: &Screen| {
-        let lines = picture(screen, now, 80, 24);
-        let word = |line: &String| line.split_whitespace().nth(1).unwrap().to_owned();
-        lines[2..6].iter().map(word).collect::<Vec<_>>()
+        let lines = frame(screen, now, 80, 24);
+        let device = |line: &String| line.split_whitespace().nth(1).unwrap().to_owned();
+        lines[2..6].iter().map(device).collect::<Vec<_>>()
     };
     assert_eq!(devices(&screen), ["s000", "s001", "s002", "s003"]);
-    screen.press(Key::PageDown, now);
+    screen.execute(Action::PageDown, now);
     assert_eq!(devices(&screen), ["s008", "s009", "s010", "s011"]);
-    screen.press(Key::Last, now);
+    screen.execute(Action::Last, now);
     assert_eq!(devices(&screen), ["s996", "s997", "s998", "s999"]);
 }

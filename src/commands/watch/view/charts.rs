@@ -1,0 +1,197 @@
+//! Charts of the selected sensor, each below its values.
+
+use std::time::Instant;
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Axis, Block, Borders, Chart, Dataset, GraphType};
+
+use super::super::model::{Entry, WatchedSensor};
+use super::super::numbers::{duration, si, si_pair};
+use super::super::screen::Screen;
+use crate::scrape::Readings;
+use crate::units::Quantity;
+
+/// Minimum width for two charts side by side.
+const MIN_WIDTH_FOR_TWO: u16 = 60;
+/// Width of the labels of the value axis.
+const LABEL_WIDTH: usize = 8;
+/// Largest magnitude that is drawn: the arithmetic of the chart overflows at about 1e308.
+const MAX_MAGNITUDE: f64 = 1e15;
+
+/// Draws the charts of an entry with a sensor.
+pub(super) fn draw(
+    screen: &Screen,
+    frame: &mut Frame<'_>,
+    area: Rect,
+    entry: &Entry<'_>,
+    now: Instant,
+) {
+    let Some(sensor) = entry.sensor else { return };
+    let [power, voltage, current] = if area.width >= MIN_WIDTH_FOR_TWO {
+        let rows = Layout::vertical([Constraint::Fill(1); 2]);
+        let [power, below] = rows.areas(area);
+        let columns = Layout::horizontal([Constraint::Fill(1); 2]).spacing(1);
+        let [voltage, current] = columns.areas(below);
+        [power, voltage, current]
+    } else {
+        Layout::vertical([Constraint::Fill(1); 3]).areas(area)
+    };
+    for (quantity, name, area) in [
+        (Quantity::Power, "Power", power),
+        (Quantity::Voltage, "Voltage", voltage),
+        (Quantity::Current, "Current", current),
+    ] {
+        let panel = Panel {
+            screen,
+            sensor,
+            quantity,
+            name,
+            value: entry.readings().map(|readings| quantity.of(&readings.last)),
+            now,
+        };
+        panel.draw(frame, area);
+    }
+}
+
+/// Returns the colour of a quantity, one of the sixteen that suit any background.
+const fn colour(quantity: Quantity) -> Color {
+    match quantity {
+        Quantity::Voltage => Color::Cyan,
+        Quantity::Current => Color::Magenta,
+        Quantity::Power => Color::Green,
+    }
+}
+
+/// Returns the minimum range of a value axis: ten steps of the chip's register.
+const fn min_range(quantity: Quantity) -> f64 {
+    match quantity {
+        Quantity::Voltage | Quantity::Current => 0.0125,
+        Quantity::Power => 0.1,
+    }
+}
+
+/// A chart with its title.
+struct Panel<'a> {
+    screen: &'a Screen,
+    sensor: &'a WatchedSensor,
+    quantity: Quantity,
+    name: &'static str,
+    value: Option<f64>,
+    now: Instant,
+}
+
+impl Panel<'_> {
+    fn draw(&self, frame: &mut Frame<'_>, area: Rect) {
+        let value = |readings: &Readings| {
+            let value = self.quantity.of(&readings.last);
+            value.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)
+        };
+        let points = self.sensor.history.points(self.screen.span(), self.now);
+        let points: Vec<Option<(f64, f64)>> = points
+            .map(|(age, readings)| Some((-age.as_secs_f64(), value(&readings?))))
+            .collect();
+        let bounds = points.iter().flatten().map(|(_, value)| (*value, *value));
+        let bounds = bounds.reduce(|(min, max), (value, _)| (min.min(value), max.max(value)));
+        let Some(bounds) = bounds else {
+            return frame.render_widget(self.block(area.width), area);
+        };
+        let (low, high) = axis_bounds(bounds, min_range(self.quantity));
+        // A dataset per segment, so that a gap interrupts the line.
+        let segments = points.split(Option::is_none);
+        let segments: Vec<Vec<_>> = segments
+            .map(|segment| segment.iter().flatten().copied().collect())
+            .collect();
+        let datasets = segments.iter().map(|segment| {
+            Dataset::default()
+                .marker(self.screen.caps.marker)
+                .graph_type(GraphType::Line)
+                .style(Style::new().fg(colour(self.quantity)))
+                .data(segment)
+        });
+        let mut value_axis = Axis::default()
+            .bounds([low, high])
+            .labels_alignment(Alignment::Right)
+            .style(Style::new().dim());
+        // Less than that, and the chart would cut digits off.
+        if usize::from(area.width) / 3 >= LABEL_WIDTH {
+            value_axis = value_axis.labels([low, high].map(|value| self.label(value)));
+        }
+        let chart = Chart::new(datasets.collect())
+            .block(self.block(area.width))
+            .x_axis(Axis::default().bounds([-self.screen.span().as_secs_f64(), 0.0]))
+            .y_axis(value_axis);
+        frame.render_widget(chart, area);
+    }
+
+    fn si(&self, value: f64) -> String {
+        si(value, self.quantity.unit())
+    }
+
+    /// Formats a label that is not wider than the others, so that the axes of all charts align.
+    fn label(&self, value: f64) -> String {
+        let mut label = self.si(value);
+        if label.len() > LABEL_WIDTH {
+            // With a minus sign.
+            label.retain(|c| c != ' ');
+        }
+        format!("{label:>LABEL_WIDTH$}")
+    }
+
+    /// Returns the title with name, value, min, max and span, as far as there is room.
+    fn block(&self, width: u16) -> Block<'static> {
+        let value = self.value.map_or("-".to_owned(), |value| self.si(value));
+        let mut title = Line::from(vec![
+            Span::from(format!(" {} ", self.name)).bold(),
+            Span::from(value).fg(colour(self.quantity)),
+        ]);
+        let room = |title: &Line<'_>| usize::from(width).saturating_sub(title.width() + 1);
+        let span = self.screen.span();
+        let extremes = self.sensor.history.extremes(self.quantity, span, self.now);
+        if let Some((min, max)) = extremes {
+            let (min, max) = si_pair(min, max, self.quantity.unit());
+            // Left out rather than cut off: part of a number is another number.
+            let forms = [
+                format!("  min {min} max {max}"),
+                format!("  {min} to {max}"),
+            ];
+            let room = room(&title);
+            let fitting = forms.into_iter().find(|form| form.len() <= room);
+            title.spans.extend(fitting.map(Span::from));
+        }
+        title.push_span(" ");
+        let span = format!(" last {} ", duration(span));
+        let room = room(&title);
+        let block = Block::new()
+            .borders(Borders::TOP)
+            .border_style(Style::new().dim());
+        let block = block.title_top(title);
+        if span.len() <= room {
+            block.title_top(Line::from(span).dim().right_aligned())
+        } else {
+            block
+        }
+    }
+}
+
+/// Widens the bounds of the values, so that noise of a steady value does not fill the chart.
+fn axis_bounds((min, max): (f64, f64), min_range: f64) -> (f64, f64) {
+    let magnitude = min.abs().max(max.abs());
+    let missing = (magnitude * 0.01).max(min_range) - (max - min);
+    let margin = missing.max(0.0) / 2.0;
+    (min - margin, max + margin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steady_value_is_centred() {
+        assert_eq!(axis_bounds((100.0, 100.0), 0.1), (99.5, 100.5));
+        assert_eq!(axis_bounds((0.0, 0.0), 0.5), (-0.25, 0.25));
+        assert_eq!(axis_bounds((1.0, 2.0), 0.5), (1.0, 2.0));
+    }
+}
