@@ -60,14 +60,14 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l follow -d 'Print CSV continuously until interrupted'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Watch the exporter at this URL: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated [default: the configured listen address of this machine]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour, to show the cost of the energy' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; repeatable [default: the configured listen address of this machine]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour; adds the cost of the energy' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Measure the configured sensors directly, if no service uses their buses'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Read the configured sensors directly instead of through the service; their buses must not be in use'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "scan" -d 'Scan the I2C buses for INA260s; never writes to a sensor'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; changes no setting'

@@ -10,7 +10,7 @@ use super::keys::{
 };
 use super::listen::Listen;
 use super::node::{Origin, one_line};
-use super::print::{Line, quoted};
+use super::print::quoted;
 use super::problem::Problems;
 use super::section::Section;
 use crate::i2c::Location;
@@ -52,37 +52,29 @@ static CYCLE: [&KeyInfo; 3] = [
 /// reported.
 pub(super) fn settings(
     section: &mut Section<'_>,
-    (interval, line): &(Duration, Option<Line>),
+    (interval, origin): &(Duration, Option<Origin>),
     partial: PartialSettings,
 ) -> Option<Settings> {
-    let others = CYCLE.map(|key| section.line(key).cloned());
-    let lines = std::iter::once(line.clone()).chain(others);
-    let lines = lines.collect::<Option<Vec<Line>>>()?;
+    let others = CYCLE.map(|key| section.origin(key));
+    let origins = std::iter::once(origin.clone()).chain(others);
+    let origins = origins.collect::<Option<Vec<_>>>()?;
     let TooShort(shortest) = match Settings::for_interval(*interval, partial) {
         Ok(settings) => return Some(settings),
         Err(too_short) => too_short,
     };
-    let settings = lines[1..]
-        .iter()
-        .map(|line| format!("{} = {}", line.key, line.value));
-    let settings = settings.collect::<Vec<_>>().join(", ");
-    let (interval, shortest) = (&lines[0].value, duration::write(shortest));
     // The highest layer made the combination invalid.
-    let origin = lines
-        .iter()
-        .map(|line| &line.origin)
-        .max_by_key(|origin| origin.rank())?;
+    let origin = origins.iter().max_by_key(|origin| origin.rank())?;
+    let [interval, shortest] = [*interval, shortest].map(duration::write);
+    let cycle = "the shortest cycle with this averaging and these conversion times";
     section.problem(
         origin,
-        format_args!(
-            "interval {interval} is shorter than {shortest}, the shortest cycle with {settings}"
-        ),
+        format_args!("interval \"{interval}\" is too short; {cycle} is {shortest}"),
     );
     None
 }
 
-/// Returns the alert as the chip can represent it; `None`: a value is invalid, or it cannot, which
-/// is reported.
+/// Returns the alert as the chip represents it; `None`: a value is invalid, or the limit is out of
+/// range, which is reported.
 pub(super) fn alert(
     section: &mut Section<'_>,
     requested: &RequestedAlert,
@@ -96,13 +88,9 @@ pub(super) fn alert(
     ]) {
         return None;
     }
-    let RequestedAlert {
-        function,
-        limit,
-        polarity,
-    } = requested;
-    let OutOfRange { min, max } = match Alert::new(*function, limit.number, *polarity, calibration)
-    {
+    let (function, limit) = (requested.function, &requested.limit);
+    let alert = Alert::new(function, limit.number, requested.polarity, calibration);
+    let OutOfRange { min, max } = match alert {
         Ok(alert) => return Some(alert),
         Err(range) => range,
     };

@@ -65,12 +65,12 @@ pub(super) fn mux(node: &Node) -> Parsed<Option<Channel>> {
     let table = from_text.as_ref().or(node.as_table());
     let table = node.check(table)?;
     let mut keys = InlineTable::new(table, &["address", "channel"], &[]);
-    let address = keys.take(
-        "address",
-        "an integer from 0x70 to 0x77",
-        parse::mux_address,
-    );
-    let channel = keys.take("channel", "an integer from 0 to 7", parse::channel);
+    let address = keys.take("address", "an integer from 0x70 to 0x77", |node| {
+        parse::address(node, &(0x70..=0x77))
+    });
+    let channel = keys.take("channel", "an integer from 0 to 7", |node| {
+        parse::integer_up_to(node, 7)
+    });
     let channel = address.zip(channel).map(|(multiplexer, channel)| Channel {
         multiplexer,
         channel,

@@ -11,7 +11,7 @@ use super::inline_tables::{self, RequestedAlert};
 use super::listen::Listen;
 use super::log_level::LogLevel;
 use super::node::Node;
-use super::parse::{self, Parsed};
+use super::parse::{self, HOUR, Parsed, SECOND};
 use super::print;
 use super::quantity::Quantity;
 use crate::i2c::Address;
@@ -95,12 +95,12 @@ keys! {
             default: r#""pi4""#, described_default: "the machine's name", expected: STRING,
             help: "Value of the label `hostname`",
         }
-        INTERVAL: Duration = (parse::interval, print::duration) {
+        INTERVAL: Duration = (|node| parse::duration(node, &(SHORTEST_CYCLE..=HOUR)), print::duration) {
             name: "interval", flag: "--interval", default: r#""1s""#,
             expected: INTERVAL_RANGE,
             help: "Maximum time between two results; determines averaging and conversion times",
         }
-        WINDOW: Duration = (parse::window, print::duration) {
+        WINDOW: Duration = (|node| parse::duration(node, &(SECOND..=HOUR)), print::duration) {
             name: "window", default: r#""1m""#,
             expected: r#"a duration from "1s" to "1h""#,
             help: "Length of the min/max window",
@@ -110,14 +110,16 @@ keys! {
             expected: "an array of 1 to 50 ascending numbers above 0",
             help: "Upper bounds of the power distribution, in watts",
         }
-        SUMMARY: Option<Duration> = (parse::summary, |period| {
+        SUMMARY: Option<Duration> = (|node| parse::period(node, &(SECOND..=24 * HOUR)), |period| {
             print::duration(&period.unwrap_or_default())
         }) {
             name: "summary", default: r#""1m""#,
             expected: r#"a duration from "1s" to "24h", or "0" for none"#,
             help: "Time between two log lines with the means of each sensor",
         }
-        LOG: LogLevel = (parse::log, |level| print::quoted(level.name())) {
+        LOG: LogLevel = (|node| parse::one_of(node, LogLevel::ALL, LogLevel::name), |level| {
+            print::quoted(level.name())
+        }) {
             name: "log", flag: "--log-level", default: r#""info""#,
             expected: r#"one of "error", "warn", "info", "debug", "trace""#,
             help: "Least severe messages to log; `debug` adds each result, `trace` each transfer",
@@ -145,11 +147,11 @@ keys! {
             name: "device", flag: "--device", default: r#""deepx""#, expected: STRING,
             help: "Name of the sensor, the label `device`; different for each sensor",
         }
-        BUS: u8 = (parse::bus, ToString::to_string) {
+        BUS: u8 = (|node| parse::integer_up_to(node, 255), ToString::to_string) {
             name: "bus", flag: "--bus", default: "1", expected: "an integer from 0 to 255",
             help: "I2C bus of the sensor, the N of `/dev/i2c-N`",
         }
-        ADDRESS: Address = (parse::address, ToString::to_string) {
+        ADDRESS: Address = (|node| parse::address(node, &(0x40..=0x4f)), ToString::to_string) {
             name: "address", flag: "--address", default: "0x40",
             expected: "an integer from 0x40 to 0x4f",
             help: "Address of the sensor, as selected by its pins A0 and A1",
@@ -168,7 +170,7 @@ keys! {
 keys! {
     /// Keys of a `[[sensor]]` table alone.
     SENSOR {
-        SENSOR_INTERVAL: Duration = (parse::interval, print::duration) {
+        SENSOR_INTERVAL: Duration = (INTERVAL.parse, print::duration) {
             name: "interval", default: r#""1s""#, described_default: "that of the daemon",
             expected: INTERVAL_RANGE,
             help: "Maximum time between two results of this sensor",
@@ -205,16 +207,18 @@ keys! {
                    `over-voltage`, `under-voltage` and `over-power`, `limit` has the unit A, mA, \
                    V, mV, W or mW, `polarity` is `active-low` (default) or `active-high`",
         }
-        CURRENT_GAIN: f64 = (parse::gain, print::number) {
+        CURRENT_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the current",
         }
-        CURRENT_OFFSET: Quantity = (parse::offset, |offset| print::quoted(&offset.as_written)) {
+        CURRENT_OFFSET: Quantity = (|node| parse::current(node, 1000.0), |offset| {
+            print::quoted(&offset.as_written)
+        }) {
             name: "current_offset", default: r#""0mA""#,
             expected: r#"a current from "-1000A" to "1000A", in A or mA"#,
             help: "Calibration: added to the current, after the gain",
         }
-        VOLTAGE_GAIN: f64 = (parse::gain, print::number) {
+        VOLTAGE_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
             name: "voltage_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the voltage",
         }
@@ -232,6 +236,8 @@ keys! {
     }
 }
 
+/// One conversion of each quantity.
+const SHORTEST_CYCLE: Duration = Duration::from_micros(280);
 const STRING: &str = inline_tables::LABEL_VALUE;
 const BOOLEAN: &str = "true or false";
 const INTERVAL_RANGE: &str = r#"a duration from "280us" to "1h""#;

@@ -8,7 +8,6 @@ use ipnet::IpNet;
 
 use super::duration;
 use super::listen::Listen;
-use super::log_level::LogLevel;
 use super::node::{Node, Value, integer};
 use super::problem::Invalid;
 use super::quantity::{self, Quantity};
@@ -51,32 +50,20 @@ pub(super) fn one_of<T: Copy, const N: usize>(
     node.check(all.into_iter().find(is_named))
 }
 
-pub(super) fn log(node: &Node) -> Parsed<LogLevel> {
-    one_of(node, LogLevel::ALL, LogLevel::name)
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+pub(super) fn duration(node: &Node, range: &RangeInclusive<Duration>) -> Parsed<Duration> {
+    let duration = node.as_text().and_then(duration::parse);
+    node.check(duration.filter(|duration| range.contains(duration)))
 }
 
-/// Parses a duration from one conversion of each quantity, the shortest cycle of the chip.
-pub(super) fn interval(node: &Node) -> Parsed<Duration> {
-    node.check(duration_in(node, Duration::from_micros(280)..=HOUR))
-}
-
-/// Parses a duration from the period at which the metrics are updated.
-pub(super) fn window(node: &Node) -> Parsed<Duration> {
-    node.check(duration_in(node, Duration::from_secs(1)..=HOUR))
-}
-
-/// Parses a period of up to a day; 0 is `None`.
-pub(super) fn summary(node: &Node) -> Parsed<Option<Duration>> {
-    let never = duration_in(node, Duration::ZERO..=Duration::ZERO).map(|_| None);
-    let period = duration_in(node, Duration::from_secs(1)..=24 * HOUR).map(Some);
-    node.check(never.or(period))
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn duration_in(node: &Node, range: RangeInclusive<Duration>) -> Option<Duration> {
-    let duration = node.as_text().and_then(duration::parse)?;
-    range.contains(&duration).then_some(duration)
+/// Parses a period; 0 is `None`.
+pub(super) fn period(node: &Node, range: &RangeInclusive<Duration>) -> Parsed<Option<Duration>> {
+    match node.as_text().and_then(duration::parse) {
+        Some(Duration::ZERO) => Ok(None),
+        _ => duration(node, range).map(Some),
+    }
 }
 
 /// Parses the permissions of a file.
@@ -180,26 +167,11 @@ pub(super) fn all_valid<T>(results: impl Iterator<Item = Result<T, String>>) -> 
     }
 }
 
-pub(super) fn bus(node: &Node) -> Parsed<u8> {
-    node.check(byte(node.as_integer()))
+pub(super) fn integer_up_to(node: &Node, max: u8) -> Parsed<u8> {
+    node.check(byte(node.as_integer()).filter(|number| *number <= max))
 }
 
-/// Parses the channel of a TCA9548A.
-pub(super) fn channel(node: &Node) -> Parsed<u8> {
-    node.check(byte(node.as_integer()).filter(|channel| *channel <= 7))
-}
-
-/// Parses the address of an INA260, which its pins A0 and A1 select.
-pub(super) fn address(node: &Node) -> Parsed<Address> {
-    address_in(node, &(0x40..=0x4f))
-}
-
-/// Parses the address of a TCA9548A, which its pins A0 to A2 select.
-pub(super) fn mux_address(node: &Node) -> Parsed<Address> {
-    address_in(node, &(0x70..=0x77))
-}
-
-fn address_in(node: &Node, range: &RangeInclusive<u8>) -> Parsed<Address> {
+pub(super) fn address(node: &Node, range: &RangeInclusive<u8>) -> Parsed<Address> {
     match byte(integer_or_text(node)) {
         // Shown in hexadecimal, however it was written.
         Some(byte) if !range.contains(&byte) => Err(Invalid::Value(Address(byte).to_string())),
@@ -229,14 +201,14 @@ fn number(node: &Node) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-pub(super) fn gain(node: &Node) -> Parsed<f64> {
-    node.check(number(node).filter(|gain| *gain > 0.0 && *gain <= 1000.0))
+pub(super) fn positive(node: &Node, max: f64) -> Parsed<f64> {
+    node.check(number(node).filter(|number| *number > 0.0 && *number <= max))
 }
 
-/// Parses a current.
-pub(super) fn offset(node: &Node) -> Parsed<Quantity> {
-    let offset = node.as_text().and_then(quantity::parse);
-    node.check(offset.filter(|offset| offset.unit == "A" && offset.number.abs() <= 1000.0))
+pub(super) fn current(node: &Node, max_amperes: f64) -> Parsed<Quantity> {
+    let current = node.as_text().and_then(quantity::parse);
+    let in_range = |it: &Quantity| it.unit == "A" && it.number.abs() <= max_amperes;
+    node.check(current.filter(in_range))
 }
 
 /// Parses a count; `auto` is `None`.

@@ -14,7 +14,7 @@ use super::keys::{
 use super::layers::sensor_defaults;
 use super::listen::Listen;
 use super::log_level::LogLevel;
-use super::node::Table;
+use super::node::{Origin, Table};
 use super::print::{self, Line};
 use super::problem::Problems;
 use super::section::Section;
@@ -127,22 +127,19 @@ fn ipv4_mapped(network: IpNet) -> Option<IpNet> {
     mapped.ok().map(IpNet::V6)
 }
 
-/// Reads all keys. The result is of use only if no problems are reported.
+/// Reads all keys; `None`: there are problems, which are reported.
 pub(super) fn read(
     mut top: Table,
     simulate: Option<Faults>,
     problems: &mut Problems,
 ) -> Option<Loaded> {
     let tables = sensor_tables::take(&mut top, problems);
-    let mut section = Section::at_top(top, problems);
+    let mut section = Section::new("", top, problems);
     let listen = section.take(&LISTEN);
     let socket_mode = section.take(&SOCKET_MODE);
     let allow = section.take(&ALLOW);
     let hostname = section.take(&HOSTNAME);
-    let interval = (
-        section.take(&INTERVAL),
-        section.line(&INTERVAL.info).cloned(),
-    );
+    let interval = (section.take(&INTERVAL), section.origin(&INTERVAL.info));
     let mut plan = Plan {
         listen,
         socket_mode,
@@ -185,7 +182,7 @@ pub(super) fn read(
 /// Reads the keys of a sensor. `daemon_interval` is the default of its interval.
 fn read_sensor(
     sensor: SensorTable,
-    daemon_interval: &(Duration, Option<Line>),
+    daemon_interval: &(Duration, Option<Origin>),
     problems: &mut Problems,
 ) -> (Identity, Option<SensorPlan>, Vec<Line>) {
     let SensorTable {
@@ -196,7 +193,7 @@ fn read_sensor(
     for (key, value) in sensor_defaults() {
         table.entry(key).or_insert(value);
     }
-    let mut section = Section::of_sensor(&name, table, problems);
+    let mut section = Section::new(&name, table, problems);
     if !section.contains(&DEVICE) {
         section.problem(&origin, "device is missing; each sensor needs its own");
     }
@@ -209,7 +206,7 @@ fn read_sensor(
     let interval = if section.contains(&SENSOR_INTERVAL) {
         (
             section.take(&SENSOR_INTERVAL),
-            section.line(&SENSOR_INTERVAL.info).cloned(),
+            section.origin(&SENSOR_INTERVAL.info),
         )
     } else {
         daemon_interval.clone()

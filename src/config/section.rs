@@ -11,34 +11,21 @@ use super::problem::Problems;
 pub(super) struct Section<'a> {
     /// Name of the sensor, before each message; empty for the top of the file.
     prefix: String,
-    /// The keys that the table may have.
-    keys: Vec<&'static KeyInfo>,
     table: Table,
     problems: &'a mut Problems,
     lines: Vec<Line>,
 }
 
 impl<'a> Section<'a> {
-    /// Begins to read the top of the file.
-    pub(super) fn at_top(table: Table, problems: &'a mut Problems) -> Self {
+    /// Begins to read the table of a sensor, or, without a name, the top of the file.
+    pub(super) fn new(name: &str, table: Table, problems: &'a mut Problems) -> Self {
+        let prefix = if name.is_empty() {
+            String::new()
+        } else {
+            format!("{name}: ")
+        };
         Self {
-            prefix: String::new(),
-            keys: keys::at_top().collect(),
-            table,
-            problems,
-            lines: Vec::new(),
-        }
-    }
-
-    /// Begins to read the table of a sensor.
-    pub(super) fn of_sensor(name: &str, table: Table, problems: &'a mut Problems) -> Self {
-        Self {
-            prefix: if name.is_empty() {
-                String::new()
-            } else {
-                format!("{name}: ")
-            },
-            keys: keys::in_sensor().collect(),
+            prefix,
             table,
             problems,
             lines: Vec::new(),
@@ -79,6 +66,11 @@ impl<'a> Section<'a> {
         self.lines.iter().find(|line| line.key == key.name)
     }
 
+    /// Returns the origin of a key whose value was taken and is valid.
+    pub(super) fn origin(&self, key: &KeyInfo) -> Option<Origin> {
+        Some(self.line(key)?.origin.clone())
+    }
+
     /// Returns whether a key has its default, or is invalid.
     pub(super) fn is_default(&self, key: &KeyInfo) -> bool {
         self.line(key).is_none_or(|line| line.value == key.default)
@@ -91,7 +83,7 @@ impl<'a> Section<'a> {
 
     /// Reports a problem with a valid value; `message` continues after the key's name.
     pub(super) fn conflict(&mut self, key: &KeyInfo, message: &str) {
-        if let Some(Line { origin, .. }) = self.line(key).cloned() {
+        if let Some(origin) = self.origin(key) {
             self.problem(&origin, format_args!("{}{message}", key.name));
         }
     }
@@ -120,11 +112,13 @@ impl<'a> Section<'a> {
             _ if is_top && keys::in_sensor().any(|other| other.name == key) => {
                 "belongs in a [[sensor]] table"
             }
-            _ if keys::at_top().any(|other| other.name == key) => {
+            _ if !is_top && keys::at_top().any(|other| other.name == key) => {
                 "is a key of the daemon; move it above the first [[sensor]]"
             }
             _ => {
-                let known: Vec<_> = self.keys.iter().map(|key| key.name).collect();
+                let top = keys::at_top().filter(|_| is_top);
+                let known = top.chain(keys::in_sensor().filter(|_| !is_top));
+                let known: Vec<_> = known.map(|key| key.name).collect();
                 return format!("is not a known key; expected one of {}", known.join(", "));
             }
         };
