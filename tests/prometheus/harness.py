@@ -1,4 +1,4 @@
-"""A real Prometheus, real exporters on simulated sensors, and what runs beside them; on loopback, and ended at the end."""
+"""Runs Prometheus and exporters with simulated sensors on the loopback interface."""
 
 import json
 import random
@@ -20,12 +20,12 @@ EXAMPLES = ROOT / "config"
 RULES = ("rules.yml", "alerts.yml")
 
 
-class Trouble(Exception):
-    """What was expected and did not come."""
+class TestFailure(Exception):
+    """An expectation that was not met."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Below the range that the kernel hands out, so that nobody else gets them meanwhile."""
+    """Returns free ports below the kernel's ephemeral range, so that they stay free."""
     ports: list[int] = []
     candidates = random.sample(range(20000, 30000), 10000)
     while len(ports) < count:
@@ -40,31 +40,32 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_for(seconds: float, what: str, probe):
-    """What `probe` gives, once it is something."""
+    """Calls `probe` until its result is true, and returns that."""
     end = time.monotonic() + seconds
     while not (found := probe()):
         if time.monotonic() > end:
-            raise Trouble(f"{what}: not within {seconds:.0f} s")
+            raise TestFailure(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.2)
     return found
 
 
 def fetch(url: str) -> bytes | None:
+    """Returns the body of a response, or None if there is none."""
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return answer.read()
+        with urllib.request.urlopen(url, timeout=20) as response:
+            return response.read()
     except (OSError, urllib.error.URLError):
         return None
 
 
-class Stage:
-    """A directory and the processes in it, which end together."""
+class Environment:
+    """A temporary directory and processes, which are removed and killed at the end."""
 
     def __init__(self) -> None:
         self.ends = ExitStack()
         self.directory = Path(self.ends.enter_context(tempfile.TemporaryDirectory()))
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> "Environment":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         return self
 
@@ -83,43 +84,50 @@ class Stage:
         return (self.directory / f"{name}.log").read_text(errors="replace")
 
     def exporter(self, binary: str, name: str, configuration: str, *options: str) -> str:
-        """Starts one; its address."""
+        """Starts an exporter and returns its address."""
         file = self.directory / f"{name}.toml"
         file.write_text(configuration)
         address = f"127.0.0.1:{free_ports(1)[0]}"
-        self.run(name, binary, "--config", file, "--hostname", name, "--listen", address, *(options or ["--simulate"]))
+        arguments = ["--config", file, "--hostname", name, "--listen", address]
+        self.run(name, binary, *arguments, *(options or ["--simulate"]))
         return address
 
 
 class Prometheus:
-    """Debian's, with the rules and alerts of `config/prometheus/`, evaluated as often as it scrapes."""
+    """Prometheus with the rules and alerts of `config/prometheus/`, evaluated at each scrape."""
 
     def __init__(
-        self, stage: Stage, scrape: str, interval: str = "5s", data: Path | None = None, options: tuple[str, ...] = ()
+        self,
+        environment: Environment,
+        scrape: str,
+        interval: str = "5s",
+        data: Path | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
-        file = stage.directory / "prometheus.yml"
+        file = environment.directory / "prometheus.yml"
         address = f"127.0.0.1:{free_ports(1)[0]}"
         for name in RULES:
             text = (EXAMPLES / "prometheus" / name).read_text()
-            (stage.directory / name).write_text(re.sub(r"^ +interval: .*\n", "", text, flags=re.MULTILINE))
+            text = re.sub(r"^ +interval: .*\n", "", text, flags=re.MULTILINE)
+            (environment.directory / name).write_text(text)
         file.write_text(
             f"global: {{ scrape_interval: {interval}, evaluation_interval: {interval} }}\n"
             f"rule_files: [ {', '.join(RULES)} ]\nscrape_configs:\n{scrape}"
             f"  - {{ job_name: prometheus, static_configs: [ {{ targets: [ '{address}' ] }} ] }}\n"
         )
         self.url = f"http://{address}"
-        self.process = stage.run(
+        self.process = environment.run(
             "prometheus",
             "prometheus",
             f"--config.file={file}",
-            f"--storage.tsdb.path={data or stage.directory / 'data'}",
+            f"--storage.tsdb.path={data or environment.directory / 'data'}",
             f"--web.listen-address={address}",
             *options,
         )
 
         def ready() -> bool:
             if self.process.poll() is not None:
-                raise Trouble("prometheus ended: " + stage.log("prometheus")[-2000:])
+                raise TestFailure("prometheus exited: " + environment.log("prometheus")[-2000:])
             return fetch(f"{self.url}/-/ready") is not None
 
         wait_for(120, "prometheus", ready)
@@ -127,21 +135,21 @@ class Prometheus:
     def get(self, path: str, **parameters: str):
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=120) as answer:
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as refusal:
-            raise Trouble(f"{refusal.read().decode()} to {parameters}") from refusal
+            with urllib.request.urlopen(url, timeout=120) as response:
+                return json.load(response)["data"]
+        except urllib.error.HTTPError as error:
+            raise TestFailure(f"{error.read().decode()} for {parameters}") from error
 
     def query(self, expression: str, **parameters: str) -> list[dict]:
         return self.get("query", query=expression, **parameters)["result"]
 
     def value(self, expression: str) -> float:
-        """Of a query with one result; 0 without."""
+        """Returns the value of a query with one result, or 0 if it has none."""
         result = self.query(expression)
         return float(result[0]["value"][1]) if result else 0.0
 
     def wait_for_scrapes(self, targets: int, scrapes: int, seconds: float) -> None:
-        """Until that many targets, itself among them, are up and were scraped so often."""
+        """Waits until so many targets, including Prometheus, are up and were scraped so often."""
         enough = f"count(count_over_time(up[1h]) >= {scrapes} and up == 1) == {targets}"
         wait_for(seconds, f"{scrapes} scrapes of {targets} targets", lambda: self.query(enough))
 

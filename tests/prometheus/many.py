@@ -1,4 +1,4 @@
-"""One exporter under a thousand names, each with its own path on one server."""
+"""Serves the metrics of one exporter under many host names, each at its own path."""
 
 import threading
 import time
@@ -7,16 +7,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def serve(address: str) -> str:
-    """The address of a server whose /N/metrics is that of `address`, not older than a second, as host many-N."""
-    fresh: dict[str, float | str] = {"until": 0.0, "text": ""}
+    """Starts a server and returns its address.
+
+    /N/metrics are the metrics of `address` as host many-N, at most a second old.
+    """
+    cache: dict[str, float | str] = {"until": 0.0, "text": ""}
     lock = threading.Lock()
 
     def current() -> str:
         with lock:
-            if time.monotonic() > fresh["until"]:
-                with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-                    fresh.update(text=answer.read().decode(), until=time.monotonic() + 1)
-            return fresh["text"]
+            if time.monotonic() > cache["until"]:
+                with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+                    cache.update(text=response.read().decode(), until=time.monotonic() + 1)
+            return cache["text"]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -41,9 +44,19 @@ def serve(address: str) -> str:
 
 
 def targets(server: str, count: int) -> list[dict]:
-    """As file_sd has them. Less often than the real ones: they are three times as many series as a Pi has."""
+    """Returns the targets for file_sd.
+
+    They are scraped less often than the others, since they have three times as many series as a Pi.
+    """
     rare = {"__scrape_interval__": "20s", "__scrape_timeout__": "20s"}
     return [
-        {"targets": [server], "labels": {"instance": f"many-{n}:8000", "__metrics_path__": f"/{n}/metrics", **rare}}
-        for n in range(count)
+        {
+            "targets": [server],
+            "labels": {
+                "instance": f"many-{number}:8000",
+                "__metrics_path__": f"/{number}/metrics",
+                **rare,
+            },
+        }
+        for number in range(count)
     ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The nginx example, but for its paths and port as it is, in front of a real exporter: who gets metrics, and who does not.
+"""Tests the nginx example, with other paths and another port, in front of an exporter.
 
 Usage: nginx.py EXPORTER    (needs nginx, openssl and prometheus in PATH)
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import EXAMPLES, Prometheus, Stage, Trouble, free_ports, report, wait_for
+from harness import EXAMPLES, Prometheus, Environment, TestFailure, free_ports, report, wait_for
 
 FILE = EXAMPLES / "nginx/ina260-exporter.conf"
 PASSWORD = "correct horse"
@@ -21,26 +21,29 @@ IDLE = 64
 
 def make_secrets(directory: Path) -> None:
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", "ina260-exporter.key", "-out", "ina260-exporter.crt"],
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2"]
+        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        + ["-keyout", "ina260-exporter.key", "-out", "ina260-exporter.crt"],
         cwd=directory, check=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    # The command of the example's head.
+    # The command in the comment of the example.
     hashed = subprocess.run(
-        ["openssl", "passwd", "-5", "-stdin"], input=PASSWORD, check=True, capture_output=True, text=True
-    ).stdout
+        ["openssl", "passwd", "-5", "-stdin"],
+        input=PASSWORD, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
     (directory / "ina260-exporter.htpasswd").write_text(f"prometheus:{hashed}")
-    # nginx reads it as another user when it was started by root.
+    # Started by root, nginx reads it as another user.
     directory.chmod(0o755)
 
 
-def start(stage: Stage, binary: str) -> int:
-    """The exporter and nginx; the port of nginx."""
-    where = stage.directory
+def start(environment: Environment, binary: str) -> int:
+    """Starts the exporter and nginx, and returns the port of nginx."""
+    where = environment.directory
     make_secrets(where)
     metrics_socket = where / "metrics.sock"
     (where / "exporter.toml").write_text(f'listen = "unix:{metrics_socket}"\n')
-    stage.run("exporter", binary, "--simulate", "--config", where / "exporter.toml", "--hostname", "pi4")
+    arguments = ["--config", where / "exporter.toml", "--hostname", "pi4"]
+    environment.run("exporter", binary, "--simulate", *arguments)
     port = free_ports(1)[0]
     text = (
         FILE.read_text()
@@ -48,105 +51,116 @@ def start(stage: Stage, binary: str) -> int:
         .replace("/run/ina260-exporter/metrics.sock", str(metrics_socket))
     )
     (where / "example.conf").write_text(text.replace("8443", str(port)))
-    temporary = " ".join(
-        f"{kind}_temp_path {where}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{kind}_temp_path {where}/{kind};" for kind in kinds)
     (where / "nginx.conf").write_text(
-        f"daemon off; pid {where}/nginx.pid; worker_processes 1; events {{ worker_connections 512; }}\n"
+        f"daemon off; pid {where}/nginx.pid; worker_processes 1;\n"
+        f"events {{ worker_connections 512; }}\n"
         f"http {{ access_log off; {temporary} include {where}/example.conf; }}\n"
     )
-    nginx = stage.run("nginx", "nginx", "-p", where, "-c", where / "nginx.conf", "-e", where / "error.log")
-    stage.ends.callback(nginx.wait, 60)
-    stage.ends.callback(nginx.terminate)  # its worker would outlive a kill
+    files = ["-p", where, "-c", where / "nginx.conf", "-e", where / "error.log"]
+    nginx = environment.run("nginx", "nginx", *files)
+    environment.ends.callback(nginx.wait, 60)
+    environment.ends.callback(nginx.terminate)  # its worker would survive a kill
 
-    def answers() -> bool:
+    def responds() -> bool:
         if nginx.poll() is not None:
-            raise Trouble("nginx ended: " + stage.log("nginx"))
+            raise TestFailure("nginx exited: " + environment.log("nginx"))
         try:
-            return ask(port, where, PASSWORD)[0] == 200
+            return request(port, where, PASSWORD)[0] == 200
         except OSError:
             return False
 
-    wait_for(60, "metrics through nginx", answers)
+    wait_for(60, "metrics through nginx", responds)
     return port
 
 
-def ask(
-    port: int, where: Path, password: str | None = None, path: str = "/metrics", method: str = "GET", tls: bool = True
+def request(
+    port: int,
+    where: Path,
+    password: str | None = None,
+    path: str = "/metrics",
+    method: str = "GET",
+    tls: bool = True,
 ) -> tuple[int, str]:
+    """Returns the status and the body of the response."""
+    connection = http.client.HTTPConnection("localhost", port, timeout=30)
     if tls:
         trust = ssl.create_default_context(cafile=str(where / "ina260-exporter.crt"))
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection("localhost", port, timeout=30, context=trust)
-    else:
-        connection = http.client.HTTPConnection("localhost", port, timeout=30)
+        connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=trust)
     headers = {}
     if password is not None:
-        headers["Authorization"] = "Basic " + base64.b64encode(f"prometheus:{password}".encode()).decode()
+        credentials = base64.b64encode(f"prometheus:{password}".encode()).decode()
+        headers["Authorization"] = f"Basic {credentials}"
     try:
         connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()
     finally:
         connection.close()
 
 
 def check_requests(port: int, where: Path) -> list[str]:
     expected = {
-        "with the password": (200, ask(port, where, PASSWORD)),
-        "without a password": (401, ask(port, where)),
-        "with a wrong password": (401, ask(port, where, "wrong")),
-        "without TLS": (400, ask(port, where, PASSWORD, tls=False)),
-        "of another path": (404, ask(port, where, PASSWORD, path="/")),
-        "with POST": (403, ask(port, where, PASSWORD, method="POST")),
+        "with the password": (200, request(port, where, PASSWORD)),
+        "without a password": (401, request(port, where)),
+        "with a wrong password": (401, request(port, where, "wrong")),
+        "without TLS": (400, request(port, where, PASSWORD, tls=False)),
+        "of another path": (404, request(port, where, PASSWORD, path="/")),
+        "with POST": (403, request(port, where, PASSWORD, method="POST")),
     }
     for what, (status, (seen, body)) in expected.items():
         if seen != status or ("ina260_" in body) != (status == 200):
-            raise Trouble(f"a request {what}: {seen}, not {status}: {body[:200]}")
-    return ["requests: " + ", ".join(f"{what} {status}" for what, (status, _) in expected.items())]
+            raise TestFailure(f"request {what}: {seen}, expected {status}: {body[:200]}")
+    statuses = (f"{what} {status}" for what, (status, _) in expected.items())
+    return ["requests: " + ", ".join(statuses)]
 
 
 def check_idle_clients(port: int, where: Path) -> str:
-    """More than the exporter's own listener would have to bear; nginx ends them."""
+    """Idle clients do not block scrapes, and nginx disconnects them."""
     idle = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(IDLE)]
-    if ask(port, where, PASSWORD)[0] != 200:
-        raise Trouble(f"no metrics beside {IDLE} idle clients")
+    if request(port, where, PASSWORD)[0] != 200:
+        raise TestFailure(f"no metrics with {IDLE} idle clients")
     for client in idle:
         try:
             while client.recv(4096):
                 pass
         except TimeoutError as late:
-            raise Trouble("an idle client was kept for a minute") from late
+            raise TestFailure("an idle client was not disconnected within a minute") from late
         client.close()
-    return f"{IDLE} idle clients: metrics beside them, and all ended by nginx"
+    return f"{IDLE} idle clients: metrics are served, and nginx disconnects all of them"
 
 
-def check_prometheus(stage: Stage, port: int) -> str:
-    """The scrape configuration of docs/fleet.md; and the same without the password."""
-    common = f"scheme: https, tls_config: {{ ca_file: {stage.directory}/ina260-exporter.crt }}, "
+def check_prometheus(environment: Environment, port: int) -> str:
+    """Scrapes with the configuration of docs/fleet.md, and with the same without a password."""
+    certificate = environment.directory / "ina260-exporter.crt"
+    common = f"scheme: https, tls_config: {{ ca_file: {certificate} }}, "
     common += f"static_configs: [ {{ targets: [ 'localhost:{port}' ] }} ]"
-    secret = stage.directory / "password"
+    secret = environment.directory / "password"
     secret.write_text(PASSWORD)
-    scrape = f"  - {{ job_name: ina260, {common}, basic_auth: {{ username: prometheus, password_file: {secret} }} }}\n"
+    login = f"basic_auth: {{ username: prometheus, password_file: {secret} }}"
+    scrape = f"  - {{ job_name: ina260, {common}, {login} }}\n"
     scrape += f"  - {{ job_name: stranger, {common} }}\n"
-    prometheus = Prometheus(stage, scrape, interval="1s")
+    prometheus = Prometheus(environment, scrape, interval="1s")
     wait_for(60, "a scrape with the password", lambda: prometheus.value('up{job="ina260"}') == 1)
 
-    def targets_refused() -> list[dict]:
-        return [target for target in prometheus.get("targets")["activeTargets"] if "401" in target["lastError"]]
+    def rejected() -> list[str]:
+        targets = prometheus.get("targets")["activeTargets"]
+        return [target["labels"]["job"] for target in targets if "401" in target["lastError"]]
 
-    refused = wait_for(60, "a refused scrape", targets_refused)
-    if [target["labels"]["job"] for target in refused] != ["stranger"] or prometheus.value('ina260_up{hostname="pi4"}') != 1:
-        raise Trouble(f"refused: {refused}")
-    return "prometheus: scrapes with the password, is refused without"
+    jobs = wait_for(60, "a rejected scrape", rejected)
+    if jobs != ["stranger"] or prometheus.value('ina260_up{hostname="pi4"}') != 1:
+        raise TestFailure(f"rejected jobs: {jobs}")
+    return "prometheus: scrapes with the password, is rejected without"
 
 
 def main(binary: str) -> None:
-    with Stage() as stage:
-        port = start(stage, str(Path(binary).resolve()))
-        said = check_requests(port, stage.directory)
-        said.append(check_idle_clients(port, stage.directory))
-        said.append(check_prometheus(stage, port))
-    report(said)
+    with Environment() as environment:
+        port = start(environment, str(Path(binary).resolve()))
+        results = check_requests(port, environment.directory)
+        results.append(check_idle_clients(port, environment.directory))
+        results.append(check_prometheus(environment, port))
+    report(results)
 
 
 if __name__ == "__main__":
@@ -154,5 +168,5 @@ if __name__ == "__main__":
         raise SystemExit(__doc__)
     try:
         main(sys.argv[1])
-    except Trouble as trouble:
-        raise SystemExit(f"nginx: {trouble}") from trouble
+    except TestFailure as failure:
+        raise SystemExit(f"nginx: {failure}") from failure
