@@ -95,12 +95,13 @@ fn meaning(key: &KeyInfo, in_sensor: bool) -> String {
 fn values(key: &KeyInfo) -> String {
     let (mut markdown, mut rest) = (String::new(), key.expected);
     while let Some(begin) = rest.find(['"', '[', '{']) {
-        let closing = match rest.as_bytes()[begin] {
-            b'"' => '"',
-            b'[' => ']',
-            _ => '}',
+        let closing = match &rest[begin..] {
+            tables if tables.starts_with("[[") => "]]",
+            array if array.starts_with('[') => "]",
+            table if table.starts_with('{') => "}",
+            _ => "\"",
         };
-        let end = begin + 2 + rest[begin + 1..].find(closing).unwrap();
+        let end = begin + 1 + rest[begin + 1..].find(closing).unwrap() + closing.len();
         markdown.extend([&rest[..begin], "`", &rest[begin..end], "`"]);
         rest = &rest[end..];
     }
@@ -133,7 +134,7 @@ fn roff(markdown: &str) -> String {
         if index % 2 == 0 {
             text += &part;
         } else {
-            text.extend(["\\(oq", &part.replace(' ', "\\ "), "\\(cq"]);
+            text.extend(["\\(oq", &part.replace(' ', "\\~"), "\\(cq"]);
         }
     }
     let lines = wrap(&text, "", 78);
@@ -148,7 +149,10 @@ fn key_list(keys: impl Iterator<Item = &'static KeyInfo>, in_sensor: bool) -> St
     let items = keys.map(|key| {
         let meaning = roff(&meaning(key, in_sensor));
         let values = roff(&format!("Value: {}.", values(key)));
-        let default = roff(&format!("Default: {}.", default(key, in_sensor)));
+        let default = match default(key, in_sensor).as_str() {
+            "required" => "Required.\n".to_owned(),
+            default => roff(&format!("Default: {default}.")),
+        };
         format!(".It Ic {}\n{meaning}{values}{default}", key.name)
     });
     items.collect()
@@ -208,7 +212,9 @@ fn configuration_file_shows_the_defaults() {
             texts.push(format!("Value: {}.", key.expected));
         }
         let default = default(key, in_sensor);
-        if !default.starts_with('`') {
+        if default == "required" {
+            texts.push("Required.".to_owned());
+        } else if !default.starts_with('`') {
             texts.push(format!("Default: {default}."));
         }
         let comments = texts

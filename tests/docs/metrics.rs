@@ -8,10 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use ina260_exporter::exposition::{METRICS, Metric, Source};
-use ina260_exporter::ina260::alert::Function;
+use ina260_exporter::exposition::{METRICS, Metric};
 
-use crate::documents::{CONFIGURATION_MANUAL, MANUAL, METRICS_PAGE, Set, all, read, rows, spans};
+use crate::documents::{CONFIGURATION_MANUAL, MANUAL, METRICS_PAGE, all, read, rows, spans};
 use crate::program::program;
 
 /// Prefix of metrics that metrics-process adds.
@@ -38,59 +37,17 @@ address = 0x42
 alert   = { on = "under-voltage", limit = "5V" }
 "#;
 
-/// A row of the metric table.
-#[derive(Clone)]
-struct Row {
-    kind: String,
-    labels: Vec<String>,
-    /// Values of the only label, if they are fixed.
-    values: Vec<String>,
-}
-
-/// Returns the metric table by name.
-fn table() -> BTreeMap<String, Row> {
-    let mut table = BTreeMap::new();
-    for row in rows(METRICS_PAGE, "## List of metrics") {
-        let (labels, values) = row[2].split_once(':').unwrap_or((&row[2], ""));
-        let entry = Row {
-            kind: row[1].clone(),
-            labels: spans(labels),
-            values: spans(values),
-        };
-        for name in spans(&row[0]) {
-            table.insert(name, entry.clone());
-        }
-    }
-    table
-}
-
-#[test]
-fn every_metric_is_documented() {
-    let mut table = table();
-    for metric in METRICS {
-        let name = metric.name;
-        let row = table.remove(name).unwrap_or_else(|| panic!("{name}"));
-        assert_eq!(row.kind, metric.source.kind(), "{name}");
-        let none: [&str; 0] = [];
-        match metric.source {
-            Source::Counters { label, values, .. } => {
-                assert_eq!(row.labels, [label], "{name}");
-                assert_eq!(row.values, values(), "{name}");
-            }
-            Source::Flow(_) => assert_eq!(row.values, ["forward", "reverse"], "{name}"),
-            Source::AlertLimit(unit) => {
-                let mut functions = Function::ALL.to_vec();
-                functions.retain(|function| function.unit() == unit);
-                let names: Vec<_> = functions.into_iter().map(Function::name).collect();
-                assert_eq!(row.values, names, "{name}");
-            }
-            // Only a scrape shows their labels.
-            Source::Info | Source::Daemon | Source::Histogram(_) => {}
-            _ => assert_eq!(row.labels, none, "{name}"),
-        }
-    }
-    let surplus: Vec<_> = table.keys().collect();
-    assert!(surplus.is_empty(), "only in {METRICS_PAGE}: {surplus:?}");
+/// Returns the metrics of the table, each with its own labels.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let rows = rows(METRICS_PAGE, "## List of metrics").into_iter();
+    rows.map(|row| {
+        let (labels, _) = row[2].split_once(':').unwrap_or((&row[2], ""));
+        (
+            spans(&row[0]).remove(0),
+            spans(labels).into_iter().collect(),
+        )
+    })
+    .collect()
 }
 
 /// Returns whether a word is the metric's name or that of one of its series.
@@ -140,20 +97,15 @@ fn scrape_has_documented_metrics_and_labels() {
 
     // On every series, or a part of a histogram.
     let common = ["hostname", "device", "le"];
-    let mut labels: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut scraped: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let scrape = scrape.expect("a result of each sensor within 30 s");
-    for (name, of_it) in scrape.lines().filter_map(series) {
-        let own = of_it.filter(|label| !common.contains(label));
-        labels.entry(name.to_owned()).or_default().extend(own);
+    for (name, labels) in scrape.lines().filter_map(series) {
+        let own = labels.filter(|label| !common.contains(label));
+        let entry = scraped.entry(name.to_owned()).or_default();
+        entry.extend(own.map(str::to_owned));
     }
-    labels.retain(|name, _| !name.starts_with(FOREIGN));
-    let table = table();
-    let names: Set = table.keys().cloned().collect();
-    assert_eq!(labels.keys().cloned().collect::<Set>(), names);
-    for (name, row) in &table {
-        let documented: BTreeSet<&str> = row.labels.iter().map(String::as_str).collect();
-        assert_eq!(labels[name], documented, "{name}");
-    }
+    scraped.retain(|name, _| !name.starts_with(FOREIGN));
+    assert_eq!(scraped, table());
 }
 
 /// Scrapes until every sensor has a result, for at most 30 s.
