@@ -399,7 +399,8 @@ mod checker {
     #[test]
     fn comments_and_tests_are_ignored() {
         let source = "use crate::a; // use crate::b;\n//! crate::c\n\
-                      let url = \"http://crate::d\";\n#[cfg(test)]\nmod tests {\n    use crate::e;\n}\n";
+                      let url = \"http://crate::d\";\n\
+                      #[cfg(test)]\nmod tests {\n    use crate::e;\n}\n";
         assert_eq!(paths(&without_tests(&code(source)), "crate"), ["a", "d"]);
     }
 }

@@ -65,10 +65,12 @@ pub(super) fn settings(
     // The highest layer made the combination invalid.
     let origin = origins.iter().max_by_key(|origin| origin.rank())?;
     let [interval, shortest] = [*interval, shortest].map(duration::write);
-    let cycle = "the shortest cycle with this averaging and these conversion times";
     section.problem(
         origin,
-        format_args!("interval \"{interval}\" is too short; {cycle} is {shortest}"),
+        format_args!(
+            "interval \"{interval}\" is too short; the shortest cycle with this averaging and \
+             these conversion times is {shortest}"
+        ),
     );
     None
 }

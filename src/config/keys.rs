@@ -95,7 +95,9 @@ keys! {
             default: r#""pi4""#, described_default: "the machine's name", expected: STRING,
             help: "Value of the label `hostname`",
         }
-        INTERVAL: Duration = (|node| parse::duration(node, &(SHORTEST_CYCLE..=HOUR)), print::duration) {
+        INTERVAL: Duration = (|node| {
+            parse::duration(node, &(SHORTEST_CYCLE..=HOUR))
+        }, print::duration) {
             name: "interval", flag: "--interval", default: r#""1s""#,
             expected: INTERVAL_RANGE,
             help: "Maximum time between two results; determines averaging and conversion times",
