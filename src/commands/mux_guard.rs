@@ -19,7 +19,7 @@ pub(super) enum MuxProbe {
 }
 
 /// Finds the muxes of a bus. Another chip at such an address may have 0 or 1 in a register
-/// afterwards: without writing, it cannot be told from a mux.
+/// afterwards: only writing distinguishes it from a mux.
 ///
 /// # Errors
 /// A timeout: the bus is stuck.

@@ -6,7 +6,7 @@ use super::Error;
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
 
-/// What the head of a response says about its body.
+/// Status of a response, and how its body is delimited.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     status: u16,

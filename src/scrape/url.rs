@@ -195,8 +195,8 @@ mod tests {
             ("user:word@pi", "'@' is not allowed in a URL"),
             ("unix:a.sock", "must be absolute"),
         ] {
-            let said = url(given).unwrap_err();
-            assert!(said.contains(wrong), "{given}: {said}");
+            let error = url(given).unwrap_err();
+            assert!(error.contains(wrong), "{given}: {error}");
         }
     }
 
