@@ -19,8 +19,7 @@ impl Url {
     /// [`Error`], within about `timeout` once the name of the host is resolved.
     pub fn get(&self, timeout: Duration) -> Result<String, Error> {
         let mut connection = Connection::request(self, &self.path, timeout)?;
-        let head = connection.head()?;
-        head.check()?;
+        let head = connection.head()?.check()?;
         String::from_utf8(connection.body(&head)?)
             .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))
     }

@@ -23,8 +23,6 @@ pub enum Error {
     TooLong(usize),
     #[error("not an HTTP response: {}", quote(.0))]
     NotHttp(String),
-    #[error("response to HTTP/1.0 has the transfer encoding {}", quote(.0))]
-    Encoded(String),
     #[error("{}", describe_status(*code, location.as_deref()))]
     Status { code: u16, location: Option<String> },
     #[error("response is not text, from byte {0} on")]

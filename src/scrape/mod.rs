@@ -9,5 +9,4 @@ mod url;
 
 pub use decode::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
 pub use error::Error;
-pub use text_format::{Sample, parse_ours};
 pub use url::{InvalidUrl, Url, reachable};

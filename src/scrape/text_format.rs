@@ -6,30 +6,23 @@ use std::collections::BTreeMap;
 use super::Error;
 
 /// One series with its value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample<'a> {
-    /// Name of the metric.
-    pub name: &'a str,
-    /// Labels in the order of the text.
-    pub labels: Vec<(&'a str, Cow<'a, str>)>,
-    /// Value.
-    pub value: f64,
+#[derive(Debug)]
+pub(super) struct Sample<'a> {
+    pub(super) name: &'a str,
+    pub(super) labels: Vec<(&'a str, Cow<'a, str>)>,
+    pub(super) value: f64,
 }
 
 impl Sample<'_> {
     /// Returns the value of a label, empty if there is none.
-    #[must_use]
-    pub fn label(&self, name: &str) -> &str {
+    pub(super) fn label(&self, name: &str) -> &str {
         let found = self.labels.iter().find(|(label, _)| *label == name);
         found.map_or("", |(_, value)| value)
     }
 }
 
 /// Parses the response of an INA260 exporter.
-///
-/// # Errors
-/// Names the kind of response, or the program, that was found instead.
-pub fn parse_ours(text: &str) -> Result<Vec<Sample<'_>>, Error> {
+pub(super) fn parse_ours(text: &str) -> Result<Vec<Sample<'_>>, Error> {
     let samples = parse(text)?;
     // Before the sensors are probed there are only metrics of the exporter itself.
     let is_ours =
@@ -111,7 +104,7 @@ fn sample(line: &str) -> Option<Sample<'_>> {
     let mut words = rest.split_ascii_whitespace();
     let value = words.next()?.parse().ok()?;
     let is_timestamp = |word: &str| word.parse::<f64>().is_ok();
-    (words.all(is_timestamp)).then_some(Sample {
+    words.all(is_timestamp).then_some(Sample {
         name,
         labels,
         value,
