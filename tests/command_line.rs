@@ -110,7 +110,7 @@ fn without_a_sensor_it_tells_which_address_did_not_answer() {
     for part in [
         "sensor deepx (simulated bus 1, 0x4a): ",
         "no acknowledge (errno 121)",
-        "no INA260 answers on bus 1, from 0x40 to 0x4f",
+        "no INA260 responds on bus 1 at 0x40-0x4f",
     ] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
     }
@@ -153,7 +153,7 @@ fn without_the_sensor_it_tells_which_others_answer() {
         messages,
         [
             "sensor deepx (simulated bus 1, 0x41): cannot read register Manufacturer ID: no acknowledge (errno 121)",
-            "on bus 1 there are INA260s at 0x40, 0x4f",
+            "INA260s respond on bus 1 at 0x40, 0x4f",
         ]
     );
 }
@@ -185,7 +185,7 @@ fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_fo
         messages,
         [
             "sensor deepx (simulated bus 1, mux 0x70:7, 0x40): cannot read register Manufacturer ID: no acknowledge (errno 121)",
-            "no INA260 answers on bus 1, from 0x40 to 0x4f",
+            "no INA260 responds on bus 1 at 0x40-0x4f",
         ]
     );
     assert_eq!(board.control(Address(0x70)), Some(0));

@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use ina260_exporter::clock::{Clock, SimulatedClock};
 use ina260_exporter::config::Listen;
-use ina260_exporter::exposition::{AlertView, Exposition, Listener, METRICS, View, ask};
+use ina260_exporter::exposition::{AlertView, Exposition, Listener, METRICS, View};
 use ina260_exporter::i2c::Address;
 use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::Ina260;
@@ -20,6 +20,7 @@ use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::settings::{PartialSettings, Settings};
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::{Sampler, Setup};
+use ina260_exporter::scrape::Url;
 use ina260_exporter::simulated::{Board, Chip, Fault, Load, ScheduledFault};
 use support::{free_port, until};
 
@@ -312,7 +313,7 @@ fn after_a_reload_that_removes_and_renames() {
     scene.sampler.replace(vec![setup(FIRST, kept)]);
     let views = vec![view("xavier", FIRST, kept)];
     scene.exposition.show(views, scene.clock.now());
-    scene.exposition.reloaded(true, scene.clock.wall());
+    scene.exposition.record_reload(true, scene.clock.wall());
     scene.run(seconds(10));
     // Histograms stay until the next start.
     let scrape = scene.scrape_without(&[
@@ -327,7 +328,7 @@ fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
     let mut scene = Scene::new();
     scene.run(seconds(5));
     let read = scene.results(0);
-    let earlier = [("results".to_owned(), 1_000_000)];
+    let earlier = BTreeMap::from([("results".to_owned(), 1_000_000)]);
     scene.meters[0].lock().restore_counters(&earlier);
     let results = "ina260_results_total{hostname=\"pi4\",device=\"orin\",rail=\"12V\"} ";
     let sum = format!("{results}{}\n", read + 1_000_000);
@@ -389,28 +390,29 @@ fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
 }
 
 #[test]
-fn the_listener_is_alive_to_itself_although_it_is_not_allowed_to_scrape() {
+fn refused_peer_still_sees_a_live_listener() {
     let listen = free_address();
+    let url = Url::from(&listen);
     let allow = ["192.0.2.0/24".to_owned()];
     let (listener, _recorder) = Listener::bind(&listen, 0, &allow, &BUCKETS).unwrap();
     assert!(
-        ask(&listen, Duration::from_millis(200)).is_err(),
-        "it answers nobody yet"
+        url.responds(Duration::from_millis(200)).is_err(),
+        "responds before it serves"
     );
     let serving = listener.serve().unwrap();
-    until("an answer", || ask(&listen, support::PATIENCE).ok());
+    until("a response", || url.responds(support::PATIENCE).ok());
     serving.stop();
     assert!(
-        ask(&listen, Duration::from_millis(200)).is_err(),
-        "it was stopped"
+        url.responds(Duration::from_millis(200)).is_err(),
+        "responds after it was stopped"
     );
 }
 
 #[test]
-fn a_listener_that_accepts_and_says_nothing_is_not_alive() {
+fn silent_listener_does_not_respond() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = Listen::Tcp(silent.local_addr().unwrap());
+    let url = Url::from(&Listen::Tcp(silent.local_addr().unwrap()));
     let asked = Instant::now();
-    assert!(ask(&listen, Duration::from_millis(300)).is_err());
+    assert!(url.responds(Duration::from_millis(300)).is_err());
     assert!(asked.elapsed() < seconds(10), "{:?}", asked.elapsed());
 }

@@ -106,7 +106,8 @@ fn the_socket_of_a_living_instance_is_left_to_it() {
     let listen = format!("unix:{}", text(&directory.path("metrics.sock")));
     let first = Launch::simulated("").listen(&listen).start();
     let message = refused(&listen);
-    let expected = format!("cannot listen on {listen}: another process answers at this socket");
+    let expected =
+        format!("cannot listen on {listen}: another process is listening on this socket");
     assert!(message.contains(&expected), "{message}");
     assert_eq!(get(first.listen(), "/metrics").status, 200);
 }
@@ -117,7 +118,7 @@ fn a_file_at_the_sockets_path_is_not_touched() {
     let file = directory.write("metrics.sock", "somebody's letters");
     let listen = format!("unix:{}", text(&file));
     let message = refused(&listen);
-    let expected = format!("cannot listen on {listen}: there is something else at this path");
+    let expected = format!("cannot listen on {listen}: the file at this path is not a socket");
     assert!(message.contains(&expected), "{message}");
     assert_eq!(fs::read_to_string(file).unwrap(), "somebody's letters");
 }

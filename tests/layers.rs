@@ -60,6 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "exposition",
             "logging",
             "meter::SharedMeter",
+            "scrape::Url",
             "signals",
             "simulated::Faults",
             "state",

@@ -294,7 +294,7 @@ fn what_only_a_restart_changes_is_named_in_one_warning() {
     let toml = "socket_mode = \"0600\"\nallow = [\"192.0.2.0/24\"]\n";
     let line = daemon.reload(&(toml.to_owned() + &sensors("a:0x40")));
     assert!(line.contains("configuration reloaded"), "{line}");
-    let warnings = daemon.log_lines("apply at the next restart");
+    let warnings = daemon.log_lines("take effect at the next restart");
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert!(warnings[0].contains("WARN changes of socket_mode, allow apply"));
     // Everybody may still scrape, and the rest of the file is in force.
@@ -302,7 +302,7 @@ fn what_only_a_restart_changes_is_named_in_one_warning() {
 
     // What was named once and is still as it was is named again: it still waits for the restart.
     daemon.reload(&(toml.to_owned() + &sensors("b:0x41")));
-    assert_eq!(daemon.log_lines("apply at the next restart").len(), 2);
+    assert_eq!(daemon.log_lines("take effect at the next restart").len(), 2);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn the_listener_stays_where_it_is_until_a_restart() {
     let listen = |port: u16| format!("listen = \"127.0.0.1:{port}\"\n");
     let daemon = Launch::simulated("").listen_in_file(port).start();
     daemon.reload(&listen(support::free_port()));
-    let warnings = daemon.log_lines("changes of listen apply at the next restart");
+    let warnings = daemon.log_lines("changes to listen take effect at the next restart");
     assert_eq!(warnings.len(), 1, "{:#?}", daemon.log());
     daemon.scrape();
 }
@@ -343,7 +343,7 @@ fn means_are_logged_as_often_as_wanted() {
         .start();
     for device in ["a", "b"] {
         let line = daemon.wait_for_line(&format!("INFO sensor {device}: "));
-        assert!(line.contains(" W: means of "), "{line}");
+        assert!(line.contains(" W (means of "), "{line}");
     }
 }
 

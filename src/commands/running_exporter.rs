@@ -32,7 +32,7 @@ impl RunningExporter {
         if provider.is_simulated() {
             return None;
         }
-        let url = bus_lock::user_of(bus)?;
+        let url = bus_lock::holder_url(bus)?;
         let sensors = match url.parse::<Url>() {
             Err(_) => Err(Unknown::NotServed(url.clone())),
             Ok(parsed) => parsed

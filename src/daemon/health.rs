@@ -1,63 +1,56 @@
-//! Whether our own listener still answers.
+//! Checks that the HTTP listener responds.
 //!
-//! The exporter's listener has no time limit for a request: enough idle clients hold it for ever. So it is asked from outside.
+//! metrics-exporter-prometheus has no timeout for requests, so that enough idle clients occupy it
+//! for ever. The check is a request like any other.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The time of the listener's last answer.
+use crate::scrape::Url;
+
+/// The time of the listener's last response.
 #[derive(Clone)]
-pub struct HealthCheck {
-    origin: Instant,
-    answered_millis: Arc<AtomicU64>,
-}
+pub(super) struct HealthCheck(Arc<Mutex<Instant>>);
 
 impl HealthCheck {
-    /// From one question to the next.
+    /// Time between two requests.
     const PERIOD: Duration = Duration::from_secs(5);
-    /// How long an answer may take.
-    pub const TIMEOUT: Duration = Duration::from_secs(4);
-    /// Three questions without an answer: it will not come.
-    pub const SILENCE: Duration = Duration::from_secs(15);
+    /// Upper bound on the time of a response.
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    /// Time without a response after which the listener is considered dead: three requests.
+    pub(super) const MAX_SILENCE: Duration = Duration::from_secs(15);
 
-    /// Asks in a thread of its own for as long as the process lives.
+    /// Starts a thread that sends requests to the listener until the process ends. Any HTTP response
+    /// counts: `allow` may refuse this machine.
     ///
     /// # Errors
-    /// What the kernel says if there can't be another thread.
-    pub fn start(ask: impl Fn() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
-        let health = Self {
-            origin: Instant::now(),
-            answered_millis: Arc::default(),
-        };
+    /// The kernel's error if the thread cannot be created.
+    pub(super) fn start(url: Url) -> io::Result<Self> {
+        let health = Self(Arc::new(Mutex::new(Instant::now())));
         let shared = health.clone();
         thread::Builder::new()
             .name("health".to_owned())
             .spawn(move || {
                 loop {
-                    let asked = Instant::now();
-                    if ask().is_ok() {
-                        shared.answered(Instant::now());
+                    let start = Instant::now();
+                    if url.responds(Self::TIMEOUT).is_ok() {
+                        shared.set_last_response(Instant::now());
                     }
-                    // Nobody ends this wait but the end of the process.
-                    thread::park_timeout(Self::PERIOD.saturating_sub(asked.elapsed()));
+                    thread::sleep(Self::PERIOD.saturating_sub(start.elapsed()));
                 }
             })?;
         Ok(health)
     }
 
-    fn answered(&self, at: Instant) {
-        let millis = at.duration_since(self.origin).as_millis();
-        self.answered_millis
-            .store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+    fn set_last_response(&self, at: Instant) {
+        *self.0.lock().expect("no thread panics with this lock") = at;
     }
 
-    /// Whether it answered within the last 15 s.
-    #[must_use]
-    pub fn is_healthy(&self, now: Instant) -> bool {
-        let answered = self.origin + Duration::from_millis(self.answered_millis.load(Relaxed));
-        now.saturating_duration_since(answered) < Self::SILENCE
+    /// Returns whether the listener responded within the last 15 s.
+    pub(super) fn is_healthy(&self, now: Instant) -> bool {
+        let last_response = *self.0.lock().expect("no thread panics with this lock");
+        now.saturating_duration_since(last_response) < Self::MAX_SILENCE
     }
 }

@@ -1,26 +1,21 @@
-//! The main loop of the daemon: watchdog, status, summaries, events.
+//! The main loop: watchdog, status, summaries, events.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::health::HealthCheck;
 use super::notify::Notifier;
-use super::{log_problems, plural};
-use crate::config::{self, Overrides, Plan, SensorPlan};
-use crate::exposition::Ticker;
-use crate::logging::Logging;
-use crate::meter::SharedMeter;
 use crate::signals::Event;
 use crate::state::{RestoreError, Store};
 use crate::supervisor::Supervisor;
 
-/// Time between two passes of the main loop.
+/// Time between two passes.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Time between two attempts to remove a stale state file.
-const RETRY: Duration = Duration::from_secs(60);
+/// Time between two attempts to remove stale saved counters.
+const REMOVAL_PERIOD: Duration = Duration::from_secs(60);
 
 /// Reason why the main loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,58 +28,54 @@ pub(super) enum End {
 
 /// Everything the main loop acts on.
 pub(super) struct MainLoop<'a> {
-    pub(super) overrides: &'a Overrides,
-    pub(super) logging: &'a Logging,
     pub(super) supervisor: &'a mut Supervisor,
-    pub(super) ticker: &'a Ticker,
     pub(super) health: &'a HealthCheck,
     pub(super) notifier: &'a mut Notifier,
     /// The store whose file could not be removed at start-up.
     pub(super) stale: Option<&'a Store>,
+    /// Called on SIGHUP.
+    pub(super) reload: &'a dyn Fn(&mut Supervisor),
 }
 
 impl MainLoop<'_> {
     /// Runs until a signal asks to stop, or the listener does not respond.
     pub(super) fn run(&mut self, events: &Receiver<Event>) -> End {
-        let mut summarised = Instant::now();
-        let mut retry = summarised;
+        let mut last_summary = Instant::now();
+        let mut next_removal = last_summary;
         loop {
             let now = Instant::now();
             if self.supervisor.is_alive(now) {
                 self.notifier.alive(now);
                 if !self.health.is_healthy(now) {
-                    let silence = HealthCheck::SILENCE;
                     error!(
-                        "the listener has not responded for {silence:?}; exiting, to be restarted"
+                        "the HTTP listener has not responded for {:?}; exiting, to be restarted by \
+                         the service manager",
+                        HealthCheck::MAX_SILENCE
                     );
                     return End::ListenerFailed;
                 }
             }
-            self.notifier
-                .status(&status(self.supervisor.sensors(), now), now);
-            let elapsed = now.duration_since(summarised);
-            if self
-                .supervisor
-                .plan()
-                .summary
-                .is_some_and(|period| elapsed >= period)
-            {
-                log_means(self.supervisor.sensors(), elapsed);
-                summarised = now;
+            self.notifier.status(&self.status(now), now);
+            let elapsed = now.duration_since(last_summary);
+            let period = self.supervisor.plan().summary;
+            if period.is_some_and(|period| elapsed >= period) {
+                self.log_summary(elapsed);
+                last_summary = now;
             }
-            if now >= retry {
-                retry = now + RETRY;
+            if now >= next_removal {
+                next_removal = now + REMOVAL_PERIOD;
                 self.remove_stale();
             }
             match events.recv_timeout(PERIOD.min(self.notifier.max_interval())) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return End::Requested,
-                Ok(Event::Reload) => self.reload(),
+                Ok(Event::Reload) => (self.reload)(self.supervisor),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
 
-    /// Removes counters that are too old to be used: while the file exists, a kill makes the next start continue from it.
+    /// Removes saved counters that are too old to be used: while the file exists, the start after a
+    /// kill would restore it.
     fn remove_stale(&mut self) {
         if let Some(store) = self.stale
             && let Ok(_) | Err(RestoreError::Foreign(_)) = store.load_and_remove()
@@ -94,67 +85,26 @@ impl MainLoop<'_> {
         }
     }
 
-    fn reload(&mut self) {
-        let loaded = config::load(self.overrides, config::environment());
-        let changed = match loaded {
-            Ok(loaded) => self
-                .change(loaded.plan)
-                .inspect_err(|message| error!("{message}")),
-            Err(problems) => {
-                log_problems(&problems);
-                Err(String::new())
+    /// Returns the latest result of each sensor, on one line.
+    fn status(&self, now: Instant) -> String {
+        let sensors = self.supervisor.sensors().map(|(sensor, meter)| {
+            let device = &sensor.device;
+            match meter.lock().live(now) {
+                Some(reading) => format!("{device}: {}", reading.measured),
+                None => format!("{device}: no result"),
             }
-        };
-        if changed.is_ok() {
-            let sensors = self.supervisor.plan().sensors.len();
-            info!(
-                "configuration reloaded: {sensors} sensor{}",
-                plural(sensors)
-            );
-        } else {
-            error!("reload failed; keeping the running configuration");
-        }
-        self.ticker.reloaded(changed.is_ok(), SystemTime::now());
+        });
+        sensors.collect::<Vec<_>>().join("; ")
     }
 
-    /// Changes to a new plan, except for what a running listener cannot change.
-    fn change(&mut self, mut plan: Plan) -> Result<(), String> {
-        let running = self.supervisor.plan();
-        let fixed = plan.keep_fixed(running);
-        self.supervisor.change(plan)?;
-        if !fixed.is_empty() {
-            warn!("changes of {} apply at the next restart", fixed.join(", "));
-        }
-        self.logging.set_level(self.supervisor.plan().log);
-        self.ticker.show(self.supervisor.views());
-        Ok(())
-    }
-}
-
-/// Returns the latest result of each sensor, on one line.
-fn status<'a>(
-    sensors: impl Iterator<Item = (&'a SensorPlan, &'a SharedMeter)>,
-    now: Instant,
-) -> String {
-    let one = |(sensor, meter): (&SensorPlan, &SharedMeter)| {
-        let device = &sensor.device;
-        match meter.lock().live(now) {
-            Some(reading) => format!("{device}: {}", reading.measured),
-            None => format!("{device}: no result"),
-        }
-    };
-    sensors.map(one).collect::<Vec<_>>().join("; ")
-}
-
-fn log_means<'a>(
-    sensors: impl Iterator<Item = (&'a SensorPlan, &'a SharedMeter)>,
-    period: Duration,
-) {
-    for (sensor, meter) in sensors {
-        let sums = meter.lock().take_sums();
-        if let Some(means) = sums.means() {
-            let (device, results, seconds) = (&sensor.device, sums.results, period.as_secs());
-            info!("sensor {device}: {means}: means of {results} results in {seconds} s");
+    /// Logs the means since the last summary.
+    fn log_summary(&self, elapsed: Duration) {
+        for (sensor, meter) in self.supervisor.sensors() {
+            let sums = meter.lock().take_sums();
+            if let Some(means) = sums.means() {
+                let (device, results, seconds) = (&sensor.device, sums.results, elapsed.as_secs());
+                info!("sensor {device}: {means} (means of {results} results in {seconds} s)");
+            }
         }
     }
 }

@@ -1,13 +1,16 @@
-//! The daemon: start-up in its order, and shutdown.
+//! The daemon: start-up and shutdown, each in its order.
 
+use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info, warn};
 
-use crate::config::{self, Loaded, LogLevel, Problems};
+use crate::config::{self, LogLevel, Overrides, Plan, Problems};
 use crate::exposition::{self, Exposition, Listener, Ticker};
 use crate::logging::Logging;
+use crate::scrape::Url;
 use crate::signals;
 use crate::state::{RestoreError, Store};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
@@ -16,16 +19,18 @@ mod args;
 mod health;
 mod main_loop;
 mod notify;
+mod reload;
 
 pub use args::DaemonArgs;
 use health::HealthCheck;
 use main_loop::{End, MainLoop};
 use notify::Notifier;
 
-/// Time for the bus threads to end: a working bus takes microseconds, a stuck one the adapter's timeout of about a second.
+/// Time for the bus threads to end: a working bus takes microseconds, a stuck one the adapter's
+/// timeout of about a second.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Reason why the daemon ended, other than by a signal. The log has the messages.
+/// The daemon ended, and not because of a signal. The messages were logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The configuration is invalid.
@@ -36,96 +41,61 @@ pub enum Failure {
     Other,
 }
 
-impl From<NothingToMeasure> for Failure {
-    fn from(nothing: NothingToMeasure) -> Self {
-        nothing.0.iter().for_each(|message| error!("{message}"));
-        Self::NothingToMeasure
-    }
-}
-
 /// Runs until a signal asks to stop.
 ///
 /// # Errors
 /// [`Failure`], after its messages were logged.
 pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let overrides = args.overrides();
-    let (Loaded { plan, .. }, logging) = match config::load(&overrides, config::environment()) {
-        Ok(loaded) => {
-            let logging = Logging::start(loaded.plan.log);
-            (loaded, logging)
-        }
-        Err(problems) => {
-            let _logging = Logging::start(LogLevel::Info);
-            log_problems(&problems);
-            return Err(Failure::Configuration);
-        }
-    };
-
-    // Buses and sensors. A signal ends the process at once until here, even in a transfer that hangs.
-    let provider = BusProvider::new(plan.simulate.as_ref());
-    let is_simulated = provider.is_simulated();
+    let (plan, logging) = load(&overrides)?;
+    let is_simulated = plan.simulate.is_some();
     if is_simulated {
         warn!("simulated sensors: served values are not real measurements");
     }
-    let wait_for_sensor = plan.wait_for_sensor;
-    let url = plan.listen.url();
-    let mut supervisor = Supervisor::open(plan, provider, url.clone())?;
-    if !wait_for_sensor {
-        supervisor.probe_at_startup()?;
-    }
 
-    let events = signals::events().map_err(|error| failed("cannot catch signals", &error))?;
+    // Until signals are caught, one ends the process at once, even in a transfer that hangs.
+    let mut supervisor = open_buses(plan).map_err(nothing_to_measure)?;
+    let events = signals::events().map_err(failed("cannot install signal handlers"))?;
+
+    // Scrapes wait in the bound socket until counters are restored.
     let plan = supervisor.plan();
-    let (listener, recorder) = Listener::bind(
-        &plan.listen,
-        plan.socket_mode,
-        &plan.allowed_peers(),
-        &plan.buckets,
-    )
-    .map_err(|message| {
-        error!("{message}");
-        Failure::Other
-    })?;
+    let (listen, allow) = (plan.listen.clone(), plan.allowed_peers());
+    let (listener, recorder) = Listener::bind(&listen, plan.socket_mode, &allow, &plan.buckets)
+        .map_err(|error| {
+            error!("{error}");
+            Failure::Other
+        })?;
+    let store = Store::from_environment().filter(|_| !is_simulated);
+    let is_stale = restore_counters(&supervisor, store.as_ref());
 
-    // Scrapes wait in the bound socket meanwhile: none sees counters before they continue from the saved ones.
-    let store = if is_simulated {
-        None
-    } else {
-        Store::from_environment()
-    };
-    let stale = restore_counters(&supervisor, store.as_ref());
-
+    let no_thread = failed::<io::Error>("cannot start a thread");
     let mut exposition = Exposition::new(recorder, SystemTime::now());
     exposition.show(supervisor.views(), Instant::now());
-    let no_thread = |error| failed("cannot start a thread", &error);
-    let ticker = Ticker::spawn(exposition).map_err(no_thread)?;
+    let ticker = Ticker::spawn(exposition).map_err(&no_thread)?;
     let changed = ticker.clone();
     supervisor
         .start(Arc::new(move || changed.tick()))
-        .map_err(no_thread)?;
-    let serving = listener.serve().map_err(no_thread)?;
-    let listen = supervisor.plan().listen.clone();
-    let health = HealthCheck::start(move || exposition::ask(&listen, HealthCheck::TIMEOUT))
-        .map_err(no_thread)?;
+        .map_err(&no_thread)?;
+    let serving = listener.serve().map_err(&no_thread)?;
+    let health = HealthCheck::start(Url::from(&listen)).map_err(&no_thread)?;
 
-    let sensors = supervisor.plan().sensors.len();
-    info!("serving {sensors} sensor{} at {url}", plural(sensors));
+    let sensors = count_sensors(&supervisor);
+    info!("serving {sensors} at {}", listen.url());
     let mut notifier = Notifier::from_environment(is_simulated);
-    notifier.ready();
+    Notifier::ready();
     let end = MainLoop {
-        overrides: &overrides,
-        logging: &logging,
         supervisor: &mut supervisor,
-        ticker: &ticker,
         health: &health,
         notifier: &mut notifier,
-        stale: stale.then_some(store.as_ref()).flatten(),
+        stale: store.as_ref().filter(|_| is_stale),
+        reload: &|supervisor| reload::reload(supervisor, &overrides, &logging, &ticker),
     }
     .run(&events);
-    notifier.stopping();
+    Notifier::stopping();
 
-    // While the socket responds, no other process replaces it; once it is closed, it may be another's.
-    exposition::remove_socket(&supervisor.plan().listen);
+    // While the socket accepts connections, no other process replaces it; afterwards the path may be
+    // another's.
+    exposition::remove_socket(&listen);
     serving.stop();
     stop(supervisor, store.as_ref());
     match end {
@@ -134,16 +104,63 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     }
 }
 
-/// Restores saved counters, if there are any. Returns whether a file remains that must be removed later.
-fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> bool {
-    match store.map_or(Ok(Vec::new()), Store::load_and_remove) {
-        Ok(saved) => supervisor.restore_counters(&saved),
-        Err(error) => {
-            warn!("cannot restore saved counters: {error}; starting from 0");
-            return matches!(error, RestoreError::Io(_));
+/// Loads the configuration and starts logging.
+fn load(overrides: &Overrides) -> Result<(Plan, Logging), Failure> {
+    match config::load(overrides, config::environment()) {
+        Ok(loaded) => {
+            let logging = Logging::start(loaded.plan.log);
+            Ok((loaded.plan, logging))
+        }
+        Err(problems) => {
+            let _logging = Logging::start(LogLevel::Info);
+            log_problems(&problems);
+            Err(Failure::Configuration)
         }
     }
-    false
+}
+
+fn log_problems(problems: &Problems) {
+    problems.iter().for_each(|problem| error!("{problem}"));
+}
+
+/// Opens the buses, and probes the sensors unless the plan says to wait for them.
+fn open_buses(plan: Plan) -> Result<Supervisor, NothingToMeasure> {
+    let provider = BusProvider::new(plan.simulate.as_ref());
+    let (wait_for_sensor, url) = (plan.wait_for_sensor, plan.listen.url());
+    let mut supervisor = Supervisor::open(plan, provider, url)?;
+    if !wait_for_sensor {
+        supervisor.probe_at_startup()?;
+    }
+    Ok(supervisor)
+}
+
+fn nothing_to_measure(NothingToMeasure(messages): NothingToMeasure) -> Failure {
+    for message in messages {
+        error!("{message}");
+    }
+    Failure::NothingToMeasure
+}
+
+/// Returns a function that logs what failed, with the error.
+fn failed<E: Display>(what: &str) -> impl Fn(E) -> Failure {
+    move |error| {
+        error!("{what}: {error}");
+        Failure::Other
+    }
+}
+
+/// Restores saved counters, if there are any. Returns whether a file is left that has to be removed.
+fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> bool {
+    match store.map_or(Ok(Vec::new()), Store::load_and_remove) {
+        Ok(saved) => {
+            supervisor.restore_counters(&saved);
+            false
+        }
+        Err(error) => {
+            warn!("cannot restore saved counters: {error}; starting from 0");
+            matches!(error, RestoreError::Io(_))
+        }
+    }
 }
 
 /// Stops the bus threads, then saves the counters.
@@ -152,22 +169,19 @@ fn stop(mut supervisor: Supervisor, store: Option<&Store>) {
         warn!("an I2C transfer is still blocked; exiting without waiting for it");
     }
     if let Some(store) = store
-        && let Err(error) = store.save(&supervisor.export_counters())
+        && let Err(error) = store.save(supervisor.export_counters())
     {
         error!("cannot save counters: {error}");
     }
     info!("stopped");
 }
 
-fn failed(what: &str, error: &std::io::Error) -> Failure {
-    error!("{what}: {error}");
-    Failure::Other
+fn count_sensors(supervisor: &Supervisor) -> String {
+    match supervisor.plan().sensors.len() {
+        1 => "1 sensor".to_owned(),
+        n => format!("{n} sensors"),
+    }
 }
 
-fn log_problems(problems: &Problems) {
-    problems.iter().for_each(|problem| error!("{problem}"));
-}
-
-fn plural(n: usize) -> &'static str {
-    if n == 1 { "" } else { "s" }
-}
+#[cfg(test)]
+mod tests;

@@ -1,72 +1,69 @@
-//! What systemd is told (sd_notify(3)). Outside systemd all of it is silent.
+//! sd_notify(3) client. Outside systemd, nothing is sent.
 
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tracing::debug;
 
-/// The service manager's ear.
-pub struct Notifier {
-    /// How often it wants to hear of us, if at all.
+/// Sends notifications to the service manager.
+pub(super) struct Notifier {
+    /// The service manager's timeout for signs of life, if it has one.
     watchdog: Option<Duration>,
-    pinged: Option<Instant>,
-    /// What every status begins with.
-    preface: &'static str,
+    last_ping: Option<Instant>,
+    /// Beginning of each status.
+    prefix: &'static str,
     status: String,
     status_sent: Option<Instant>,
 }
 
 impl Notifier {
+    /// Minimum time between two status notifications.
     const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
-    /// Reads what systemd put into the environment. The status says so if sensors are `simulated`.
-    #[must_use]
-    pub fn from_environment(simulated: bool) -> Self {
+    /// Reads what systemd put into the environment. The status says so if sensors are simulated.
+    pub(super) fn from_environment(is_simulated: bool) -> Self {
         Self {
             watchdog: sd_notify::watchdog_enabled(),
-            pinged: None,
-            preface: if simulated { "simulated: " } else { "" },
+            last_ping: None,
+            prefix: if is_simulated { "simulated: " } else { "" },
             status: String::new(),
             status_sent: None,
         }
     }
 
-    /// The service is up.
-    pub fn ready(&self) {
+    /// Reports the end of start-up.
+    pub(super) fn ready() {
         send(&[NotifyState::Ready]);
     }
 
-    /// The service is about to go.
-    pub fn stopping(&self) {
+    /// Reports the beginning of the shutdown.
+    pub(super) fn stopping() {
         send(&[NotifyState::Stopping]);
     }
 
-    /// All is well. Passed on three times in the period after which systemd would lose its patience.
-    pub fn alive(&mut self, now: Instant) {
-        let Some(period) = self.watchdog else { return };
-        if self
-            .pinged
-            .is_none_or(|pinged| now.duration_since(pinged) >= period / 3)
-        {
+    /// Reports a sign of life, three times within the watchdog's timeout.
+    pub(super) fn alive(&mut self, now: Instant) {
+        let Some(timeout) = self.watchdog else { return };
+        let is_recent = |ping| now.duration_since(ping) < timeout / 3;
+        if !self.last_ping.is_some_and(is_recent) {
             send(&[NotifyState::Watchdog]);
-            self.pinged = Some(now);
+            self.last_ping = Some(now);
         }
     }
 
-    /// The longest time that may pass between two calls of [`Notifier::alive`].
-    #[must_use]
-    pub fn max_interval(&self) -> Duration {
-        self.watchdog.map_or(Duration::MAX, |period| period / 6)
+    /// Returns the maximum time between two calls of [`Notifier::alive`].
+    pub(super) fn max_interval(&self) -> Duration {
+        self.watchdog.map_or(Duration::MAX, |timeout| timeout / 6)
     }
 
-    /// A line for `systemctl status`, at most once a second, and only if it says something new.
-    pub fn status(&mut self, line: &str, now: Instant) {
+    /// Sends a line for `systemctl status` if it differs from the last one, at most once a second.
+    pub(super) fn status(&mut self, line: &str, now: Instant) {
         let too_soon = |sent| now.duration_since(sent) < Self::STATUS_PERIOD;
         if self.status_sent.is_some_and(too_soon) {
             return;
         }
         // A newline would begin another assignment.
-        let line = format!("{}{line}", self.preface).replace(char::is_control, " ");
+        let line = format!("{}{line}", self.prefix).replace(char::is_control, " ");
         if line != self.status {
             send(&[NotifyState::Status(&line)]);
             self.status = line;
@@ -77,6 +74,6 @@ impl Notifier {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        debug!("systemd cannot be told {states:?}: {error}");
+        debug!("cannot notify the service manager of {states:?}: {error}");
     }
 }

@@ -1,9 +1,9 @@
-//! The exporter's own HTTP listener, on TCP or a Unix socket, with what it leaves open closed.
+//! Binds the HTTP listener (TCP or Unix socket) and hardens what metrics-exporter-prometheus leaves
+//! to the caller.
 
 use std::convert::Infallible;
 use std::fs::{self, Permissions};
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -19,65 +19,96 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 
 use super::metrics::Histogram;
-use super::{IDLE, METRICS, Source};
+use super::{IDLE_TIMEOUT, METRICS, Source};
 use crate::config::Listen;
-use crate::scrape::reachable;
 
-/// Scrapes rendered at the same time; others wait for less than a millisecond. Each costs a thread with memory of its own.
-const RENDERING: usize = 1;
+/// Number of scrapes that are rendered at the same time; others wait for less than a millisecond.
+/// Each costs a thread with memory of its own.
+const RENDER_THREADS: usize = 1;
 
-/// A bound listener that answers nobody yet.
+/// The listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {listen}: {source}")]
+pub struct BindError {
+    listen: Listen,
+    source: Cause,
+}
+
+/// The cause of a [`BindError`].
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Exporter(#[from] BuildError),
+    #[error("the file at this path is not a socket")]
+    NotASocket,
+    #[error("another process is listening on this socket")]
+    InUse,
+    #[error("another process holds this socket ({0})")]
+    Held(io::Error),
+}
+
+/// A bound listener that does not respond yet.
 pub struct Listener {
     runtime: Runtime,
     exporter: ExporterFuture,
 }
 
 impl Listener {
-    /// Binds, and makes the recorder whose metrics will be served to peers in the networks of `allow`; without any, to
-    /// everyone. The distribution of power has these upper bounds, in watts.
+    /// Binds the listener and creates the recorder that it serves. Peers outside the networks of
+    /// `allow` are refused with status 403; an empty list allows all. `power_buckets` are the upper
+    /// bounds of the distribution of power, in watts.
     ///
     /// # Errors
-    /// A sentence with the address and what stands in the way.
+    /// [`BindError`], with the address.
     pub fn bind(
         listen: &Listen,
         socket_mode: u32,
         allow: &[String],
         power_buckets: &[f64],
-    ) -> Result<(Self, PrometheusRecorder), String> {
-        let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {listen}: {why}");
+    ) -> Result<(Self, PrometheusRecorder), BindError> {
+        Self::try_bind(listen, socket_mode, allow, power_buckets).map_err(|source| BindError {
+            listen: listen.clone(),
+            source,
+        })
+    }
+
+    fn try_bind(
+        listen: &Listen,
+        socket_mode: u32,
+        allow: &[String],
+        power_buckets: &[f64],
+    ) -> Result<(Self, PrometheusRecorder), Cause> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(RENDERING)
+            .max_blocking_threads(RENDER_THREADS)
             .thread_name("render")
-            .build()
-            .map_err(|error| failed(&error))?;
-        let builder = builder(power_buckets).map_err(|error| failed(&error))?;
-        let mut builder = match listen {
+            .build()?;
+        let mut builder = builder(power_buckets)?;
+        builder = match listen {
             Listen::Tcp(address) => builder.with_http_listener(*address),
             Listen::Unix(path) => {
-                refuse_what_is_there(path).map_err(|why| failed(&why))?;
+                check_path(path)?;
                 builder.with_http_uds_listener(path)
             }
         };
         for network in allow {
-            builder = builder
-                .add_allowed_address(network)
-                .map_err(|error| failed(&error))?;
+            builder = builder.add_allowed_address(network)?;
         }
         let guard = runtime.enter();
-        let (recorder, exporter) = builder.build().map_err(|error| failed(&error))?;
+        let (recorder, exporter) = builder.build()?;
         drop(guard);
         if let Listen::Unix(path) = listen {
-            fs::set_permissions(path, Permissions::from_mode(socket_mode))
-                .map_err(|error| failed(&error))?;
+            fs::set_permissions(path, Permissions::from_mode(socket_mode))?;
         }
         Ok((Self { runtime, exporter }, recorder))
     }
 
-    /// Answers, in a thread of its own.
+    /// Serves scrapes in a thread.
     ///
     /// # Errors
-    /// What the kernel says if there can't be another thread.
+    /// The kernel's error if the thread cannot be created.
     pub fn serve(self) -> io::Result<Serving> {
         let Self { runtime, exporter } = self;
         let (stop, stopped) = oneshot::channel::<Infallible>();
@@ -85,7 +116,7 @@ impl Listener {
         thread::Builder::new()
             .name("listener".to_owned())
             .spawn(move || {
-                // Should it end before it is told to, the service finds it silent and ends, too.
+                // If the exporter ends early, the health check fails and ends the daemon.
                 runtime.spawn(exporter);
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_background();
@@ -95,7 +126,7 @@ impl Listener {
     }
 }
 
-/// A listener that answers, until this is dropped.
+/// A listener that serves scrapes until it is stopped.
 #[must_use]
 pub struct Serving {
     stop: oneshot::Sender<Infallible>,
@@ -103,33 +134,37 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Clients that hold every descriptor take each one that is freed, until their connections are closed.
-    const PATIENCE: Duration = Duration::from_secs(1);
+    /// Upper bound on the wait for the thread. Clients that hold every descriptor also take each
+    /// one that is freed, until their connections are closed.
+    const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// Closes the socket and every connection: nobody sees what is counted from now on, and descriptors are free again.
+    /// Closes the socket and every connection: what is counted from now on is not served, and
+    /// descriptors are free again.
     pub fn stop(self) {
         drop(self.stop);
-        // Neither does the thread send anything, nor does a listener that won't end change what happens next.
-        let _ = self.ended.recv_timeout(Self::PATIENCE);
+        // The thread sends nothing, and a listener that does not end changes nothing of the stop.
+        let _ = self.ended.recv_timeout(Self::STOP_TIMEOUT);
     }
 }
 
-/// A recorder that nobody is served from; the distribution of power has these upper bounds, in watts.
+/// Creates a recorder that is not served. `power_buckets` are the upper bounds of the distribution
+/// of power, in watts.
 ///
 /// # Errors
-/// A sentence on what is wrong with the bounds.
-pub fn recorder(power_buckets: &[f64]) -> Result<PrometheusRecorder, String> {
-    let builder = builder(power_buckets).map_err(|error| error.to_string())?;
-    Ok(builder.build_recorder())
+/// [`BuildError`] if there are no bounds.
+pub fn recorder(power_buckets: &[f64]) -> Result<PrometheusRecorder, BuildError> {
+    Ok(builder(power_buckets)?.build_recorder())
 }
 
 fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
-    let mut builder = PrometheusBuilder::new()
-        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE));
+    let mut builder = PrometheusBuilder::new().idle_timeout(
+        MetricKindMask::GAUGE | MetricKindMask::COUNTER,
+        Some(IDLE_TIMEOUT),
+    );
     for metric in METRICS {
         let buckets = match metric.source {
-            Source::Histogram(Histogram::Visits(bounds)) => bounds,
-            Source::Histogram(Histogram::Powers) => power_buckets,
+            Source::Histogram(Histogram::PollDuration(bounds)) => bounds,
+            Source::Histogram(Histogram::Power) => power_buckets,
             _ => continue,
         };
         let matcher = Matcher::Full(metric.name.to_owned());
@@ -138,88 +173,45 @@ fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
     Ok(builder)
 }
 
-/// The exporter deletes whatever is at its path, be it a file or the socket of a living instance.
-fn refuse_what_is_there(path: &Path) -> Result<(), String> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.to_string()),
-        Ok(found) if !found.file_type().is_socket() => {
-            Err("there is something else at this path, not a socket".to_owned())
-        }
-        Ok(_) => match connect(path) {
-            // Nobody holds the other end: what a process left behind that was killed.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-            Ok(()) => Err("another process answers at this socket".to_owned()),
-            Err(error) => Err(format!("another process holds this socket: {error}")),
-        },
+/// Checks that nothing of value is at the path of the Unix socket: metrics-exporter-prometheus
+/// deletes what is there, a file or the socket of a running instance.
+fn check_path(path: &Path) -> Result<(), Cause> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(Cause::NotASocket);
+    }
+    match connect(path) {
+        // A process that was killed left the socket behind.
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(Cause::Held(error)),
+        Ok(()) => Err(Cause::InUse),
     }
 }
 
-/// Connects to a Unix socket and hangs up. One whose owner accepts nobody would hold a plain connect for ever.
+/// Connects to a Unix socket and closes the connection. In a thread, since connect(2) has no
+/// timeout and blocks while the owner of the socket accepts no connections.
 fn connect(path: &Path) -> io::Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(2);
-    let (answer, answered) = mpsc::channel();
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let (outcome, received) = mpsc::channel();
     let path = path.to_owned();
     thread::Builder::new()
         .name("connect".to_owned())
         .spawn(move || {
-            // Who asked may have gone on.
-            let _ = answer.send(UnixStream::connect(path).map(drop));
+            // The receiver is gone after the timeout.
+            let _ = outcome.send(UnixStream::connect(path).map(drop));
         })?;
-    answered
-        .recv_timeout(PATIENCE)
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    received
+        .recv_timeout(TIMEOUT)
+        .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
-/// Takes the socket away that the listener leaves behind.
+/// Removes the Unix socket, which the listener leaves behind.
 pub fn remove_socket(listen: &Listen) {
     if let Listen::Unix(path) = listen {
-        // Where it can't be removed the next start finds that nobody answers there.
+        // If it cannot be removed, the next start finds that no process listens on it.
         let _ = fs::remove_file(path);
-    }
-}
-
-/// Asks a listener for a sign of life, as a scrape would: any HTTP answer is one.
-///
-/// # Errors
-/// What stood in the way, within about `patience`.
-pub fn ask(listen: &Listen, patience: Duration) -> io::Result<()> {
-    match listen {
-        Listen::Tcp(address) => {
-            let stream = TcpStream::connect_timeout(&reachable(*address), patience)?;
-            stream.set_read_timeout(Some(patience))?;
-            stream.set_write_timeout(Some(patience))?;
-            converse(stream)
-        }
-        Listen::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(patience))?;
-            stream.set_write_timeout(Some(patience))?;
-            converse(stream)
-        }
-    }
-}
-
-fn converse(mut stream: impl Read + Write) -> io::Result<()> {
-    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut status = [0; 5];
-    stream.read_exact(&mut status)?;
-    if status == *b"HTTP/" {
-        Ok(())
-    } else {
-        Err(io::Error::other("not an HTTP answer"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_address_is_asked_at_loopback() {
-        let at = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(at("0.0.0.0:8000"), "127.0.0.1:8000");
-        assert_eq!(at("[::]:8000"), "[::1]:8000");
-        assert_eq!(at("192.0.2.1:8000"), "192.0.2.1:8000");
     }
 }

@@ -1,92 +1,93 @@
-//! Every metric of this daemon, in one table; what `process_*` means is metrics-process' own.
+//! The table of all metrics. Only the `process_*` metrics, of metrics-process, are not in it.
 
 use std::time::SystemTime;
 
 use crate::meter::{Extremes, Failure, Meter, Observations, Reading, Reset, Totals};
 use crate::units::Quantity;
 
-/// A metric: what it is called, what it means, and where its value comes from.
+/// A metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// Its name; the unit is its suffix.
+    /// Its name, which ends with the unit.
     pub name: &'static str,
-    /// Its HELP line.
+    /// Its HELP text.
     pub help: &'static str,
-    /// Its value.
+    /// Source of its values.
     pub source: Source,
 }
 
-/// Where a metric's value comes from, which tells its type, too.
+/// Source of a metric's values, which also determines its type. Readings are those of the last
+/// result while it is recent; without one, the series expires.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
-    /// A gauge of the script's, of a sensor with a fresh result.
+    /// Gauge of the Python script, from a reading.
     Script(fn(&Reading) -> Option<f64>),
-    /// A gauge of a sensor with a fresh result.
+    /// Gauge from a reading.
     Reading(fn(&Meter, &Reading) -> f64),
-    /// A gauge of a sensor with a fresh result and others in its window.
+    /// Gauge from the extremes in the window, while there is a reading.
     Extreme(fn(&Extremes) -> f64),
-    /// A gauge of every sensor, by whether its last result is fresh.
-    State(fn(fresh: bool) -> f64),
-    /// A gauge of every sensor that has an alert.
+    /// Gauge of every sensor, from whether there is a reading.
+    State(fn(is_recent: bool) -> f64),
+    /// Gauge of a sensor with an alert, while there is a reading.
     Alert(fn(&Meter) -> f64),
-    /// The limit of an alert whose limit is in this unit.
+    /// Limit of an alert whose limit has this unit.
     AlertLimit(&'static str),
-    /// A counter of every sensor that has an alert.
+    /// Counter of a sensor with an alert.
     Alerts(fn(&Meter) -> u64),
-    /// A counter of every sensor.
+    /// Counter of every sensor.
     Counter(fn(&Totals) -> u64),
-    /// Two counters of every sensor: forward and reverse.
+    /// Counters of every sensor by direction: forward, reverse.
     Flow(fn(&Totals) -> [u64; 2]),
     /// Counters of every sensor, one for each value of a label.
     Counters {
-        /// The label.
+        /// Name of the label.
         label: &'static str,
-        /// Its values.
+        /// Values of the label.
         values: fn() -> Vec<&'static str>,
-        /// The counts, in the order of the values.
+        /// Counts in the order of the values.
         counts: fn(&Meter) -> &[u64],
     },
-    /// A histogram of every sensor.
+    /// Histogram of every sensor.
     Histogram(Histogram),
-    /// A gauge of every sensor that is always 1; its labels tell.
+    /// Gauge of every sensor that is always 1; its labels carry the information.
     Info,
-    /// A gauge of the daemon itself.
+    /// Gauge of the daemon.
     Daemon,
 }
 
-/// Which of the samples of a sensor a histogram is made of.
+/// Observations that a histogram consists of.
 #[derive(Clone, Copy, Debug)]
 pub enum Histogram {
-    /// Seconds of the visits on the bus, with these upper bounds.
-    Visits(&'static [f64]),
-    /// Power by direction; its upper bounds are configured.
-    Powers,
+    /// Durations of the polls in seconds, with these upper bounds.
+    PollDuration(&'static [f64]),
+    /// Power by direction; the upper bounds are configured.
+    Power,
 }
 
 impl Histogram {
-    /// The samples that go one way: each histogram has one series, or one for each direction.
-    pub(super) fn samples(
+    /// Returns the observations of a direction; those without a direction count as forward.
+    pub(super) fn observations(
         self,
         observations: &Observations,
         reverse: bool,
     ) -> impl Iterator<Item = f64> {
-        let (values, directed) = match self {
-            Self::Visits(_) => (&observations.polls, false),
-            Self::Powers => (&observations.powers, true),
+        let (values, is_directed) = match self {
+            Self::PollDuration(_) => (&observations.polls, false),
+            Self::Power => (&observations.powers, true),
         };
-        // A power of -0.0 is no reverse power.
+        // A power of -0.0 is not reverse.
         values
             .iter()
-            .filter(move |value| !directed || (**value < 0.0) == reverse)
+            .filter(move |value| !is_directed || (**value < 0.0) == reverse)
             .map(|value| value.abs())
     }
 }
 
-/// Which way a quantity flows.
+/// Values of the label `direction`.
 pub(super) const DIRECTIONS: [&str; 2] = ["forward", "reverse"];
 
 impl Source {
-    /// The metric's type in the exposition format.
+    /// Returns the metric's type in the exposition format.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -104,17 +105,13 @@ impl Source {
     }
 }
 
-/// How a sensor is wired and set.
 pub(super) const SENSOR_INFO: &str = "ina260_sensor_info";
-/// The daemon's version and the revision that it was built from.
 pub(super) const BUILD_INFO: &str = "ina260_exporter_build_info";
-/// 1 or 0.
 pub(super) const RELOAD_SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
-/// Unix time.
 pub(super) const RELOAD_TIMESTAMP: &str =
     "ina260_exporter_config_last_reload_success_timestamp_seconds";
 
-/// The table.
+/// All metrics.
 pub const METRICS: &[Metric] = &[
     Metric {
         name: "ina260_voltage",
@@ -189,7 +186,7 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "ina260_power_distribution_watts",
         help: "Absolute power of each result, by direction.",
-        source: Source::Histogram(Histogram::Powers),
+        source: Source::Histogram(Histogram::Power),
     },
     Metric {
         name: "ina260_measured_seconds_total",
@@ -204,7 +201,7 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "ina260_up",
         help: "1 if the last read succeeded and is recent, else 0.",
-        source: Source::State(|fresh| f64::from(u8::from(fresh))),
+        source: Source::State(|is_recent| f64::from(u8::from(is_recent))),
     },
     Metric {
         name: "ina260_last_result_timestamp_seconds",
@@ -237,7 +234,8 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "ina260_resets_total",
-        help: "Times the chip lost its configuration, by cause (brown-out, or overwritten by another master).",
+        help: "Times the chip lost its configuration, by cause (brown-out, or overwritten by another \
+               master).",
         source: Source::Counters {
             label: "cause",
             values: || Reset::ALL.map(Reset::name).into(),
@@ -281,7 +279,7 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "ina260_read_duration_seconds",
         help: "Duration of one I2C poll of the sensor.",
-        source: Source::Histogram(Histogram::Visits(&[
+        source: Source::Histogram(Histogram::PollDuration(&[
             0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0,
         ])),
     },
@@ -307,7 +305,7 @@ pub const METRICS: &[Metric] = &[
     },
 ];
 
-/// Seconds since 1970, negative before.
+/// Returns the Unix time in seconds, negative before 1970.
 pub(super) fn unix_seconds(time: SystemTime) -> f64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => since.as_secs_f64(),
@@ -320,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_have_the_suffix_of_their_type() {
+    fn names_are_unique_and_counters_end_with_total() {
         for (index, metric) in METRICS.iter().enumerate() {
             assert!(
                 METRICS[..index]

@@ -1,8 +1,8 @@
-//! Meters become what Prometheus scrapes.
+//! Turns meters into the series that Prometheus scrapes.
 //!
-//! Nothing is recorded where it happens. Once a second, and when a sensor goes up or down, a tick sets every series of every
-//! sensor from its meter. What a tick does not set, because its sensor is lost or gone, expires: a dead sensor disappears
-//! whoever scrapes, or nobody.
+//! Nothing is recorded where it happens. Once a second, and when a sensor goes up or down, a tick
+//! sets every series of every sensor from its meter. A series that ticks no longer set, because its
+//! sensor is down or removed, expires: readings of a dead sensor disappear, scraped or not.
 
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,31 +20,32 @@ mod ticker;
 
 use self::metrics::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, unix_seconds};
 pub use self::metrics::{METRICS, Metric, Source};
-pub use listener::{Listener, Serving, ask, recorder, remove_socket};
+pub use listener::{BindError, Listener, Serving, recorder, remove_socket};
 use series::Series;
 pub use ticker::Ticker;
 
-/// A series that no tick set for so long is gone. Two ticks may be late before anything disappears; and what the last tick before
-/// an outage set is gone with the third after it.
-const IDLE: Duration = Duration::from_millis(2_500);
+/// Time after which a series that is not set any more expires. Two ticks may be late before a
+/// series disappears; what the last tick before an outage set is gone with the third tick after it.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// By then what was not set has expired: at the first tick after [`IDLE`], or at the one after that.
-const HELD: Duration = Duration::from_millis(4_500);
+/// Time after which every series that is not set any more has expired: at the first tick after
+/// [`IDLE_TIMEOUT`], or at the one after that.
+const EXPIRED_AFTER: Duration = Duration::from_millis(4_500);
 
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);
 
 /// A sensor as the exposition sees it.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// On each of its series.
+    /// Labels of each of its series.
     pub labels: Vec<(String, String)>,
-    /// On its info series, besides.
+    /// Further labels of its info series.
     pub info: Vec<(String, String)>,
-    /// Whether the script's three gauges are shown.
+    /// Whether the three gauges of the Python script are shown.
     pub script: bool,
     /// Its alert, if it has one.
     pub alert: Option<AlertView>,
-    /// Its numbers.
+    /// Its values.
     pub meter: SharedMeter,
 }
 
@@ -59,27 +60,27 @@ pub struct AlertView {
     pub limit: f64,
 }
 
-/// The recorder with all that it has to be told.
+/// Sets the series of all sensors and of the daemon.
 pub struct Exposition {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     process: Collector,
     sensors: Vec<Series>,
-    /// What was shown before the last configurations, until it has expired for certain.
+    /// Views of earlier configurations, until their series have expired.
     retired: Vec<(View, Instant)>,
     build_info: Key,
     reload_successful: bool,
     reload_succeeded: SystemTime,
-    /// An emptied list, to be swapped for a full one.
+    /// Emptied lists, in exchange for the full ones of a meter: their memory is reused.
     spare: Observations,
-    /// Series were withdrawn since the last tick.
+    /// Whether a series was withdrawn since the last tick.
     withdrawn: bool,
-    /// Until then some of them may still have to expire.
+    /// Time until which withdrawn series may still have to expire.
     expiring_until: Option<Instant>,
 }
 
 impl Exposition {
-    /// Describes every metric; shows no sensor yet. `now` is when the configuration was loaded.
+    /// Describes every metric; shows no sensor yet. The configuration was loaded at `now`.
     #[must_use]
     pub fn new(recorder: PrometheusRecorder, now: SystemTime) -> Self {
         for metric in METRICS {
@@ -92,14 +93,12 @@ impl Exposition {
         }
         let process = Collector::default();
         ::metrics::with_local_recorder(&recorder, || process.describe());
+        let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
         let build_info = Key::from_parts(
             BUILD_INFO,
             vec![
                 Label::new("version", env!("CARGO_PKG_VERSION")),
-                Label::new(
-                    "revision",
-                    option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown"),
-                ),
+                Label::new("revision", revision),
             ],
         );
         Self {
@@ -117,50 +116,49 @@ impl Exposition {
         }
     }
 
-    /// The sensors of a configuration; series of others expire.
+    /// Shows the sensors of a configuration; series of other sensors expire.
     ///
-    /// A name that another sensor takes over is held back until the series of the one before have expired: a counter can't go
-    /// back while it is there, and would stand still until the newcomer has counted as far.
+    /// Where another sensor takes over a name, its series are held back until those of the old
+    /// sensor have expired: a counter cannot go back while it exists, and would stay at the old
+    /// value until the new sensor has counted as far.
     pub fn show(&mut self, views: Vec<View>, now: Instant) {
         let before = std::mem::take(&mut self.sensors);
         self.withdrawn = !before.is_empty();
+        let until = now + EXPIRED_AFTER;
         self.retired.retain(|(_, until)| now < *until);
         self.retired
-            .extend(before.into_iter().map(|series| (series.view, now + HELD)));
+            .extend(before.into_iter().map(|series| (series.view, until)));
         let takes_over = |view: &View| {
-            let another = |(old, _): &(View, Instant)| {
-                old.labels == view.labels && !old.meter.is_same(&view.meter)
-            };
-            self.retired.iter().any(another)
+            self.retired
+                .iter()
+                .any(|(old, _)| old.labels == view.labels && !old.meter.is_same(&view.meter))
         };
         self.sensors = views
             .into_iter()
             .map(|view| {
-                let held_until = takes_over(&view).then(|| now + HELD);
+                let held_until = takes_over(&view).then_some(until);
                 Series::new(view, held_until)
             })
             .collect();
     }
 
-    /// Notes how a load of the configuration went.
-    pub fn reloaded(&mut self, successful: bool, at: SystemTime) {
+    /// Records the outcome of a reload.
+    pub fn record_reload(&mut self, successful: bool, at: SystemTime) {
         self.reload_successful = successful;
         if successful {
             self.reload_succeeded = at;
         }
     }
 
-    /// Sets every series, and lets those expire that were not set.
+    /// Sets every series, and expires those that were not set.
     pub fn tick(&mut self, now: Instant) {
-        // What no scrape has taken out of the histograms since the last tick; rendering it all would cost five times the rest of this one.
-        // Not after recording: a scrape that finds nothing to take never lets go of what its thread holds for metrics-util.
+        // Takes from the histograms what no scrape has taken since the last tick; rendering would
+        // cost five times the rest of a tick. Not after recording: then a scrape finds nothing to
+        // take, and never releases what its thread holds in metrics-util.
         self.handle.run_upkeep();
-        for sensor in self
-            .sensors
-            .iter_mut()
-            .filter(|sensor| !sensor.is_held(now))
-        {
-            self.spare = sensor.tick(&self.recorder, std::mem::take(&mut self.spare), now);
+        let sensors = self.sensors.iter_mut();
+        for sensor in sensors.filter(|sensor| !sensor.is_held(now)) {
+            sensor.tick(&self.recorder, &mut self.spare, now);
             self.withdrawn |= sensor.withdrawn;
         }
         let gauge = |key: &Key, value: f64| self.recorder.register_gauge(key, &METADATA).set(value);
@@ -173,16 +171,16 @@ impl Exposition {
         );
         ::metrics::with_local_recorder(&self.recorder, || self.process.collect());
         if std::mem::take(&mut self.withdrawn) {
-            self.expiring_until = Some(now + HELD);
+            self.expiring_until = Some(now + EXPIRED_AFTER);
         }
         if self.expiring_until.is_some_and(|until| now <= until) {
-            // Idle series are looked for while rendering: so it is done although nobody asked.
+            // Series expire while they are rendered, which must not depend on scrapes.
             let rendered = self.handle.render_to_write(&mut io::sink());
-            debug_assert!(rendered.is_ok(), "a sink takes everything");
+            debug_assert!(rendered.is_ok(), "writing to a sink does not fail");
         }
     }
 
-    /// What a scrape would get.
+    /// Returns what a scrape returns.
     #[must_use]
     pub fn render(&self) -> String {
         self.handle.render()

@@ -1,4 +1,4 @@
-//! The series of one sensor: which it has, and how a tick sets them.
+//! The series of one sensor, and how a tick sets them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,18 +10,18 @@ use super::metrics::{DIRECTIONS, Histogram, SENSOR_INFO};
 use super::{METADATA, METRICS, Metric, Source, View};
 use crate::meter::{ChipInfo, Observations};
 
-/// The series of one sensor, with their keys made once.
+/// The series of one sensor.
 pub(super) struct Series {
     pub(super) view: View,
-    /// For each metric of a sensor its key, or one for each value of its own label.
+    /// The key of each metric, or one for each value of its own label.
     keys: Vec<(Source, Vec<Key>)>,
-    /// The info series' key, made again when the chip is found.
+    /// The key of the info series, which changes with the chip.
     info: Option<(ChipInfo, Key)>,
-    /// Not shown before.
+    /// Time before which nothing is shown.
     held_until: Option<Instant>,
-    /// Whether the last tick set readings, and extremes.
+    /// Whether the last tick set readings, and whether it set extremes.
     set: (bool, bool),
-    /// The last tick did not set a series that the one before had set.
+    /// Whether the last tick left out a series that the one before it had set.
     pub(super) withdrawn: bool,
 }
 
@@ -54,15 +54,17 @@ impl Series {
         self.held_until.is_some_and(|until| now < until)
     }
 
-    /// Registers and sets in one step, since a series that is registered and not set shows 0.
+    /// Sets every series from the meter; exchanges `spare` for the meter's observations and empties
+    /// those. Each series is registered and set in one step: one that is registered but not set
+    /// shows 0, and the handle of one that has expired sets nothing.
     pub(super) fn tick(
         &mut self,
         recorder: &PrometheusRecorder,
-        spare: Observations,
+        spare: &mut Observations,
         now: Instant,
-    ) -> Observations {
+    ) {
         let mut meter = self.view.meter.lock();
-        let mut samples = meter.take_observations(spare);
+        let observations = meter.take_observations(std::mem::take(spare));
         let extremes = meter.window.extremes(now);
         let snapshot = meter.snapshot();
         drop(meter);
@@ -94,49 +96,43 @@ impl Series {
                 Source::Histogram(kind) => {
                     for (key, reverse) in keys.iter().zip([false, true]) {
                         let histogram = recorder.register_histogram(key, &METADATA);
-                        kind.samples(&samples, reverse)
-                            .for_each(|sample| histogram.record(sample));
+                        kind.observations(&observations, reverse)
+                            .for_each(|value| histogram.record(value));
                     }
                 }
                 Source::Info | Source::Daemon => {}
             }
         }
-        samples.clear();
-        if let Some(found) = meter.chip {
-            recorder
-                .register_gauge(self.info_key(found), &METADATA)
-                .set(1.0);
+        *spare = observations;
+        spare.clear();
+        if let Some(chip) = meter.chip {
+            self.update_info(chip);
         }
-        samples
+        if let Some((_, key)) = &self.info {
+            recorder.register_gauge(key, &METADATA).set(1.0);
+        }
     }
 
-    fn info_key(&mut self, found: ChipInfo) -> &Key {
-        if self.info.as_ref().is_none_or(|(known, _)| *known != found) {
-            self.withdrawn |= self.info.is_some();
-            let told = [
-                ("die", format!("{:#06x}", found.die)),
-                ("averaging", found.averaging.to_string()),
-                (
-                    "voltage_conversion_time",
-                    format!("{}us", found.voltage_micros),
-                ),
-                (
-                    "current_conversion_time",
-                    format!("{}us", found.current_micros),
-                ),
-            ];
-            let known = self.view.labels.iter().chain(&self.view.info);
-            let labels: Vec<Label> = known
-                .map(label)
-                .chain(told.map(|(name, value)| Label::new(name, value)))
-                .collect();
-            self.info = Some((found, Key::from_parts(SENSOR_INFO, labels)));
+    fn update_info(&mut self, chip: ChipInfo) {
+        if self.info.as_ref().is_some_and(|(known, _)| *known == chip) {
+            return;
         }
-        &self.info.as_ref().expect("just made").1
+        self.withdrawn |= self.info.is_some();
+        let micros = |micros: u32| format!("{micros}us");
+        let settings = [
+            ("die", format!("{:#06x}", chip.die)),
+            ("averaging", chip.averaging.to_string()),
+            ("voltage_conversion_time", micros(chip.voltage_micros)),
+            ("current_conversion_time", micros(chip.current_micros)),
+        ];
+        let labels = self.view.labels.iter().chain(&self.view.info).map(label);
+        let settings = settings.map(|(name, value)| Label::new(name, value));
+        let labels: Vec<Label> = labels.chain(settings).collect();
+        self.info = Some((chip, Key::from_parts(SENSOR_INFO, labels)));
     }
 }
 
-/// Of shared text: every render copies all keys, and would copy every letter of owned ones.
+/// Creates a label of shared strings: every render clones all keys, with the text of owned strings.
 fn label((name, value): &(String, String)) -> Label {
     Label::new(
         Arc::<str>::from(name.as_str()),
@@ -150,22 +146,18 @@ fn series_keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
         labels.push(Label::from_static_parts(name, value));
         Key::from_parts(metric.name, labels)
     };
-    let directed = || {
-        DIRECTIONS
-            .map(|direction| with("direction", direction))
-            .into()
-    };
     match metric.source {
-        Source::Counters { label, values, .. } => values()
-            .into_iter()
-            .map(|value| with(label, value))
-            .collect(),
-        Source::Flow(_) | Source::Histogram(Histogram::Powers) => directed(),
-        Source::AlertLimit(_) => view
-            .alert
-            .iter()
-            .map(|alert| with("on", alert.on))
-            .collect(),
+        Source::Counters { label, values, .. } => {
+            let values = values().into_iter();
+            values.map(|value| with(label, value)).collect()
+        }
+        Source::Flow(_) | Source::Histogram(Histogram::Power) => {
+            DIRECTIONS.map(|value| with("direction", value)).into()
+        }
+        Source::AlertLimit(_) => {
+            let alerts = view.alert.iter();
+            alerts.map(|alert| with("on", alert.on)).collect()
+        }
         _ => vec![Key::from_parts(metric.name, labels.to_vec())],
     }
 }

@@ -8,15 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Exposition, View};
 use crate::clock::{Clock, SystemClock};
 
-enum Message {
-    Tick,
-    Show(Vec<View>),
-    Reloaded(bool, SystemTime),
-}
+type Change = Box<dyn FnOnce(&mut Exposition) + Send>;
 
-/// Tells the ticking thread what changed. It ends when the last of these is dropped.
+/// Sends changes to the ticking thread, which ends when the last clone is dropped.
 #[derive(Clone)]
-pub struct Ticker(Sender<Message>);
+pub struct Ticker(Sender<Change>);
 
 impl Ticker {
     const PERIOD: Duration = Duration::from_secs(1);
@@ -24,38 +20,39 @@ impl Ticker {
     /// Starts the thread.
     ///
     /// # Errors
-    /// What the kernel says if there can't be another thread.
+    /// The kernel's error if the thread cannot be created.
     pub fn spawn(exposition: Exposition) -> io::Result<Self> {
-        let (messages, received) = mpsc::channel();
+        let (changes, received) = mpsc::channel();
         thread::Builder::new()
             .name("ticker".to_owned())
             .spawn(move || run(exposition, &received))?;
-        Ok(Self(messages))
+        Ok(Self(changes))
     }
 
-    /// A sensor went up or down: the next tick is now.
+    /// Ticks now instead of at the next second: a sensor went up or down.
     pub fn tick(&self) {
-        self.send(Message::Tick);
+        self.send(|_| ());
     }
 
-    /// The sensors of a new configuration.
+    /// Shows the sensors of a new configuration.
     pub fn show(&self, views: Vec<View>) {
-        self.send(Message::Show(views));
+        self.send(|exposition| exposition.show(views, SystemClock.now()));
     }
 
-    /// How a load of the configuration went.
-    pub fn reloaded(&self, successful: bool, at: SystemTime) {
-        self.send(Message::Reloaded(successful, at));
+    /// Records the outcome of a reload.
+    pub fn record_reload(&self, successful: bool, at: SystemTime) {
+        self.send(move |exposition| exposition.record_reload(successful, at));
     }
 
-    fn send(&self, message: Message) {
-        // The thread outlives every sender; if it died of a panic, so did the process.
-        let _ = self.0.send(message);
+    fn send(&self, change: impl FnOnce(&mut Exposition) + Send + 'static) {
+        // The thread outlives every sender; if it panicked, the process aborted.
+        let _ = self.0.send(Box::new(change));
     }
 }
 
-/// Ticks on a grid of seconds, and between when something changed; late by more than a period, it starts a new grid.
-fn run(mut exposition: Exposition, messages: &Receiver<Message>) {
+/// Ticks every second and after each change. A tick that is late by more than a period starts a new
+/// grid of seconds.
+fn run(mut exposition: Exposition, changes: &Receiver<Change>) {
     let clock = SystemClock;
     let mut next = clock.now();
     loop {
@@ -64,23 +61,15 @@ fn run(mut exposition: Exposition, messages: &Receiver<Message>) {
             next = (next + Ticker::PERIOD).max(now);
         }
         exposition.tick(now);
-        match messages.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(message) => {
-                take(&mut exposition, message);
-                for message in messages.try_iter() {
-                    take(&mut exposition, message);
+        match changes.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(change) => {
+                change(&mut exposition);
+                for change in changes.try_iter() {
+                    change(&mut exposition);
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-    }
-}
-
-fn take(exposition: &mut Exposition, message: Message) {
-    match message {
-        Message::Tick => {}
-        Message::Show(views) => exposition.show(views, SystemClock.now()),
-        Message::Reloaded(successful, at) => exposition.reloaded(successful, at),
     }
 }

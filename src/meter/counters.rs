@@ -1,5 +1,6 @@
 //! Export and restoration of the counters, by name, across restarts of the process.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{Failure, Meter, Reset};
@@ -34,7 +35,7 @@ impl Counter<'_> {
 impl Meter {
     /// Returns every counter as of `now`, by name.
     #[must_use]
-    pub fn export_counters(&self, now: Instant) -> Vec<(String, u128)> {
+    pub fn export_counters(&self, now: Instant) -> BTreeMap<String, u128> {
         let mut copy = self.clone();
         *copy.accumulator.totals_mut() = self.accumulator.totals(now);
         let counters = copy.counters().into_iter();
@@ -44,9 +45,9 @@ impl Meter {
     }
 
     /// Adds the counters of an earlier process; unknown names are ignored.
-    pub fn restore_counters(&mut self, saved: &[(String, u128)]) {
+    pub fn restore_counters(&mut self, saved: &BTreeMap<String, u128>) {
         for (name, counter) in self.counters() {
-            if let Some((_, value)) = saved.iter().find(|(known, _)| *known == name) {
+            if let Some(value) = saved.get(&name) {
                 counter.add(*value);
             }
         }
@@ -106,7 +107,7 @@ mod tests {
             .accumulator
             .add(&Measured::new(0.0, -0.3, 0.7), &cycle(3, 3));
         let mut saved = before.export_counters(start + 3 * second);
-        saved.push(("of.another.version".to_owned(), 7));
+        saved.insert("of.another.version".to_owned(), 7);
 
         let mut after = Meter::default();
         after.restore_counters(&saved);
@@ -132,30 +133,30 @@ mod tests {
     #[test]
     fn saved_counter_names_are_stable() {
         let saved = Meter::default().export_counters(Instant::now());
-        let names: Vec<&str> = saved.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = saved.keys().map(String::as_str).collect();
         assert_eq!(
             names,
             [
-                "results",
-                "results_missed",
                 "alerts",
-                "read_errors.nack",
-                "read_errors.timeout",
-                "read_errors.arbitration",
-                "read_errors.io",
-                "read_errors.identity",
-                "read_errors.settings",
-                "read_errors.mux",
-                "resets.brown-out",
-                "resets.foreign",
-                "overflows.power",
-                "overflows.current",
-                "overflows.voltage",
-                "energy_attojoules.forward",
-                "energy_attojoules.reverse",
                 "charge_attocoulombs.forward",
                 "charge_attocoulombs.reverse",
+                "energy_attojoules.forward",
+                "energy_attojoules.reverse",
                 "measured_nanoseconds",
+                "overflows.current",
+                "overflows.power",
+                "overflows.voltage",
+                "read_errors.arbitration",
+                "read_errors.identity",
+                "read_errors.io",
+                "read_errors.mux",
+                "read_errors.nack",
+                "read_errors.settings",
+                "read_errors.timeout",
+                "resets.brown-out",
+                "resets.foreign",
+                "results",
+                "results_missed",
                 "unmeasured_nanoseconds",
             ]
         );

@@ -20,7 +20,7 @@ mod tracker;
 
 use backoff::Backoff;
 pub use bus_thread::{BusThread, Deadline, set_timer_slack};
-use report::Error;
+pub use report::Error;
 use sensor::Sensor;
 pub use setup::Setup;
 

@@ -10,16 +10,19 @@ use crate::units::Quantity;
 
 /// A failed poll.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     #[error(transparent)]
+    /// A chip, or the transfer to it.
     Chip(#[from] ina260::Error),
     #[error(transparent)]
+    /// A mux upstream of the chip.
     Mux(#[from] mux::Error),
 }
 
 impl Error {
     /// Returns whether the bus is stuck.
-    pub(super) fn is_timeout(&self) -> bool {
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
         match self {
             Self::Chip(error) => error.is_timeout(),
             Self::Mux(error) => error.is_timeout(),

@@ -1,155 +1,159 @@
-//! Counts that outlive the process: written at its end, taken at its next start, and never there in between.
+//! Counters that are kept across restarts: written at the end of the process, and removed at the
+//! next start before they are used, so that no file exists while the daemon runs.
 //!
-//! A counter that goes back to an old value would make Prometheus count everything since then twice; one that goes back to 0 it
-//! understands. So a file that was read is unlinked, for good, before anything of it is used: after an unclean end there is none.
-//! One that can't be is not used either; a later start would take it, so its removal is tried again.
+//! A counter that goes back to an old value would make Prometheus count the increase since then
+//! twice; one that goes back to 0 it handles as a reset. So a file is used only after its removal is
+//! on the disk, and after an unclean end there is none. One that cannot be removed is not used
+//! either, and its removal has to be retried, since a later start would restore it.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::i2c::Location;
 
-mod file_ops;
-
-use file_ops::{FileOps, FileSystem};
+mod format;
+mod version_1;
 
 /// The counters of one sensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedSensor {
     /// Its location, which identifies it.
     pub location: Location,
-    /// Its device name, for people who read the file.
+    /// Its device name, for readers of the file.
     pub device: String,
     /// Counters by name.
-    pub counters: Vec<(String, u128)>,
+    pub counters: BTreeMap<String, u128>,
 }
 
-/// Why there is nothing to go on from, though there should be.
-#[derive(Debug)]
+/// Saved counters exist, but must not be used.
+#[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The file could not be read, or not be removed for good.
-    Io(io::Error),
-    /// What a start after a power cut finds may not be what was there before.
+    /// The file cannot be read, or its removal is not certain.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// After a power cut, an overlay may contain an older file again.
+    #[error("the state directory is on an overlay file system, which may bring back old counters")]
     Overlay,
-    /// It was written by another machine or another version, or not to its end; it was moved to this path.
+    /// The file was renamed to this path.
+    #[error("not a complete file of this version from this machine; kept as {}", .0.display())]
     Foreign(PathBuf),
 }
 
-impl std::fmt::Display for RestoreError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Overlay => write!(
-                f,
-                "the state directory is on an overlay, which may bring old totals back"
-            ),
-            Self::Foreign(aside) => write!(
-                f,
-                "not a whole file of this version from this machine; kept as {}",
-                aside.display()
-            ),
-        }
-    }
+/// The counters could not be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// No file is left.
+    #[error("{0}; the next start counts from 0")]
+    Lost(io::Error),
+    /// An older file, which the start could not remove, may be left.
+    #[error(
+        "{cause}; an older {} may be left ({source}): delete it, or a later start may restore it",
+        path.display()
+    )]
+    Stale {
+        /// Reason why the counters could not be saved.
+        cause: io::Error,
+        /// Path of the older file.
+        path: PathBuf,
+        /// Reason why it cannot be removed.
+        source: io::Error,
+    },
 }
 
-impl std::error::Error for RestoreError {}
+type BeforeStep = Box<dyn Fn(&Path) -> io::Result<()>>;
 
 /// The state directory.
 pub struct Store {
     directory: PathBuf,
+    /// Identifies the machine that wrote a file, see machine-id(5).
     machine: String,
-    disk: Box<dyn FileOps>,
+    is_overlay: bool,
+    /// Runs before each step that changes the directory, with the path that it changes. Tests use
+    /// it to interrupt a sequence of steps as a power cut does.
+    before_step: BeforeStep,
 }
 
 impl Store {
     const FILE: &str = "totals";
     const NEW: &str = "totals.new";
-    const ASIDE: &str = "totals.refused";
-    const HEADER: &str = "ina260-exporter totals, version 1";
+    const REFUSED: &str = "totals.refused";
 
-    /// The directory that systemd made (systemd.exec(5), `StateDirectory=`). Without one nothing is kept.
+    /// Returns the store in the directory that systemd created (systemd.exec(5), `StateDirectory=`),
+    /// if it did.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         let directories = std::env::var("STATE_DIRECTORY").ok()?;
-        let directory = directories
-            .split(':')
-            .next()
-            .filter(|first| !first.is_empty())?;
+        let first = directories.split(':').next()?;
         let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-        Some(Self::new(Path::new(directory), machine.trim()))
+        (!first.is_empty()).then(|| Self::new(Path::new(first), machine.trim()))
     }
 
-    /// A directory on a machine with this machine-id(5).
+    /// Returns the store in a directory, on the machine with this ID.
     #[must_use]
     pub fn new(directory: &Path, machine: &str) -> Self {
-        Self::on(directory, machine, Box::new(FileSystem))
-    }
-
-    fn on(directory: &Path, machine: &str, disk: Box<dyn FileOps>) -> Self {
+        // OVERLAYFS_SUPER_MAGIC of statfs(2).
+        let is_overlay =
+            rustix::fs::statfs(directory).is_ok_and(|statfs| statfs.f_type == 0x794c_7630);
         Self {
             directory: directory.to_owned(),
             machine: machine.to_owned(),
-            disk,
+            is_overlay,
+            before_step: Box::new(|_| Ok(())),
         }
     }
 
-    /// Takes what the last clean end left, so that no later start can take it again. No file is no entry.
+    /// Returns the counters that the last clean end saved, and removes the file; without a file,
+    /// returns none.
     ///
     /// # Errors
-    /// [`RestoreError`]: nothing may be used.
+    /// [`RestoreError`]: there is a file, but it must not be used.
     pub fn load_and_remove(&self) -> Result<Vec<SavedSensor>, RestoreError> {
-        let bytes = match self.disk.read(&self.path(Self::FILE)) {
+        let bytes = match fs::read(self.path(Self::FILE)) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // It may have been removed, but not for good.
-                let synced = self.disk.sync(&self.directory);
-                return synced.map(|()| Vec::new()).map_err(RestoreError::Io);
+                // A removal by an earlier attempt may not be on the disk yet.
+                self.sync()?;
+                return Ok(Vec::new());
             }
-            Err(error) => return Err(RestoreError::Io(error)),
+            Err(error) => return Err(error.into()),
         };
-        if self.disk.is_overlay(&self.directory) {
+        if self.is_overlay {
             return Err(RestoreError::Overlay);
         }
-        let Some(entries) = String::from_utf8(bytes)
-            .ok()
-            .and_then(|text| self.parse(&text))
-        else {
-            let aside = self.path(Self::ASIDE);
-            self.disk
-                .rename(&self.path(Self::FILE), &aside)
-                .map_err(RestoreError::Io)?;
-            return Err(RestoreError::Foreign(aside));
+        let Some(sensors) = format::parse(&bytes, &self.machine) else {
+            self.rename(Self::FILE, Self::REFUSED)?;
+            return Err(RestoreError::Foreign(self.path(Self::REFUSED)));
         };
-        self.disk
-            .remove(&self.path(Self::FILE))
-            .map_err(RestoreError::Io)?;
-        self.disk.sync(&self.directory).map_err(RestoreError::Io)?;
-        Ok(entries)
+        self.remove(Self::FILE)?;
+        self.sync()?;
+        Ok(sensors)
     }
 
-    /// Leaves the totals for the next start.
+    /// Saves the counters for the next start.
     ///
     /// # Errors
-    /// What the file system says, and what that means for the next start.
-    pub fn save(&self, entries: &[SavedSensor]) -> Result<(), String> {
-        let new = self.path(Self::NEW);
-        let written = self
-            .disk
-            .write(&new, self.text(entries).as_bytes())
-            .and_then(|()| self.disk.rename(&new, &self.path(Self::FILE)))
-            .and_then(|()| self.disk.sync(&self.directory));
-        written.map_err(|error| {
-            // Of no use to anybody; where it can't be removed the next attempt writes over it.
-            let _ = self.disk.remove(&new);
-            // What the start could not remove is older than what was shown since.
+    /// [`SaveError`], with the consequence for the next start.
+    pub fn save(&self, sensors: Vec<SavedSensor>) -> Result<(), SaveError> {
+        let saved = format::text(sensors, &self.machine)
+            .and_then(|text| self.write(Self::NEW, text.as_bytes()))
+            .and_then(|()| self.rename(Self::NEW, Self::FILE))
+            .and_then(|()| self.sync());
+        saved.map_err(|cause| {
+            // If it cannot be removed, the next attempt overwrites it.
+            let _ = self.remove(Self::NEW);
+            // A file that the start could not remove has older values than those served since.
             match self.load_and_remove() {
-                Err(RestoreError::Io(left)) => format!(
-                    "{error}; an old {} may be left ({left}): delete it, or a later start may go back to it",
-                    self.path(Self::FILE).display()
-                ),
-                _ => format!("{error}; the next start counts from 0"),
+                Err(RestoreError::Io(source)) => {
+                    let path = self.path(Self::FILE);
+                    SaveError::Stale {
+                        cause,
+                        path,
+                        source,
+                    }
+                }
+                _ => SaveError::Lost(cause),
             }
         })
     }
@@ -157,66 +161,36 @@ impl Store {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+}
 
-    fn text(&self, entries: &[SavedSensor]) -> String {
-        let mut text = format!("{}\nmachine {}\n", Self::HEADER, self.machine);
-        for entry in entries {
-            let name = entry.device.replace(char::is_control, " ");
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "sensor {}\nname {name}", key(&entry.location));
-            for (count, value) in &entry.counters {
-                let _ = writeln!(text, "{count} {value}");
-            }
-        }
-        let checksum = checksum(text.as_bytes());
-        text + &format!("checksum {checksum:016x}\n")
+/// Steps that change the directory. What a power cut leaves depends on their order: each is done
+/// when it returns, and on the disk after the next `sync`.
+impl Store {
+    /// Writes a file, whose content is on the disk at the end of this step.
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let path = self.path(name);
+        (self.before_step)(&path)?;
+        let mut file = File::create(path)?;
+        file.write_all(content)?;
+        file.sync_all()
     }
 
-    fn parse(&self, text: &str) -> Option<Vec<SavedSensor>> {
-        let body = &text[..text.rfind("checksum ")?];
-        let mut lines = body.lines();
-        let ours = text == format!("{body}checksum {:016x}\n", checksum(body.as_bytes()))
-            && lines.next() == Some(Self::HEADER)
-            && lines.next() == Some(&format!("machine {}", self.machine));
-        let mut entries: Vec<SavedSensor> = Vec::new();
-        for line in lines {
-            let (key, value) = line.split_once(' ')?;
-            match (key, entries.last_mut()) {
-                ("sensor", _) => {
-                    entries.push(SavedSensor {
-                        location: location(value)?,
-                        device: String::new(),
-                        counters: Vec::new(),
-                    });
-                }
-                ("name", Some(entry)) => value.clone_into(&mut entry.device),
-                (count, Some(entry)) => {
-                    entry.counters.push((count.to_owned(), value.parse().ok()?))
-                }
-                (_, None) => return None,
-            }
-        }
-        ours.then_some(entries)
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let to = self.path(to);
+        (self.before_step)(&to)?;
+        fs::rename(self.path(from), to)
     }
-}
 
-fn key(location: &Location) -> String {
-    let Location { bus, mux, address } = location;
-    let mux = mux.map_or(String::new(), |channel| format!("{channel} "));
-    format!("{bus} {mux}{address}")
-}
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        (self.before_step)(&path)?;
+        fs::remove_file(path)
+    }
 
-fn location(key: &str) -> Option<Location> {
-    let (bus, rest) = key.split_once(' ')?;
-    let (mux, address) = rest.split_once(' ').unwrap_or(("", rest));
-    Location::from_labels(bus, mux, address)
-}
-
-/// FNV-1a (draft-eastlake-fnv), 64 bits: against files that are not whole, not against people.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    fn sync(&self) -> io::Result<()> {
+        (self.before_step)(&self.directory)?;
+        File::open(&self.directory)?.sync_all()
+    }
 }
 
 #[cfg(test)]

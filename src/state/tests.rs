@@ -1,194 +1,207 @@
-//! Every point at which the power may go, or a step be refused.
+//! Power cuts and refused steps at each point of saving and restoring.
 
 use std::cell::Cell;
 
+use tempfile::TempDir;
+
 use super::*;
 
-/// A disk on which the process dies, or is refused a step, at the n-th step that changes anything.
-struct Failing {
-    steps_left: Cell<usize>,
-    /// Everything after the step fails, too: the process is gone.
-    dies: bool,
-    overlay: bool,
+const MACHINE: &str = "0123456789abcdef";
+
+fn store(directory: &TempDir) -> Store {
+    Store::new(directory.path(), MACHINE)
 }
 
-impl Failing {
-    fn step(&self) -> io::Result<()> {
-        let left = self.steps_left.get();
-        if left == 1 || (left == 0 && self.dies) {
-            self.steps_left.set(0);
-            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+/// A store whose n-th step fails; with `power_cut`, all later steps fail, too. A write that fails
+/// leaves half of the file.
+fn failing(directory: &TempDir, step: usize, power_cut: bool) -> Store {
+    let steps_left = Cell::new(step);
+    let before_step = move |path: &Path| {
+        let left = steps_left.get();
+        if left == 1 || (left == 0 && power_cut) {
+            steps_left.set(0);
+            if left == 1 && path.ends_with("totals.new") {
+                fs::write(path, "{").unwrap();
+            }
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
-        self.steps_left.set(left.saturating_sub(1));
+        steps_left.set(left.saturating_sub(1));
         Ok(())
-    }
-}
-
-impl FileOps for Failing {
-    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        FileSystem.read(file)
-    }
-
-    /// The step before the last leaves half of the file.
-    fn write(&self, file: &Path, content: &[u8]) -> io::Result<()> {
-        self.step()
-            .inspect_err(|_| _ = fs::write(file, &content[..content.len() / 2]))?;
-        FileSystem.write(file, content)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step()?;
-        FileSystem.rename(from, to)
-    }
-
-    fn remove(&self, file: &Path) -> io::Result<()> {
-        self.step()?;
-        FileSystem.remove(file)
-    }
-
-    fn sync(&self, directory: &Path) -> io::Result<()> {
-        self.step()?;
-        FileSystem.sync(directory)
-    }
-
-    fn is_overlay(&self, _: &Path) -> bool {
-        self.overlay
-    }
-}
-
-fn failing(scratch: &Scratch, step: usize, dies: bool) -> Store {
-    let disk = Failing {
-        steps_left: Cell::new(step),
-        dies,
-        overlay: false,
     };
-    Store::on(&scratch.0, "0123456789abcdef", Box::new(disk))
-}
-
-/// A directory of its own, gone with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ina260-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn store(&self) -> Store {
-        Store::new(&self.0, "0123456789abcdef")
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+    Store {
+        before_step: Box::new(before_step),
+        ..store(directory)
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn names(directory: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(directory.path()).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
-fn entries() -> Vec<SavedSensor> {
-    let entry = |address: &str, device: &str, count| SavedSensor {
-        location: Location::from_labels("1", "", address).unwrap(),
+fn sensors() -> Vec<SavedSensor> {
+    let sensor = |mux: &str, address: &str, device: &str, results| SavedSensor {
+        location: Location::from_labels("1", mux, address).unwrap(),
         device: device.to_owned(),
-        counters: vec![
-            ("results".to_owned(), count),
+        counters: BTreeMap::from([
+            ("results".to_owned(), results),
             ("resets.foreign".to_owned(), 0),
-        ],
+        ]),
     };
     vec![
-        entry("0x40", "a checksum b", 7),
-        entry("0x41", "b", u128::MAX),
+        sensor("0x70:3", "0x40", "a checksum b", 7),
+        sensor("", "0x41", "b", u128::MAX),
     ]
 }
 
+/// A file of the first release with [`sensors`].
+const VERSION_1: &str = "\
+ina260-exporter totals, version 1
+machine 0123456789abcdef
+sensor 1 0x70:3 0x40
+name a checksum b
+results 7
+resets.foreign 0
+sensor 1 0x41
+name b
+results 340282366920938463463374607431768211455
+resets.foreign 0
+checksum 8c06c9f315a92da5
+";
+
+/// A file of this version with the second of [`sensors`].
+const VERSION_2: &str = r#"{
+  "version": 2,
+  "machine": "0123456789abcdef",
+  "sensors": [
+    {
+      "bus": "1",
+      "mux": "",
+      "address": "0x41",
+      "device": "b",
+      "counters": {
+        "resets.foreign": 0,
+        "results": 340282366920938463463374607431768211455
+      }
+    }
+  ]
+}
+checksum 23263af2c155a973
+"#;
+
 #[test]
-fn totals_are_taken_once() {
-    let scratch = Scratch::new("once");
-    scratch.store().save(&entries()).unwrap();
-    assert_eq!(scratch.names(), ["totals"]);
-    assert_eq!(scratch.store().load_and_remove().unwrap(), entries());
-    assert_eq!(scratch.store().load_and_remove().unwrap(), []);
-    assert!(scratch.names().is_empty());
+fn counters_are_restored_once() {
+    let directory = tempfile::tempdir().unwrap();
+    store(&directory).save(sensors()).unwrap();
+    assert_eq!(names(&directory), ["totals"]);
+    assert_eq!(store(&directory).load_and_remove().unwrap(), sensors());
+    assert_eq!(store(&directory).load_and_remove().unwrap(), []);
+    assert!(names(&directory).is_empty());
 }
 
 #[test]
-fn a_file_that_is_not_whole_or_not_ours_is_kept_aside() {
-    let scratch = Scratch::new("aside");
-    let path = scratch.0.join("totals");
-    scratch.store().save(&entries()).unwrap();
-    let whole = fs::read(&path).unwrap();
-    let other_machine = Store::new(&scratch.0, "another").text(&entries());
-    let other_version = String::from_utf8(whole.clone())
-        .unwrap()
-        .replace("version 1", "version 2");
-    let mut broken: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
-    broken.extend([
+fn file_is_readable_json() {
+    let directory = tempfile::tempdir().unwrap();
+    store(&directory).save(sensors().split_off(1)).unwrap();
+    let file = fs::read_to_string(directory.path().join("totals")).unwrap();
+    assert_eq!(file, VERSION_2);
+}
+
+#[test]
+fn file_of_version_1_is_restored() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("totals"), VERSION_1).unwrap();
+    assert_eq!(store(&directory).load_and_remove().unwrap(), sensors());
+    assert!(names(&directory).is_empty());
+}
+
+#[test]
+fn broken_and_foreign_files_are_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("totals");
+    store(&directory).save(sensors()).unwrap();
+    let complete = fs::read_to_string(&path).unwrap();
+    let other_machine = format::text(sensors(), "another").unwrap();
+    let other_version = complete.replace("\"version\": 2", "\"version\": 3");
+    let body = &other_version[..other_version.rfind("checksum ").unwrap()];
+    let mut refused: Vec<Vec<u8>> = [complete.as_str(), VERSION_1]
+        .iter()
+        .flat_map(|file| (0..file.len()).map(|end| file.as_bytes()[..end].to_vec()))
+        .collect();
+    refused.extend([
         other_machine.into_bytes(),
+        format::with_checksum(body).into_bytes(),
         other_version.into_bytes(),
+        VERSION_1.replace("name b", "name c").into_bytes(),
         vec![0xFF; 100],
     ]);
-    for text in broken {
-        fs::write(&path, &text).unwrap();
-        let Err(RestoreError::Foreign(aside)) = scratch.store().load_and_remove() else {
-            panic!("taken")
+    for content in refused {
+        fs::write(&path, &content).unwrap();
+        let Err(RestoreError::Foreign(aside)) = store(&directory).load_and_remove() else {
+            panic!("restored")
         };
         assert_eq!(
-            (scratch.names(), fs::read(aside).unwrap()),
-            (vec!["totals.refused".to_owned()], text)
+            (names(&directory), fs::read(aside).unwrap()),
+            (vec!["totals.refused".to_owned()], content)
         );
     }
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_an_error_and_leaves_nothing() {
-    let scratch = Scratch::new("unwritable");
-    let gone = Store::new(&scratch.0.join("gone"), "");
-    assert!(gone.save(&entries()).is_err());
-    assert!(scratch.names().is_empty());
-    // A directory in the place of the file can't be renamed over.
-    fs::create_dir_all(scratch.0.join("totals/x")).unwrap();
-    assert!(scratch.store().save(&entries()).is_err());
-    assert_eq!(scratch.names(), ["totals"]);
+fn file_of_another_machine_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in [VERSION_1, VERSION_2] {
+        fs::write(directory.path().join("totals"), file).unwrap();
+        let outcome = Store::new(directory.path(), "another").load_and_remove();
+        assert!(matches!(outcome, Err(RestoreError::Foreign(_))));
+    }
+}
+
+#[test]
+fn unwritable_directory_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = Store::new(&directory.path().join("missing"), "");
+    assert!(missing.save(sensors()).is_err());
+    assert!(names(&directory).is_empty());
+    // A file cannot be renamed to the name of a directory.
+    fs::create_dir_all(directory.path().join("totals/x")).unwrap();
+    assert!(store(&directory).save(sensors()).is_err());
+    assert_eq!(names(&directory), ["totals"]);
     assert!(matches!(
-        scratch.store().load_and_remove(),
+        store(&directory).load_and_remove(),
         Err(RestoreError::Io(_))
     ));
 }
 
 #[test]
-fn a_process_that_dies_while_it_saves_leaves_all_or_nothing() {
-    for (step, left) in [(1, vec![]), (2, vec![]), (3, entries())] {
-        let scratch = Scratch::new(&format!("save-{step}"));
-        assert!(failing(&scratch, step, true).save(&entries()).is_err());
+fn power_cut_while_saving_leaves_all_or_nothing() {
+    for (step, restored) in [(1, vec![]), (2, vec![]), (3, sensors())] {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(failing(&directory, step, true).save(sensors()).is_err());
         assert_eq!(
-            scratch.store().load_and_remove().unwrap(),
-            left,
+            store(&directory).load_and_remove().unwrap(),
+            restored,
             "step {step}"
         );
-        // What it left behind is in nobody's way.
-        scratch.store().save(&entries()).unwrap();
-        assert_eq!(scratch.store().load_and_remove().unwrap(), entries());
+        // A file that is left does not prevent the next save.
+        store(&directory).save(sensors()).unwrap();
+        assert_eq!(store(&directory).load_and_remove().unwrap(), sensors());
     }
 }
 
 #[test]
-fn a_process_that_dies_while_it_takes_has_used_nothing() {
-    for (step, left) in [(1, entries()), (2, vec![])] {
-        let scratch = Scratch::new(&format!("take-{step}"));
-        scratch.store().save(&entries()).unwrap();
+fn power_cut_while_restoring_uses_nothing() {
+    for (step, left) in [(1, sensors()), (2, vec![])] {
+        let directory = tempfile::tempdir().unwrap();
+        store(&directory).save(sensors()).unwrap();
         assert!(matches!(
-            failing(&scratch, step, true).load_and_remove(),
+            failing(&directory, step, true).load_and_remove(),
             Err(RestoreError::Io(_))
         ));
         assert_eq!(
-            scratch.store().load_and_remove().unwrap(),
+            store(&directory).load_and_remove().unwrap(),
             left,
             "step {step}"
         );
@@ -196,53 +209,57 @@ fn a_process_that_dies_while_it_takes_has_used_nothing() {
 }
 
 #[test]
-fn a_file_that_cannot_be_removed_for_good_is_not_used() {
+fn file_that_cannot_be_removed_is_not_used() {
     for step in [1, 2] {
-        let scratch = Scratch::new(&format!("refused-{step}"));
-        scratch.store().save(&entries()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        store(&directory).save(sensors()).unwrap();
         assert!(matches!(
-            failing(&scratch, step, false).load_and_remove(),
+            failing(&directory, step, false).load_and_remove(),
             Err(RestoreError::Io(_))
         ));
     }
 }
 
 #[test]
-fn a_file_on_an_overlay_is_not_used_and_not_touched() {
-    let scratch = Scratch::new("overlay");
-    scratch.store().save(&entries()).unwrap();
-    let disk = Failing {
-        steps_left: Cell::new(0),
-        dies: false,
-        overlay: true,
+fn file_on_an_overlay_is_neither_used_nor_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    store(&directory).save(sensors()).unwrap();
+    let store = Store {
+        is_overlay: true,
+        ..store(&directory)
     };
-    let store = Store::on(&scratch.0, "0123456789abcdef", Box::new(disk));
     assert!(matches!(
         store.load_and_remove(),
         Err(RestoreError::Overlay)
     ));
-    assert_eq!(scratch.names(), ["totals"]);
+    assert_eq!(names(&directory), ["totals"]);
 }
 
 #[test]
-fn totals_that_cannot_be_saved_leave_no_older_ones() {
+fn failed_save_leaves_no_older_file() {
     for step in 1..=3 {
-        let scratch = Scratch::new(&format!("older-{step}"));
-        scratch.store().save(&entries()).unwrap();
-        let error = failing(&scratch, step, false).save(&[]).unwrap_err();
+        let directory = tempfile::tempdir().unwrap();
+        store(&directory).save(sensors()).unwrap();
+        let error = failing(&directory, step, false)
+            .save(vec![])
+            .unwrap_err()
+            .to_string();
         assert!(
             error.ends_with("; the next start counts from 0"),
             "step {step}: {error}"
         );
-        assert!(scratch.names().is_empty(), "step {step}");
+        assert!(names(&directory).is_empty(), "step {step}");
     }
 }
 
 #[test]
-fn older_totals_that_stay_are_part_of_the_error() {
-    let scratch = Scratch::new("stay");
-    scratch.store().save(&entries()).unwrap();
-    let error = failing(&scratch, 1, true).save(&[]).unwrap_err();
+fn failed_save_reports_an_older_file_that_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    store(&directory).save(sensors()).unwrap();
+    let error = failing(&directory, 1, true)
+        .save(vec![])
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("/totals may be left (permission denied): delete it"),
         "{error}"
@@ -250,21 +267,21 @@ fn older_totals_that_stay_are_part_of_the_error() {
 }
 
 #[test]
-fn a_file_is_not_gone_before_that_is_on_the_disk() {
-    let scratch = Scratch::new("gone");
+fn removal_has_to_be_on_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
     assert!(matches!(
-        failing(&scratch, 1, false).load_and_remove(),
+        failing(&directory, 1, false).load_and_remove(),
         Err(RestoreError::Io(_))
     ));
 }
 
 #[test]
-fn a_file_that_a_start_could_not_remove_is_removed_while_it_runs() {
-    let scratch = Scratch::new("later");
-    scratch.store().save(&entries()).unwrap();
-    let store = failing(&scratch, 1, false);
+fn removal_can_be_retried() {
+    let directory = tempfile::tempdir().unwrap();
+    store(&directory).save(sensors()).unwrap();
+    let store = failing(&directory, 1, false);
     assert!(matches!(store.load_and_remove(), Err(RestoreError::Io(_))));
-    assert_eq!(scratch.names(), ["totals"]);
+    assert_eq!(names(&directory), ["totals"]);
     assert!(store.load_and_remove().is_ok());
-    assert!(scratch.names().is_empty());
+    assert!(names(&directory).is_empty());
 }

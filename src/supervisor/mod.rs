@@ -1,4 +1,5 @@
-//! Owns the plan and runs it: starts, replaces and stops the bus threads, and keeps each sensor's meter across a change of plan.
+//! Owns the plan and runs it: starts, replaces and stops the bus threads, and keeps the meter of
+//! each sensor across a change of the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,9 +10,8 @@ use tracing::error;
 
 use crate::clock::SystemClock;
 use crate::config::{Plan, SensorPlan};
-use crate::exposition::{AlertView, View};
 use crate::i2c::linux::LinuxBus;
-use crate::i2c::{Bus, Location};
+use crate::i2c::{Bus, Location, OpenError};
 use crate::ina260::Ina260;
 use crate::meter::SharedMeter;
 use crate::sampler::{BusThread, OnChange, Sampler, Setup};
@@ -20,6 +20,7 @@ use crate::state::SavedSensor;
 pub mod bus_lock;
 mod bus_provider;
 mod preflight;
+mod views;
 
 use bus_lock::BusLock;
 pub use bus_provider::BusProvider;
@@ -41,18 +42,28 @@ pub struct Supervisor {
     /// The meter of each sensor of the plan, in its order.
     meters: Vec<SharedMeter>,
     threads: BTreeMap<u8, BusThread>,
-    /// Opened by [`Supervisor::open`] or a change of plan; [`Supervisor::start_threads`] empties it.
+    /// Buses without a thread, until [`Supervisor::start_threads`].
     opened: BTreeMap<u8, OpenBus>,
 }
 
-/// Reason why no sensor can be measured, as messages of one line each.
+/// No sensor can be measured; the reasons, one line each.
 #[derive(Debug)]
 pub struct NothingToMeasure(pub Vec<String>);
 
+/// A new plan cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// A bus cannot be opened; the old plan still runs.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A thread cannot be created; its bus is not measured.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
 impl Supervisor {
-    /// Opens the buses of a plan. A bus that cannot be opened is retried later, if at least one other can be.
-    ///
-    /// Lock files name `lock_url` as the place where this process serves its metrics.
+    /// Opens the buses of a plan. A bus that cannot be opened is retried later, if at least one
+    /// other can be. Lock files contain `lock_url`, where this process serves its metrics.
     ///
     /// # Errors
     /// [`NothingToMeasure`] if no bus can be opened.
@@ -61,28 +72,25 @@ impl Supervisor {
         provider: BusProvider,
         lock_url: String,
     ) -> Result<Self, NothingToMeasure> {
-        let meters = plan
-            .sensors
-            .iter()
-            .map(|_| SharedMeter::default())
-            .collect();
         let mut supervisor = Self {
-            plan,
             provider,
             lock_url,
             on_change: Arc::new(|| ()),
-            meters,
+            meters: plan
+                .sensors
+                .iter()
+                .map(|_| SharedMeter::default())
+                .collect(),
             threads: BTreeMap::new(),
             opened: BTreeMap::new(),
+            plan,
         };
         let mut failures = BTreeMap::new();
         for number in buses(&supervisor.plan) {
-            let opened = supervisor
-                .provider
-                .open(number, locations(&supervisor.plan));
-            match opened {
+            let locations = locations(&supervisor.plan);
+            match supervisor.provider.open(number, locations) {
                 Ok(bus) => supervisor.add_open(number, bus),
-                Err(failure) => _ = failures.insert(number, failure.to_string()),
+                Err(error) => _ = failures.insert(number, error.to_string()),
             }
         }
         if supervisor.opened.is_empty() {
@@ -99,12 +107,12 @@ impl Supervisor {
         let lock = if self.provider.is_simulated() {
             None
         } else {
-            BusLock::take(number, &self.lock_url)
+            BusLock::acquire(number, &self.lock_url)
         };
         self.opened.insert(number, OpenBus { bus, lock });
     }
 
-    /// Starts to measure; `on_change` is called whenever a sensor goes up or down.
+    /// Starts to measure. `on_change` is called when a sensor goes up or down.
     ///
     /// # Errors
     /// The kernel's error if a thread cannot be created.
@@ -133,24 +141,24 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Changes to a new plan completely, or not at all.
+    /// Changes to a new plan. If a bus cannot be opened, nothing changes.
     ///
     /// # Errors
-    /// A message if a bus cannot be opened or a thread cannot be created.
-    pub fn change(&mut self, plan: Plan) -> Result<(), String> {
+    /// [`ChangeError`].
+    pub fn change(&mut self, plan: Plan) -> Result<(), ChangeError> {
         let wanted = buses(&plan);
         for &number in &wanted {
-            let runs = self.threads.contains_key(&number);
-            if runs && !self.provider.is_simulated() {
+            let is_running = self.threads.contains_key(&number);
+            if is_running && !self.provider.is_simulated() {
                 continue;
             }
-            // A simulated bus that runs is opened again for the chips of new sensors.
+            // Opening a simulated bus again adds the chips of new sensors.
             match self.provider.open(number, locations(&plan)) {
-                Ok(bus) if !runs => self.add_open(number, bus),
+                Ok(bus) if !is_running => self.add_open(number, bus),
                 Ok(_) => {}
-                Err(failure) => {
+                Err(error) => {
                     self.opened.clear();
-                    return Err(failure.to_string());
+                    return Err(error.into());
                 }
             }
         }
@@ -162,10 +170,11 @@ impl Supervisor {
         }
         // Dropping a bus thread stops it and releases its bus.
         self.threads.retain(|number, _| wanted.contains(number));
-        self.start_threads().map_err(|error| error.to_string())
+        Ok(self.start_threads()?)
     }
 
-    /// Returns the meter of the sensor at the same location, or a new one: a renamed sensor keeps its counters.
+    /// Returns the meter of the sensor at the same location, or a new one: a renamed sensor keeps
+    /// its counters.
     fn meter_at(&self, sensor: &SensorPlan) -> SharedMeter {
         self.sensors()
             .find(|(running, _)| running.location == sensor.location)
@@ -184,7 +193,7 @@ impl Supervisor {
         self.plan.sensors.iter().zip(&self.meters)
     }
 
-    /// Continues counters from saved ones. To be called before any of them is served.
+    /// Continues counters from saved ones; to be called before they are served.
     pub fn restore_counters(&self, saved: &[SavedSensor]) {
         for (sensor, meter) in self.sensors() {
             if let Some(saved) = saved.iter().find(|saved| saved.location == sensor.location) {
@@ -193,7 +202,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns every sensor's counters, to be saved.
+    /// Returns the counters of every sensor, to be saved.
     #[must_use]
     pub fn export_counters(&self) -> Vec<SavedSensor> {
         let now = Instant::now();
@@ -206,30 +215,14 @@ impl Supervisor {
             .collect()
     }
 
-    /// Returns what the exposition shows of each sensor.
-    #[must_use]
-    pub fn views(&self) -> Vec<View> {
-        let view = |(sensor, meter): (&SensorPlan, &SharedMeter)| View {
-            labels: self.labels(sensor),
-            info: self.info(sensor),
-            script: self.plan.script_metrics,
-            alert: sensor.alert.map(|alert| AlertView {
-                on: alert.function.name(),
-                unit: alert.function.unit(),
-                limit: alert.limit,
-            }),
-            meter: meter.clone(),
-        };
-        self.sensors().map(view).collect()
-    }
-
     /// Returns whether every bus thread meets its deadline.
     #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {
         self.threads.values().all(|thread| thread.is_alive(now))
     }
 
-    /// Stops every thread, waiting for at most `timeout`: a transfer on a stuck bus cannot be aborted. Returns whether all have ended.
+    /// Stops every thread, waiting for at most `timeout`: a transfer on a stuck bus cannot be
+    /// aborted. Returns whether all have ended.
     #[must_use]
     pub fn stop(&mut self, timeout: Duration) -> bool {
         for thread in self.threads.values() {
@@ -265,47 +258,19 @@ impl Supervisor {
         let SensorPlan {
             device, location, ..
         } = sensor;
-        let simulated = self.simulated();
-        format!("sensor {device} ({simulated}{location})")
+        format!("sensor {device} ({}{location})", self.name_prefix())
     }
 
     fn bus_name(&self, number: u8) -> String {
-        format!("{}bus {number}", self.simulated())
+        format!("{}bus {number}", self.name_prefix())
     }
 
-    /// Prefix of a bus in messages.
-    fn simulated(&self) -> &'static str {
+    fn name_prefix(&self) -> &'static str {
         if self.provider.is_simulated() {
             "simulated "
         } else {
             ""
         }
-    }
-
-    fn labels(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
-        let own = [
-            ("hostname", &self.plan.hostname),
-            ("device", &sensor.device),
-        ];
-        own.map(|(name, value)| (name.to_owned(), value.clone()))
-            .into_iter()
-            .chain(sensor.labels.iter().cloned())
-            .collect()
-    }
-
-    fn info(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
-        let Location { bus, mux, address } = sensor.location;
-        let bus = if self.provider.is_simulated() {
-            "simulated".to_owned()
-        } else {
-            bus.to_string()
-        };
-        let mux = mux.map(|channel| ("mux", channel.to_string()));
-        [("bus", bus), ("address", address.to_string())]
-            .into_iter()
-            .chain(mux)
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A look for the sensors at start, and for what else is there if they are not.
+//! Probes the sensors at start-up.
 
 use std::collections::BTreeSet;
 
@@ -9,51 +9,57 @@ use crate::config::SensorPlan;
 use crate::i2c::mux::Multiplexers;
 use crate::i2c::{Address, Bus, retry_once};
 use crate::ina260;
+use crate::sampler::Error;
 
 impl Supervisor {
-    /// Looks for the sensors, before anything is started. Something else at an address, or a kernel driver, is an answer: who put it
-    /// there can take it away.
+    /// Probes the sensors until one responds, before any thread starts. A different chip at the
+    /// address, or one claimed by a kernel driver, counts: its cause can be removed at run time.
     ///
     /// # Errors
-    /// [`NothingToMeasure`] if nobody answers; it tells who does elsewhere.
+    /// [`NothingToMeasure`] if no sensor responds, with the addresses at which other INA260s do.
     pub fn probe_at_startup(&mut self) -> Result<(), NothingToMeasure> {
         let mut messages = Vec::new();
         let mut stuck = BTreeSet::new();
-        let names: Vec<String> = self
-            .sensors()
-            .map(|(sensor, _)| self.sensor_name(sensor))
+        let sensors = self.plan.sensors.iter();
+        let sensors: Vec<_> = sensors
+            .map(|sensor| (sensor, self.sensor_name(sensor)))
             .collect();
-        let Self { plan, opened, .. } = self;
-        for (sensor, name) in plan.sensors.iter().zip(names) {
+        for (sensor, name) in sensors {
             let number = sensor.location.bus;
-            let Some(bus) = opened.get_mut(&number).filter(|_| !stuck.contains(&number)) else {
+            let Some(open) = self
+                .opened
+                .get_mut(&number)
+                .filter(|_| !stuck.contains(&number))
+            else {
                 continue;
             };
-            let bus = bus.bus.as_mut();
-            let mut multiplexers = multiplexers(&plan.sensors, number);
-            match retry_once(
-                || identify(bus, &mut multiplexers, sensor),
-                |failure| failure.stuck,
-            ) {
+            let on_bus = self.plan.sensors.iter().map(|sensor| sensor.location);
+            let channels = on_bus.filter(|on| on.bus == number).filter_map(|on| on.mux);
+            let mut multiplexers = Multiplexers::new(channels);
+            let probed = retry_once(
+                || probe(open.bus.as_mut(), &mut multiplexers, sensor),
+                Error::is_timeout,
+            );
+            match probed {
                 Ok(()) => return Ok(()),
-                Err(failure) => {
-                    messages.push(format!("{}: {}", name, failure.why));
-                    // Each further question would cost the adapter's timeout.
-                    if failure.stuck {
+                Err(error) => {
+                    messages.push(format!("{name}: {error}"));
+                    // Each further transfer would take the adapter's timeout.
+                    if error.is_timeout() {
                         stuck.insert(number);
                     }
                 }
             }
         }
-        for (number, bus) in opened {
+        for (number, open) in &mut self.opened {
             messages.push(if stuck.contains(number) {
-                format!("bus {number} is stuck; nobody else was looked for on it")
+                format!("bus {number} is stuck; not scanned")
             } else {
-                match responding(bus.bus.as_mut()) {
+                match responding(open.bus.as_mut()) {
                     others if others.is_empty() => {
-                        format!("no INA260 answers on bus {number}, from 0x40 to 0x4f")
+                        format!("no INA260 responds on bus {number} at 0x40-0x4f")
                     }
-                    others => format!("on bus {number} there are INA260s at {}", others.join(", ")),
+                    others => format!("INA260s respond on bus {number} at {}", others.join(", ")),
                 }
             });
         }
@@ -61,63 +67,37 @@ impl Supervisor {
     }
 }
 
-/// Why a sensor could not be identified, and whether that is because the bus is stuck.
-struct Unidentified {
-    why: String,
-    stuck: bool,
+/// Probes one sensor. No mux channel stays selected, unless the bus is stuck: chips downstream of
+/// it would respond to later probes of the bus itself.
+fn probe(
+    bus: &mut dyn Bus,
+    multiplexers: &mut Multiplexers,
+    sensor: &SensorPlan,
+) -> Result<(), Error> {
+    let result = identify(bus, multiplexers, sensor);
+    if !result.as_ref().is_err_and(Error::is_timeout)
+        && let Err(error) = multiplexers.deselect_all(bus)
+    {
+        debug!("bus {}: {error}", sensor.location.bus);
+    }
+    result
 }
 
-/// Those of one bus.
-fn multiplexers(sensors: &[SensorPlan], bus: u8) -> Multiplexers {
-    let on_bus = sensors.iter().filter(|sensor| sensor.location.bus == bus);
-    Multiplexers::new(on_bus.filter_map(|sensor| sensor.location.mux))
-}
-
-/// Asks one sensor who it is. Unless the bus is stuck, nothing stays open: what is behind a channel would answer the next question,
-/// too, as if it were on the bus.
 fn identify(
     bus: &mut dyn Bus,
     multiplexers: &mut Multiplexers,
     sensor: &SensorPlan,
-) -> Result<(), Unidentified> {
-    let outcome = ask(bus, multiplexers, sensor);
-    if !outcome.as_ref().is_err_and(|failure| failure.stuck)
-        && let Err(failure) = multiplexers.deselect_all(bus)
-    {
-        debug!("bus {}: {failure}", sensor.location.bus);
-    }
-    outcome
-}
-
-fn ask(
-    bus: &mut dyn Bus,
-    multiplexers: &mut Multiplexers,
-    sensor: &SensorPlan,
-) -> Result<(), Unidentified> {
+) -> Result<(), Error> {
     if let Some(channel) = sensor.location.mux {
-        multiplexers
-            .select(bus, channel)
-            .map_err(|failure| Unidentified {
-                why: failure.to_string(),
-                stuck: failure.is_timeout(),
-            })?;
+        multiplexers.select(bus, channel)?;
     }
-    ina260::identify(bus, sensor.location.address)
-        .map(drop)
-        .or_else(|error| {
-            if error.is_acknowledged() {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        })
-        .map_err(|error| Unidentified {
-            why: error.to_string(),
-            stuck: error.is_timeout(),
-        })
+    match ina260::identify(bus, sensor.location.address) {
+        Err(error) if !error.is_acknowledged() => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
-/// Where INA260s answer; a stuck bus is not asked sixteen times.
+/// Returns the addresses at which INA260s respond; stops at a timeout.
 fn responding(bus: &mut dyn Bus) -> Vec<String> {
     let mut found = Vec::new();
     for address in (0x40..=0x4F).map(Address) {

@@ -68,8 +68,8 @@ impl LocalSensors {
                 return Err(Failure::Nothing(vec![message]));
             }
         }
-        let recorder =
-            exposition::recorder(&plan.buckets).map_err(|error| Failure::Nothing(vec![error]))?;
+        let recorder = exposition::recorder(&plan.buckets)
+            .map_err(|error| Failure::Nothing(vec![error.to_string()]))?;
         let wait_for_sensor = plan.wait_for_sensor;
         let provider = BusProvider::new(plan.simulate.as_ref());
         let nothing = |nothing: NothingToMeasure| Failure::Nothing(nothing.0);
@@ -90,7 +90,7 @@ impl LocalSensors {
 
 /// Returns a message if a bus is in use by a daemon or another `watch`.
 fn in_use(bus: u8) -> Option<String> {
-    let user = bus_lock::user_of(bus)?;
+    let user = bus_lock::holder_url(bus)?;
     let advice = match user.parse::<Url>() {
         Ok(_) => format!("use `ina260-exporter watch --url {user}`"),
         // Another `watch` serves no metrics.

@@ -1,0 +1,39 @@
+use std::fs;
+use std::sync::mpsc;
+
+use super::*;
+use crate::cli::CommandLine;
+
+#[test]
+fn main_loop_removes_stale_counters() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("totals");
+    let store = Store::new(directory.path(), "0123456789abcdef");
+    store.save(Vec::new()).unwrap();
+    let saved = fs::read(&file).unwrap();
+    // A directory cannot be removed like a file.
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+
+    let line = CommandLine::parse_from_words(["", "--simulate"]).unwrap();
+    let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
+    let mut supervisor = open_buses(plan).unwrap();
+    assert!(restore_counters(&supervisor, Some(&store)), "it is stale");
+    let health = HealthCheck::start("unix:/nonexistent".parse().unwrap()).unwrap();
+    let mut main_loop = MainLoop {
+        supervisor: &mut supervisor,
+        health: &health,
+        notifier: &mut Notifier::from_environment(true),
+        stale: Some(&store),
+        reload: &|_| panic!("not asked for"),
+    };
+    // Without a sender, each run is one pass.
+    let (_, events) = mpsc::channel();
+    assert_eq!(main_loop.run(&events), End::Requested);
+    assert!(main_loop.stale.is_some(), "it is retried later");
+
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, saved).unwrap();
+    assert_eq!(main_loop.run(&events), End::Requested);
+    assert!(main_loop.stale.is_none() && !file.exists());
+}

@@ -1,0 +1,51 @@
+//! The sensors of the plan as the exposition sees them.
+
+use super::Supervisor;
+use crate::config::SensorPlan;
+use crate::exposition::{AlertView, View};
+use crate::i2c::Location;
+
+impl Supervisor {
+    /// Returns a view of each sensor.
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        self.sensors()
+            .map(|(sensor, meter)| View {
+                labels: self.labels(sensor),
+                info: self.info(sensor),
+                script: self.plan.script_metrics,
+                alert: sensor.alert.map(|alert| AlertView {
+                    on: alert.function.name(),
+                    unit: alert.function.unit(),
+                    limit: alert.limit,
+                }),
+                meter: meter.clone(),
+            })
+            .collect()
+    }
+
+    fn labels(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
+        let own = [
+            ("hostname".to_owned(), self.plan.hostname.clone()),
+            ("device".to_owned(), sensor.device.clone()),
+        ];
+        own.into_iter()
+            .chain(sensor.labels.iter().cloned())
+            .collect()
+    }
+
+    fn info(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
+        let Location { bus, mux, address } = sensor.location;
+        let bus = if self.provider.is_simulated() {
+            "simulated".to_owned()
+        } else {
+            bus.to_string()
+        };
+        let own = [("bus", bus), ("address", address.to_string())];
+        let mux = mux.map(|channel| ("mux", channel.to_string()));
+        own.into_iter()
+            .chain(mux)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+}
