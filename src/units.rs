@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Voltage in volts; the bus voltage is that from VBUS to ground.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Volts(pub f64);
@@ -38,7 +40,8 @@ impl Measured {
 }
 
 /// A quantity that the chip measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Quantity {
     /// Power in watts.
     Power,
@@ -50,16 +53,12 @@ pub enum Quantity {
 
 impl Quantity {
     /// Every quantity.
-    pub const ALL: [Self; 3] = [Self::Power, Self::Current, Self::Voltage];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name, as in label values.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Power => "power",
-            Self::Current => "current",
-            Self::Voltage => "voltage",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Returns the symbol of the unit.

@@ -105,11 +105,12 @@ const CRATES: &[(&str, &str)] = &[
 ];
 
 /// Crates that any module may name.
-const ANYWHERE: [&str; 6] = [
+const ANYWHERE: [&str; 7] = [
     "clap",
     "rustix",
     "serde",
     "serde_json",
+    "strum",
     "thiserror",
     "tracing",
 ];

@@ -279,7 +279,8 @@ fn labels(metric: &Metric) -> String {
         }
         Source::AlertLimit(unit) => {
             let functions = Function::ALL
-                .into_iter()
+                .iter()
+                .copied()
                 .filter(|function| function.unit() == unit);
             with_values("on", functions.map(Function::name).collect())
         }

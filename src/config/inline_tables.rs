@@ -125,9 +125,8 @@ pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
     }
     let table = node.check(node.as_table())?;
     let mut keys = InlineTable::new(table, &["on", "limit"], &["polarity"]);
-    let functions = Function::ALL
-        .map(|function| quoted(function.name()))
-        .join(", ");
+    let functions = Function::ALL.iter().map(|function| quoted(function.name()));
+    let functions = functions.collect::<Vec<_>>().join(", ");
     let function = keys.take("on", &format!("one of {functions}"), |node| {
         one_of(node, Function::ALL, Function::name)
     });

@@ -1,7 +1,12 @@
 //! Log levels.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Least severe messages that are logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, VariantArray, IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum LogLevel {
     /// Failures that end the program or change it for good.
     Error,
@@ -18,23 +23,11 @@ pub enum LogLevel {
 
 impl LogLevel {
     /// All levels, most severe first.
-    pub const ALL: [Self; 5] = [
-        Self::Error,
-        Self::Warn,
-        Self::Info,
-        Self::Debug,
-        Self::Trace,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the level's name in the configuration.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

@@ -41,13 +41,9 @@ pub(super) fn boolean(node: &Node) -> Parsed<bool> {
 }
 
 /// Parses the name of one of the values of an enum.
-pub(super) fn one_of<T: Copy, const N: usize>(
-    node: &Node,
-    all: [T; N],
-    name: fn(T) -> &'static str,
-) -> Parsed<T> {
+pub(super) fn one_of<T: Copy>(node: &Node, all: &[T], name: fn(T) -> &'static str) -> Parsed<T> {
     let is_named = |value: &T| node.as_text() == Some(name(*value));
-    node.check(all.into_iter().find(is_named))
+    node.check(all.iter().copied().find(is_named))
 }
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -222,7 +218,7 @@ pub(super) fn conversion_time(node: &Node) -> Parsed<Option<ConversionTime>> {
     let duration = node.as_text().and_then(duration::parse);
     let has_duration =
         |time: &ConversionTime| duration == Some(Duration::from_micros(time.micros().into()));
-    value_or_auto(node, ConversionTime::ALL.into_iter().find(has_duration))
+    value_or_auto(node, ConversionTime::ALL.iter().copied().find(has_duration))
 }
 
 fn value_or_auto<T>(node: &Node, value: Option<T>) -> Parsed<Option<T>> {

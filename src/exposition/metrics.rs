@@ -228,7 +228,7 @@ pub const METRICS: &[Metric] = &[
         help: "I2C and sensor errors by kind, including transfers that succeeded on retry.",
         source: Source::Counters {
             label: "kind",
-            values: || Failure::ALL.map(Failure::name).into(),
+            values: || Failure::ALL.iter().map(|kind| kind.name()).collect(),
             counts: |meter| &meter.failures,
         },
     },
@@ -238,7 +238,7 @@ pub const METRICS: &[Metric] = &[
                master).",
         source: Source::Counters {
             label: "cause",
-            values: || Reset::ALL.map(Reset::name).into(),
+            values: || Reset::ALL.iter().map(|cause| cause.name()).collect(),
             counts: |meter| &meter.resets,
         },
     },
@@ -247,7 +247,12 @@ pub const METRICS: &[Metric] = &[
         help: "Results with a quantity at the end of its register's range, by quantity.",
         source: Source::Counters {
             label: "quantity",
-            values: || Quantity::ALL.map(Quantity::name).into(),
+            values: || {
+                Quantity::ALL
+                    .iter()
+                    .map(|quantity| quantity.name())
+                    .collect()
+            },
             counts: |meter| &meter.overflows,
         },
     },

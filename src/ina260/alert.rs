@@ -4,11 +4,14 @@
 //! The alert is always latched. Each poll clears the latch, so the ALERT pin only pulses: it is no
 //! protection output.
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::calibration::Calibration;
 use super::registers::MaskEnable;
 
 /// Alert function; its discriminant is its bit in the mask/enable register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 #[repr(u16)]
 pub enum Function {
     /// OCL: current above the limit.
@@ -25,24 +28,12 @@ pub enum Function {
 
 impl Function {
     /// Every function, highest bit first. The chip evaluates only the first one that is set.
-    pub const ALL: [Self; 5] = [
-        Self::OverCurrent,
-        Self::UnderCurrent,
-        Self::OverVoltage,
-        Self::UnderVoltage,
-        Self::OverPower,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name used in the configuration and in labels.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OverCurrent => "over-current",
-            Self::UnderCurrent => "under-current",
-            Self::OverVoltage => "over-voltage",
-            Self::UnderVoltage => "under-voltage",
-            Self::OverPower => "over-power",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Returns the unit of the limit.
@@ -82,7 +73,8 @@ impl Function {
 }
 
 /// Polarity of the ALERT pin; its discriminant is the APOL bit of the mask/enable register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 #[repr(u16)]
 pub enum Polarity {
     /// An alert pulls the pin low.
@@ -94,15 +86,12 @@ pub enum Polarity {
 
 impl Polarity {
     /// Every polarity.
-    pub const ALL: [Self; 2] = [Self::ActiveLow, Self::ActiveHigh];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name used in the configuration.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ActiveLow => "active-low",
-            Self::ActiveHigh => "active-high",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -176,7 +165,8 @@ impl Alert {
     #[must_use]
     pub fn from_words(mask_enable: u16, word: u16, calibration: &Calibration) -> Option<Self> {
         let chip_function = Function::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|function| mask_enable & *function as u16 != 0)?;
         let steps = match chip_function {
             Function::OverCurrent | Function::UnderCurrent => i32::from(word.cast_signed()),
@@ -312,8 +302,8 @@ mod tests {
             reverse: true,
         };
         for calibration in [Calibration::default(), calibration] {
-            for function in Function::ALL {
-                for polarity in Polarity::ALL {
+            for function in Function::ALL.iter().copied() {
+                for polarity in Polarity::ALL.iter().copied() {
                     let asked = Alert::new(function, 5.0, polarity, &calibration).unwrap();
                     let words = (asked.mask_bits() | 1, asked.limit_word());
                     assert_eq!(

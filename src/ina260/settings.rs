@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::registers::CONFIGURATION_FIXED;
 
 /// AVG: number of conversions averaged per result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 #[repr(u16)]
 #[expect(missing_docs, reason = "the names are the counts")]
 pub enum Averaging {
@@ -22,16 +24,7 @@ pub enum Averaging {
 
 impl Averaging {
     /// Every value, in the order of its bits.
-    pub const ALL: [Self; 8] = [
-        Self::X1,
-        Self::X4,
-        Self::X16,
-        Self::X64,
-        Self::X128,
-        Self::X256,
-        Self::X512,
-        Self::X1024,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
     const SHIFT: u32 = 9; // bits 11-9
 
     /// Returns the number of conversions.
@@ -52,12 +45,12 @@ impl Averaging {
     /// Returns the value for a number of conversions, if the chip supports it.
     #[must_use]
     pub fn from_count(count: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.count() == count)
+        Self::ALL.iter().copied().find(|it| it.count() == count)
     }
 }
 
 /// VBUSCT and ISHCT: nominal time of one conversion; the chip may take 10 % longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 #[repr(u16)]
 #[expect(missing_docs, reason = "the names are the times")]
 pub enum ConversionTime {
@@ -73,16 +66,7 @@ pub enum ConversionTime {
 
 impl ConversionTime {
     /// Every value, in the order of its bits.
-    pub const ALL: [Self; 8] = [
-        Self::Us140,
-        Self::Us204,
-        Self::Us332,
-        Self::Us588,
-        Self::Us1100,
-        Self::Us2116,
-        Self::Us4156,
-        Self::Us8244,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
     const VOLTAGE_SHIFT: u32 = 6; // VBUSCT, bits 8-6
     const CURRENT_SHIFT: u32 = 3; // ISHCT, bits 5-3
 
@@ -104,12 +88,12 @@ impl ConversionTime {
     /// Returns the value for a time in microseconds, if the chip supports it.
     #[must_use]
     pub fn from_micros(micros: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.micros() == micros)
+        Self::ALL.iter().copied().find(|it| it.micros() == micros)
     }
 }
 
 /// MODE, bits 2-0: the quantities to convert, once or continuously.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 #[repr(u16)]
 pub enum Mode {
     /// No conversions.
@@ -130,20 +114,15 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode, in the order of its bits.
-    pub const ALL: [Self; 7] = [
-        Self::PowerDown,
-        Self::CurrentTriggered,
-        Self::VoltageTriggered,
-        Self::BothTriggered,
-        Self::CurrentContinuous,
-        Self::VoltageContinuous,
-        Self::BothContinuous,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Decodes the mode from the content of the configuration register; 100 is power-down, too.
     #[must_use]
     pub fn from_word(word: u16) -> Self {
-        let mode = Self::ALL.into_iter().find(|it| *it as u16 == word & 0b111);
+        let mode = Self::ALL
+            .iter()
+            .copied()
+            .find(|it| *it as u16 == word & 0b111);
         mode.unwrap_or(Self::PowerDown)
     }
 
@@ -260,9 +239,9 @@ impl Settings {
             given.map_or_else(|| all.to_vec(), |value| vec![value])
         }
         let mut candidates = Vec::with_capacity(512);
-        for averaging in choices(partial.averaging, &Averaging::ALL) {
-            for voltage in choices(partial.voltage_conversion_time, &ConversionTime::ALL) {
-                for current in choices(partial.current_conversion_time, &ConversionTime::ALL) {
+        for averaging in choices(partial.averaging, Averaging::ALL) {
+            for voltage in choices(partial.voltage_conversion_time, ConversionTime::ALL) {
+                for current in choices(partial.current_conversion_time, ConversionTime::ALL) {
                     candidates.push(Self {
                         averaging,
                         voltage_conversion_time: voltage,

@@ -58,16 +58,22 @@ impl Meter {
         use Counter::{Count, Flow, Time};
 
         let totals = self.accumulator.totals_mut();
-        let failures = Failure::ALL.map(|kind| format!("read_errors.{}", kind.name()));
-        let resets = Reset::ALL.map(|cause| format!("resets.{}", cause.name()));
-        let overflows = Quantity::ALL.map(|quantity| format!("overflows.{}", quantity.name()));
+        let failures = Failure::ALL
+            .iter()
+            .map(|kind| format!("read_errors.{}", kind.name()));
+        let resets = Reset::ALL
+            .iter()
+            .map(|cause| format!("resets.{}", cause.name()));
+        let overflows = Quantity::ALL
+            .iter()
+            .map(|quantity| format!("overflows.{}", quantity.name()));
         let counts = ["results", "results_missed", "alerts"].map(str::to_owned);
         let counts = counts
             .into_iter()
             .zip([&mut totals.results, &mut totals.missed, &mut self.alerts])
-            .chain(failures.into_iter().zip(&mut self.failures))
-            .chain(resets.into_iter().zip(&mut self.resets))
-            .chain(overflows.into_iter().zip(&mut self.overflows))
+            .chain(failures.zip(&mut self.failures))
+            .chain(resets.zip(&mut self.resets))
+            .chain(overflows.zip(&mut self.overflows))
             .map(|(name, count)| (name, Count(count)));
         let (energy, charge) = (&mut totals.energy, &mut totals.charge);
         let rest = [

@@ -1,8 +1,11 @@
 //! Values of the labels that counters have. `ALL` is in the order of declaration, and so are the
 //! counters.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Why a sensor could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Failure {
     /// The address was not acknowledged.
     Nack,
@@ -22,33 +25,18 @@ pub enum Failure {
 
 impl Failure {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
-        Self::Nack,
-        Self::Timeout,
-        Self::Arbitration,
-        Self::Io,
-        Self::Identity,
-        Self::Settings,
-        Self::Mux,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the label value.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Nack => "nack",
-            Self::Timeout => "timeout",
-            Self::Arbitration => "arbitration",
-            Self::Io => "io",
-            Self::Identity => "identity",
-            Self::Settings => "settings",
-            Self::Mux => "mux",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Why a chip lost its configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Reset {
     /// Its supply voltage dipped.
     BrownOut,
@@ -58,14 +46,11 @@ pub enum Reset {
 
 impl Reset {
     /// Every cause.
-    pub const ALL: [Self; 2] = [Self::BrownOut, Self::Foreign];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the label value.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BrownOut => "brown-out",
-            Self::Foreign => "foreign",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(meter.failures, [0, 0, 0, 0, 1, 0, 0]);
         assert_eq!((meter.resets, meter.overflows), ([0, 1], [1, 0, 2]));
         for (index, kind) in Failure::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, index);
+            assert_eq!(*kind as usize, index);
         }
     }
 

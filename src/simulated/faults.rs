@@ -3,10 +3,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::i2c::Address;
 
 /// Kind of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// The chip does not acknowledge its address.
     NoAnswer,
@@ -30,32 +33,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
-        Self::NoAnswer,
-        Self::Timeout,
-        Self::ArbitrationLost,
-        Self::WrongIdentity,
-        Self::BrownOut,
-        Self::ForeignWrite,
-        Self::Overflow,
-        Self::Hang,
-        Self::SlowClock,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name on the command line.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoAnswer => "no-answer",
-            Self::Timeout => "timeout",
-            Self::ArbitrationLost => "arbitration-lost",
-            Self::WrongIdentity => "wrong-identity",
-            Self::BrownOut => "brown-out",
-            Self::ForeignWrite => "foreign-write",
-            Self::Overflow => "overflow",
-            Self::Hang => "hang",
-            Self::SlowClock => "slow-clock",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Returns whether the fault happens once, when it begins.
@@ -96,7 +79,7 @@ pub struct Faults(pub Vec<ScheduledFault>);
 #[error(
     "invalid fault \"{}\"; expected KIND@START or KIND@START+DURATION in seconds, with KIND \
      one of {}",
-    .0, Fault::ALL.map(Fault::name).join(", ")
+    .0, Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ")
 )]
 pub struct InvalidFault(String);
 
@@ -118,7 +101,10 @@ fn parse(item: &str) -> Option<ScheduledFault> {
         Duration::try_from_secs_f64(number).ok()
     };
     let (name, time) = item.split_once('@')?;
-    let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name)?;
+    let fault = Fault::ALL
+        .iter()
+        .copied()
+        .find(|fault| fault.name() == name)?;
     let (start, duration) = match time.split_once('+') {
         Some((start, duration)) => (start, Some(seconds(duration)?)),
         None => (time, None),

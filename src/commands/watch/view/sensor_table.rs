@@ -30,7 +30,7 @@ enum Column {
 }
 
 impl Column {
-    const fn heading(self) -> &'static str {
+    fn heading(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Device => "device",
@@ -41,7 +41,7 @@ impl Column {
         }
     }
 
-    const fn alignment(self) -> Alignment {
+    fn alignment(self) -> Alignment {
         match self {
             Self::Host | Self::Device | Self::State => Alignment::Left,
             Self::Reading(_) | Self::Energy | Self::Cost(_) => Alignment::Right,
