@@ -94,7 +94,8 @@ warnings=$(journal --priority=warning)
 
 # Neither is the state file of another machine.
 systemctl stop "$service"
-sed 's/^machine .*/machine 0123456789abcdef0123456789abcdef/' whole >"$state/totals"
+sed 's/"machine": .*/"machine": "0123456789abcdef0123456789abcdef",/' whole >"$state/totals"
+! cmp --quiet whole "$state/totals" || fail "the machine's ID is not in the state file"
 mark_journal
 systemctl start "$service"
 started_from_0 30

@@ -59,12 +59,12 @@ done
 # Exactly: the saved counters include the fractions.
 systemctl stop "$service"
 cat "$state/totals"
-awk '
-    $1 == "name" { watts = $2 == "fast" ? 24 : 1 }
-    $1 == "energy_attojoules.forward" { energy = $2 / 1e18 }
-    $1 == "measured_nanoseconds" {
+awk -F '[": ,]+' '
+    $2 == "device" { watts = $3 == "fast" ? 24 : 1 }
+    $2 == "energy_attojoules.forward" { energy = $3 / 1e18 }
+    $2 == "measured_nanoseconds" {
         seen++
-        error = energy / ($2 / 1e9) / watts - 1
+        error = energy / ($3 / 1e9) / watts - 1
         if (error > 1e-9 || error < -1e-9) exit 1
     }
     END { if (seen != 2) exit 1 }' "$state/totals" || fail "energy is not power times measured time"

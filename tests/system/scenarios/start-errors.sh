@@ -48,7 +48,7 @@ exits 2 ina260-exporter --colour blue
 echo 'address = 0x50' >/tmp/bad.toml
 exits 78 ina260-exporter --config /tmp/bad.toml
 output_has "/tmp/bad.toml: "
-output_has "0x40..=0x4f"
+output_has "an integer from 0x40 to 0x4f"
 exits 78 ina260-exporter --config /tmp/missing.toml
 chip manufacturer 0x5449
 ina260-exporter --port 8001 >/dev/null 2>&1 &
