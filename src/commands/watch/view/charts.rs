@@ -117,7 +117,7 @@ impl Panel<'_> {
             .style(Style::new().dim());
         // Less than that, and the chart would cut digits off.
         if usize::from(area.width) / 3 >= LABEL_WIDTH {
-            value_axis = value_axis.labels([low, high].map(|value| self.label(value)));
+            value_axis = value_axis.labels([low, high].map(|value| self.label(value).dim()));
         }
         let chart = Chart::new(datasets.collect())
             .block(self.block(area.width))
@@ -166,7 +166,8 @@ impl Panel<'_> {
         let room = room(&title);
         let block = Block::new()
             .borders(Borders::TOP)
-            .border_style(Style::new().dim());
+            .border_style(Style::new().dim())
+            .title_style(Style::new().not_dim());
         let block = block.title_top(title);
         if span.len() <= room {
             block.title_top(Line::from(span).dim().right_aligned())
