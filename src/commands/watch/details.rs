@@ -113,7 +113,7 @@ impl Energies {
 
 fn alert_status(alert: &ScrapedAlert, sensor: &WatchedSensor) -> String {
     format!(
-        "Alert {} {}: {}; {}{} total",
+        "Alert {} {}: {}; {} total{}",
         alert.on,
         si(alert.limit, alert.unit),
         if alert.active { "ACTIVE" } else { "inactive" },

@@ -39,7 +39,7 @@ Examples:
   ina260-exporter watch --address 0x41      the sensor at bus 1, address 0x41, without the service
   ina260-exporter watch --simulate          a simulated sensor, without hardware")]
 pub struct WatchArgs {
-    /// Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; repeatable
+    /// Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated
     /// [default: the configured listen address of this machine]
     #[arg(
         long,

@@ -99,19 +99,14 @@ fn columns(price: Option<f64>, width: u16) -> Vec<(Column, u16)> {
     // One more column each for the spacing, and the margin on the left.
     let taken: u16 = columns.iter().map(|(_, width)| width + 1).sum();
     let names = width.saturating_sub(taken + 1);
-    let host = if names >= MIN_WIDTH_OF_NAMES {
-        names / 2
+    let mut all = if names >= MIN_WIDTH_OF_NAMES {
+        let host = names / 2;
+        vec![(Column::Host, host), (Column::Device, names - host - 1)]
     } else {
-        0
+        vec![(Column::Device, names)]
     };
-    columns.insert(
-        0,
-        (Column::Device, names.saturating_sub(host + host.min(1))),
-    );
-    if host > 0 {
-        columns.insert(0, (Column::Host, host));
-    }
-    columns
+    all.extend(columns);
+    all
 }
 
 /// Draws the table, scrolled so that the selected entry is in the middle.
