@@ -1,4 +1,4 @@
-//! Messages go to the journal when systemd listens, else to standard error: to one of them, or each line would come twice.
+//! Sends log messages to the journal if standard error is connected to it, else to standard error.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,11 +12,11 @@ use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::LogLevel;
 
-/// Changes the level while the daemon runs.
+/// Handle of the running log, which can change its level.
 pub struct Logging(reload::Handle<Targets, Registry>);
 
 impl Logging {
-    /// Sends this process's messages on their way. To be called once.
+    /// Starts logging. To be called once.
     #[must_use]
     pub fn start(level: LogLevel) -> Self {
         let (filter, handle) = reload::Layer::new(targets(level));
@@ -35,15 +35,16 @@ impl Logging {
         Self(handle)
     }
 
-    /// From now on, messages of this level and more important ones.
+    /// Logs messages of this level and more severe ones from now on.
     pub fn set_level(&self, level: LogLevel) {
-        // It fails only once the subscriber is gone, with the process.
+        // Fails only if the subscriber was dropped, which happens at the end of the process.
         let _ = self.0.reload(targets(level));
     }
 }
 
-/// Our own messages. Of others only errors: the HTTP listener warns of every connection that it cannot accept, megabytes a second
-/// when descriptors run out.
+/// Returns the filter: messages of this program at `level`, those of its libraries only if they are
+/// errors. The HTTP library warns of every connection it cannot accept, which is megabytes per
+/// second when descriptors run out.
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Error => Level::ERROR,
@@ -57,7 +58,7 @@ fn targets(level: LogLevel) -> Targets {
         .with_target("ina260_exporter", level)
 }
 
-/// syslog(3)'s numbers as a person expects them: an information is 6, not the 5 of a notice.
+/// Maps levels to the priorities of syslog(3); by default INFO would be a notice.
 fn priorities() -> PriorityMappings {
     PriorityMappings {
         error: Priority::Error,
@@ -68,8 +69,8 @@ fn priorities() -> PriorityMappings {
     }
 }
 
-/// systemd tells in `JOURNAL_STREAM` which device and inode it connected to the journal (systemd.exec(5)); a child that inherited the
-/// variable may have another standard error.
+/// Returns whether standard error is connected to the journal: `JOURNAL_STREAM` has its device and
+/// inode (systemd.exec(5)). A child may inherit the variable, but have another standard error.
 fn stderr_is_the_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;

@@ -54,7 +54,8 @@ fn run(command: &Command) -> Result<(), Failure> {
     }
 }
 
-/// Connects a subcommand to standard output, and its progress to standard error if that is a terminal.
+/// Connects a subcommand to standard output, and its progress to standard error if that is a
+/// terminal.
 fn with_caller(
     events: &Receiver<Event>,
     command: impl FnOnce(Caller<'_>) -> Result<(), Failure>,

@@ -1,4 +1,4 @@
-//! Signals become events in a channel, where they can be waited for together with the time.
+//! Delivers signals as events in a channel, which can be waited for with a timeout.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver};
@@ -7,7 +7,7 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// What somebody wants of the daemon.
+/// Request from a user or the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// SIGTERM or SIGINT.
@@ -16,26 +16,27 @@ pub enum Event {
     Reload,
 }
 
-/// Catches the signals from now on.
+/// Installs the signal handlers and returns the channel of events.
 ///
 /// # Errors
-/// What the kernel says if there can't be a handler or a thread.
+/// The kernel's error if a handler cannot be installed or a thread cannot be created.
 pub fn events() -> io::Result<Receiver<Event>> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let (events, received) = mpsc::channel();
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let event = if signal == SIGHUP {
-                    Event::Reload
-                } else {
-                    Event::Stop
-                };
-                if events.send(event).is_err() {
-                    return;
-                }
+    let (events, receiver) = mpsc::channel();
+    let forward = move || {
+        for signal in signals.forever() {
+            let is_reload = signal == SIGHUP;
+            let event = if is_reload {
+                Event::Reload
+            } else {
+                Event::Stop
+            };
+            if events.send(event).is_err() {
+                return;
             }
-        })?;
-    Ok(received)
+        }
+    };
+    let thread = thread::Builder::new().name("signals".to_owned());
+    thread.spawn(forward)?;
+    Ok(receiver)
 }

@@ -296,7 +296,7 @@ fn what_only_a_restart_changes_is_named_in_one_warning() {
     assert!(line.contains("configuration reloaded"), "{line}");
     let warnings = daemon.log_lines("take effect at the next restart");
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
-    assert!(warnings[0].contains("WARN changes of socket_mode, allow apply"));
+    assert!(warnings[0].contains("WARN changes to socket_mode, allow take effect"));
     // Everybody may still scrape, and the rest of the file is in force.
     daemon.scrape_until("the new sensor", |scrape| up(scrape, DEVICE_A));
 
@@ -365,7 +365,7 @@ fn a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages()
     drop(clients);
     let log = daemon.log();
     assert!(log.len() < 100, "{} lines", log.len());
-    let told = daemon.log_lines("ERROR the listener has not responded for 15s");
+    let told = daemon.log_lines("ERROR the HTTP listener has not responded for 15s");
     assert_eq!(told.len(), 1, "{log:#?}");
 }
 

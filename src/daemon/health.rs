@@ -22,8 +22,8 @@ impl HealthCheck {
     /// Time without a response after which the listener is considered dead: three requests.
     pub(super) const MAX_SILENCE: Duration = Duration::from_secs(15);
 
-    /// Starts a thread that sends requests to the listener until the process ends. Any HTTP response
-    /// counts: `allow` may refuse this machine.
+    /// Starts a thread that sends requests to the listener until the process ends. Any HTTP
+    /// response counts: `allow` may refuse this machine.
     ///
     /// # Errors
     /// The kernel's error if the thread cannot be created.

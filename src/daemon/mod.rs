@@ -93,8 +93,8 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     .run(&events);
     Notifier::stopping();
 
-    // While the socket accepts connections, no other process replaces it; afterwards the path may be
-    // another's.
+    // While the socket accepts connections, no other process replaces it; afterwards the path may
+    // be another's.
     exposition::remove_socket(&listen);
     serving.stop();
     stop(supervisor, store.as_ref());
@@ -149,7 +149,8 @@ fn failed<E: Display>(what: &str) -> impl Fn(E) -> Failure {
     }
 }
 
-/// Restores saved counters, if there are any. Returns whether a file is left that has to be removed.
+/// Restores saved counters, if there are any. Returns whether a file is left that has to be
+/// removed.
 fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> bool {
     match store.map_or(Ok(Vec::new()), Store::load_and_remove) {
         Ok(saved) => {

@@ -207,8 +207,8 @@ impl Ina260 {
     }
 
     /// Reads configuration and alert limit and compares them, together with `flags`, with the
-    /// `expected` registers. Detects changes that the flags alone do not show. Returns the registers
-    /// if they do not match.
+    /// `expected` registers. Detects changes that the flags alone do not show. Returns the
+    /// registers if they do not match.
     ///
     /// # Errors
     /// A failed transfer.

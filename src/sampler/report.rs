@@ -11,11 +11,11 @@ use crate::units::Quantity;
 /// A failed poll.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
-    #[error(transparent)]
     /// A chip, or the transfer to it.
-    Chip(#[from] ina260::Error),
     #[error(transparent)]
+    Chip(#[from] ina260::Error),
     /// A mux upstream of the chip.
+    #[error(transparent)]
     Mux(#[from] mux::Error),
 }
 

@@ -2,8 +2,8 @@
 //! next start before they are used, so that no file exists while the daemon runs.
 //!
 //! A counter that goes back to an old value would make Prometheus count the increase since then
-//! twice; one that goes back to 0 it handles as a reset. So a file is used only after its removal is
-//! on the disk, and after an unclean end there is none. One that cannot be removed is not used
+//! twice; one that goes back to 0 it handles as a reset. So a file is used only after its removal
+//! is on the disk, and after an unclean end there is none. One that cannot be removed is not used
 //! either, and its removal has to be retried, since a later start would restore it.
 
 use std::collections::BTreeMap;
@@ -80,8 +80,8 @@ impl Store {
     const NEW: &str = "totals.new";
     const REFUSED: &str = "totals.refused";
 
-    /// Returns the store in the directory that systemd created (systemd.exec(5), `StateDirectory=`),
-    /// if it did.
+    /// Returns the store in the directory that systemd created (systemd.exec(5),
+    /// `StateDirectory=`), if it did.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         let directories = std::env::var("STATE_DIRECTORY").ok()?;

@@ -34,7 +34,8 @@ impl BusProvider {
         })
     }
 
-    /// Opens a bus. On a simulated one, chips are placed at those of the `locations` that are on it.
+    /// Opens a bus. On a simulated one, chips are placed at those of the `locations` that are on
+    /// it.
     ///
     /// # Errors
     /// [`OpenError`], which says what to do.
