@@ -46,8 +46,7 @@ impl AdvancedClock {
 
     fn advance_to(&self, due: Instant) {
         let wait = due.saturating_duration_since(self.now()).as_nanos();
-        self.ahead_nanos
-            .fetch_add(u64::try_from(wait).unwrap_or(u64::MAX), Relaxed);
+        self.ahead_nanos.fetch_add(u64::try_from(wait).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -65,8 +64,7 @@ impl Clock for AdvancedClock {
     }
 
     fn wait(&self, time: Duration) {
-        self.ahead_nanos
-            .fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.ahead_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -86,11 +84,7 @@ impl RegisterBus {
         registers[Register::BusVoltage as usize] = 0x2580; // 12 V
         registers[Register::Power as usize] = 0x1770; // 60 W
         let next = clock.now() + settings().cycle();
-        Self {
-            registers,
-            clock,
-            next,
-        }
+        Self { registers, clock, next }
     }
 }
 
@@ -142,12 +136,7 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
     let setup = Setup {
         name: "sensor bench (bus 1, 0x40)".to_owned(),
         channel: None,
-        chip: Ina260 {
-            address: ADDRESS,
-            settings: settings(),
-            alert: None,
-            configure: true,
-        },
+        chip: Ina260 { address: ADDRESS, settings: settings(), alert: None, configure: true },
         calibration: Calibration::default(),
         always_power: true,
         meter: meter.clone(),
@@ -193,12 +182,9 @@ fn result_transfers(bencher: Bencher<'_, '_>) {
     let mut bus: Box<dyn Bus> = Box::new(RegisterBus::new(Arc::default()));
     let bus = black_box(&mut bus);
     bencher.bench_local(|| {
-        for register in [
-            Register::MaskEnable,
-            Register::Current,
-            Register::BusVoltage,
-            Register::Power,
-        ] {
+        for register in
+            [Register::MaskEnable, Register::Current, Register::BusVoltage, Register::Power]
+        {
             let _ = black_box(bus.read_word(ADDRESS, black_box(register as u8)));
         }
     });
@@ -241,12 +227,7 @@ fn measure(meter: &SharedMeter) {
     let mut meter = meter.lock();
     meter.cycle = settings().cycle();
     meter.record_poll(Duration::from_micros(700));
-    let cycle = Cycle {
-        end: Instant::now(),
-        elapsed: Some(1),
-        missed: 0,
-        period: meter.cycle,
-    };
+    let cycle = Cycle { end: Instant::now(), elapsed: Some(1), missed: 0, period: meter.cycle };
     let reading = Reading {
         at: Instant::now(),
         wall: SystemTime::now(),

@@ -116,10 +116,7 @@ mod tests {
         };
         assert_eq!(simulate(&[]).unwrap(), None);
         assert_eq!(simulate(&["--simulate"]).unwrap(), Some(0));
-        assert_eq!(
-            simulate(&["--simulate=no-answer@30s+20s"]).unwrap(),
-            Some(1)
-        );
+        assert_eq!(simulate(&["--simulate=no-answer@30s+20s"]).unwrap(), Some(1));
         assert!(simulate(&["--simulate", "no-answer@30s"]).is_err());
         assert!(simulate(&["--simulate=fire@1"]).is_err());
     }

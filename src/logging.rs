@@ -21,16 +21,12 @@ impl Logging {
     pub fn start(level: LogLevel) -> Self {
         let (filter, handle) = reload::Layer::new(targets(level));
         let registry = tracing_subscriber::registry().with(filter);
-        let journal = stderr_is_the_journal()
-            .then(tracing_journald::layer)
-            .and_then(Result::ok);
+        let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
         match journal {
-            Some(journal) => registry
-                .with(journal.with_priority_mappings(priorities()))
-                .init(),
-            None => registry
-                .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
-                .init(),
+            Some(journal) => registry.with(journal.with_priority_mappings(priorities())).init(),
+            None => {
+                registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init()
+            }
         }
         Self(handle)
     }
@@ -53,9 +49,7 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
     };
-    Targets::new()
-        .with_default(LevelFilter::ERROR)
-        .with_target("ina260_exporter", level)
+    Targets::new().with_default(LevelFilter::ERROR).with_target("ina260_exporter", level)
 }
 
 /// Maps levels to the priorities of syslog(3); by default INFO would be a notice.

@@ -23,11 +23,7 @@ fn main() -> ExitCode {
     let CommandLine { command, daemon } = match CommandLine::from_process() {
         Ok(line) => line,
         Err(usage) => {
-            return if usage.print() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if usage.print() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match command {

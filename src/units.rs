@@ -31,11 +31,7 @@ impl Measured {
     /// Returns quantities given in volts, amperes and watts.
     #[must_use]
     pub const fn new(volts: f64, amperes: f64, watts: f64) -> Self {
-        Self {
-            voltage: Volts(volts),
-            current: Amperes(amperes),
-            power: Watts(watts),
-        }
+        Self { voltage: Volts(volts), current: Amperes(amperes), power: Watts(watts) }
     }
 }
 

@@ -92,12 +92,9 @@ fn without_the_bus_it_tells_how_to_enable_it_and_which_exist() {
     assert_eq!(ended.code, Some(69));
     let buses = ["no I2C bus exists", "existing buses: /dev/i2c-"];
     assert!(buses.iter().any(|buses| ended.stderr.contains(buses)));
-    for part in [
-        "/dev/i2c-200 does not exist",
-        "raspi-config",
-        "dtparam=i2c_arm=on",
-        "modprobe i2c-dev",
-    ] {
+    for part in
+        ["/dev/i2c-200 does not exist", "raspi-config", "dtparam=i2c_arm=on", "modprobe i2c-dev"]
+    {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
     }
     assert_eq!(ended.stderr.lines().count(), 1);
@@ -120,18 +117,13 @@ fn without_a_sensor_it_tells_which_address_did_not_answer() {
 fn something_else_at_the_address_is_told_by_both_its_identity_words_and_waited_for() {
     let daemon = Launch::simulated("wrong-identity@0").start();
     daemon.wait_for_line("not an INA260 (manufacturer 0x5449, die 0x2260); retrying");
-    daemon.scrape_until("a sensor that is down", |scrape| {
-        scrape.is("ina260_up", 0.0)
-    });
+    daemon.scrape_until("a sensor that is down", |scrape| scrape.is("ina260_up", 0.0));
 }
 
 #[test]
 fn without_the_sensor_it_tells_which_others_answer() {
     let arguments = ["", "--config", "/dev/null", "--address", "0x41"];
-    let flags = CommandLine::parse_from_words(arguments)
-        .unwrap()
-        .daemon
-        .overrides();
+    let flags = CommandLine::parse_from_words(arguments).unwrap().daemon.overrides();
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for address in [0x40, 0x41, 0x4F] {
@@ -143,10 +135,8 @@ fn without_the_sensor_it_tells_which_others_answer() {
         from: Duration::ZERO,
         until: None,
     });
-    let source = BusProvider::Simulated {
-        faults: Faults::default(),
-        boards: BTreeMap::from([(1, board)]),
-    };
+    let source =
+        BusProvider::Simulated { faults: Faults::default(), boards: BTreeMap::from([(1, board)]) };
     let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
@@ -161,10 +151,7 @@ fn without_the_sensor_it_tells_which_others_answer() {
 #[test]
 fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_for_one_on_the_bus() {
     let arguments = ["", "--config", "/dev/null", "--mux", "0x70:7"];
-    let flags = CommandLine::parse_from_words(arguments)
-        .unwrap()
-        .daemon
-        .overrides();
+    let flags = CommandLine::parse_from_words(arguments).unwrap().daemon.overrides();
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     let channel = plan.sensors[0].location.mux;
@@ -193,12 +180,9 @@ fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_fo
 
 #[test]
 fn waiting_for_a_sensor_it_serves_that_there_is_none() {
-    let daemon = Launch::simulated("no-answer@0")
-        .arguments(&["--wait-for-sensor"])
-        .start();
-    let scrape = daemon.scrape_until("a sensor that is known", |scrape| {
-        scrape.value("ina260_up", &[]).is_some()
-    });
+    let daemon = Launch::simulated("no-answer@0").arguments(&["--wait-for-sensor"]).start();
+    let scrape = daemon
+        .scrape_until("a sensor that is known", |scrape| scrape.value("ina260_up", &[]).is_some());
     assert!(scrape.is("ina260_up", 0.0));
     assert!(scrape.is("ina260_results_total", 0.0));
     assert_eq!(scrape.value("ina260_bus_voltage_volts", &[]), None);
@@ -235,10 +219,7 @@ fn a_bad_configuration_starts_nothing_and_is_told_every_problem() {
 
 #[test]
 fn check_config_prints_the_configuration_with_where_it_came_from() {
-    let ended = run_with(
-        "hostname = \"pi4\"\n",
-        &["--check-config", "--port", "9000"],
-    );
+    let ended = run_with("hostname = \"pi4\"\n", &["--check-config", "--port", "9000"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     for part in [
         "listen = \"0.0.0.0:9000\"      # --port\n",
@@ -251,9 +232,7 @@ fn check_config_prints_the_configuration_with_where_it_came_from() {
     let again = run_with(&ended.stdout, &["--check-config"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     let settings = |text: &str| -> Vec<String> {
-        text.lines()
-            .map(|line| line.split('#').next().unwrap().trim().to_owned())
-            .collect()
+        text.lines().map(|line| line.split('#').next().unwrap().trim().to_owned()).collect()
     };
     assert_eq!(settings(&again.stdout), settings(&ended.stdout));
 
@@ -265,10 +244,7 @@ fn check_config_prints_the_configuration_with_where_it_came_from() {
 #[test]
 fn a_quiet_check_prints_problems_only() {
     let good = run_bare(&["--check-config", "--quiet"]);
-    assert_eq!(
-        (good.code, good.stdout + &good.stderr),
-        (Some(0), String::new())
-    );
+    assert_eq!((good.code, good.stdout + &good.stderr), (Some(0), String::new()));
     let bad = run_with(BAD, &["--check-config", "--quiet"]);
     assert_eq!((bad.code, bad.stdout.as_str()), (Some(78), ""));
     assert_eq!(bad.stderr.lines().count(), 2, "{}", bad.stderr);

@@ -27,10 +27,7 @@ fn subcommands_refuse_flags_of_the_daemon() {
         for part in [flag, "Examples:\n  ina260-exporter "] {
             assert!(help.stdout.contains(part), "{}", help.stdout);
         }
-        for arguments in [
-            &["--port", "8000", command][..],
-            &[command, "--port", "8000"],
-        ] {
+        for arguments in [&["--port", "8000", command][..], &[command, "--port", "8000"]] {
             let ended = run(arguments);
             let code = (ended.code, ended.stdout.as_str());
             assert_eq!(code, (Some(2), ""), "{arguments:?}");
@@ -45,11 +42,7 @@ fn absent_bus_names_the_remedy() {
     let read = run_with("", &["read", "--bus", "200"]);
     for (ended, output) in [(&scan, &scan.stdout), (&read, &read.stderr)] {
         assert_eq!(ended.code, Some(69));
-        for part in [
-            "/dev/i2c-200 does not exist",
-            "raspi-config",
-            "modprobe i2c-dev",
-        ] {
+        for part in ["/dev/i2c-200 does not exist", "raspi-config", "modprobe i2c-dev"] {
             assert!(output.contains(part), "{ended:?}");
         }
     }
@@ -184,21 +177,13 @@ fn unresponsive_sensor_names_the_remedy() {
 #[test]
 fn invalid_values_are_explained() {
     for (arguments, code, message) in [
-        (
-            &["read", "--simulate=fire@0"][..],
-            2,
-            "invalid fault \"fire@0\"; expected ",
-        ),
+        (&["read", "--simulate=fire@0"][..], 2, "invalid fault \"fire@0\"; expected "),
         (
             &["read", "--address", "0x50"],
             78,
             "address 0x50 is invalid; expected an integer from 0x40 to 0x4f",
         ),
-        (
-            &["read", "--follow", "--interval", "soon"],
-            78,
-            "--interval: ",
-        ),
+        (&["read", "--follow", "--interval", "soon"], 78, "--interval: "),
         (&["read", "--interval", "1s"], 2, "--follow"),
         (&["read", "--json", "--follow"], 2, "cannot be used with"),
         (&["scan", "--json", "--toml"], 2, "cannot be used with"),
@@ -225,13 +210,7 @@ fn follow(lines: usize, end: &str) -> (Vec<String>, Option<i32>) {
         drop(output);
     } else {
         let kill = format!("kill -s {end} {}", child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         // A line in progress is completed.
         output.for_each(|line| assert!(line.is_ok()));
     }

@@ -29,10 +29,8 @@ fn try_load(
         .iter()
         .map(|(key, value)| (format!("INA260_EXPORTER_{key}"), (*value).to_owned()));
     let words = ["ina260-exporter", "--config", path];
-    let flags = CommandLine::parse_from_words(words.iter().chain(flags))
-        .unwrap()
-        .daemon
-        .overrides();
+    let flags =
+        CommandLine::parse_from_words(words.iter().chain(flags)).unwrap().daemon.overrides();
     load(&flags, environment).map_err(|problems| problems.to_string().replace(path, "FILE"))
 }
 
@@ -83,11 +81,7 @@ fn defaults_match_the_python_script() {
         panic!("{plan:?}");
     };
     assert_eq!(
-        (
-            sensor.device.as_str(),
-            sensor.location.bus,
-            sensor.location.address
-        ),
+        (sensor.device.as_str(), sensor.location.bus, sensor.location.address),
         ("deepx", 1, Address(0x40))
     );
     assert_eq!(sensor.interval, Duration::from_secs(1));
@@ -97,11 +91,7 @@ fn defaults_match_the_python_script() {
 
 #[test]
 fn python_script_flags_still_work() {
-    let plan = plan(
-        "",
-        &[],
-        &["--hostname", "0042", "--device", "7", "--port", "9000"],
-    );
+    let plan = plan("", &[], &["--hostname", "0042", "--device", "7", "--port", "9000"]);
     assert_eq!(plan.hostname, "0042");
     assert_eq!(plan.sensors[0].device, "7");
     assert_eq!(plan.listen.to_string(), "0.0.0.0:9000");
@@ -110,41 +100,21 @@ fn python_script_flags_still_work() {
 #[test]
 fn environment_can_set_every_key() {
     let by_environment = |key, value| plan("", &[(key, value)], &[]);
-    for name in [
-        "0042", "0x40", "1e3", "true", "1.10", "[a]", "\"a\"", "-1", "12V é",
-    ] {
+    for name in ["0042", "0x40", "1e3", "true", "1.10", "[a]", "\"a\"", "-1", "12V é"] {
         assert_eq!(by_environment("HOSTNAME", name).hostname, name);
         assert_eq!(by_environment("DEVICE", name).sensors[0].device, name);
     }
-    assert_eq!(
-        by_environment("ADDRESS", "0x41").sensors[0]
-            .location
-            .address,
-        Address(0x41)
-    );
-    assert_eq!(
-        by_environment("ADDRESS", "65").sensors[0].location.address,
-        Address(0x41)
-    );
+    assert_eq!(by_environment("ADDRESS", "0x41").sensors[0].location.address, Address(0x41));
+    assert_eq!(by_environment("ADDRESS", "65").sensors[0].location.address, Address(0x41));
     assert_eq!(by_environment("BUS", "3").sensors[0].location.bus, 3);
-    assert_eq!(
-        by_environment("LISTEN", "[::]:80").listen.to_string(),
-        "[::]:80"
-    );
+    assert_eq!(by_environment("LISTEN", "[::]:80").listen.to_string(), "[::]:80");
     assert_eq!(by_environment("SOCKET_MODE", "0660").socket_mode, 0o660);
-    assert_eq!(
-        by_environment("INTERVAL", "100ms").sensors[0].interval,
-        Duration::from_millis(100)
-    );
+    assert_eq!(by_environment("INTERVAL", "100ms").sensors[0].interval, Duration::from_millis(100));
     assert_eq!(by_environment("SUMMARY", "0").summary, None);
     assert_eq!(by_environment("LOG", "debug").log, LogLevel::Debug);
     assert!(!by_environment("SCRIPT_METRICS", "false").script_metrics);
     assert!(by_environment("WAIT_FOR_SENSOR", "true").wait_for_sensor);
-    for list in [
-        "[\"10.0.0.0/8\", \"::1\"]",
-        "10.0.0.0/8,::1",
-        "10.1.2.3/8, ::1/128",
-    ] {
+    for list in ["[\"10.0.0.0/8\", \"::1\"]", "10.0.0.0/8,::1", "10.1.2.3/8, ::1/128"] {
         let allow = by_environment("ALLOW", list).allow;
         assert_eq!(
             allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -160,10 +130,7 @@ fn environment_can_set_every_key() {
     assert_eq!(sensors[0].device, "0042");
     assert_eq!(sensors[0].labels, [("rail".to_owned(), "012".to_owned())]);
     assert_eq!(
-        (
-            sensors[1].location.address,
-            sensors[1].settings.averaging.count()
-        ),
+        (sensors[1].location.address, sensors[1].settings.averaging.count()),
         (Address(0x41), 16)
     );
 }
@@ -266,29 +233,16 @@ fn sensor_interval_defaults_to_the_daemons() {
 #[test]
 fn single_sensor_flags_change_the_only_table() {
     let one = "[[sensor]]\ndevice = \"orin\"\naddress = 0x41\n";
-    let changed = plan(
-        one,
-        &[("ADDRESS", "0x42"), ("BUS", "3")],
-        &["--device", "nano"],
-    )
-    .sensors;
+    let changed = plan(one, &[("ADDRESS", "0x42"), ("BUS", "3")], &["--device", "nano"]).sensors;
     assert_eq!(changed.len(), 1);
     assert_eq!(
-        (
-            changed[0].device.as_str(),
-            changed[0].location.bus,
-            changed[0].location.address
-        ),
+        (changed[0].device.as_str(), changed[0].location.bus, changed[0].location.address),
         ("nano", 3, Address(0x42))
     );
 
     let two = one.to_owned() + "[[sensor]]\ndevice = \"nano\"\n";
     assert_eq!(
-        problems(
-            &two,
-            &[("BUS", "3")],
-            &["--device", "x", "--address", "0x44"]
-        ),
+        problems(&two, &[("BUS", "3")], &["--device", "x", "--address", "0x44"]),
         "--address: address \"0x44\" is for a single sensor, but FILE has 2\n\
          environment INA260_EXPORTER_BUS: bus \"3\" is for a single sensor, but FILE has 2\n\
          --device: device \"x\" is for a single sensor, but FILE has 2"
@@ -304,11 +258,7 @@ fn environment_sensors_replace_those_of_the_file() {
     ] {
         let sensors = plan(file, &environment, &[]).sensors;
         assert_eq!(
-            (
-                sensors.len(),
-                sensors[0].device.as_str(),
-                sensors[0].location.bus
-            ),
+            (sensors.len(), sensors[0].device.as_str(), sensors[0].location.bus),
             (1, "a", 1)
         );
     }
@@ -316,11 +266,8 @@ fn environment_sensors_replace_those_of_the_file() {
 
 #[test]
 fn port_flag_changes_only_the_port() {
-    let listen = |file, environment: &[_]| {
-        plan(file, environment, &["--port", "9000"])
-            .listen
-            .to_string()
-    };
+    let listen =
+        |file, environment: &[_]| plan(file, environment, &["--port", "9000"]).listen.to_string();
     assert_eq!(listen("listen = \"[::]:8000\"", &[]), "[::]:9000");
     assert_eq!(listen("", &[("LISTEN", "127.0.0.1:1")]), "127.0.0.1:9000");
     assert_eq!(
@@ -331,24 +278,13 @@ fn port_flag_changes_only_the_port() {
 
 #[test]
 fn unix_socket_can_be_listened_on() {
-    let plan = plan(
-        "listen = \"unix:/run/ina260-exporter/metrics.sock\"",
-        &[],
-        &[],
-    );
-    assert_eq!(
-        plan.listen,
-        Listen::Unix("/run/ina260-exporter/metrics.sock".into())
-    );
+    let plan = plan("listen = \"unix:/run/ina260-exporter/metrics.sock\"", &[], &[]);
+    assert_eq!(plan.listen, Listen::Unix("/run/ina260-exporter/metrics.sock".into()));
 }
 
 #[test]
 fn simulate_flag_sets_the_faults() {
-    let plan = plan(
-        "",
-        &[],
-        &["--simulate=no-answer@30s+20s", "--wait-for-sensor"],
-    );
+    let plan = plan("", &[], &["--simulate=no-answer@30s+20s", "--wait-for-sensor"]);
     let faults: Faults = "no-answer@30s+20s".parse().unwrap();
     assert_eq!(plan.simulate, Some(faults));
     assert!(plan.wait_for_sensor);
@@ -357,47 +293,31 @@ fn simulate_flag_sets_the_faults() {
 #[test]
 fn named_file_must_be_readable() {
     let problem = |path: &str| {
-        let flags = Overrides {
-            config: Some(path.into()),
-            ..Overrides::default()
-        };
+        let flags = Overrides { config: Some(path.into()), ..Overrides::default() };
         load(&flags, []).unwrap_err().to_string()
     };
     assert_eq!(
         problem("/nonexistent/a.toml"),
         "/nonexistent/a.toml: cannot be read: No such file or directory (os error 2)"
     );
-    assert_eq!(
-        problem("/tmp"),
-        "/tmp: cannot be read: Is a directory (os error 21)"
-    );
-    assert_eq!(
-        problem("/dev/zero"),
-        "/dev/zero: is longer than 1048576 bytes"
-    );
+    assert_eq!(problem("/tmp"), "/tmp: cannot be read: Is a directory (os error 21)");
+    assert_eq!(problem("/dev/zero"), "/dev/zero: is longer than 1048576 bytes");
 }
 
 #[test]
 fn effective_configuration_shows_origins() {
     let file = "hostname = \"pi4\"\n[[sensor]]\ndevice = \"a \\\\ \\\"b\\\"\"\n\
                 labels = { rail = \"12V\" }\ninterval = \"1500ms\"";
-    let loaded = try_load(
-        file,
-        &[("LOG", "debug")],
-        &["--port", "9000", "--address", "0x4f"],
-    )
-    .unwrap();
+    let loaded =
+        try_load(file, &[("LOG", "debug")], &["--port", "9000", "--address", "0x4f"]).unwrap();
     // Without the columns, and with `FILE` for the file's name.
-    let lines = loaded
-        .effective
-        .lines()
-        .map(|line| match line.split_once("  # ") {
-            Some((setting, origin)) if origin.starts_with('/') => {
-                format!("{} # FILE\n", setting.trim_end())
-            }
-            Some((setting, origin)) => format!("{} # {origin}\n", setting.trim_end()),
-            None => format!("{line}\n"),
-        });
+    let lines = loaded.effective.lines().map(|line| match line.split_once("  # ") {
+        Some((setting, origin)) if origin.starts_with('/') => {
+            format!("{} # FILE\n", setting.trim_end())
+        }
+        Some((setting, origin)) => format!("{} # {origin}\n", setting.trim_end()),
+        None => format!("{line}\n"),
+    });
     assert_golden(
         Path::new("tests/config/effective.expected"),
         &lines.collect::<Vec<_>>().concat(),
@@ -410,23 +330,15 @@ fn effective_configuration_shows_origins() {
 /// sensor, or those of a `[[sensor]]` table.
 fn uncommented(single: bool, table: bool) -> String {
     let mut in_table = false;
-    let lines = include_str!("../config/ina260-exporter.toml")
-        .lines()
-        .map(|line| {
-            let Some(setting) = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')) else {
-                return line;
-            };
-            in_table |= setting == "[[sensor]]";
-            let is_single = keys::SINGLE_SENSOR
-                .iter()
-                .any(|key| setting.starts_with(key.name));
-            let wanted = if in_table {
-                table
-            } else {
-                single || !is_single
-            };
-            if wanted { setting } else { line }
-        });
+    let lines = include_str!("../config/ina260-exporter.toml").lines().map(|line| {
+        let Some(setting) = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')) else {
+            return line;
+        };
+        in_table |= setting == "[[sensor]]";
+        let is_single = keys::SINGLE_SENSOR.iter().any(|key| setting.starts_with(key.name));
+        let wanted = if in_table { table } else { single || !is_single };
+        if wanted { setting } else { line }
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -441,10 +353,7 @@ fn shipped_file_shows_the_defaults() {
         assert!(!uncommented.effective.contains("# default"));
         let hostname = defaults.hostname.clone();
         assert_eq!(uncommented.plan.hostname, "pi4");
-        let plan = Plan {
-            hostname,
-            ..uncommented.plan
-        };
+        let plan = Plan { hostname, ..uncommented.plan };
         assert_eq!(plan, defaults);
     }
 }
@@ -458,11 +367,7 @@ fn deep_nesting_does_not_overflow_the_stack() {
     }
     for (open, close) in [("[", "]"), ("{a=", "}"), ("a.", "a=1")] {
         let deep = open.repeat(100_000);
-        let _ = try_load(
-            format!("sensor = {deep}{}", close.repeat(100_000)),
-            &[],
-            &[],
-        );
+        let _ = try_load(format!("sensor = {deep}{}", close.repeat(100_000)), &[], &[]);
         let _ = try_load(format!("{deep}{close}"), &[], &[]);
         let _ = try_load("", &[("SENSOR", &deep)], &[]);
         let _ = try_load("", &[(&"a__".repeat(100_000), "1")], &[]);

@@ -53,12 +53,7 @@ fn setup(address: Address, meter: &SharedMeter) -> Setup {
     Setup {
         name: format!("sensor {address}"),
         channel: None,
-        chip: Ina260 {
-            address,
-            settings,
-            alert: None,
-            configure: true,
-        },
+        chip: Ina260 { address, settings, alert: None, configure: true },
         calibration: Calibration::default(),
         always_power: true,
         meter: meter.clone(),
@@ -88,37 +83,19 @@ impl Scene {
         let meters = [SharedMeter::default(), SharedMeter::default()];
         let setups = vec![setup(FIRST, &meters[0]), setup(SECOND, &meters[1])];
         let bus = Box::new(board.bus());
-        let sampler = Sampler::new(
-            "bus 1".to_owned(),
-            bus,
-            setups,
-            clock.clone(),
-            Arc::new(|| {}),
-        );
+        let sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), Arc::new(|| {}));
         let (_, recorder) = Listener::bind(&free_address(), 0, &[], &BUCKETS).unwrap();
         let mut exposition = Exposition::new(recorder, clock.wall());
-        let views = vec![
-            view("orin", FIRST, &meters[0]),
-            view("nvme", SECOND, &meters[1]),
-        ];
+        let views = vec![view("orin", FIRST, &meters[0]), view("nvme", SECOND, &meters[1])];
         exposition.show(views, clock.now());
-        Self {
-            clock,
-            board,
-            sampler,
-            meters,
-            exposition,
-        }
+        Self { clock, board, sampler, meters, exposition }
     }
 
     /// One sensor instead, `gpu`, behind a multiplexer and with an alert. For 100 ms of each 10 s the current is above the limit;
     /// the mean of a whole result never is.
     fn with_an_alert() -> Self {
         let mut scene = Self::new();
-        let channel = Channel {
-            multiplexer: Address(0x70),
-            channel: 3,
-        };
+        let channel = Channel { multiplexer: Address(0x70), channel: 3 };
         let load = Load {
             current: Box::new(|seconds| {
                 let is_peak = (5.2..5.3).contains(&(seconds % 10.0));
@@ -137,11 +114,8 @@ impl Scene {
         setup.chip.alert = Some(alert);
         let mut view = view("gpu", SECOND, meter);
         view.info.push(("mux".to_owned(), channel.to_string()));
-        view.alert = Some(AlertView {
-            on: function.name(),
-            unit: function.unit(),
-            limit: alert.limit,
-        });
+        view.alert =
+            Some(AlertView { on: function.name(), unit: function.unit(), limit: alert.limit });
         scene.sampler.replace(vec![setup]);
         scene.exposition.show(vec![view], scene.clock.now());
         scene
@@ -196,10 +170,7 @@ fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
     for lines in families.values_mut() {
         // The buckets of a histogram stay in their order, and comments above.
         lines.sort_by_key(|line| {
-            (
-                !line.starts_with('#'),
-                line.split(",le=").next().unwrap().to_owned(),
-            )
+            (!line.starts_with('#'), line.split(",le=").next().unwrap().to_owned())
         });
     }
     families
@@ -228,10 +199,7 @@ fn assert_golden(name: &str, seen: &str) {
     let (wanted, found) = (lines(&expected), lines(seen));
     let missing: Vec<_> = wanted.difference(&found).collect();
     let added: Vec<_> = found.difference(&wanted).collect();
-    assert!(
-        expected == seen,
-        "{name}: missing {missing:#?}, added {added:#?}"
-    );
+    assert!(expected == seen, "{name}: missing {missing:#?}, added {added:#?}");
 }
 
 #[test]
@@ -282,12 +250,7 @@ fn one_of_two_sensors_dead() {
     scene.board.clear_faults();
     scene.run(seconds(35));
     let scrape = scene.scrape();
-    for reading in [
-        "bus_voltage_volts",
-        "current_amperes",
-        "power_watts",
-        "cycle_seconds",
-    ] {
+    for reading in ["bus_voltage_volts", "current_amperes", "power_watts", "cycle_seconds"] {
         let series = format!("ina260_{reading}{{hostname=\"pi4\",device=\"nvme\",rail=\"12V\"}} ");
         assert!(scrape.contains(&series), "{series} is missing in\n{scrape}");
     }
@@ -342,9 +305,7 @@ fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
         // Series expire in real time.
         scene.clock.advance_to(begun.1 + begun.0.elapsed());
         let scrape = scene.scrape();
-        scrape
-            .contains(&format!("{results}{counted}\n"))
-            .then_some(())
+        scrape.contains(&format!("{results}{counted}\n")).then_some(())
     });
 }
 
@@ -353,17 +314,9 @@ fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
     let mut scene = Scene::with_an_alert();
     scene.run(seconds(5));
     let meter = &scene.meters[1];
-    let alerts = [
-        Function::OverCurrent,
-        Function::OverVoltage,
-        Function::OverPower,
-    ];
+    let alerts = [Function::OverCurrent, Function::OverVoltage, Function::OverPower];
     let views = alerts.map(|function| View {
-        alert: Some(AlertView {
-            on: function.name(),
-            unit: function.unit(),
-            limit: 5.0,
-        }),
+        alert: Some(AlertView { on: function.name(), unit: function.unit(), limit: 5.0 }),
         ..view(function.name(), SECOND, meter)
     });
     scene.exposition.show(views.into(), scene.clock.now());
@@ -374,18 +327,13 @@ fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
         .map(|(name, lines)| {
             let comment = |kind: &str| {
                 let prefix = format!("# {kind} {name} ");
-                lines
-                    .iter()
-                    .find_map(|line| line.strip_prefix(&prefix))
-                    .unwrap()
+                lines.iter().find_map(|line| line.strip_prefix(&prefix)).unwrap()
             };
             (name.as_str(), comment("TYPE"), comment("HELP"))
         })
         .collect();
-    let table = METRICS
-        .iter()
-        .map(|metric| (metric.name, metric.source.kind(), metric.help))
-        .collect();
+    let table =
+        METRICS.iter().map(|metric| (metric.name, metric.source.kind(), metric.help)).collect();
     assert_eq!(seen, table);
 }
 
@@ -395,17 +343,11 @@ fn refused_peer_still_sees_a_live_listener() {
     let url = Url::from(&listen);
     let allow = ["192.0.2.0/24".to_owned()];
     let (listener, _recorder) = Listener::bind(&listen, 0, &allow, &BUCKETS).unwrap();
-    assert!(
-        url.responds(Duration::from_millis(200)).is_err(),
-        "responds before it serves"
-    );
+    assert!(url.responds(Duration::from_millis(200)).is_err(), "responds before it serves");
     let serving = listener.serve().unwrap();
     until("a response", || url.responds(support::PATIENCE).ok());
     serving.stop();
-    assert!(
-        url.responds(Duration::from_millis(200)).is_err(),
-        "responds after it was stopped"
-    );
+    assert!(url.responds(Duration::from_millis(200)).is_err(), "responds after it was stopped");
 }
 
 #[test]

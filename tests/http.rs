@@ -53,9 +53,7 @@ fn serves_both_at_once_and_allows_by_network_on_each() {
 
 #[test]
 fn refuses_whom_it_does_not_allow_on_ipv4() {
-    let daemon = Launch::simulated("")
-        .config("allow = [\"192.168.0.0/16\"]")
-        .start();
+    let daemon = Launch::simulated("").config("allow = [\"192.168.0.0/16\"]").start();
     assert_eq!(get(daemon.listen(), "/metrics").status, 403);
 }
 
@@ -64,10 +62,8 @@ fn serves_on_a_unix_socket_with_its_mode_and_takes_it_away() {
     for (config, mode) in [("", 0o666), ("socket_mode = \"0600\"", 0o600)] {
         let directory = Directory::new();
         let socket = directory.path("metrics.sock");
-        let mut daemon = Launch::simulated("")
-            .listen(&format!("unix:{}", text(&socket)))
-            .config(config)
-            .start();
+        let mut daemon =
+            Launch::simulated("").listen(&format!("unix:{}", text(&socket))).config(config).start();
         let seen = fs::metadata(&socket).unwrap().permissions().mode();
         assert_eq!(seen & 0o777, mode, "{seen:o}");
         daemon.scrape_until("a result", has_readings);
@@ -82,19 +78,14 @@ fn a_socket_that_a_dead_instance_left_is_replaced() {
     let socket = directory.path("metrics.sock");
     drop(UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
-    let daemon = Launch::simulated("")
-        .listen(&format!("unix:{}", text(&socket)))
-        .start();
+    let daemon = Launch::simulated("").listen(&format!("unix:{}", text(&socket))).start();
     assert_eq!(get(daemon.listen(), "/metrics").status, 200);
 }
 
 /// Starts a daemon that can't listen, and returns what it says about that.
 fn refused(listen: &str) -> String {
     let ear = Ear::new();
-    let mut daemon = Launch::simulated("")
-        .listen(listen)
-        .notify(&ear, None)
-        .spawn();
+    let mut daemon = Launch::simulated("").listen(listen).notify(&ear, None).spawn();
     assert_eq!(daemon.wait(), Some(1));
     assert!(ear.heard().is_empty(), "{:?}", ear.heard());
     daemon.log().pop().unwrap()
@@ -140,11 +131,7 @@ fn the_scripts_flags_give_the_scripts_metrics() {
         .start();
     let labels = [("hostname", "pi4"), ("device", "orin")];
     let script = ["ina260_voltage", "ina260_current", "ina260_power"];
-    let base = [
-        "ina260_bus_voltage_volts",
-        "ina260_current_amperes",
-        "ina260_power_watts",
-    ];
+    let base = ["ina260_bus_voltage_volts", "ina260_current_amperes", "ina260_power_watts"];
     // A scrape between two of a tick's gauges shows values of two results; the next one does not.
     daemon.scrape_until("the same result in two sets of units", |scrape| {
         if !has_readings(scrape) {
@@ -165,9 +152,7 @@ fn the_scripts_flags_give_the_scripts_metrics() {
 
 #[test]
 fn without_script_metrics_there_are_only_base_units() {
-    let daemon = Launch::simulated("")
-        .config("script_metrics = false")
-        .start();
+    let daemon = Launch::simulated("").config("script_metrics = false").start();
     let scrape = daemon.scrape_until("a result", has_readings);
     for name in ["ina260_voltage", "ina260_current", "ina260_power"] {
         assert_eq!(scrape.all(name, &[]).len(), 0);
@@ -185,9 +170,7 @@ fn a_load_and_what_goes_wrong_with_a_sensor_show_in_a_scrape() {
 }
 
 fn values_follow_the_load() {
-    let daemon = Launch::simulated("")
-        .arguments(&["--interval", "100ms"])
-        .start();
+    let daemon = Launch::simulated("").arguments(&["--interval", "100ms"]).start();
     let mut seen = [false, false];
     daemon.scrape_until("a load that idles and one that works", |scrape| {
         let (Some(volts), Some(amperes)) = (
@@ -219,9 +202,7 @@ fn every_sensor_of_every_bus_is_served() {
     };
     let places = [("a", 1, 0x40), ("b", 1, 0x4F), ("c", 3, 0x40)];
     let sensors: String = places.into_iter().map(sensor).collect();
-    let daemon = Launch::simulated("")
-        .config(&format!("interval = \"100ms\"\n{sensors}"))
-        .start();
+    let daemon = Launch::simulated("").config(&format!("interval = \"100ms\"\n{sensors}")).start();
     daemon.scrape_until("a result of each", |scrape| {
         places.iter().all(|(device, ..)| {
             scrape.value("ina260_current_amperes", &[("device", device)]) > Some(0.0)
@@ -232,9 +213,7 @@ fn every_sensor_of_every_bus_is_served() {
 fn what_goes_wrong_is_counted_by_kind() {
     // The identity is looked at when a lost sensor is looked for. Each lasts for long enough to be met on a busy machine, too.
     let faults = "overflow@0,brown-out@1,foreign-write@2,arbitration-lost@4+1,wrong-identity@4+5,timeout@13+2";
-    let daemon = Launch::simulated(faults)
-        .arguments(&["--interval", "100ms"])
-        .start();
+    let daemon = Launch::simulated(faults).arguments(&["--interval", "100ms"]).start();
     let counts = [
         ("ina260_overflows_total", ("quantity", "power")),
         ("ina260_resets_total", ("cause", "brown-out")),
@@ -245,9 +224,7 @@ fn what_goes_wrong_is_counted_by_kind() {
         ("ina260_read_errors_total", ("kind", "timeout")),
     ];
     let scrape = daemon.scrape_until("every kind", |scrape| {
-        counts
-            .iter()
-            .all(|(name, label)| scrape.value(name, &[*label]) > Some(0.0))
+        counts.iter().all(|(name, label)| scrape.value(name, &[*label]) > Some(0.0))
     });
     for (name, label) in &counts[1..3] {
         assert_eq!(scrape.value(name, &[*label]), Some(1.0), "{name} {label:?}");
@@ -266,15 +243,11 @@ const READINGS: [&str; 8] = [
 ];
 
 fn shows_any_reading(scrape: &Scrape) -> bool {
-    READINGS
-        .iter()
-        .any(|name| !scrape.all(name, &[]).is_empty())
+    READINGS.iter().any(|name| !scrape.all(name, &[]).is_empty())
 }
 
 fn shows_every_reading(scrape: &Scrape) -> bool {
-    READINGS
-        .iter()
-        .all(|name| !scrape.all(name, &[]).is_empty())
+    READINGS.iter().all(|name| !scrape.all(name, &[]).is_empty())
 }
 
 /// What a busy machine may add to what is promised.
@@ -282,9 +255,7 @@ const SLACK: Duration = Duration::from_secs(3);
 
 fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
     // Looked for 1, 3 and 7 s after it was lost, so it is found soon after the fault ends.
-    let daemon = Launch::simulated("no-answer@2s+6.5s")
-        .arguments(&["--interval", "100ms"])
-        .start();
+    let daemon = Launch::simulated("no-answer@2s+6.5s").arguments(&["--interval", "100ms"]).start();
     let mut last = daemon.scrape_until("every reading", shows_every_reading);
     let mut watch = |scrape: &Scrape| {
         assert_eq!(scrape.fallen(&last), [""; 0]);
@@ -320,9 +291,7 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
 }
 
 fn a_dead_sensor_disappears_although_nobody_scrapes() {
-    let daemon = Launch::simulated("no-answer@1.5s")
-        .arguments(&["--interval", "100ms"])
-        .start();
+    let daemon = Launch::simulated("no-answer@1.5s").arguments(&["--interval", "100ms"]).start();
     daemon.scrape_until("every reading", shows_every_reading);
     daemon.wait_for_line("no acknowledge");
     // Time itself is what is tested here.

@@ -12,10 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("i2c", &["clock"]),
     ("ina260", &["i2c", "units"]),
-    (
-        "simulated",
-        &["i2c", "clock", "ina260::registers", "ina260::settings"],
-    ),
+    ("simulated", &["i2c", "clock", "ina260::registers", "ina260::settings"]),
     (
         "config",
         &[
@@ -34,10 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sampler", &["clock", "i2c", "ina260", "meter", "units"]),
     ("state", &["i2c::Location"]),
     ("scrape", &["config::Listen", "i2c::Location", "units"]),
-    (
-        "exposition",
-        &["clock", "config::Listen", "meter", "scrape", "units"],
-    ),
+    ("exposition", &["clock", "config::Listen", "meter", "scrape", "units"]),
     (
         "supervisor",
         &[
@@ -105,15 +99,8 @@ const CRATES: &[(&str, &str)] = &[
 ];
 
 /// Crates that any module may name.
-const ANYWHERE: [&str; 7] = [
-    "clap",
-    "rustix",
-    "serde",
-    "serde_json",
-    "strum",
-    "thiserror",
-    "tracing",
-];
+const ANYWHERE: [&str; 7] =
+    ["clap", "rustix", "serde", "serde_json", "strum", "thiserror", "tracing"];
 
 #[test]
 fn layers_are_listed_from_the_lowest_to_the_highest() {
@@ -137,9 +124,7 @@ fn files_of_a_module_import_no_cycle() {
             other.parent() == file.parent()
                 && *other != file
                 && *name != *"mod"
-                && paths(&source, "super")
-                    .iter()
-                    .any(|path| path.split("::").next() == Some(name))
+                && paths(&source, "super").iter().any(|path| path.split("::").next() == Some(name))
         });
         imports.insert(file.clone(), siblings.cloned().collect());
     }
@@ -181,10 +166,7 @@ fn each_crate_is_named_in_one_module() {
         let source = without_tests(&code(&fs::read_to_string(&file).unwrap()));
         for name in &crates {
             if !paths(&source, name).is_empty() {
-                named
-                    .entry(name.clone())
-                    .or_default()
-                    .insert(module.clone());
+                named.entry(name.clone()).or_default().insert(module.clone());
             }
         }
     }
@@ -193,11 +175,7 @@ fn each_crate_is_named_in_one_module() {
         let module = BTreeSet::from([(*module).to_owned()]);
         ((*name).to_owned(), module)
     });
-    assert_eq!(
-        named,
-        table.collect(),
-        "crates with their modules, and the table"
-    );
+    assert_eq!(named, table.collect(), "crates with their modules, and the table");
 }
 
 /// Returns every source file with its top-level module, without files of tests.
@@ -217,17 +195,9 @@ fn sources() -> Vec<(PathBuf, String)> {
     files.retain(|file| !file.ends_with("tests.rs"));
     let module = |file: &Path| {
         let first = file.components().nth(1).unwrap().as_os_str();
-        Path::new(first)
-            .file_stem()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned()
+        Path::new(first).file_stem().unwrap().to_str().unwrap().to_owned()
     };
-    files
-        .into_iter()
-        .map(|file| (file.clone(), module(&file)))
-        .collect()
+    files.into_iter().map(|file| (file.clone(), module(&file))).collect()
 }
 
 /// Returns the names in `[dependencies]` as written in sources.
@@ -236,9 +206,7 @@ fn dependencies() -> Vec<String> {
     let (_, section) = manifest.split_once("[dependencies]\n").unwrap();
     let section = section.split("\n[").next().unwrap();
     let lines = section.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_")))
-        .collect()
+    lines.filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_"))).collect()
 }
 
 /// Returns the paths in `source` that a module may not use, written as in the table.
@@ -247,11 +215,7 @@ fn forbidden(module: &str, source: &str, depth: usize) -> Vec<String> {
         .iter()
         .find(|(name, _)| *name == module)
         .unwrap_or_else(|| panic!("{module} is not in the table"));
-    let root = if module == "main" {
-        "ina260_exporter"
-    } else {
-        "crate"
-    };
+    let root = if module == "main" { "ina260_exporter" } else { "crate" };
     let may = |path: &String| {
         let is_within = |whole: &str| path == whole || path.starts_with(&format!("{whole}::"));
         is_within(module) || allowed.iter().any(|allowed| is_within(allowed))
@@ -272,9 +236,8 @@ fn paths(source: &str, root: &str) -> Vec<String> {
     let begins = |at: usize| {
         let before = &source[..at];
         // `::metrics` is the crate where a module has that name, too.
-        let absolute = before
-            .strip_suffix("::")
-            .filter(|path| !path.ends_with(|c| is_word(c) || c == '>'));
+        let absolute =
+            before.strip_suffix("::").filter(|path| !path.ends_with(|c| is_word(c) || c == '>'));
         let before = absolute.unwrap_or(before).chars().next_back();
         let after = source[at + root.len()..].chars().next();
         !before.is_some_and(|c| is_word(c) || c == ':' || c == '.') && !after.is_some_and(is_word)
@@ -321,9 +284,7 @@ fn tree<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
         _ => {
             found.push(path);
             // `as` and the new name, inside a tree.
-            let other = rest
-                .strip_prefix(" as ")
-                .map(|name| name.trim_start_matches(is_word));
+            let other = rest.strip_prefix(" as ").map(|name| name.trim_start_matches(is_word));
             other.unwrap_or(rest)
         }
     }
@@ -341,11 +302,7 @@ fn code(source: &str) -> String {
 
 /// Returns a formatted source without its inline tests, which end with the file.
 fn without_tests(source: &str) -> String {
-    source
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
 }
 
 /// Tests of the checks above with sources that break the rules.
@@ -355,38 +312,23 @@ mod checker {
     #[test]
     fn forbidden_paths_are_found() {
         let units = "use crate::meter::Meter;\nfn f() -> crate::clock::SystemClock {}";
-        assert_eq!(
-            forbidden("units", units, 1),
-            ["meter::Meter", "clock::SystemClock"]
-        );
+        assert_eq!(forbidden("units", units, 1), ["meter::Meter", "clock::SystemClock"]);
         let config =
             "use crate::i2c::{Address, Bus};\nuse crate::ina260::{self, settings::Settings};";
         assert_eq!(forbidden("config", config, 2), ["i2c::Bus", "ina260"]);
         let sampler = "use crate::i2c::Bus;\nuse crate::{clock::Clock, config::Plan as P, meter};";
         assert_eq!(forbidden("sampler", sampler, 2), ["config::Plan"]);
         let main = "use ina260_exporter::i2c::linux::LinuxBus;\nuse ina260_exporter::exposition;";
-        assert_eq!(
-            forbidden("main", main, 1),
-            ["i2c::linux::LinuxBus", "exposition"]
-        );
-        assert_eq!(
-            forbidden("meter", "use super::units::Volts;", 1),
-            ["super::"]
-        );
+        assert_eq!(forbidden("main", main, 1), ["i2c::linux::LinuxBus", "exposition"]);
+        assert_eq!(forbidden("meter", "use super::units::Volts;", 1), ["super::"]);
         assert_eq!(forbidden("meter", "use super::Sensor;", 2), [""; 0]);
-        assert_eq!(
-            forbidden("meter", "use super::super::units;", 2),
-            ["super::super::"]
-        );
+        assert_eq!(forbidden("meter", "use super::super::units;", 2), ["super::super::"]);
     }
 
     #[test]
     fn names_are_found_only_as_paths() {
         assert_eq!(paths("use rppal::i2c::I2c;", "rppal"), ["i2c::I2c"]);
-        assert_eq!(
-            paths("fn f() { metrics::with_local(1); }", "metrics"),
-            ["with_local"]
-        );
+        assert_eq!(paths("fn f() { metrics::with_local(1); }", "metrics"), ["with_local"]);
         assert_eq!(paths("pub use rppal;", "rppal"), [""]);
         for other in [
             "let metrics = 1;",

@@ -64,11 +64,7 @@ fn missing_cargo_is_reported_with_the_command() {
 
 #[test]
 fn old_rustc_is_reported_with_the_command() {
-    let old = [
-        ("cargo", ""),
-        ("rustc", "rustc 1.88.1 (0 2025-01-01)"),
-        ("cc", ""),
-    ];
+    let old = [("cargo", ""), ("rustc", "rustc 1.88.1 (0 2025-01-01)"), ("cc", "")];
     let message = failure("build", &path(&old));
     let expected = "make: rustc 1.88.1 is too old; Rust 1.89 or newer is required: ";
     assert!(message.starts_with(expected), "{message}");

@@ -107,10 +107,8 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
             ..Load::steady(RAIL_VOLTS, 0.0)
         }),
     );
-    let partial = PartialSettings {
-        averaging: Averaging::from_count(64),
-        ..PartialSettings::default()
-    };
+    let partial =
+        PartialSettings { averaging: Averaging::from_count(64), ..PartialSettings::default() };
     let meter = SharedMeter::default();
     let setup = Setup {
         name: "sensor orin".to_owned(),
@@ -231,15 +229,9 @@ text { fill: #e6edf3; }
 
 fn draw(points: &[Point], energy: f64) -> String {
     let day = Point {
-        min: points
-            .iter()
-            .map(|point| point.min)
-            .fold(f64::MAX, f64::min),
+        min: points.iter().map(|point| point.min).fold(f64::MAX, f64::min),
         mean: points.iter().map(|point| point.mean).sum::<f64>() / points.len() as f64,
-        max: points
-            .iter()
-            .map(|point| point.max)
-            .fold(f64::MIN, f64::max),
+        max: points.iter().map(|point| point.max).fold(f64::MIN, f64::max),
     };
     let [min, mean, max] = [day.min, day.mean, day.max].map(|watts| format!("{watts:.1} W"));
     let energy = format!("{:.0} Wh", energy / 3600.0);
@@ -255,20 +247,13 @@ fn draw(points: &[Point], energy: f64) -> String {
         let line = y(watts);
         writeln!(svg, r#"<path class="{class}" d="M{LEFT} {line}H{RIGHT}"/>"#).unwrap();
         let label = line + 4.0;
-        writeln!(
-            svg,
-            r#"<text class="faint end" x="56" y="{label}">{watts} W</text>"#
-        )
-        .unwrap();
+        writeln!(svg, r#"<text class="faint end" x="56" y="{label}">{watts} W</text>"#).unwrap();
     }
     for hour in (0..=24).step_by(3) {
         let line = x(f64::from(hour));
         writeln!(svg, r#"<path class="grid" d="M{line} {TOP}V{BOTTOM}"/>"#).unwrap();
-        writeln!(
-            svg,
-            r#"<text class="faint middle" x="{line}" y="320">{hour:02}:00</text>"#
-        )
-        .unwrap();
+        writeln!(svg, r#"<text class="faint middle" x="{line}" y="320">{hour:02}:00</text>"#)
+            .unwrap();
     }
     let path = |values: &mut dyn Iterator<Item = (usize, f64)>| {
         let hours = 24.0 / points.len() as f64;
@@ -315,8 +300,5 @@ fn power_day_is_drawn_from_scrapes() {
         fs::write(PICTURE, &svg).unwrap();
     }
     let committed = fs::read_to_string(PICTURE).unwrap();
-    assert!(
-        committed == svg,
-        "{PICTURE} differs: UPDATE_GOLDEN=1 cargo test --test picture"
-    );
+    assert!(committed == svg, "{PICTURE} differs: UPDATE_GOLDEN=1 cargo test --test picture");
 }

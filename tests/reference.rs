@@ -22,9 +22,8 @@ const WIDTH: usize = 100;
 /// writes it.
 fn assert_generated(path: &str, begin: &str, end: Option<&str>, generated: &str) {
     let text = fs::read_to_string(path).unwrap();
-    let (before, rest) = text
-        .split_once(&format!("{begin}\n"))
-        .unwrap_or_else(|| panic!("{path}: no line {begin}"));
+    let (before, rest) =
+        text.split_once(&format!("{begin}\n")).unwrap_or_else(|| panic!("{path}: no line {begin}"));
     let (committed, after) = rest.split_at(end.map_or(rest.len(), |end| rest.find(end).unwrap()));
     if committed != generated && env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(path, [before, begin, "\n", generated, after].concat()).unwrap();
@@ -78,11 +77,7 @@ fn default(key: &KeyInfo, in_sensor: bool) -> String {
 /// Returns the meaning of a key in whole sentences of Markdown.
 fn meaning(key: &KeyInfo, in_sensor: bool) -> String {
     let mut meaning = format!("{}.", key.help);
-    if !in_sensor
-        && keys::SINGLE_SENSOR
-            .iter()
-            .any(|other| other.name == key.name)
-    {
+    if !in_sensor && keys::SINGLE_SENSOR.iter().any(|other| other.name == key.name) {
         meaning += " Only for a single sensor.";
     }
     if key.needs_restart {
@@ -217,9 +212,7 @@ fn configuration_file_shows_the_defaults() {
         } else if !default.starts_with('`') {
             texts.push(format!("Default: {default}."));
         }
-        let comments = texts
-            .iter()
-            .map(|text| wrap(&text.replace('`', ""), "# ", WIDTH));
+        let comments = texts.iter().map(|text| wrap(&text.replace('`', ""), "# ", WIDTH));
         let comments: String = comments.collect();
         format!("\n{comments}#{} = {}\n", key.name, key.default)
     };
@@ -233,12 +226,7 @@ fn configuration_file_shows_the_defaults() {
         WIDTH,
     );
     let generated = format!("{top}\n{tables}#[[sensor]]\n{sensor}");
-    assert_generated(
-        CONFIGURATION,
-        "# Keys and their defaults:",
-        None,
-        &generated,
-    );
+    assert_generated(CONFIGURATION, "# Keys and their defaults:", None, &generated);
 }
 
 /// Returns the names of a metric's own labels in the expected scrapes, without those that all
@@ -278,10 +266,8 @@ fn labels(metric: &Metric) -> String {
             }
         }
         Source::AlertLimit(unit) => {
-            let functions = Function::ALL
-                .iter()
-                .copied()
-                .filter(|function| function.unit() == unit);
+            let functions =
+                Function::ALL.iter().copied().filter(|function| function.unit() == unit);
             with_values("on", functions.map(Function::name).collect())
         }
         Source::Info | Source::Daemon => {
@@ -303,26 +289,15 @@ fn labels(metric: &Metric) -> String {
 fn metrics_page_lists_the_metrics() {
     let rows = METRICS.iter().map(|metric| {
         let Metric { name, help, source } = metric;
-        format!(
-            "| `{name}` | {} | {}| {help} |\n",
-            source.kind(),
-            labels(metric)
-        )
+        format!("| `{name}` | {} | {}| {help} |\n", source.kind(), labels(metric))
     });
     let head = "| metric | type | its own labels | meaning |\n| --- | --- | --- | --- |\n";
-    assert_markdown(
-        "docs/metrics.md",
-        "metrics",
-        &(head.to_owned() + &rows.collect::<String>()),
-    );
+    assert_markdown("docs/metrics.md", "metrics", &(head.to_owned() + &rows.collect::<String>()));
 }
 
 /// Returns the problems with one environment variable.
 fn problems(variable: &str, value: &str) -> String {
-    let overrides = Overrides {
-        config: Some("/dev/null".into()),
-        ..Overrides::default()
-    };
+    let overrides = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
     let environment = [(format!("INA260_EXPORTER_{variable}"), value.to_owned())];
     load(&overrides, environment).map_or_else(|problems| problems.to_string(), |_| String::new())
 }
@@ -337,9 +312,7 @@ fn own_labels_are_reserved() {
                 Some((label, _)) => vec![label.to_owned()],
                 None => labels.split(", ").map(str::to_owned).collect(),
             };
-            names
-                .into_iter()
-                .map(|name| name.trim_matches(['`', ' ']).to_owned())
+            names.into_iter().map(|name| name.trim_matches(['`', ' ']).to_owned())
         })
         .filter(|label| !label.is_empty())
         .collect();
@@ -363,10 +336,7 @@ fn flags_set_keys_or_are_known_not_to() {
         }
         let Some(key) = with_flag(&format!("--{long}")) else {
             let problems = problems(&long.replace('-', "_").to_uppercase(), "x");
-            assert!(
-                problems.contains("is a flag") || long == "listen",
-                "{long}: {problems}"
-            );
+            assert!(problems.contains("is a flag") || long == "listen", "{long}: {problems}");
             continue;
         };
         // The default in the help is that of the table.

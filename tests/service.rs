@@ -38,15 +38,10 @@ fn tells_systemd_in_order_that_it_is_ready_alive_and_stopping() {
     let statuses = ear.all("STATUS=");
     let status = &statuses.last().unwrap().message;
     assert!(status.starts_with("STATUS=simulated: deepx: "), "{status}");
-    let units = status
-        .split(' ')
-        .filter(|word| word.starts_with(['V', 'A', 'W']));
+    let units = status.split(' ').filter(|word| word.starts_with(['V', 'A', 'W']));
     assert_eq!(units.count(), 3, "{status}");
     // This process may hear late and then two at once, but not most of the time.
-    let mut gaps: Vec<Duration> = statuses
-        .windows(2)
-        .map(|pair| pair[1].at - pair[0].at)
-        .collect();
+    let mut gaps: Vec<Duration> = statuses.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
     gaps.sort_unstable();
     assert!(gaps[2] >= Duration::from_millis(900), "{gaps:?}");
 }
@@ -91,10 +86,7 @@ fn a_transfer_that_hangs_gets_no_watchdog() {
 /// Watches a daemon with nothing to say for longer than any transfer may take.
 fn assert_alive(faults: &str, arguments: &[&str], time: Duration) {
     let ear = Ear::new();
-    let _daemon = Launch::simulated(faults)
-        .arguments(arguments)
-        .notify(&ear, WATCHDOG)
-        .start();
+    let _daemon = Launch::simulated(faults).arguments(arguments).notify(&ear, WATCHDOG).start();
     thread::sleep(time);
     let silence = longest_silence(&ear);
     assert!(silence < Duration::from_secs(4), "{silence:?}");
@@ -115,64 +107,35 @@ fn an_interval_of_a_minute_does_not_stop_the_watchdog() {
 
 #[test]
 fn signals_stop_it_at_once_whatever_the_interval() {
-    for (signal, interval) in [
-        ("TERM", "60s"),
-        ("INT", "60s"),
-        ("TERM", "1s"),
-        ("INT", "10ms"),
-    ] {
-        let mut daemon = Launch::simulated("")
-            .arguments(&["--interval", interval])
-            .start();
+    for (signal, interval) in [("TERM", "60s"), ("INT", "60s"), ("TERM", "1s"), ("INT", "10ms")] {
+        let mut daemon = Launch::simulated("").arguments(&["--interval", interval]).start();
         daemon.wait_for_line("a result every");
         let (code, took) = daemon.stop(signal);
         println!("SIG{signal} with an interval of {interval}: {took:?}");
         assert_eq!(code, Some(0));
-        assert!(
-            took < Duration::from_secs(1),
-            "promised are 0.2 s: {took:?}"
-        );
+        assert!(took < Duration::from_secs(1), "promised are 0.2 s: {took:?}");
         assert!(daemon.log().last().unwrap().ends_with("stopped"));
     }
 }
 
 #[test]
 fn stops_although_a_transfer_hangs() {
-    let mut daemon = Launch::simulated("hang@0")
-        .arguments(&["--wait-for-sensor"])
-        .start();
+    let mut daemon = Launch::simulated("hang@0").arguments(&["--wait-for-sensor"]).start();
     let (code, took) = daemon.stop("TERM");
     assert_eq!(code, Some(0));
-    assert!(
-        took < Duration::from_secs(5),
-        "promised are 1.5 s: {took:?}"
-    );
-    assert_eq!(
-        daemon.log_lines("an I2C transfer is still blocked").len(),
-        1
-    );
+    assert!(took < Duration::from_secs(5), "promised are 1.5 s: {took:?}");
+    assert_eq!(daemon.log_lines("an I2C transfer is still blocked").len(), 1);
 }
 
 #[test]
 fn outside_systemd_all_of_it_is_silent() {
     let mut daemon = Launch::simulated("").start();
-    daemon.scrape_until("a result", |scrape| {
-        results(scrape, ("device", "deepx")) >= Some(1.0)
-    });
+    daemon.scrape_until("a result", |scrape| results(scrape, ("device", "deepx")) >= Some(1.0));
     daemon.stop("TERM");
     let log = daemon.log();
-    let expected = [
-        " WARN simulated sensors",
-        " INFO ",
-        " INFO ",
-        " INFO stopped",
-    ];
+    let expected = [" WARN simulated sensors", " INFO ", " INFO ", " INFO stopped"];
     assert!(
-        log.len() == 4
-            && log
-                .iter()
-                .zip(expected)
-                .all(|(line, part)| line.contains(part)),
+        log.len() == 4 && log.iter().zip(expected).all(|(line, part)| line.contains(part)),
         "{log:#?}"
     );
 }
@@ -181,9 +144,7 @@ fn outside_systemd_all_of_it_is_silent() {
 fn what_is_simulated_is_not_counted_for_good() {
     let directory = Directory::new();
     let state = directory.path("");
-    let mut daemon = Launch::simulated("")
-        .environment("STATE_DIRECTORY", text(&state))
-        .start();
+    let mut daemon = Launch::simulated("").environment("STATE_DIRECTORY", text(&state)).start();
     assert_eq!(daemon.stop("TERM").0, Some(0));
     assert_eq!(fs::read_dir(state).unwrap().count(), 0);
 }
@@ -203,14 +164,10 @@ fn up(scrape: &Scrape, device: (&str, &str)) -> bool {
 
 #[test]
 fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
-    let daemon = Launch::simulated("")
-        .config(&sensors("a:0x40 b:0x41 kept:0x42"))
-        .start();
+    let daemon = Launch::simulated("").config(&sensors("a:0x40 b:0x41 kept:0x42")).start();
     let kept = ("device", "kept");
     let before = daemon.scrape_until("twenty results of each", |scrape| {
-        [DEVICE_A, DEVICE_B, kept]
-            .iter()
-            .all(|device| results(scrape, *device) >= Some(20.0))
+        [DEVICE_A, DEVICE_B, kept].iter().all(|device| results(scrape, *device) >= Some(20.0))
     });
     let line = daemon.reload(&sensors("c:0x40 new:0x43 kept:0x42"));
     assert!(line.contains("configuration reloaded: 3 sensors"), "{line}");
@@ -228,10 +185,8 @@ fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
         [DEVICE_A, DEVICE_B].iter().all(|device| {
             let mut names = scrape.names(&[*device]);
             names.retain(|name| {
-                let histograms = [
-                    "ina260_read_duration_seconds_",
-                    "ina260_power_distribution_watts_",
-                ];
+                let histograms =
+                    ["ina260_read_duration_seconds_", "ina260_power_distribution_watts_"];
                 !histograms.iter().any(|of| name.starts_with(of))
             });
             names.is_empty()
@@ -258,9 +213,8 @@ const SUCCEEDED: &str = "ina260_exporter_config_last_reload_success_timestamp_se
 #[test]
 fn a_bad_file_leaves_everything_as_it_was() {
     let daemon = Launch::simulated("").config(&sensors("a:0x40")).start();
-    let before = daemon.scrape_until("ten results", |scrape| {
-        results(scrape, DEVICE_A) >= Some(10.0)
-    });
+    let before =
+        daemon.scrape_until("ten results", |scrape| results(scrape, DEVICE_A) >= Some(10.0));
     assert!(before.is(SUCCESSFUL, 1.0));
 
     let line = daemon.reload(&(sensors("b:0x41 c:0x50") + "colour = \"red\"\n"));
@@ -323,16 +277,11 @@ fn the_log_level_changes_with_a_reload() {
     assert_eq!(daemon.log_lines("DEBUG"), [""; 0]);
     daemon.reload(&("log = \"debug\"\n".to_owned() + &sensors("a:0x40")));
     let line = daemon.wait_for_line("DEBUG sensor a (simulated bus 1, 0x40): ");
-    assert!(
-        line.contains(" V, ") && line.contains(" A, ") && line.ends_with(" W"),
-        "{line}"
-    );
+    assert!(line.contains(" V, ") && line.contains(" A, ") && line.ends_with(" W"), "{line}");
     // The message about this reload still comes through before the level falls.
     daemon.reload(&("log = \"info\"\n".to_owned() + &sensors("a:0x40")));
     let quiet = daemon.log_lines("DEBUG").len();
-    daemon.scrape_until("more results", |scrape| {
-        results(scrape, DEVICE_A) >= Some(40.0)
-    });
+    daemon.scrape_until("more results", |scrape| results(scrape, DEVICE_A) >= Some(40.0));
     assert!(daemon.log_lines("DEBUG").len() <= quiet + 1);
 }
 
@@ -356,9 +305,7 @@ fn idle(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
 
 fn a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages() {
     // It spins when descriptors run out: not at the cost of the other tests.
-    let mut daemon = Launch::simulated("")
-        .through("ulimit -n 64; exec nice -n 19 \"$@\"")
-        .start();
+    let mut daemon = Launch::simulated("").through("ulimit -n 64; exec nice -n 19 \"$@\"").start();
     let clients = idle(&daemon, 100);
     // It takes 15 to 20 s to be sure.
     assert_eq!(daemon.wait_within(2 * PATIENCE), Some(1));

@@ -16,11 +16,8 @@ use crate::shared::summary::{Figure, Summary};
 use crate::stage::{HERTZ, Stage, count, direct, single};
 
 const MINUTES: u32 = 10;
-const SOURCES: [(&str, f64, f64); 3] = [
-    ("stiff", 0.0, 0.1),
-    ("50 mΩ", 0.05, 0.5),
-    ("200 mΩ", 0.2, 0.5),
-];
+const SOURCES: [(&str, f64, f64); 3] =
+    [("stiff", 0.0, 0.1), ("50 mΩ", 0.05, 0.5), ("200 mΩ", 0.2, 0.5)];
 /// Sampling period of the script: a pause of a second, and three words at 100 kHz.
 const SCRIPT_PERIOD: f64 = 1.001_41;
 /// Conversion time in seconds of the power-on settings, which the script does not change: current
@@ -36,18 +33,10 @@ struct Variant {
 
 fn variants() -> [Variant; 4] {
     let second = Settings::for_interval(Duration::from_secs(1), PartialSettings::default());
-    let variant = |name, settings, hertz| Variant {
-        name,
-        settings,
-        hertz,
-    };
+    let variant = |name, settings, hertz| Variant { name, settings, hertz };
     let fastest = single(ConversionTime::Us140);
     [
-        variant(
-            "auto 1 s",
-            second.expect("the interval is long enough"),
-            HERTZ,
-        ),
+        variant("auto 1 s", second.expect("the interval is long enough"), HERTZ),
         variant("power-on", single(ConversionTime::Us1100), HERTZ),
         // 400 kHz is enough for some of these results, 1 MHz for all.
         variant("fastest", fastest, HERTZ),
@@ -109,10 +98,7 @@ fn count_energy(drawn: Drawn, variant: &Variant) -> Counted {
         if totals.results != before.results {
             // The result covers the end of the accounted time.
             let until = (totals.measured + totals.unmeasured).as_secs_f64();
-            let covered = totals
-                .measured
-                .saturating_sub(before.measured)
-                .as_secs_f64();
+            let covered = totals.measured.saturating_sub(before.measured).as_secs_f64();
             truth += drawn.energy(until) - drawn.energy(until - covered);
         }
         before = totals;
@@ -141,10 +127,7 @@ fn sampled_error(drawn: Drawn) -> f64 {
     sum - drawn.energy(t)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "attojoules are more precise than needed"
-)]
+#[expect(clippy::cast_precision_loss, reason = "attojoules are more precise than needed")]
 fn joules(totals: &Totals) -> f64 {
     (totals.energy.forward as f64 - totals.energy.reverse as f64) / 1e18
 }

@@ -33,11 +33,7 @@ pub(crate) const SHAPES: [Shape; 4] = [
     Shape {
         name: "20 ms bursts",
         current: |t| {
-            if t.rem_euclid(BURST_EVERY) < BURST {
-                3.5
-            } else {
-                0.5
-            }
+            if t.rem_euclid(BURST_EVERY) < BURST { 3.5 } else { 0.5 }
         },
         charge: |t| 0.5 * t + 3.0 * bursting(t),
         square: |t| 0.25 * t + 12.0 * bursting(t),
@@ -80,11 +76,7 @@ pub(crate) struct Drawn {
 impl Drawn {
     /// Returns the load of a simulated chip.
     pub(crate) fn load(self) -> Load {
-        Load {
-            source: VOLTS,
-            resistance: self.ohms,
-            current: Box::new(self.shape.current),
-        }
+        Load { source: VOLTS, resistance: self.ohms, current: Box::new(self.shape.current) }
     }
 
     /// Returns the exact energy from 0 to `t`.

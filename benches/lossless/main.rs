@@ -25,9 +25,7 @@ const SECONDS: &str = "LOSSLESS_SECONDS";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let seconds = match std::env::var(SECONDS) {
-        Ok(text) => text
-            .parse()
-            .map_err(|error| format!("{SECONDS}: {error}"))?,
+        Ok(text) => text.parse().map_err(|error| format!("{SECONDS}: {error}"))?,
         Err(_) => 20,
     };
     let time = Duration::from_secs(seconds);

@@ -20,16 +20,9 @@ const CHANNELS: u8 = 8;
 /// Adds the figures of both scenes.
 pub(crate) fn add(summary: &mut Summary) -> Result<(), Box<dyn Error>> {
     let full_bus = |_| (0..SENSORS).map(direct).collect();
-    add_scene(
-        summary,
-        "64 sensors on 4 buses",
-        (0..BUSES).map(full_bus).collect(),
-    )?;
+    add_scene(summary, "64 sensors on 4 buses", (0..BUSES).map(full_bus).collect())?;
     let downstream = |channel| Location {
-        mux: Some(Channel {
-            multiplexer: Address(0x70),
-            channel,
-        }),
+        mux: Some(Channel { multiplexer: Address(0x70), channel }),
         ..direct(0)
     };
     let bus = (0..CHANNELS).map(downstream).collect();
@@ -59,24 +52,12 @@ fn add_scene(
     let seconds = TIME.as_secs_f64();
     let figure =
         |what: &str, value, unit| Figure::new(&format!("{scene} at 10 Hz, {what}"), value, unit);
-    summary.add(
-        figure("missed", count(missed), "")
-            .target(1.0)
-            .reference("read", count(results)),
-    );
+    summary.add(figure("missed", count(missed), "").target(1.0).reference("read", count(results)));
     summary.add(figure("unaccounted for", count(unaccounted), "").target(2.0));
-    summary.add(figure(
-        "transfers per bus",
-        count(transfers) / seconds,
-        "1/s",
-    ));
+    summary.add(figure("transfers per bus", count(transfers) / seconds, "1/s"));
     summary.add(figure("bus busy", 100.0 * busy / seconds, "%"));
     // Most of it is the simulation of the conversions.
-    summary.add(figure(
-        "CPU with simulated chips",
-        100.0 * used.as_secs_f64() / seconds,
-        "%",
-    ));
+    summary.add(figure("CPU with simulated chips", 100.0 * used.as_secs_f64() / seconds, "%"));
     Ok(())
 }
 
@@ -86,9 +67,7 @@ fn run(locations: Vec<Location>) -> Stage<SimulatedClock> {
     let mut stage = Stage::<SimulatedClock>::new(
         HERTZ,
         settings.expect("the interval is long enough"),
-        loads
-            .map(|(location, number)| (location, Load::board(number)))
-            .collect(),
+        loads.map(|(location, number)| (location, Load::board(number))).collect(),
     );
     let end = stage.begun + TIME;
     loop {

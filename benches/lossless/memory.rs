@@ -49,11 +49,7 @@ pub(crate) fn add(
     );
     let growth = figure("memory growth", late - early, "MiB")
         .reference("from second", settled.as_secs_f64());
-    summary.add(if time >= SETTLED {
-        growth.target(MAX_GROWTH)
-    } else {
-        growth
-    });
+    summary.add(if time >= SETTLED { growth.target(MAX_GROWTH) } else { growth });
     summary.add(figure("CPU, transfers included", 100.0 * cpu, "%"));
     Ok(())
 }

@@ -73,27 +73,20 @@ impl Run {
         let share = |time: Duration| 100.0 * time.as_secs_f64() / self.time.as_secs_f64();
         let not_read = count(self.completed.saturating_sub(self.read));
         summary.add(
-            figure(
-                "results not read",
-                100.0 * not_read / count(self.completed),
-                "%",
-            )
-            .target(target)
-            .reference("missed by an idle thread, %", idle)
-            .reference("read", count(self.read))
-            .reference("missed", count(self.missed))
-            .reference("completed", count(self.completed))
-            .reference("seconds", self.time.as_secs_f64()),
+            figure("results not read", 100.0 * not_read / count(self.completed), "%")
+                .target(target)
+                .reference("missed by an idle thread, %", idle)
+                .reference("read", count(self.read))
+                .reference("missed", count(self.missed))
+                .reference("completed", count(self.completed))
+                .reference("seconds", self.time.as_secs_f64()),
         );
         summary.add(figure("unaccounted for", count(self.unaccounted), "").target(2.0));
         // The references show the influence of a busy machine.
         summary.add(
             figure("time not measured", share(self.unmeasured), "%")
                 .reference("runnable but waiting, %", share(self.cpu.waited))
-                .reference(
-                    "maximum wake-up delay, ms",
-                    1e3 * self.max_delay.as_secs_f64(),
-                ),
+                .reference("maximum wake-up delay, ms", 1e3 * self.max_delay.as_secs_f64()),
         );
         summary.add(
             figure("CPU, transfers included", share(self.cpu.used), "%")

@@ -75,12 +75,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
             setups.push(Setup {
                 name: format!("sensor {address}"),
                 channel: mux,
-                chip: Ina260 {
-                    address,
-                    settings,
-                    alert: None,
-                    configure: true,
-                },
+                chip: Ina260 { address, settings, alert: None, configure: true },
                 calibration: Calibration::default(),
                 always_power: false,
                 meter,
@@ -89,13 +84,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
         let bus = Box::new(board.bus());
         let on_change = Arc::new(|| ());
         let sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), on_change);
-        Self {
-            clock,
-            sampler,
-            begun,
-            board,
-            sensors,
-        }
+        Self { clock, sampler, begun, board, sensors }
     }
 
     /// Returns the totals of each sensor.
@@ -134,11 +123,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
 
 /// Returns the location of a sensor on the bus itself, from 0x40 on.
 pub(crate) fn direct(sensor: u8) -> Location {
-    Location {
-        bus: 1,
-        mux: None,
-        address: Address(0x40 + sensor),
-    }
+    Location { bus: 1, mux: None, address: Address(0x40 + sensor) }
 }
 
 /// Returns settings with one conversion of each quantity per result.
@@ -168,10 +153,7 @@ impl Cpu {
         let (Some(Ok(used)), Some(Ok(waited))) = (numbers.next(), numbers.next()) else {
             return Err(format!("{path}: {schedstat:?}"));
         };
-        Ok(Self {
-            used: Duration::from_nanos(used),
-            waited: Duration::from_nanos(waited),
-        })
+        Ok(Self { used: Duration::from_nanos(used), waited: Duration::from_nanos(waited) })
     }
 
     /// Returns the usage since `before`.

@@ -33,10 +33,7 @@ pub(crate) fn start(exposition: &str) -> Result<Bare, Box<dyn Error>> {
         .args([ARGUMENT, &address.port().to_string()])
         .stdin(Stdio::piped())
         .spawn()?;
-    let mut input = child
-        .stdin
-        .take()
-        .ok_or("the child has no standard input")?;
+    let mut input = child.stdin.take().ok_or("the child has no standard input")?;
     let process = Process(child);
     input.write_all(exposition.as_bytes())?;
     drop(input);
@@ -86,12 +83,7 @@ struct Sample<'a> {
 
 impl Sample<'_> {
     fn record(self) {
-        let Self {
-            kind,
-            name,
-            labels,
-            value,
-        } = self;
+        let Self { kind, name, labels, value } = self;
         match kind {
             "counter" => metrics::counter!(name.to_owned(), labels).absolute(whole(value)),
             "histogram" => {

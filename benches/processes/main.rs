@@ -59,12 +59,7 @@ fn measure(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> 
 
 /// Returns a configuration of sensors on one bus, each with one result per second.
 fn configuration() -> String {
-    let table = |n| {
-        format!(
-            "[[sensor]]\ndevice = \"sensor{n}\"\naddress = {:#04x}\n",
-            0x40 + n
-        )
-    };
+    let table = |n| format!("[[sensor]]\ndevice = \"sensor{n}\"\naddress = {:#04x}\n", 0x40 + n);
     let tables: Vec<String> = (0..SENSORS).map(table).collect();
     tables.join("\n")
 }
@@ -81,11 +76,7 @@ fn starts(summary: &mut Summary, scratch: &Path) -> Result<(), Box<dyn Error>> {
             .target(50.0)
             .reference("the Python script, at least", 1_000.0),
     );
-    summary.add(Figure::new(
-        "start to READY, slowest",
-        percentile(&times, 100),
-        "ms",
-    ));
+    summary.add(Figure::new("start to READY, slowest", percentile(&times, 100), "ms"));
     Ok(())
 }
 
@@ -113,14 +104,10 @@ fn many_scrapes(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Er
     }
     let used = daemon.process.cpu_time()?.saturating_sub(cpu);
     summary.add(
-        Figure::new(
-            "resident after 10,000 scrapes",
-            mib(daemon.process.resident_kib()?),
-            "MiB",
-        )
-        .target(6.0)
-        .reference("the Python script", 25.0)
-        .reference("node_exporter", 21.0),
+        Figure::new("resident after 10,000 scrapes", mib(daemon.process.resident_kib()?), "MiB")
+            .target(6.0)
+            .reference("the Python script", 25.0)
+            .reference("node_exporter", 21.0),
     );
     summary.add(Figure::new(
         "CPU of one scrape",
@@ -150,32 +137,18 @@ fn pairs(summary: &mut Summary, daemon: &Daemon) -> Result<(), Box<dyn Error>> {
     our_times.sort_by(f64::total_cmp);
     their_times.sort_by(f64::total_cmp);
     for (name, percent) in [("median", 50), ("99th percentile", 99)] {
-        let (our, their) = (
-            percentile(&our_times, percent),
-            percentile(&their_times, percent),
-        );
+        let (our, their) = (percentile(&our_times, percent), percentile(&their_times, percent));
         summary.add(
             Figure::new(&format!("scrape of {our_series} series, {name}"), our, "ms")
                 .reference("bare listener", their),
         );
-        let ratio = Figure::new(
-            &format!("scrape relative to the bare listener, {name}"),
-            our / their,
-            "×",
-        );
-        summary.add(if percent == 99 {
-            ratio.target(2.0)
-        } else {
-            ratio
-        });
+        let ratio =
+            Figure::new(&format!("scrape relative to the bare listener, {name}"), our / their, "×");
+        summary.add(if percent == 99 { ratio.target(2.0) } else { ratio });
     }
     summary.add(
-        Figure::new(
-            "resident at the end",
-            mib(daemon.process.resident_kib()?),
-            "MiB",
-        )
-        .reference("bare listener", mib(bare.process.resident_kib()?)),
+        Figure::new("resident at the end", mib(daemon.process.resident_kib()?), "MiB")
+            .reference("bare listener", mib(bare.process.resident_kib()?)),
     );
     Ok(())
 }

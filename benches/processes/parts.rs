@@ -33,12 +33,7 @@ pub(crate) fn add(summary: &mut Summary, results: &Path) -> Result<(), Box<dyn E
         "µs",
     ));
     summary.add(
-        Figure::new(
-            "tick of 16 sensors",
-            median("tick_of_16_sensors")? / 1e6,
-            "ms",
-        )
-        .target(0.5),
+        Figure::new("tick of 16 sensors", median("tick_of_16_sensors")? / 1e6, "ms").target(0.5),
     );
     Ok(())
 }

@@ -27,13 +27,7 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         status
             .lines()
-            .find_map(|line| {
-                line.strip_prefix("VmRSS:")?
-                    .trim()
-                    .strip_suffix(" kB")?
-                    .parse()
-                    .ok()
-            })
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
             .ok_or_else(|| io::Error::other("no VmRSS in /proc/PID/status"))
     }
 }

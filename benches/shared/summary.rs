@@ -19,13 +19,7 @@ pub(crate) struct Figure {
 
 impl Figure {
     pub(crate) fn new(name: &str, value: f64, unit: &'static str) -> Self {
-        Self {
-            name: name.to_owned(),
-            value,
-            unit,
-            target: None,
-            references: Vec::new(),
-        }
+        Self { name: name.to_owned(), value, unit, target: None, references: Vec::new() }
     }
 
     pub(crate) fn target(mut self, target: f64) -> Self {
@@ -50,9 +44,8 @@ impl Figure {
             None => "",
         };
         let references = self.references.iter();
-        let references: Vec<String> = references
-            .map(|(name, value)| format!("{name}: {value:.3}"))
-            .collect();
+        let references: Vec<String> =
+            references.map(|(name, value)| format!("{name}: {value:.3}")).collect();
         let (name, value, unit) = (&self.name, self.value, self.unit);
         let row = format!(
             "{name:<57} {value:>9.3} {unit:<4} {:<6} {verdict:<7} {}",
@@ -64,9 +57,8 @@ impl Figure {
 
     fn json(&self) -> Value {
         let references = self.references.iter();
-        let references: Map<String, Value> = references
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
-            .collect();
+        let references: Map<String, Value> =
+            references.map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
         json!({
             "name": self.name,
             "value": self.value,

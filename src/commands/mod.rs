@@ -67,11 +67,7 @@ impl<'a> Progress<'a> {
     const DELAY: Duration = Duration::from_secs(1);
 
     fn new(stream: Option<&'a mut dyn Write>) -> Self {
-        Self {
-            stream,
-            begun: Instant::now(),
-            shown: false,
-        }
+        Self { stream, begun: Instant::now(), shown: false }
     }
 
     fn show(&mut self, text: &str) {
@@ -130,22 +126,13 @@ mod tests {
 
     #[test]
     fn open_error_names_the_command_that_helps() {
-        let adapter = Adapter {
-            number: 1,
-            name: "bcm2835 (i2c@7e804000)".to_owned(),
-        };
-        let absent = |bus| OpenError::Absent {
-            bus,
-            existing: Vec::new(),
-        };
+        let adapter = Adapter { number: 1, name: "bcm2835 (i2c@7e804000)".to_owned() };
+        let absent = |bus| OpenError::Absent { bus, existing: Vec::new() };
         let message =
             |error: OpenError| describe_open_error(&error, std::slice::from_ref(&adapter));
         assert!(message(absent(1)).contains("`sudo modprobe i2c-dev`"));
         assert!(message(absent(2)).contains("raspi-config"));
-        let denied = |group: &str| OpenError::Denied {
-            bus: 1,
-            group: group.to_owned(),
-        };
+        let denied = |group: &str| OpenError::Denied { bus: 1, group: group.to_owned() };
         assert!(message(denied("i2c")).contains("`sudo usermod -aG i2c $USER`"));
         let of_root = message(denied("root"));
         assert!(of_root.contains("udev rule"), "{of_root}");

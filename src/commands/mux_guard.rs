@@ -46,9 +46,7 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<Vec<(Address, MuxProbe)>,
 /// is its original value, so that a mux is left unchanged.
 fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bool, Error> {
     for byte in [control, 0x00, 0x01, control] {
-        let retained = bus
-            .send_byte(address, byte)
-            .and_then(|()| bus.receive_byte(address));
+        let retained = bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address));
         match retained {
             Ok(retained) if retained == byte => {}
             Err(error) if error.kind == ErrorKind::Timeout => return Err(error),
@@ -74,20 +72,12 @@ impl<'a> MuxGuard<'a> {
             if let Some(driver) = bus.bound_driver(mux) {
                 return Err(mux::Error::Bound(mux, driver));
             }
-            let control = bus
-                .receive_byte(mux)
-                .map_err(|error| mux::Error::Unreachable(mux, error))?;
+            let control =
+                bus.receive_byte(mux).map_err(|error| mux::Error::Unreachable(mux, error))?;
             controls.push((mux, control));
         }
-        let channels = muxes.iter().map(|&multiplexer| Channel {
-            multiplexer,
-            channel: 0,
-        });
-        let mut guard = Self {
-            bus,
-            multiplexers: Multiplexers::new(channels),
-            controls,
-        };
+        let channels = muxes.iter().map(|&multiplexer| Channel { multiplexer, channel: 0 });
+        let mut guard = Self { bus, multiplexers: Multiplexers::new(channels), controls };
         guard.multiplexers.deselect_all(guard.bus)?;
         Ok(guard)
     }

@@ -38,10 +38,7 @@ impl RunningExporter {
             Ok(parsed) => parsed
                 .get(TIMEOUT)
                 .and_then(|text| scrape::decode(&text))
-                .map_err(|source| Unknown::Scrape {
-                    url: url.clone(),
-                    source,
-                }),
+                .map_err(|source| Unknown::Scrape { url: url.clone(), source }),
         };
         Some(Self { url, sensors })
     }

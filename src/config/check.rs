@@ -42,11 +42,8 @@ pub(super) fn read_only(section: &mut Section<'_>) {
 }
 
 /// Keys of the settings that determine a cycle.
-static CYCLE: [&KeyInfo; 3] = [
-    &AVERAGING.info,
-    &VOLTAGE_CONVERSION_TIME.info,
-    &CURRENT_CONVERSION_TIME.info,
-];
+static CYCLE: [&KeyInfo; 3] =
+    [&AVERAGING.info, &VOLTAGE_CONVERSION_TIME.info, &CURRENT_CONVERSION_TIME.info];
 
 /// Returns the settings for an interval; `None`: a value is invalid, or there are none, which is
 /// reported.
@@ -82,12 +79,7 @@ pub(super) fn alert(
     requested: &RequestedAlert,
     calibration: &Calibration,
 ) -> Option<Alert> {
-    if !section.has(&[
-        CURRENT_GAIN.info,
-        CURRENT_OFFSET.info,
-        VOLTAGE_GAIN.info,
-        REVERSE.info,
-    ]) {
+    if !section.has(&[CURRENT_GAIN.info, CURRENT_OFFSET.info, VOLTAGE_GAIN.info, REVERSE.info]) {
         return None;
     }
     let (function, limit) = (requested.function, &requested.limit);
@@ -100,11 +92,8 @@ pub(super) fn alert(
     let [min, max] = [min, max].map(|end| format!("{end:.6e}").parse().unwrap_or(end));
     let (limit, unit) = (one_line(&quoted(&limit.as_written)), function.unit());
     let expected = format!("{min}{unit} to {max}{unit}, the range of the chip's register");
-    let calibrated = if *calibration == Calibration::default() {
-        ""
-    } else {
-        " with this calibration"
-    };
+    let calibrated =
+        if *calibration == Calibration::default() { "" } else { " with this calibration" };
     section.conflict(
         &ALERT.info,
         &format!(".limit {limit} is invalid; expected {expected}{calibrated}"),
@@ -124,23 +113,13 @@ pub(super) struct Identity {
 /// Reports sensors with the same device name, or with locations that respond at the same time.
 pub(super) fn unique(sensors: &[Identity], problems: &mut Problems) {
     for (index, sensor) in sensors.iter().enumerate() {
-        let Identity {
-            name,
-            origin,
-            device,
-            location,
-        } = sensor;
+        let Identity { name, origin, device, location } = sensor;
         let mut report = |message| problems.add(origin, format!("{name}: {message}"));
         let mut earlier = sensors[..index].iter();
         if let Some(device) = device
-            && let Some(other) = earlier
-                .clone()
-                .find(|other| other.device.as_ref() == Some(device))
+            && let Some(other) = earlier.clone().find(|other| other.device.as_ref() == Some(device))
         {
-            report(format!(
-                "device \"{device}\" duplicates the device name of {}",
-                other.name
-            ));
+            report(format!("device \"{device}\" duplicates the device name of {}", other.name));
         }
         let conflict = earlier.find_map(|other| {
             let (location, other_location, other) = ((*location)?, other.location?, &other.name);

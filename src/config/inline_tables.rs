@@ -26,10 +26,7 @@ impl<'a> InlineTable<'a> {
             let (key, known) = (print::key(key), known.join(", "));
             format!(".{key} is not a known key; expected one of {known}")
         });
-        Self {
-            table,
-            messages: missing.chain(unknown).collect(),
-        }
+        Self { table, messages: missing.chain(unknown).collect() }
     }
 
     /// Returns a key's value; `None`: it is missing or invalid.
@@ -38,8 +35,7 @@ impl<'a> InlineTable<'a> {
             Ok(value) => Some(value),
             Err(invalid) => {
                 let messages = invalid.messages(expected).into_iter();
-                self.messages
-                    .extend(messages.map(|message| format!(".{key}{message}")));
+                self.messages.extend(messages.map(|message| format!(".{key}{message}")));
                 None
             }
         }
@@ -47,9 +43,7 @@ impl<'a> InlineTable<'a> {
 
     /// Returns the table's value, unless a key is invalid.
     fn finish<T>(self, value: Option<T>) -> Parsed<T> {
-        value
-            .filter(|_| self.messages.is_empty())
-            .ok_or(Invalid::Parts(self.messages))
+        value.filter(|_| self.messages.is_empty()).ok_or(Invalid::Parts(self.messages))
     }
 }
 
@@ -68,13 +62,10 @@ pub(super) fn mux(node: &Node) -> Parsed<Option<Channel>> {
     let address = keys.take("address", "an integer from 0x70 to 0x77", |node| {
         parse::address(node, &(0x70..=0x77))
     });
-    let channel = keys.take("channel", "an integer from 0 to 7", |node| {
-        parse::integer_up_to(node, 7)
-    });
-    let channel = address.zip(channel).map(|(multiplexer, channel)| Channel {
-        multiplexer,
-        channel,
-    });
+    let channel =
+        keys.take("channel", "an integer from 0 to 7", |node| parse::integer_up_to(node, 7));
+    let channel =
+        address.zip(channel).map(|(multiplexer, channel)| Channel { multiplexer, channel });
     keys.finish(channel).map(Some)
 }
 
@@ -94,11 +85,7 @@ fn mux_from_text(text: &str, node: &Node) -> Option<Table> {
     let (address, channel) = text.split_once(':')?;
     let entry =
         |(key, text): (&str, &str)| (key.to_owned(), Node::untyped(text, node.origin.clone()));
-    Some(
-        [("address", address), ("channel", channel)]
-            .map(entry)
-            .into(),
-    )
+    Some([("address", address), ("channel", channel)].map(entry).into())
 }
 
 /// An alert as configured, before the calibration is applied to its limit.
@@ -131,13 +118,11 @@ pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
         one_of(node, Function::ALL, Function::name)
     });
     let expected = "a number with unit A, mA, V, mV, W or mW, in quotes";
-    let limit = keys.take("limit", expected, |node| {
-        node.check(node.as_text().and_then(quantity::parse))
-    });
+    let limit =
+        keys.take("limit", expected, |node| node.check(node.as_text().and_then(quantity::parse)));
     let expected = "\"active-low\" or \"active-high\"";
-    let polarity = keys.take("polarity", expected, |node| {
-        one_of(node, Polarity::ALL, Polarity::name)
-    });
+    let polarity =
+        keys.take("polarity", expected, |node| one_of(node, Polarity::ALL, Polarity::name));
     let alert = function.zip(limit).map(|(function, limit)| {
         let (on, unit) = (function.name(), function.unit());
         if limit.unit != unit {
@@ -146,11 +131,7 @@ pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
                 ".limit {limit} is invalid; expected unit {unit} or m{unit} for {on}"
             ));
         }
-        RequestedAlert {
-            function,
-            limit,
-            polarity: polarity.unwrap_or_default(),
-        }
+        RequestedAlert { function, limit, polarity: polarity.unwrap_or_default() }
     });
     keys.finish(alert).map(Some)
 }
@@ -168,9 +149,7 @@ pub(super) fn labels(node: &Node) -> Parsed<Vec<(String, String)>> {
         } else if name.starts_with("__")
             || RESERVED_LABELS.split(' ').any(|reserved| reserved == name)
         {
-            Err(format!(
-                ".{shown} is reserved by Prometheus or this exporter; choose another name"
-            ))
+            Err(format!(".{shown} is reserved by Prometheus or this exporter; choose another name"))
         } else {
             let value = parse::text(value).map(|value| (name.clone(), value));
             value.map_err(|invalid| format!(".{name}{}", invalid.messages(LABEL_VALUE).concat()))
@@ -182,18 +161,14 @@ pub(super) fn labels_toml(labels: &[(String, String)]) -> String {
     if labels.is_empty() {
         return "{}".to_owned();
     }
-    let labels = labels
-        .iter()
-        .map(|(name, value)| format!("{name} = {}", quoted(value)));
+    let labels = labels.iter().map(|(name, value)| format!("{name} = {}", quoted(value)));
     format!("{{ {} }}", labels.collect::<Vec<_>>().join(", "))
 }
 
 /// Checks a label name of the Prometheus data model; colons are for recording rules only.
 fn is_label_name(name: &str) -> bool {
     let mut characters = name.chars();
-    characters
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 

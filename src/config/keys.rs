@@ -273,10 +273,7 @@ mod tests {
             is_listed(&AVERAGING.info, &format!(", {}", averaging.count()));
         }
         for time in ConversionTime::ALL {
-            is_listed(
-                &VOLTAGE_CONVERSION_TIME.info,
-                &format!("\"{}us\"", time.micros()),
-            );
+            is_listed(&VOLTAGE_CONVERSION_TIME.info, &format!("\"{}us\"", time.micros()));
         }
     }
 }

@@ -45,10 +45,7 @@ pub(super) struct Layers {
 impl Layers {
     /// Returns the layer of the defaults alone.
     pub(super) fn new() -> Self {
-        let mut layers = Self {
-            figment: Figment::new(),
-            origins: Vec::new(),
-        };
+        let mut layers = Self { figment: Figment::new(), origins: Vec::new() };
         let mut defaults = defaults(keys::at_top());
         defaults.insert(keys::HOSTNAME.info.name.to_owned(), host_name().into());
         layers.add(Origin::Default, defaults);

@@ -53,8 +53,7 @@ impl Overrides {
     /// Sets a key to a value that is still text: it is parsed like one of the environment.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
-        self.values
-            .extend(value.map(|value| (key, value.to_owned())));
+        self.values.extend(value.map(|value| (key, value.to_owned())));
         self
     }
 }
@@ -64,9 +63,7 @@ impl Overrides {
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .collect()
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Reads and checks all layers.

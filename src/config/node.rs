@@ -67,10 +67,7 @@ pub(super) enum Value {
 
 impl Node {
     pub(super) fn untyped(text: impl Into<String>, origin: Origin) -> Self {
-        Self {
-            origin,
-            value: Value::Untyped(text.into()),
-        }
+        Self { origin, value: Value::Untyped(text.into()) }
     }
 
     pub(super) fn as_table(&self) -> Option<&Table> {

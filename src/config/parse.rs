@@ -79,15 +79,11 @@ pub(super) fn listen(node: &Node) -> Parsed<Listen> {
         is_absolute && !path.contains(char::is_control) && path.len() <= MAX_PATH_BYTES
     };
     node.check(if let Some(path) = text.strip_prefix("unix:") {
-        Some(path)
-            .filter(is_socket)
-            .map(|path| Listen::Unix(path.into()))
+        Some(path).filter(is_socket).map(|path| Listen::Unix(path.into()))
     } else {
         // With port 0, the kernel would choose one.
         let address = text.parse::<SocketAddr>().ok();
-        address
-            .filter(|address| address.port() != 0)
-            .map(Listen::Tcp)
+        address.filter(|address| address.port() != 0).map(Listen::Tcp)
     })
 }
 
@@ -96,9 +92,7 @@ pub(super) fn allow(node: &Node) -> Parsed<Vec<IpNet>> {
     list(node, 0..=usize::MAX, expected, |item, _| {
         let text = item.as_text()?;
         let network = text.parse::<IpNet>().map(|network| network.trunc());
-        network
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            .ok()
+        network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
     })
 }
 
@@ -156,11 +150,7 @@ pub(super) fn all_valid<T>(results: impl Iterator<Item = Result<T, String>>) -> 
             Err(message) => messages.push(message),
         }
     }
-    if messages.is_empty() {
-        Ok(values)
-    } else {
-        Err(Invalid::Parts(messages))
-    }
+    if messages.is_empty() { Ok(values) } else { Err(Invalid::Parts(messages)) }
 }
 
 pub(super) fn integer_up_to(node: &Node, max: u8) -> Parsed<u8> {
@@ -181,8 +171,7 @@ fn byte(number: Option<i128>) -> Option<u8> {
 
 /// Returns an integer, which may be in quotes.
 fn integer_or_text(node: &Node) -> Option<i128> {
-    node.as_integer()
-        .or_else(|| node.as_text().and_then(integer))
+    node.as_integer().or_else(|| node.as_text().and_then(integer))
 }
 
 /// Parses a finite number, with or without a decimal point.

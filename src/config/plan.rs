@@ -185,11 +185,7 @@ fn read_sensor(
     daemon_interval: &(Duration, Option<Origin>),
     problems: &mut Problems,
 ) -> (Identity, Option<SensorPlan>, Vec<Line>) {
-    let SensorTable {
-        name,
-        origin,
-        mut table,
-    } = sensor;
+    let SensorTable { name, origin, mut table } = sensor;
     for (key, value) in sensor_defaults() {
         table.entry(key).or_insert(value);
     }
@@ -204,10 +200,7 @@ fn read_sensor(
         mux: section.take(&MUX),
     };
     let interval = if section.contains(&SENSOR_INTERVAL) {
-        (
-            section.take(&SENSOR_INTERVAL),
-            section.origin(&SENSOR_INTERVAL.info),
-        )
+        (section.take(&SENSOR_INTERVAL), section.origin(&SENSOR_INTERVAL.info))
     } else {
         daemon_interval.clone()
     };
@@ -232,9 +225,7 @@ fn read_sensor(
         name,
         origin,
         device: section.has(&[DEVICE.info]).then(|| device.clone()),
-        location: section
-            .has(&[BUS.info, MUX.info, ADDRESS.info])
-            .then_some(location),
+        location: section.has(&[BUS.info, MUX.info, ADDRESS.info]).then_some(location),
     };
     let settings = check::settings(&mut section, &interval, partial);
     let plan = settings.map(|settings| SensorPlan {

@@ -19,10 +19,7 @@ pub(super) fn lines(lines: &[Line]) -> String {
     let setting = |line: &Line| format!("{} = {}", line.key, line.value);
     // A long list of networks does not shift the column.
     let widths = lines.iter().map(|line| setting(line).len());
-    let width = widths
-        .filter(|width| *width <= 60)
-        .max()
-        .unwrap_or_default();
+    let width = widths.filter(|width| *width <= 60).max().unwrap_or_default();
     let commented = |line: &Line| format!("{:width$}  # {}\n", setting(line), line.origin);
     lines.iter().map(commented).collect::<Vec<_>>().concat()
 }

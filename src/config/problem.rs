@@ -17,10 +17,7 @@ pub struct Problem {
 
 impl Problems {
     pub(super) fn add(&mut self, origin: &Origin, message: impl Into<String>) {
-        self.0.push(Problem {
-            origin: origin.clone(),
-            message: message.into(),
-        });
+        self.0.push(Problem { origin: origin.clone(), message: message.into() });
     }
 
     /// Returns the problems in the order in which they were found.

@@ -32,11 +32,7 @@ pub(super) fn parse(text: &str) -> Option<Quantity> {
         return None;
     }
     let number: f64 = format!("{number}e{exponent}").parse().ok()?;
-    number.is_finite().then(|| Quantity {
-        number,
-        unit,
-        as_written: text.to_owned(),
-    })
+    number.is_finite().then(|| Quantity { number, unit, as_written: text.to_owned() })
 }
 
 #[cfg(test)]

@@ -19,17 +19,8 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     /// Begins to read the table of a sensor, or, without a name, the top of the file.
     pub(super) fn new(name: &str, table: Table, problems: &'a mut Problems) -> Self {
-        let prefix = if name.is_empty() {
-            String::new()
-        } else {
-            format!("{name}: ")
-        };
-        Self {
-            prefix,
-            table,
-            problems,
-            lines: Vec::new(),
-        }
+        let prefix = if name.is_empty() { String::new() } else { format!("{name}: ") };
+        Self { prefix, table, problems, lines: Vec::new() }
     }
 
     pub(super) fn contains<T>(&self, key: &Key<T>) -> bool {

@@ -17,15 +17,9 @@ pub(super) struct SensorTable {
 /// Takes the sensors out of the top-level table.
 pub(super) fn take(top: &mut Table, problems: &mut Problems) -> Vec<SensorTable> {
     let single = keys::SINGLE_SENSOR.iter();
-    let single: Table = single
-        .filter_map(|key| top.remove_entry(key.name))
-        .collect();
+    let single: Table = single.filter_map(|key| top.remove_entry(key.name)).collect();
     let Some(node) = top.remove(keys::SENSOR_TABLES.info.name) else {
-        return vec![SensorTable {
-            name: String::new(),
-            origin: Origin::Default,
-            table: single,
-        }];
+        return vec![SensorTable { name: String::new(), origin: Origin::Default, table: single }];
     };
     let mut tables = tables(&node, problems);
     for (key, value) in single {
@@ -54,10 +48,7 @@ pub(super) fn take(top: &mut Table, problems: &mut Problems) -> Vec<SensorTable>
 
 /// Sets a key. A variable may set one key of an inline table, e.g. `..._MUX__CHANNEL`.
 fn merge_into(table: &mut Table, key: String, higher: Node) {
-    if let Some(Node {
-        origin,
-        value: Value::Table(lower),
-    }) = table.get_mut(&key)
+    if let Some(Node { origin, value: Value::Table(lower) }) = table.get_mut(&key)
         && let Value::Table(higher_keys) = &higher.value
     {
         lower.extend(higher_keys.clone());
@@ -76,10 +67,7 @@ fn tables(node: &Node, problems: &mut Problems) -> Vec<SensorTable> {
     };
     let Some(Value::List(items)) = value else {
         let expected = "[[sensor]], or in the environment [{ device = \"a\" }, { device = \"b\" }]";
-        problems.add(
-            origin,
-            format!("sensor {node} is not a list; expected {expected}"),
-        );
+        problems.add(origin, format!("sensor {node} is not a list; expected {expected}"));
         return Vec::new();
     };
     if items.is_empty() {
@@ -96,11 +84,7 @@ fn tables(node: &Node, problems: &mut Problems) -> Vec<SensorTable> {
             Some(device) => format!("sensor[{number}] \"{}\"", one_line(device)),
             None => format!("sensor[{number}]"),
         };
-        tables.push(SensorTable {
-            name,
-            origin: origin.clone(),
-            table,
-        });
+        tables.push(SensorTable { name, origin: origin.clone(), table });
     }
     tables
 }

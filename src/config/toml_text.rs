@@ -16,9 +16,9 @@ pub(super) fn parse(text: &str) -> Result<Dict, String> {
     const STACK: usize = 128 << 20; // reserved, not committed
     const MAX_DEPTH: usize = 8;
     let parse = || match parse_here(text)? {
-        dict if depth(&dict) > MAX_DEPTH => Err(format!(
-            "has tables nested more than {MAX_DEPTH} levels deep"
-        )),
+        dict if depth(&dict) > MAX_DEPTH => {
+            Err(format!("has tables nested more than {MAX_DEPTH} levels deep"))
+        }
         dict => Ok(dict),
     };
     std::thread::scope(|scope| {
@@ -64,9 +64,7 @@ pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<Value> {
 
 /// Converts figment's values. `typed`: all of them were written as TOML, so strings are strings.
 pub(super) fn table(dict: Dict, typed: bool, origin: &dyn Fn(Tag) -> Origin) -> Table {
-    dict.into_iter()
-        .map(|(key, value)| (key, node(value, typed, origin)))
-        .collect()
+    dict.into_iter().map(|(key, value)| (key, node(value, typed, origin))).collect()
 }
 
 fn node(raw: Raw, typed: bool, origin_of: &dyn Fn(Tag) -> Origin) -> Node {

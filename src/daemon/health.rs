@@ -30,17 +30,15 @@ impl HealthCheck {
     pub(super) fn start(url: Url) -> io::Result<Self> {
         let health = Self(Arc::new(Mutex::new(Instant::now())));
         let shared = health.clone();
-        thread::Builder::new()
-            .name("health".to_owned())
-            .spawn(move || {
-                loop {
-                    let start = Instant::now();
-                    if url.responds(Self::TIMEOUT).is_ok() {
-                        shared.set_last_response(Instant::now());
-                    }
-                    thread::sleep(Self::PERIOD.saturating_sub(start.elapsed()));
+        thread::Builder::new().name("health".to_owned()).spawn(move || {
+            loop {
+                let start = Instant::now();
+                if url.responds(Self::TIMEOUT).is_ok() {
+                    shared.set_last_response(Instant::now());
                 }
-            })?;
+                thread::sleep(Self::PERIOD.saturating_sub(start.elapsed()));
+            }
+        })?;
         Ok(health)
     }
 

@@ -73,9 +73,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     exposition.show(supervisor.views(), Instant::now());
     let ticker = Ticker::spawn(exposition).map_err(&no_thread)?;
     let changed = ticker.clone();
-    supervisor
-        .start(Arc::new(move || changed.tick()))
-        .map_err(&no_thread)?;
+    supervisor.start(Arc::new(move || changed.tick())).map_err(&no_thread)?;
     let serving = listener.serve().map_err(&no_thread)?;
     let health = HealthCheck::start(Url::from(&listen)).map_err(&no_thread)?;
 

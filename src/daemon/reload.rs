@@ -19,9 +19,9 @@ pub(super) fn reload(
     ticker: &Ticker,
 ) {
     let is_changed = match config::load(overrides, config::environment()) {
-        Ok(loaded) => change(supervisor, loaded.plan)
-            .inspect_err(|error| error!("{error}"))
-            .is_ok(),
+        Ok(loaded) => {
+            change(supervisor, loaded.plan).inspect_err(|error| error!("{error}")).is_ok()
+        }
         Err(problems) => {
             log_problems(&problems);
             false
@@ -42,10 +42,7 @@ fn change(supervisor: &mut Supervisor, mut plan: Plan) -> Result<(), ChangeError
     let fixed = plan.keep_fixed(supervisor.plan());
     supervisor.change(plan)?;
     if !fixed.is_empty() {
-        warn!(
-            "changes to {} take effect at the next restart",
-            fixed.join(", ")
-        );
+        warn!("changes to {} take effect at the next restart", fixed.join(", "));
     }
     Ok(())
 }

@@ -68,10 +68,8 @@ impl Listener {
         allow: &[String],
         power_buckets: &[f64],
     ) -> Result<(Self, PrometheusRecorder), BindError> {
-        Self::try_bind(listen, socket_mode, allow, power_buckets).map_err(|source| BindError {
-            listen: listen.clone(),
-            source,
-        })
+        Self::try_bind(listen, socket_mode, allow, power_buckets)
+            .map_err(|source| BindError { listen: listen.clone(), source })
     }
 
     fn try_bind(
@@ -113,15 +111,13 @@ impl Listener {
         let Self { runtime, exporter } = self;
         let (stop, stopped) = oneshot::channel::<Infallible>();
         let (end, ended) = mpsc::channel();
-        thread::Builder::new()
-            .name("listener".to_owned())
-            .spawn(move || {
-                // If the exporter ends early, the health check fails and ends the daemon.
-                runtime.spawn(exporter);
-                let _ = runtime.block_on(stopped);
-                runtime.shutdown_background();
-                drop(end);
-            })?;
+        thread::Builder::new().name("listener".to_owned()).spawn(move || {
+            // If the exporter ends early, the health check fails and ends the daemon.
+            runtime.spawn(exporter);
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+            drop(end);
+        })?;
         Ok(Serving { stop, ended })
     }
 }
@@ -157,10 +153,8 @@ pub fn recorder(power_buckets: &[f64]) -> Result<PrometheusRecorder, BuildError>
 }
 
 fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
-    let mut builder = PrometheusBuilder::new().idle_timeout(
-        MetricKindMask::GAUGE | MetricKindMask::COUNTER,
-        Some(IDLE_TIMEOUT),
-    );
+    let mut builder = PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT));
     for metric in METRICS {
         let buckets = match metric.source {
             Source::Histogram(Histogram::PollDuration(bounds)) => bounds,
@@ -197,15 +191,11 @@ fn connect(path: &Path) -> io::Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(2);
     let (outcome, received) = mpsc::channel();
     let path = path.to_owned();
-    thread::Builder::new()
-        .name("connect".to_owned())
-        .spawn(move || {
-            // The receiver is gone after the timeout.
-            let _ = outcome.send(UnixStream::connect(path).map(drop));
-        })?;
-    received
-        .recv_timeout(TIMEOUT)
-        .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    thread::Builder::new().name("connect".to_owned()).spawn(move || {
+        // The receiver is gone after the timeout.
+        let _ = outcome.send(UnixStream::connect(path).map(drop));
+    })?;
+    received.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 /// Removes the Unix socket, which the listener leaves behind.

@@ -247,12 +247,7 @@ pub const METRICS: &[Metric] = &[
         help: "Results with a quantity at the end of its register's range, by quantity.",
         source: Source::Counters {
             label: "quantity",
-            values: || {
-                Quantity::ALL
-                    .iter()
-                    .map(|quantity| quantity.name())
-                    .collect()
-            },
+            values: || Quantity::ALL.iter().map(|quantity| quantity.name()).collect(),
             counts: |meter| &meter.overflows,
         },
     },
@@ -325,15 +320,8 @@ mod tests {
     #[test]
     fn names_are_unique_and_counters_end_with_total() {
         for (index, metric) in METRICS.iter().enumerate() {
-            assert!(
-                METRICS[..index]
-                    .iter()
-                    .all(|other| other.name != metric.name)
-            );
-            assert_eq!(
-                metric.source.kind() == "counter",
-                metric.name.ends_with("_total")
-            );
+            assert!(METRICS[..index].iter().all(|other| other.name != metric.name));
+            assert_eq!(metric.source.kind() == "counter", metric.name.ends_with("_total"));
             assert!(metric.help.ends_with('.'), "{}", metric.help);
         }
     }

@@ -126,8 +126,7 @@ impl Exposition {
         self.withdrawn = !before.is_empty();
         let until = now + EXPIRED_AFTER;
         self.retired.retain(|(_, until)| now < *until);
-        self.retired
-            .extend(before.into_iter().map(|series| (series.view, until)));
+        self.retired.extend(before.into_iter().map(|series| (series.view, until)));
         let takes_over = |view: &View| {
             self.retired
                 .iter()
@@ -165,10 +164,7 @@ impl Exposition {
         gauge(&self.build_info, 1.0);
         let successful = f64::from(u8::from(self.reload_successful));
         gauge(&Key::from_static_name(RELOAD_SUCCESSFUL), successful);
-        gauge(
-            &Key::from_static_name(RELOAD_TIMESTAMP),
-            unix_seconds(self.reload_succeeded),
-        );
+        gauge(&Key::from_static_name(RELOAD_TIMESTAMP), unix_seconds(self.reload_succeeded));
         ::metrics::with_local_recorder(&self.recorder, || self.process.collect());
         if std::mem::take(&mut self.withdrawn) {
             self.expiring_until = Some(now + EXPIRED_AFTER);

@@ -40,14 +40,7 @@ impl Series {
             .filter(shown)
             .map(|metric| (metric.source, series_keys(metric, &labels, &view)))
             .collect();
-        Self {
-            view,
-            keys,
-            info: None,
-            held_until,
-            set: (false, false),
-            withdrawn: false,
-        }
+        Self { view, keys, info: None, held_until, set: (false, false), withdrawn: false }
     }
 
     pub(super) fn is_held(&self, now: Instant) -> bool {
@@ -78,9 +71,7 @@ impl Series {
             let gauge = |value| recorder.register_gauge(&keys[0], &METADATA).set(value);
             let counter = |key, count| recorder.register_counter(key, &METADATA).absolute(count);
             let counters = |counts: &[u64]| {
-                keys.iter()
-                    .zip(counts)
-                    .for_each(|(key, count)| counter(key, *count));
+                keys.iter().zip(counts).for_each(|(key, count)| counter(key, *count));
             };
             match source {
                 Source::Script(value) => _ = live.and_then(value).map(gauge),
@@ -134,10 +125,7 @@ impl Series {
 
 /// Creates a label of shared strings: every render clones all keys, with the text of owned strings.
 fn label((name, value): &(String, String)) -> Label {
-    Label::new(
-        Arc::<str>::from(name.as_str()),
-        Arc::<str>::from(value.as_str()),
-    )
+    Label::new(Arc::<str>::from(name.as_str()), Arc::<str>::from(value.as_str()))
 }
 
 fn series_keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {

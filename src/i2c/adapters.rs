@@ -32,14 +32,10 @@ fn adapters_in(devices: &Path, nodes: &Path) -> Vec<Adapter> {
 
 /// Returns the N of each `i2c-N` in a directory.
 pub(super) fn numbers(directory: &Path) -> impl Iterator<Item = u8> {
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            name.to_str()?.strip_prefix("i2c-")?.parse().ok()
-        })
+    fs::read_dir(directory).into_iter().flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str()?.strip_prefix("i2c-")?.parse().ok()
+    })
 }
 
 #[cfg(test)]

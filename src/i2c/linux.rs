@@ -66,14 +66,12 @@ impl LinuxBus {
             result.map_err(transfer_error)?;
             node.address = Some(address);
         }
-        call(&node.i2c)
-            .map_err(transfer_error)
-            .inspect_err(|error| {
-                // The adapter itself may be gone (a USB adapter that was unplugged).
-                if error.errno == ENODEV {
-                    self.node = None;
-                }
-            })
+        call(&node.i2c).map_err(transfer_error).inspect_err(|error| {
+            // The adapter itself may be gone (a USB adapter that was unplugged).
+            if error.errno == ENODEV {
+                self.node = None;
+            }
+        })
     }
 }
 
@@ -112,10 +110,7 @@ fn open_node(bus: u8) -> Result<Node, OpenError> {
             OpenError::Denied { bus, group }
         }
         RppalError::Io(source) => OpenError::Io { bus, source },
-        other => OpenError::Io {
-            bus,
-            source: io::Error::other(other),
-        },
+        other => OpenError::Io { bus, source: io::Error::other(other) },
     })?;
     let capabilities = i2c.capabilities();
     if capabilities.smbus_read_word() && capabilities.smbus_write_word() {
@@ -178,11 +173,7 @@ fn bound_driver(bus: u8, address: Address) -> Option<BoundDriver> {
         })
         .collect();
     children.sort_unstable();
-    Some(BoundDriver {
-        driver,
-        unbind,
-        children,
-    })
+    Some(BoundDriver { driver, unbind, children })
 }
 
 #[cfg(test)]

@@ -38,11 +38,7 @@ impl Location {
             None if mux.is_empty() => None,
             None => return None,
         };
-        Some(Self {
-            bus: bus.parse().ok()?,
-            mux,
-            address: hexadecimal(address)?,
-        })
+        Some(Self { bus: bus.parse().ok()?, mux, address: hexadecimal(address)? })
     }
 
     /// Returns whether both chips respond to one address while a mux channel is selected: one is

@@ -28,10 +28,7 @@ impl fmt::Display for Address {
 ///
 /// # Errors
 /// Every transfer fails with the [`Error`] that the adapter reported; nothing is retried.
-#[expect(
-    clippy::missing_errors_doc,
-    reason = "documented once, for all methods"
-)]
+#[expect(clippy::missing_errors_doc, reason = "documented once, for all methods")]
 pub trait Bus: Send {
     /// Returns the kernel driver bound to `address`, if any.
     fn bound_driver(&self, _address: Address) -> Option<BoundDriver> {
@@ -61,10 +58,7 @@ pub struct BoundDriver {
 impl fmt::Display for BoundDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { driver, unbind, .. } = self;
-        write!(
-            f,
-            "claimed by kernel driver {driver}; unbind it with `{unbind}`"
-        )?;
+        write!(f, "claimed by kernel driver {driver}; unbind it with `{unbind}`")?;
         if !self.children.is_empty() {
             let children: Vec<String> = self.children.iter().map(u8::to_string).collect();
             write!(f, ", or use the buses it provides: {}", children.join(", "))?;

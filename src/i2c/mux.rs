@@ -75,11 +75,7 @@ impl Multiplexers {
         let mut addresses: Vec<Address> = channels.into_iter().map(|it| it.multiplexer).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        Self {
-            addresses,
-            selected: None,
-            needs_deselect: false,
-        }
+        Self { addresses, selected: None, needs_deselect: false }
     }
 
     /// Returns the selected channel, if it is known.
@@ -148,11 +144,7 @@ impl Multiplexers {
             .receive_byte(multiplexer)
             .map_err(|error| Error::Unreachable(multiplexer, error))?;
         if read != wrote {
-            return Err(Error::ControlMismatch {
-                multiplexer,
-                wrote,
-                read,
-            });
+            return Err(Error::ControlMismatch { multiplexer, wrote, read });
         }
         self.selected = Some(channel);
         Ok(())
@@ -186,8 +178,7 @@ fn deselect(bus: &mut dyn Bus, multiplexer: Address) -> Result<(), Error> {
 }
 
 fn send(bus: &mut dyn Bus, multiplexer: Address, control: u8) -> Result<(), Error> {
-    bus.send_byte(multiplexer, control)
-        .map_err(|error| Error::Unreachable(multiplexer, error))
+    bus.send_byte(multiplexer, control).map_err(|error| Error::Unreachable(multiplexer, error))
 }
 
 #[cfg(test)]
@@ -228,10 +219,7 @@ mod tests {
     }
 
     const fn channel(multiplexer: u8, channel: u8) -> Channel {
-        Channel {
-            multiplexer: Address(multiplexer),
-            channel,
-        }
+        Channel { multiplexer: Address(multiplexer), channel }
     }
 
     #[test]
@@ -249,11 +237,7 @@ mod tests {
              or use the buses it provides: 11, 12"
         );
         multiplexers.deselect_all(&mut bus).unwrap();
-        assert!(
-            bus.0.iter().all(|(to, _)| *to == Address(0x70)),
-            "{:?}",
-            bus.0
-        );
+        assert!(bus.0.iter().all(|(to, _)| *to == Address(0x70)), "{:?}", bus.0);
     }
 
     #[test]

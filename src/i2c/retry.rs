@@ -15,13 +15,7 @@ pub(crate) fn retry_once<T, E>(
     mut attempt: impl FnMut() -> Result<T, E>,
     is_final: impl FnOnce(&E) -> bool,
 ) -> Result<T, E> {
-    attempt().or_else(|error| {
-        if is_final(&error) {
-            Err(error)
-        } else {
-            attempt()
-        }
-    })
+    attempt().or_else(|error| if is_final(&error) { Err(error) } else { attempt() })
 }
 
 /// A bus for one poll of a sensor. Retries each failed transfer once, except timeouts: the first
@@ -37,12 +31,7 @@ pub(crate) struct Retry<'a> {
 
 impl<'a> Retry<'a> {
     pub(crate) fn new(bus: &'a mut dyn Bus, clock: &'a dyn Clock) -> Self {
-        Self {
-            bus,
-            clock,
-            failures: Vec::new(),
-            fastest_word: None,
-        }
+        Self { bus, clock, failures: Vec::new(), fastest_word: None }
     }
 
     fn attempt<T>(

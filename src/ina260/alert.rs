@@ -141,10 +141,7 @@ impl Alert {
         let [min, max] = range.map(f64::from);
         if !(min..=max).contains(&steps) {
             let [a, b] = range.map(|steps| function.limit(steps, calibration));
-            return Err(OutOfRange {
-                min: a.min(b),
-                max: a.max(b),
-            });
+            return Err(OutOfRange { min: a.min(b), max: a.max(b) });
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -164,10 +161,8 @@ impl Alert {
     /// Decodes the alert from the content of the mask/enable and alert limit registers.
     #[must_use]
     pub fn from_words(mask_enable: u16, word: u16, calibration: &Calibration) -> Option<Self> {
-        let chip_function = Function::ALL
-            .iter()
-            .copied()
-            .find(|function| mask_enable & *function as u16 != 0)?;
+        let chip_function =
+            Function::ALL.iter().copied().find(|function| mask_enable & *function as u16 != 0)?;
         let steps = match chip_function {
             Function::OverCurrent | Function::UnderCurrent => i32::from(word.cast_signed()),
             Function::OverVoltage | Function::UnderVoltage | Function::OverPower => word.into(),
@@ -233,42 +228,24 @@ mod tests {
         let plain = Calibration::default();
         assert_eq!(
             words(Function::OverPower, 419.44, &plain),
-            Err(OutOfRange {
-                min: 0.0,
-                max: 419.43
-            })
+            Err(OutOfRange { min: 0.0, max: 419.43 })
         );
         assert_eq!(
             words(Function::OverVoltage, -1.0, &plain),
-            Err(OutOfRange {
-                min: 0.0,
-                max: 40.95875
-            })
+            Err(OutOfRange { min: 0.0, max: 40.95875 })
         );
         assert_eq!(
             words(Function::OverCurrent, 41.0, &plain),
-            Err(OutOfRange {
-                min: -40.96,
-                max: 40.95875
-            })
+            Err(OutOfRange { min: -40.96, max: 40.95875 })
         );
         assert!(words(Function::OverCurrent, f64::NAN, &plain).is_err());
     }
 
     #[test]
     fn limits_respect_calibration_and_direction() {
-        let reverse = Calibration {
-            reverse: true,
-            ..Calibration::default()
-        };
-        assert_eq!(
-            words(Function::OverCurrent, 5.0, &reverse),
-            Ok((0x4000, 0xF060))
-        );
-        assert_eq!(
-            words(Function::UnderCurrent, 5.0, &reverse),
-            Ok((0x8000, 0xF060))
-        );
+        let reverse = Calibration { reverse: true, ..Calibration::default() };
+        assert_eq!(words(Function::OverCurrent, 5.0, &reverse), Ok((0x4000, 0xF060)));
+        assert_eq!(words(Function::UnderCurrent, 5.0, &reverse), Ok((0x8000, 0xF060)));
         let gain = Calibration {
             current_gain: 2.0,
             current_offset: Amperes(1.0),
@@ -279,17 +256,11 @@ mod tests {
         assert_eq!(words(Function::OverVoltage, 5.0, &gain), Ok((0x2000, 8000)));
         assert_eq!(
             words(Function::OverPower, 500.0, &gain),
-            Err(OutOfRange {
-                min: 0.0,
-                max: 419.43
-            })
+            Err(OutOfRange { min: 0.0, max: 419.43 })
         );
         assert_eq!(
             words(Function::OverVoltage, 30.0, &gain),
-            Err(OutOfRange {
-                min: 0.0,
-                max: 20.479_375
-            })
+            Err(OutOfRange { min: 0.0, max: 20.479_375 })
         );
     }
 
@@ -306,10 +277,7 @@ mod tests {
                 for polarity in Polarity::ALL.iter().copied() {
                     let asked = Alert::new(function, 5.0, polarity, &calibration).unwrap();
                     let words = (asked.mask_bits() | 1, asked.limit_word());
-                    assert_eq!(
-                        Alert::from_words(words.0, words.1, &calibration),
-                        Some(asked)
-                    );
+                    assert_eq!(Alert::from_words(words.0, words.1, &calibration), Some(asked));
                 }
             }
         }
@@ -320,12 +288,8 @@ mod tests {
 
     #[test]
     fn polarity_is_bit_1() {
-        let alert = Alert::new(
-            Function::OverPower,
-            10.0,
-            Polarity::ActiveHigh,
-            &Calibration::default(),
-        );
+        let alert =
+            Alert::new(Function::OverPower, 10.0, Polarity::ActiveHigh, &Calibration::default());
         assert_eq!(alert.unwrap().mask_bits(), 0x0802);
     }
 }

@@ -17,12 +17,7 @@ pub struct Calibration {
 
 impl Default for Calibration {
     fn default() -> Self {
-        Self {
-            current_gain: 1.0,
-            current_offset: Amperes(0.0),
-            voltage_gain: 1.0,
-            reverse: false,
-        }
+        Self { current_gain: 1.0, current_offset: Amperes(0.0), voltage_gain: 1.0, reverse: false }
     }
 }
 
@@ -89,10 +84,7 @@ mod tests {
 
     #[test]
     fn reversed_zero_is_positive_zero() {
-        let calibration = Calibration {
-            reverse: true,
-            ..Calibration::default()
-        };
+        let calibration = Calibration { reverse: true, ..Calibration::default() };
         let Measured { current, power, .. } = calibration.apply(Measured::new(5.0, 0.0, 0.0));
         assert!(current.0.is_sign_positive() && power.0.is_sign_positive());
     }
@@ -105,15 +97,8 @@ mod tests {
             voltage_gain: 2.0,
             reverse: true,
         };
-        let Measured {
-            voltage,
-            current,
-            power,
-        } = calibration.apply(Measured::new(5.0, 1.0, 5.0));
-        assert_eq!(
-            (voltage, current, power),
-            (Volts(10.0), Amperes(-2.0), Watts(-20.0))
-        );
+        let Measured { voltage, current, power } = calibration.apply(Measured::new(5.0, 1.0, 5.0));
+        assert_eq!((voltage, current, power), (Volts(10.0), Amperes(-2.0), Watts(-20.0)));
         assert!((calibration.chip_current(-2.0) - 1.0).abs() < 1e-12);
         assert!((calibration.chip_voltage(10.0) - 5.0).abs() < 1e-12);
         assert!((calibration.chip_power(15.0) - 5.0).abs() < 1e-12);

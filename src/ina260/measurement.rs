@@ -40,10 +40,7 @@ impl Measurement {
     /// the voltage sags under load. The product has the finer resolution: it is used while it
     /// matches the register within one step, and if the register was not read or is invalid.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "65535 × 32768 × 15625 is less than 2^53"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "65535 × 32768 × 15625 is less than 2^53")]
     pub fn power(&self) -> Watts {
         let product = self.product();
         let register = self.power_word.filter(|_| !self.overflow);
@@ -64,11 +61,7 @@ impl Measurement {
     /// Returns voltage, current and power, before calibration.
     #[must_use]
     pub fn measured(&self) -> Measured {
-        Measured {
-            voltage: self.voltage(),
-            current: self.current(),
-            power: self.power(),
-        }
+        Measured { voltage: self.voltage(), current: self.current(), power: self.power() }
     }
 
     /// Returns whether a register has its power-on value, 0, which may result from a brown-out
@@ -109,12 +102,7 @@ mod tests {
     use super::*;
 
     fn words(voltage_word: u16, current_word: u16, power_word: Option<u16>) -> Measurement {
-        Measurement {
-            voltage_word,
-            current_word,
-            power_word,
-            overflow: false,
-        }
+        Measurement { voltage_word, current_word, power_word, overflow: false }
     }
 
     /// `units` × 10^-`digits` in decimal notation without trailing zeros, from integers alone.
@@ -134,10 +122,7 @@ mod tests {
             let m = words(word, word, Some(word));
             assert_eq!(m.voltage().0.to_string(), decimal(i64::from(word) * 125, 5));
             assert_eq!(m.current().0.to_string(), decimal(signed * 125, 5));
-            assert_eq!(
-                m.current_milliamperes().to_string(),
-                decimal(signed * 125, 2)
-            );
+            assert_eq!(m.current_milliamperes().to_string(), decimal(signed * 125, 2));
             assert_eq!(
                 m.power_register_milliwatts().unwrap().to_string(),
                 decimal(i64::from(word) * 10, 0)
@@ -192,10 +177,7 @@ mod tests {
 
     #[test]
     fn overflowed_power_register_is_ignored() {
-        let m = Measurement {
-            overflow: true,
-            ..words(0x7FFF, 0x7FFF, Some(41_943))
-        };
+        let m = Measurement { overflow: true, ..words(0x7FFF, 0x7FFF, Some(41_943)) };
         assert_eq!(m.power(), Watts(1_677.619_201_562_5));
     }
 }

@@ -41,11 +41,8 @@ pub struct RegisterDump {
 
 impl RegisterDump {
     /// After power-on, a reset, or a brown-out.
-    const POWER_ON: Self = Self {
-        configuration: POWER_ON_CONFIGURATION,
-        mask_enable: MaskEnable(0),
-        alert_limit: 0,
-    };
+    const POWER_ON: Self =
+        Self { configuration: POWER_ON_CONFIGURATION, mask_enable: MaskEnable(0), alert_limit: 0 };
 
     /// Returns whether the writable bits of a mask/enable read still match (cheap reset check on
     /// every poll).
@@ -122,8 +119,7 @@ pub fn measure(
 }
 
 fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
-    bus.read_word(address, register as u8)
-        .map_err(|source| Error::Read { register, source })
+    bus.read_word(address, register as u8).map_err(|source| Error::Read { register, source })
 }
 
 impl Ina260 {
@@ -156,11 +152,8 @@ impl Ina260 {
             return self.adopt(bus);
         }
         let registers = self.registers();
-        let RegisterDump {
-            configuration,
-            mask_enable: MaskEnable(mask_enable),
-            alert_limit,
-        } = registers;
+        let RegisterDump { configuration, mask_enable: MaskEnable(mask_enable), alert_limit } =
+            registers;
         let is_configured = read(bus, self.address, Register::Configuration)? == configuration;
         self.write(bus, Register::AlertLimit, alert_limit)?;
         self.write(bus, Register::MaskEnable, mask_enable)?;
@@ -176,11 +169,7 @@ impl Ina260 {
         ] {
             let read = read(bus, self.address, register)? & bits;
             if read != wrote {
-                return Err(Error::RegisterMismatch {
-                    register,
-                    wrote,
-                    read,
-                });
+                return Err(Error::RegisterMismatch { register, wrote, read });
             }
         }
         Ok(registers)
@@ -192,10 +181,7 @@ impl Ina260 {
         if Mode::from_word(found.configuration) != Mode::BothContinuous {
             return Err(Error::NotContinuous(found.configuration));
         }
-        Ok(RegisterDump {
-            mask_enable: MaskEnable(found.mask_enable.kept()),
-            ..found
-        })
+        Ok(RegisterDump { mask_enable: MaskEnable(found.mask_enable.kept()), ..found })
     }
 
     /// Reads the flags, which clears the conversion-ready flag and a latched alert.

@@ -119,10 +119,7 @@ impl Mode {
     /// Decodes the mode from the content of the configuration register; 100 is power-down, too.
     #[must_use]
     pub fn from_word(word: u16) -> Self {
-        let mode = Self::ALL
-            .iter()
-            .copied()
-            .find(|it| *it as u16 == word & 0b111);
+        let mode = Self::ALL.iter().copied().find(|it| *it as u16 == word & 0b111);
         mode.unwrap_or(Self::PowerDown)
     }
 
@@ -291,20 +288,14 @@ mod tests {
         while micros < 20_000_000 {
             let interval = Duration::from_micros(micros);
             let s = Settings::for_interval(interval, PartialSettings::default()).unwrap();
-            assert!(
-                s.cycle() <= interval && s.is_balanced(),
-                "{interval:?}: {s:?}"
-            );
+            assert!(s.cycle() <= interval && s.is_balanced(), "{interval:?}: {s:?}");
             let longest = Settings::candidates(PartialSettings::default())
                 .into_iter()
                 .filter(|s| s.cycle() <= interval && s.is_balanced())
                 .map(Settings::cycle)
                 .max()
                 .unwrap();
-            assert!(
-                s.cycle() >= longest.min(interval.mul_f64(0.85)),
-                "{interval:?}: {s:?}"
-            );
+            assert!(s.cycle() >= longest.min(interval.mul_f64(0.85)), "{interval:?}: {s:?}");
             micros += micros / 50 + 1;
         }
     }
@@ -328,10 +319,7 @@ mod tests {
             ..PartialSettings::default()
         };
         let s = Settings::for_interval(Duration::from_micros(1500), partial).unwrap();
-        assert_eq!(
-            (s.averaging.count(), s.current_conversion_time.micros()),
-            (1, 204)
-        );
+        assert_eq!((s.averaging.count(), s.current_conversion_time.micros()), (1, 204));
     }
 
     #[test]

@@ -66,11 +66,8 @@ const CHIP: Ina260 = Ina260 {
 };
 
 /// The registers of [`CHIP`] after its configuration.
-const CONFIGURED: RegisterDump = RegisterDump {
-    configuration: 0x6E9F,
-    mask_enable: MaskEnable(0x0001),
-    alert_limit: 0x0000,
-};
+const CONFIGURED: RegisterDump =
+    RegisterDump { configuration: 0x6E9F, mask_enable: MaskEnable(0x0001), alert_limit: 0x0000 };
 
 #[test]
 fn identify_accepts_every_die_revision() {
@@ -84,22 +81,11 @@ fn identify_accepts_every_die_revision() {
 #[test]
 fn identify_refuses_foreign_ids() {
     for (manufacturer, die, message) in [
-        (
-            0x0054,
-            0x2270,
-            "not an INA260 (manufacturer 0x0054, die 0x2270)",
-        ),
-        (
-            0x5449,
-            0x2260,
-            "not an INA260 (manufacturer 0x5449, die 0x2260)",
-        ),
+        (0x0054, 0x2270, "not an INA260 (manufacturer 0x0054, die 0x2270)"),
+        (0x5449, 0x2260, "not an INA260 (manufacturer 0x5449, die 0x2260)"),
     ] {
         let mut bus = Script::new([Read(0xFE, Ok(manufacturer)), Read(0xFF, Ok(die))]);
-        assert_eq!(
-            identify(&mut bus, CHIP.address).unwrap_err().to_string(),
-            message
-        );
+        assert_eq!(identify(&mut bus, CHIP.address).unwrap_err().to_string(), message);
         bus.finish();
     }
 }
@@ -149,10 +135,7 @@ fn configure_reports_a_register_mismatch() {
         Read(0x00, Ok(0x6127)),
     ]);
     let error = CHIP.configure(&mut bus, || ()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "register Configuration is 0x6127, expected 0x6e9f"
-    );
+    assert_eq!(error.to_string(), "register Configuration is 0x6127, expected 0x6e9f");
     bus.finish();
 }
 
@@ -194,11 +177,7 @@ fn measure_reads_power_on_request() {
     assert_eq!(measurement.power_word, None);
     bus.finish();
 
-    let mut bus = Script::new([
-        Read(0x01, Ok(800)),
-        Read(0x02, Ok(9600)),
-        Read(0x03, Ok(1200)),
-    ]);
+    let mut bus = Script::new([Read(0x01, Ok(800)), Read(0x02, Ok(9600)), Read(0x03, Ok(1200))]);
     let measurement = measure(&mut bus, CHIP.address, true, true).unwrap();
     assert_eq!(
         measurement,
@@ -216,10 +195,7 @@ fn measure_reads_power_on_request() {
 fn failed_read_names_register_and_cause() {
     let mut bus = Script::new([Read(0x01, Err(121))]);
     let error = measure(&mut bus, CHIP.address, false, false).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot read register Current: no acknowledge (errno 121)"
-    );
+    assert_eq!(error.to_string(), "cannot read register Current: no acknowledge (errno 121)");
     bus.finish();
 }
 
@@ -238,10 +214,7 @@ fn alert_is_written_with_limit_and_latch() {
         alert::Polarity::ActiveHigh,
         &calibration::Calibration::default(),
     );
-    let chip = Ina260 {
-        alert: alert.ok(),
-        ..CHIP
-    };
+    let chip = Ina260 { alert: alert.ok(), ..CHIP };
     let mut bus = Script::new([
         Read(0x00, Ok(0x6E9F)),
         Write(0x07, 4000),
@@ -258,15 +231,9 @@ fn alert_is_written_with_limit_and_latch() {
 
 #[test]
 fn read_only_mode_never_writes() {
-    let chip = Ina260 {
-        configure: false,
-        ..CHIP
-    };
-    let mut bus = Script::new([
-        Read(0x00, Ok(0x6127)),
-        Read(0x06, Ok(0x1008)),
-        Read(0x07, Ok(3800)),
-    ]);
+    let chip = Ina260 { configure: false, ..CHIP };
+    let mut bus =
+        Script::new([Read(0x00, Ok(0x6127)), Read(0x06, Ok(0x1008)), Read(0x07, Ok(3800))]);
     let mut starts = 0;
     let registers = chip.configure(&mut bus, || starts += 1).unwrap();
     assert_eq!(starts, 0);

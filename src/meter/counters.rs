@@ -39,9 +39,7 @@ impl Meter {
         let mut copy = self.clone();
         *copy.accumulator.totals_mut() = self.accumulator.totals(now);
         let counters = copy.counters().into_iter();
-        counters
-            .map(|(name, counter)| (name, counter.get()))
-            .collect()
+        counters.map(|(name, counter)| (name, counter.get())).collect()
     }
 
     /// Adds the counters of an earlier process; unknown names are ignored.
@@ -58,15 +56,10 @@ impl Meter {
         use Counter::{Count, Flow, Time};
 
         let totals = self.accumulator.totals_mut();
-        let failures = Failure::ALL
-            .iter()
-            .map(|kind| format!("read_errors.{}", kind.name()));
-        let resets = Reset::ALL
-            .iter()
-            .map(|cause| format!("resets.{}", cause.name()));
-        let overflows = Quantity::ALL
-            .iter()
-            .map(|quantity| format!("overflows.{}", quantity.name()));
+        let failures = Failure::ALL.iter().map(|kind| format!("read_errors.{}", kind.name()));
+        let resets = Reset::ALL.iter().map(|cause| format!("resets.{}", cause.name()));
+        let overflows =
+            Quantity::ALL.iter().map(|quantity| format!("overflows.{}", quantity.name()));
         let counts = ["results", "results_missed", "alerts"].map(str::to_owned);
         let counts = counts
             .into_iter()
@@ -84,9 +77,7 @@ impl Meter {
             ("measured_nanoseconds", Time(&mut totals.measured)),
             ("unmeasured_nanoseconds", Time(&mut totals.unmeasured)),
         ];
-        counts
-            .chain(rest.map(|(name, counter)| (name.to_owned(), counter)))
-            .collect()
+        counts.chain(rest.map(|(name, counter)| (name.to_owned(), counter))).collect()
     }
 }
 
@@ -109,31 +100,21 @@ mod tests {
         let mut before = Meter::default();
         before.count_failure(Failure::Identity);
         before.accumulator.restart(start);
-        before
-            .accumulator
-            .add(&Measured::new(0.0, -0.3, 0.7), &cycle(3, 3));
+        before.accumulator.add(&Measured::new(0.0, -0.3, 0.7), &cycle(3, 3));
         let mut saved = before.export_counters(start + 3 * second);
         saved.insert("of.another.version".to_owned(), 7);
 
         let mut after = Meter::default();
         after.restore_counters(&saved);
         after.accumulator.restart(start + 3 * second);
-        after
-            .accumulator
-            .add(&Measured::new(0.0, -0.7, 0.7), &cycle(4, 1));
+        after.accumulator.add(&Measured::new(0.0, -0.7, 0.7), &cycle(4, 1));
         let totals = after.accumulator.totals(start + 4 * second);
         assert_eq!(
             (totals.energy.forward, totals.charge.whole()),
             (1_400_000_000_000_000_000, [0, 1])
         );
-        assert_eq!(
-            (totals.measured, totals.unmeasured),
-            (2 * second, 2 * second)
-        );
-        assert_eq!(
-            (totals.results, totals.missed, after.failures),
-            (2, 2, [0, 0, 0, 0, 1, 0, 0])
-        );
+        assert_eq!((totals.measured, totals.unmeasured), (2 * second, 2 * second));
+        assert_eq!((totals.results, totals.missed, after.failures), (2, 2, [0, 0, 0, 0, 1, 0, 0]));
     }
 
     #[test]

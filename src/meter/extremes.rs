@@ -123,11 +123,7 @@ mod tests {
         window.add(now, &Measured::new(5.0, -1.0, -5.0));
         let extremes = window.extremes(now + Duration::from_secs(59)).unwrap();
         assert_eq!(
-            (
-                extremes.min.current,
-                extremes.max.current,
-                extremes.min.power
-            ),
+            (extremes.min.current, extremes.max.current, extremes.min.power),
             (Amperes(-1.0), Amperes(-1.0), Watts(-5.0))
         );
         assert_eq!(window.extremes(now + Duration::from_secs(60)), None);

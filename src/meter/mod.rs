@@ -161,9 +161,7 @@ impl Meter {
     pub fn live(&self, now: Instant) -> Option<&Reading> {
         let age = |reading: &&Reading| now.saturating_duration_since(reading.at);
         let limit = 3 * self.cycle + Duration::from_secs(1);
-        self.last
-            .as_ref()
-            .filter(|reading| self.up && age(reading) < limit)
+        self.last.as_ref().filter(|reading| self.up && age(reading) < limit)
     }
 }
 
@@ -177,9 +175,7 @@ impl SharedMeter {
     /// # Panics
     /// If another thread panicked while it held the lock.
     pub fn lock(&self) -> MutexGuard<'_, Meter> {
-        self.0
-            .lock()
-            .expect("no thread panics while it holds the lock")
+        self.0.lock().expect("no thread panics while it holds the lock")
     }
 
     /// Returns whether both are handles of one meter.
@@ -206,21 +202,13 @@ mod tests {
     }
 
     fn cycle(end: Instant) -> Cycle {
-        Cycle {
-            end,
-            elapsed: Some(1),
-            missed: 0,
-            period: Duration::from_secs(1),
-        }
+        Cycle { end, elapsed: Some(1), missed: 0, period: Duration::from_secs(1) }
     }
 
     #[test]
     fn result_is_live_for_three_cycles_and_a_second() {
         let now = Instant::now();
-        let mut meter = Meter {
-            cycle: Duration::from_millis(500),
-            ..Meter::default()
-        };
+        let mut meter = Meter { cycle: Duration::from_millis(500), ..Meter::default() };
         meter.record(reading(now), &cycle(now));
         assert!(meter.live(now + Duration::from_millis(2_499)).is_some());
         assert!(meter.live(now + Duration::from_millis(2_500)).is_none());
@@ -248,16 +236,11 @@ mod tests {
         let mut meter = Meter::default();
         assert_eq!(meter.take_sums().means(), None);
         for volts in [4.0, 6.0] {
-            let reading = Reading {
-                measured: Measured::new(volts, 1.0, 5.0),
-                ..reading(Instant::now())
-            };
+            let reading =
+                Reading { measured: Measured::new(volts, 1.0, 5.0), ..reading(Instant::now()) };
             meter.record(reading, &cycle(Instant::now()));
         }
-        assert_eq!(
-            meter.take_sums().means(),
-            Some(Measured::new(5.0, 1.0, 5.0))
-        );
+        assert_eq!(meter.take_sums().means(), Some(Measured::new(5.0, 1.0, 5.0)));
         assert_eq!(meter.take_sums().results, 0);
     }
 
@@ -267,16 +250,8 @@ mod tests {
         for _ in 0..Observations::MAX + 10 {
             meter.record_poll(Duration::from_millis(1));
         }
-        assert_eq!(
-            meter.take_observations(Observations::default()).polls.len(),
-            Observations::MAX
-        );
-        assert!(
-            meter
-                .take_observations(Observations::default())
-                .polls
-                .is_empty()
-        );
+        assert_eq!(meter.take_observations(Observations::default()).polls.len(), Observations::MAX);
+        assert!(meter.take_observations(Observations::default()).polls.is_empty());
     }
 
     #[test]

@@ -48,11 +48,7 @@ impl Sums {
     #[must_use]
     pub fn means(&self) -> Option<Measured> {
         let n = f64::from(self.results);
-        let Measured {
-            voltage,
-            current,
-            power,
-        } = self.sum;
+        let Measured { voltage, current, power } = self.sum;
         (self.results > 0).then(|| Measured::new(voltage.0 / n, current.0 / n, power.0 / n))
     }
 }

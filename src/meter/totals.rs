@@ -159,12 +159,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn cycle(end: Instant, elapsed: Option<u64>) -> Cycle {
-        Cycle {
-            end,
-            elapsed,
-            missed: elapsed.map_or(0, |elapsed| elapsed - 1),
-            period: SECOND,
-        }
+        Cycle { end, elapsed, missed: elapsed.map_or(0, |elapsed| elapsed - 1), period: SECOND }
     }
 
     #[test]
@@ -173,16 +168,11 @@ mod tests {
         let mut accumulator = Accumulator::default();
         accumulator.restart(start);
         for second in 1..=10 {
-            accumulator.add(
-                &Measured::new(0.0, -0.1, 0.7),
-                &cycle(start + second * SECOND, Some(1)),
-            );
+            accumulator
+                .add(&Measured::new(0.0, -0.1, 0.7), &cycle(start + second * SECOND, Some(1)));
         }
         let totals = accumulator.totals(start + 10 * SECOND);
-        assert_eq!(
-            (totals.energy.whole(), totals.charge.whole()),
-            ([7, 0], [0, 1])
-        );
+        assert_eq!((totals.energy.whole(), totals.charge.whole()), ([7, 0], [0, 1]));
         assert_eq!((totals.measured, totals.results), (10 * SECOND, 10));
     }
 
@@ -214,10 +204,7 @@ mod tests {
         let start = Instant::now();
         let mut accumulator = Accumulator::default();
         accumulator.restart(start);
-        accumulator.add(
-            &Measured::new(0.0, 1.0, 1.0),
-            &cycle(start + 4 * SECOND, Some(4)),
-        );
+        accumulator.add(&Measured::new(0.0, 1.0, 1.0), &cycle(start + 4 * SECOND, Some(4)));
         let totals = accumulator.totals(start + 5 * SECOND);
         assert_eq!((totals.missed, totals.results), (3, 1));
         assert_eq!((totals.measured, totals.unmeasured), (SECOND, 3 * SECOND));
@@ -229,15 +216,9 @@ mod tests {
         let mut accumulator = Accumulator::default();
         accumulator.restart(start);
         accumulator.mark_down(start + SECOND);
-        assert_eq!(
-            accumulator.totals(start + 60 * SECOND).unmeasured,
-            60 * SECOND
-        );
+        assert_eq!(accumulator.totals(start + 60 * SECOND).unmeasured, 60 * SECOND);
         accumulator.restart(start + 90 * SECOND);
-        accumulator.add(
-            &Measured::new(0.0, 1.0, 1.0),
-            &cycle(start + 91 * SECOND, Some(1)),
-        );
+        accumulator.add(&Measured::new(0.0, 1.0, 1.0), &cycle(start + 91 * SECOND, Some(1)));
         let totals = accumulator.totals(start + 91 * SECOND);
         assert_eq!((totals.measured, totals.unmeasured), (SECOND, 90 * SECOND));
     }

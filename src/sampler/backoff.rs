@@ -37,10 +37,7 @@ impl LogRateLimit {
     const REFILL: Duration = Duration::from_secs(60);
 
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            tokens: Self::BURST,
-            refilled: now,
-        }
+        Self { tokens: Self::BURST, refilled: now }
     }
 
     /// Returns whether a message may be logged now.

@@ -37,9 +37,7 @@ impl Deadline {
     }
 
     fn lock(&self) -> MutexGuard<'_, Instant> {
-        self.0
-            .lock()
-            .expect("no thread panics while it holds the lock")
+        self.0.lock().expect("no thread panics while it holds the lock")
     }
 }
 
@@ -65,19 +63,13 @@ impl BusThread {
         let (orders, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let deadline = sampler.deadline();
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                set_timer_slack();
-                run(sampler, &received);
-                drop(lock);
-                drop(end);
-            })?;
-        Ok(Self {
-            orders,
-            deadline,
-            ended,
-        })
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            set_timer_slack();
+            run(sampler, &received);
+            drop(lock);
+            drop(end);
+        })?;
+        Ok(Self { orders, deadline, ended })
     }
 
     /// Applies the sensors of a new configuration.

@@ -163,10 +163,7 @@ impl Sampler {
             return Some(first);
         }
         let is_selected = |&index: &usize| self.sensors[index].setup.channel == selected;
-        ready
-            .filter(is_selected)
-            .min_by_key(overwritten_at)
-            .or(Some(first))
+        ready.filter(is_selected).min_by_key(overwritten_at).or(Some(first))
     }
 
     /// Polls one sensor. Returns whether the bus is ready for the next.
@@ -223,12 +220,7 @@ impl Sampler {
 
     /// Logs once if the bus is too slow for its sensors; as many results are read as fit.
     fn check_load(&mut self) {
-        let Some(word) = self
-            .sensors
-            .iter()
-            .filter_map(|sensor| sensor.word_time)
-            .min()
-        else {
+        let Some(word) = self.sensors.iter().filter_map(|sensor| sensor.word_time).min() else {
             return;
         };
         let capacity = 1.0 / word.as_secs_f64();

@@ -112,9 +112,7 @@ impl Poller {
         if let Some(found) = self.check_flags(access, flags)? {
             return Ok(PollOutcome::Reset(found));
         }
-        let delay = flag_read
-            .begun
-            .saturating_duration_since(self.tracker.due());
+        let delay = flag_read.begun.saturating_duration_since(self.tracker.due());
         let late = delay > self.period() / 2;
         let outcome = self.read(access, late, (flag_read, flags))?;
         // After the result, which has to be read as soon after its flags as possible.

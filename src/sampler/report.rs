@@ -61,9 +61,7 @@ pub(super) fn overflows(measurement: &Measurement) -> impl Iterator<Item = Quant
         (Quantity::Current, measurement.current_saturated()),
         (Quantity::Voltage, measurement.voltage_saturated()),
     ];
-    out_of_range
-        .into_iter()
-        .filter_map(|(quantity, is_out)| is_out.then_some(quantity))
+    out_of_range.into_iter().filter_map(|(quantity, is_out)| is_out.then_some(quantity))
 }
 
 /// Converts a measurement into a reading; calibrated, except for the values of the script.
@@ -78,12 +76,7 @@ pub(super) fn reading(
         current: measurement.current_milliamperes(),
         power,
     });
-    Reading {
-        at,
-        wall,
-        measured: calibration.apply(measurement.measured()),
-        raw,
-    }
+    Reading { at, wall, measured: calibration.apply(measurement.measured()), raw }
 }
 
 #[cfg(test)]

@@ -30,9 +30,7 @@ impl Url {
     /// # Errors
     /// As for [`Url::get`].
     pub fn responds(&self, timeout: Duration) -> Result<(), Error> {
-        Connection::request(self, "/health", timeout)?
-            .head()
-            .map(drop)
+        Connection::request(self, "/health", timeout)?.head().map(drop)
     }
 }
 
@@ -81,11 +79,7 @@ impl Connection {
         );
         stream.set_timeout(remaining(deadline)?)?;
         stream.write_all(request.as_bytes())?;
-        Ok(Self {
-            stream,
-            deadline,
-            received: Vec::new(),
-        })
+        Ok(Self { stream, deadline, received: Vec::new() })
     }
 
     fn head(&mut self) -> Result<Head, Error> {
@@ -131,10 +125,7 @@ impl Connection {
 /// Connects to the first address of a host that accepts, each with its share of the time.
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error> {
     let unresolved = |error| Error::Unresolved(host.to_owned(), error);
-    let addresses: Vec<_> = (host, port)
-        .to_socket_addrs()
-        .map_err(unresolved)?
-        .collect();
+    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(unresolved)?.collect();
     let mut failure = unresolved(io::Error::other("no addresses"));
     for (address, untried) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let share = remaining(deadline)? / u32::try_from(untried).unwrap_or(u32::MAX);
@@ -250,15 +241,9 @@ mod tests {
         let url: Url = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
         let error = url.get(TIMEOUT).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "connection refused: no program listens there"
-        );
+        assert_eq!(error.to_string(), "connection refused: no program listens there");
         let url: Url = "unix:/nonexistent/metrics.sock".parse().unwrap();
         let error = url.get(TIMEOUT).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "no such socket: no program listens there"
-        );
+        assert_eq!(error.to_string(), "no such socket: no program listens there");
     }
 }

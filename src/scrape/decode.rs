@@ -124,11 +124,8 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
             gauge(&format!("ina260_power{window}_watts"))?,
         ))
     };
-    let mut labels: Vec<_> = up
-        .labels
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.to_string()))
-        .collect();
+    let mut labels: Vec<_> =
+        up.labels.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
     // By name alone, a fleet would be sorted by device.
     labels.sort_by_cached_key(|(name, _)| (name != "hostname", name != "device", name.clone()));
     let mut sensor = ScrapedSensor {
@@ -205,13 +202,9 @@ mod tests {
     fn golden_scrape_is_decoded_completely() {
         let text = include_str!("../../tests/exposition/alert-and-multiplexer.prom");
         let sensors = decode(text).unwrap();
-        let [sensor] = sensors.as_slice() else {
-            panic!("{sensors:?}")
-        };
+        let [sensor] = sensors.as_slice() else { panic!("{sensors:?}") };
         let labels = sensor.labels.iter();
-        let labels: Vec<_> = labels
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(labels, ["hostname=pi4", "device=gpu", "rail=12V"]);
         assert!(sensor.up);
         let readings = Readings {
@@ -226,12 +219,8 @@ mod tests {
         assert_eq!(chip.die, "0x2270");
         let settings = (chip.averaging, chip.voltage_micros, chip.current_micros);
         assert_eq!(settings, (1024, 332, 588));
-        let alert = ScrapedAlert {
-            on: "over-current".to_owned(),
-            limit: 3.5,
-            unit: "A",
-            active: true,
-        };
+        let alert =
+            ScrapedAlert { on: "over-current".to_owned(), limit: 3.5, unit: "A", active: true };
         assert_eq!(sensor.alert, Some(alert));
         assert_eq!((sensor.alerts, sensor.energy), (6.0, [1025.0, 0.0]));
         assert_eq!((sensor.measured, sensor.unmeasured), (55.0, 0.0));
@@ -252,10 +241,7 @@ mod tests {
         };
         let states: Vec<_> = sensors.iter().map(state).collect();
         let expected = [("nvme", false, false), ("orin", true, true)];
-        assert_eq!(
-            states,
-            expected.map(|(device, up, read)| (device.to_owned(), up, read))
-        );
+        assert_eq!(states, expected.map(|(device, up, read)| (device.to_owned(), up, read)));
     }
 
     #[test]

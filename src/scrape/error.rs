@@ -69,15 +69,8 @@ fn describe_status(code: u16, location: Option<&str>) -> String {
 /// Returns another program's text in quotes, shortened and without control characters.
 fn quote(text: &str) -> String {
     let text = text.trim();
-    let shown: String = text
-        .chars()
-        .take(MAX_QUOTE)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
-    let rest = if text.chars().nth(MAX_QUOTE).is_some() {
-        "…"
-    } else {
-        ""
-    };
+    let shown: String =
+        text.chars().take(MAX_QUOTE).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let rest = if text.chars().nth(MAX_QUOTE).is_some() { "…" } else { "" };
     format!("\"{shown}{rest}\"")
 }

@@ -57,10 +57,7 @@ impl Head {
     pub(super) fn check(self) -> Result<Self, Error> {
         match self.status {
             200 => Ok(self),
-            code => Err(Error::Status {
-                code,
-                location: self.location,
-            }),
+            code => Err(Error::Status { code, location: self.location }),
         }
     }
 }
@@ -81,9 +78,7 @@ mod tests {
         if let Some(by_bytes) = by_bytes {
             assert_eq!(by_bytes.is_ok(), at_once.is_ok());
         }
-        at_once
-            .and_then(Head::check)
-            .map_err(|error| error.to_string())
+        at_once.and_then(Head::check).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -101,15 +96,9 @@ mod tests {
         for (response, message) in [
             ("", "connection closed without a response"),
             ("HTTP/1.1 20", "connection closed mid-response"),
-            (
-                "SSH-2.0-OpenSSH_9.2\r\n",
-                "not an HTTP response: \"SSH-2.0-OpenSSH_9.2\"",
-            ),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "not an HTTP response: \"SSH-2.0-OpenSSH_9.2\""),
             ("\x1b[2J", "not an HTTP response: \"\u{fffd}[2J\""),
-            (
-                "HTTP/1.1 404 Not Found\r\n\r\n",
-                "HTTP status 404: wrong path, or another program",
-            ),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", "HTTP status 404: wrong path, or another program"),
             (
                 "HTTP/1.1 403 Forbidden\r\n\r\n",
                 "HTTP status 403: this host is in no network of the exporter's `allow`",

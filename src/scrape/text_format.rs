@@ -41,10 +41,7 @@ pub(super) fn parse_ours(text: &str) -> Result<Vec<Sample<'_>>, Error> {
     let Some((prefix, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
         return Err(Error::Empty);
     };
-    Err(Error::OtherProgram {
-        count: samples.len(),
-        prefix: prefix.to_owned(),
-    })
+    Err(Error::OtherProgram { count: samples.len(), prefix: prefix.to_owned() })
 }
 
 fn parse(text: &str) -> Result<Vec<Sample<'_>>, Error> {
@@ -72,10 +69,7 @@ fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     if start.starts_with(['{', '[']) {
         return Error::Json(text.to_owned());
     }
-    Error::Line {
-        number,
-        text: line.to_owned(),
-    }
+    Error::Line { number, text: line.to_owned() }
 }
 
 fn sample(line: &str) -> Option<Sample<'_>> {
@@ -104,11 +98,7 @@ fn sample(line: &str) -> Option<Sample<'_>> {
     let mut words = rest.split_ascii_whitespace();
     let value = words.next()?.parse().ok()?;
     let is_timestamp = |word: &str| word.parse::<f64>().is_ok();
-    words.all(is_timestamp).then_some(Sample {
-        name,
-        labels,
-        value,
-    })
+    words.all(is_timestamp).then_some(Sample { name, labels, value })
 }
 
 /// Returns a label value up to its closing quote, unescaped, and the rest of the line.
@@ -172,18 +162,9 @@ mod tests {
             ),
             ("<html>", "not metrics but a web page: \"<html>\""),
             ("{\"error\": 1}", "not metrics but JSON: \"{\"error\": 1}\""),
-            (
-                "hello world\n",
-                "line 1 of the response is not a metric: \"hello world\"",
-            ),
-            (
-                "a 1\na{b=\"c} 1\n",
-                "line 2 of the response is not a metric: \"a{b=\"c} 1\"",
-            ),
-            (
-                "a 1\nina260_up{a=\"b\"} 1",
-                "response ends in the middle of a line",
-            ),
+            ("hello world\n", "line 1 of the response is not a metric: \"hello world\""),
+            ("a 1\na{b=\"c} 1\n", "line 2 of the response is not a metric: \"a{b=\"c} 1\""),
+            ("a 1\nina260_up{a=\"b\"} 1", "response ends in the middle of a line"),
             (
                 "node_a 1\nnode_b 1\ngo_c 1\n",
                 "metrics of another program: most of the 3 series are node_*",

@@ -62,10 +62,9 @@ impl Url {
 impl From<&Listen> for Url {
     fn from(listen: &Listen) -> Self {
         let endpoint = match listen {
-            Listen::Tcp(address) => Endpoint::Tcp {
-                host: reachable(*address).ip().to_string(),
-                port: address.port(),
-            },
+            Listen::Tcp(address) => {
+                Endpoint::Tcp { host: reachable(*address).ip().to_string(), port: address.port() }
+            }
             Listen::Unix(path) => Endpoint::Unix(path.clone()),
         };
         let path = Self::PATH.to_owned();
@@ -118,13 +117,7 @@ impl FromStr for Url {
         if host.is_empty() {
             return Err(InvalidUrl::NoHost);
         }
-        Ok(Self {
-            endpoint: Endpoint::Tcp {
-                host: host.to_owned(),
-                port,
-            },
-            path: path.to_owned(),
-        })
+        Ok(Self { endpoint: Endpoint::Tcp { host: host.to_owned(), port }, path: path.to_owned() })
     }
 }
 
@@ -154,8 +147,7 @@ mod tests {
 
     fn url(text: &str) -> Result<String, String> {
         let url = text.parse::<Url>();
-        url.map(|url| url.to_string())
-            .map_err(|error| error.to_string())
+        url.map(|url| url.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -203,10 +195,7 @@ mod tests {
     #[test]
     fn listener_on_all_addresses_is_reached_at_loopback() {
         let listen = Listen::Tcp("0.0.0.0:9000".parse().unwrap());
-        assert_eq!(
-            Url::from(&listen).to_string(),
-            "http://127.0.0.1:9000/metrics"
-        );
+        assert_eq!(Url::from(&listen).to_string(), "http://127.0.0.1:9000/metrics");
         let listen = Listen::Unix("/run/a.sock".into());
         assert_eq!(Url::from(&listen).to_string(), "unix:/run/a.sock");
     }

@@ -212,11 +212,7 @@ impl Chip {
     }
 
     fn load_at(&self, seconds: f64) -> (f64, f64) {
-        if self.overloaded {
-            (15.0, 36.0)
-        } else {
-            self.load.at(seconds)
-        }
+        if self.overloaded { (15.0, 36.0) } else { self.load.at(seconds) }
     }
 
     /// Compares single conversions with the alert limit, for the function of the highest bit.

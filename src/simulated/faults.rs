@@ -101,10 +101,7 @@ fn parse(item: &str) -> Option<ScheduledFault> {
         Duration::try_from_secs_f64(number).ok()
     };
     let (name, time) = item.split_once('@')?;
-    let fault = Fault::ALL
-        .iter()
-        .copied()
-        .find(|fault| fault.name() == name)?;
+    let fault = Fault::ALL.iter().copied().find(|fault| fault.name() == name)?;
     let (start, duration) = match time.split_once('+') {
         Some((start, duration)) => (start, Some(seconds(duration)?)),
         None => (time, None),
@@ -124,10 +121,7 @@ mod tests {
 
     #[test]
     fn faults_are_parsed_with_times() {
-        let faults = "no-answer@10s+5s,brown-out@1.5"
-            .parse::<Faults>()
-            .unwrap()
-            .0;
+        let faults = "no-answer@10s+5s,brown-out@1.5".parse::<Faults>().unwrap().0;
         assert_eq!(faults[0].fault, Fault::NoAnswer);
         assert_eq!(faults[0].until, Some(Duration::from_secs(15)));
         assert_eq!(
@@ -139,14 +133,7 @@ mod tests {
 
     #[test]
     fn invalid_fault_lists_valid_kinds() {
-        for text in [
-            "fire@1",
-            "hang",
-            "hang@",
-            "hang@-1",
-            "hang@1+x",
-            "hang@1e99",
-        ] {
+        for text in ["fire@1", "hang", "hang@", "hang@-1", "hang@1+x", "hang@1e99"] {
             assert_eq!(
                 text.parse::<Faults>().unwrap_err().to_string(),
                 format!(

@@ -16,11 +16,7 @@ impl Load {
     /// Returns a constant load on a source without resistance.
     #[must_use]
     pub fn steady(volts: f64, amperes: f64) -> Self {
-        Self {
-            source: volts,
-            resistance: 0.0,
-            current: Box::new(move |_| amperes),
-        }
+        Self { source: volts, resistance: 0.0, current: Box::new(move |_| amperes) }
     }
 
     /// Returns the load of a single-board computer on a 5.1 V supply with 50 mΩ of cable: idles at
@@ -34,11 +30,7 @@ impl Load {
             let work = if t.rem_euclid(10.0) < 4.0 { 1.2 } else { 0.0 };
             0.6 + 0.1 * (TAU * t / 30.0).sin() + work
         };
-        Self {
-            source: 5.1,
-            resistance: 0.05,
-            current: Box::new(current),
-        }
+        Self { source: 5.1, resistance: 0.05, current: Box::new(current) }
     }
 
     /// Returns current and voltage at a time, in amperes and volts.

@@ -53,13 +53,7 @@ impl Board {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, hertz: u32) -> Arc<Self> {
         let created = clock.now();
-        Arc::new(Self {
-            clock,
-            created,
-            hertz,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        })
+        Arc::new(Self { clock, created, hertz, state: Mutex::default(), changed: Condvar::new() })
     }
 
     /// Adds a chip upstream of all muxes.
@@ -113,12 +107,7 @@ impl Board {
 
     /// Injects a fault that affects all chips from now on.
     pub fn inject(&self, fault: Fault) {
-        self.schedule(ScheduledFault {
-            fault,
-            address: None,
-            from: self.elapsed(),
-            until: None,
-        });
+        self.schedule(ScheduledFault { fault, address: None, from: self.elapsed(), until: None });
     }
 
     /// Injects a fault at its time.
@@ -187,8 +176,7 @@ impl Board {
         clocks: u32,
         access: impl FnOnce(&mut State, Duration) -> Option<T>,
     ) -> Result<T, Error> {
-        self.clock
-            .wait(Duration::from_secs(1) * clocks / self.hertz);
+        self.clock.wait(Duration::from_secs(1) * clocks / self.hertz);
         let mut state = self.state();
         state.transfers += 1;
         state.apply_foreign_writes();
@@ -226,9 +214,7 @@ impl Board {
 
 impl State {
     fn has_fault(&self, fault: Fault, address: Address, now: Duration) -> bool {
-        self.faults
-            .iter()
-            .any(|it| it.fault == fault && it.affects(address, now))
+        self.faults.iter().any(|it| it.fault == fault && it.affects(address, now))
     }
 
     /// Accesses all chips at an address that are connected: several, if the muxes select channels

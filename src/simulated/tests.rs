@@ -17,42 +17,18 @@ fn result_is_ready_after_a_cycle_until_read() {
     assert_eq!(chip.read(0x01, ms(945)), 0xFCE0);
     assert_eq!(chip.read(0x02, ms(945)), 9600);
     assert_eq!(chip.read(0x03, ms(945)), 1200);
-    assert_eq!(
-        chip.counts,
-        Counts {
-            finished: 1,
-            read: 1,
-            lost: 0,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(chip.counts, Counts { finished: 1, read: 1, lost: 0, ..Counts::default() });
     chip.read(0x06, ms(943 * 4));
-    assert_eq!(
-        chip.counts,
-        Counts {
-            finished: 4,
-            read: 1,
-            lost: 2,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(chip.counts, Counts { finished: 4, read: 1, lost: 2, ..Counts::default() });
 }
 
 #[test]
 fn power_is_the_mean_of_products() {
     // Bursts on 1 Ω: 9 W half of the time; the product of the means is 9.5 V × 0.5 A.
     let current = |t: f64| {
-        if t.rem_euclid(0.028_672) < 0.014_336 {
-            1.0
-        } else {
-            0.0
-        }
+        if t.rem_euclid(0.028_672) < 0.014_336 { 1.0 } else { 0.0 }
     };
-    let load = Load {
-        source: 10.0,
-        resistance: 1.0,
-        current: Box::new(current),
-    };
+    let load = Load { source: 10.0, resistance: 1.0, current: Box::new(current) };
     let mut chip = Chip::new(load);
     chip.write(0x00, 0x6E07, ms(0)); // 1024 × 280 µs
     assert!(chip.read(0x03, ms(290)).abs_diff(450) <= 1);
@@ -62,21 +38,14 @@ fn power_is_the_mean_of_products() {
 fn overflow_leaves_other_registers_valid() {
     let mut chip = Chip::new(Load::steady(36.0, 15.0));
     assert_eq!(chip.read(0x06, ms(3)) & 0x000C, 0x000C);
-    assert_eq!(
-        (chip.read(0x02, ms(3)), chip.read(0x01, ms(3))),
-        (28_800, 12_000)
-    );
+    assert_eq!((chip.read(0x02, ms(3)), chip.read(0x01, ms(3))), (28_800, 12_000));
     assert_eq!(chip.read(0x03, ms(3)), 41_943);
 }
 
 #[test]
 fn latched_alert_lasts_until_read() {
     let current = |t: f64| if t < 0.005 { 5.0 } else { 1.0 };
-    let mut chip = Chip::new(Load {
-        source: 5.0,
-        resistance: 0.0,
-        current: Box::new(current),
-    });
+    let mut chip = Chip::new(Load { source: 5.0, resistance: 0.0, current: Box::new(current) });
     chip.write(0x07, 1600, ms(0)); // 2 A
     chip.write(0x06, 0x8001, ms(0));
     chip.read(0x01, ms(3));
@@ -90,11 +59,7 @@ fn reset_restores_power_on_values() {
     chip.write(0x00, 0x6007, ms(0));
     chip.write(0x06, 0x0001, ms(0));
     chip.write(0x00, 0x8000, ms(1));
-    let registers = [
-        Register::Configuration,
-        Register::MaskEnable,
-        Register::AlertLimit,
-    ];
+    let registers = [Register::Configuration, Register::MaskEnable, Register::AlertLimit];
     assert_eq!(registers.map(|r| chip.read(r as u8, ms(1))), [0x6127, 0, 0]);
 }
 

@@ -147,11 +147,7 @@ impl Store {
             match self.load_and_remove() {
                 Err(RestoreError::Io(source)) => {
                     let path = self.path(Self::FILE);
-                    SaveError::Stale {
-                        cause,
-                        path,
-                        source,
-                    }
+                    SaveError::Stale { cause, path, source }
                 }
                 _ => SaveError::Lost(cause),
             }

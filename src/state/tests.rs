@@ -28,17 +28,12 @@ fn failing(directory: &TempDir, step: usize, power_cut: bool) -> Store {
         steps_left.set(left.saturating_sub(1));
         Ok(())
     };
-    Store {
-        before_step: Box::new(before_step),
-        ..store(directory)
-    }
+    Store { before_step: Box::new(before_step), ..store(directory) }
 }
 
 fn names(directory: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(directory.path()).unwrap();
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 fn sensors() -> Vec<SavedSensor> {
@@ -50,10 +45,7 @@ fn sensors() -> Vec<SavedSensor> {
             ("resets.foreign".to_owned(), 0),
         ]),
     };
-    vec![
-        sensor("0x70:3", "0x40", "a checksum b", 7),
-        sensor("", "0x41", "b", u128::MAX),
-    ]
+    vec![sensor("0x70:3", "0x40", "a checksum b", 7), sensor("", "0x41", "b", u128::MAX)]
 }
 
 /// A file of the first release with [`sensors`].
@@ -169,10 +161,7 @@ fn unwritable_directory_is_an_error() {
     fs::create_dir_all(directory.path().join("totals/x")).unwrap();
     assert!(store(&directory).save(sensors()).is_err());
     assert_eq!(names(&directory), ["totals"]);
-    assert!(matches!(
-        store(&directory).load_and_remove(),
-        Err(RestoreError::Io(_))
-    ));
+    assert!(matches!(store(&directory).load_and_remove(), Err(RestoreError::Io(_))));
 }
 
 #[test]
@@ -180,11 +169,7 @@ fn power_cut_while_saving_leaves_all_or_nothing() {
     for (step, restored) in [(1, vec![]), (2, vec![]), (3, sensors())] {
         let directory = tempfile::tempdir().unwrap();
         assert!(failing(&directory, step, true).save(sensors()).is_err());
-        assert_eq!(
-            store(&directory).load_and_remove().unwrap(),
-            restored,
-            "step {step}"
-        );
+        assert_eq!(store(&directory).load_and_remove().unwrap(), restored, "step {step}");
         // A file that is left does not prevent the next save.
         store(&directory).save(sensors()).unwrap();
         assert_eq!(store(&directory).load_and_remove().unwrap(), sensors());
@@ -200,11 +185,7 @@ fn power_cut_while_restoring_uses_nothing() {
             failing(&directory, step, true).load_and_remove(),
             Err(RestoreError::Io(_))
         ));
-        assert_eq!(
-            store(&directory).load_and_remove().unwrap(),
-            left,
-            "step {step}"
-        );
+        assert_eq!(store(&directory).load_and_remove().unwrap(), left, "step {step}");
     }
 }
 
@@ -224,14 +205,8 @@ fn file_that_cannot_be_removed_is_not_used() {
 fn file_on_an_overlay_is_neither_used_nor_touched() {
     let directory = tempfile::tempdir().unwrap();
     store(&directory).save(sensors()).unwrap();
-    let store = Store {
-        is_overlay: true,
-        ..store(&directory)
-    };
-    assert!(matches!(
-        store.load_and_remove(),
-        Err(RestoreError::Overlay)
-    ));
+    let store = Store { is_overlay: true, ..store(&directory) };
+    assert!(matches!(store.load_and_remove(), Err(RestoreError::Overlay)));
     assert_eq!(names(&directory), ["totals"]);
 }
 
@@ -240,14 +215,8 @@ fn failed_save_leaves_no_older_file() {
     for step in 1..=3 {
         let directory = tempfile::tempdir().unwrap();
         store(&directory).save(sensors()).unwrap();
-        let error = failing(&directory, step, false)
-            .save(vec![])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.ends_with("; the next start counts from 0"),
-            "step {step}: {error}"
-        );
+        let error = failing(&directory, step, false).save(vec![]).unwrap_err().to_string();
+        assert!(error.ends_with("; the next start counts from 0"), "step {step}: {error}");
         assert!(names(&directory).is_empty(), "step {step}");
     }
 }
@@ -256,23 +225,14 @@ fn failed_save_leaves_no_older_file() {
 fn failed_save_reports_an_older_file_that_stays() {
     let directory = tempfile::tempdir().unwrap();
     store(&directory).save(sensors()).unwrap();
-    let error = failing(&directory, 1, true)
-        .save(vec![])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("/totals may be left (permission denied): delete it"),
-        "{error}"
-    );
+    let error = failing(&directory, 1, true).save(vec![]).unwrap_err().to_string();
+    assert!(error.contains("/totals may be left (permission denied): delete it"), "{error}");
 }
 
 #[test]
 fn removal_has_to_be_on_the_disk() {
     let directory = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        failing(&directory, 1, false).load_and_remove(),
-        Err(RestoreError::Io(_))
-    ));
+    assert!(matches!(failing(&directory, 1, false).load_and_remove(), Err(RestoreError::Io(_))));
 }
 
 #[test]

@@ -22,9 +22,7 @@ pub(super) fn parse(lines: &str) -> Option<(String, Vec<SavedSensor>)> {
             }),
             ("name", Some(sensor)) => value.clone_into(&mut sensor.device),
             (counter, Some(sensor)) => {
-                sensor
-                    .counters
-                    .insert(counter.to_owned(), value.parse().ok()?);
+                sensor.counters.insert(counter.to_owned(), value.parse().ok()?);
             }
             (_, None) => return None,
         }

@@ -130,12 +130,7 @@ fn open(directory: &Path, bus: u8) -> io::Result<File> {
     if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(ErrorKind::AlreadyExists.into());
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     file.set_permissions(Permissions::from_mode(0o644))?;
     Ok(file)
 }
@@ -251,10 +246,7 @@ mod tests {
         let target = at[0].join("target");
         fs::write(&target, "precious").unwrap();
         std::os::unix::fs::symlink(&target, path(&at[0], 1)).unwrap();
-        assert!(matches!(
-            BusLock::acquire_in(at, 1, "unix:/a"),
-            Err(LockError::Io { .. })
-        ));
+        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(holder_url_in(at, 1), None);
     }

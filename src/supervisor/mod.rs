@@ -76,11 +76,7 @@ impl Supervisor {
             provider,
             lock_url,
             on_change: Arc::new(|| ()),
-            meters: plan
-                .sensors
-                .iter()
-                .map(|_| SharedMeter::default())
-                .collect(),
+            meters: plan.sensors.iter().map(|_| SharedMeter::default()).collect(),
             threads: BTreeMap::new(),
             opened: BTreeMap::new(),
             plan,
@@ -229,9 +225,7 @@ impl Supervisor {
             thread.stop();
         }
         let deadline = Instant::now() + timeout;
-        std::mem::take(&mut self.threads)
-            .into_values()
-            .all(|thread| thread.join_until(deadline))
+        std::mem::take(&mut self.threads).into_values().all(|thread| thread.join_until(deadline))
     }
 
     fn setups(&self, bus: u8) -> Vec<Setup> {
@@ -248,16 +242,11 @@ impl Supervisor {
             always_power: self.plan.script_metrics,
             meter: meter.clone(),
         };
-        self.sensors()
-            .filter(|(sensor, _)| sensor.location.bus == bus)
-            .map(setup)
-            .collect()
+        self.sensors().filter(|(sensor, _)| sensor.location.bus == bus).map(setup).collect()
     }
 
     fn sensor_name(&self, sensor: &SensorPlan) -> String {
-        let SensorPlan {
-            device, location, ..
-        } = sensor;
+        let SensorPlan { device, location, .. } = sensor;
         format!("sensor {device} ({}{location})", self.name_prefix())
     }
 
@@ -266,11 +255,7 @@ impl Supervisor {
     }
 
     fn name_prefix(&self) -> &'static str {
-        if self.provider.is_simulated() {
-            "simulated "
-        } else {
-            ""
-        }
+        if self.provider.is_simulated() { "simulated " } else { "" }
     }
 }
 

@@ -21,15 +21,10 @@ impl Supervisor {
         let mut messages = Vec::new();
         let mut stuck = BTreeSet::new();
         let sensors = self.plan.sensors.iter();
-        let sensors: Vec<_> = sensors
-            .map(|sensor| (sensor, self.sensor_name(sensor)))
-            .collect();
+        let sensors: Vec<_> = sensors.map(|sensor| (sensor, self.sensor_name(sensor))).collect();
         for (sensor, name) in sensors {
             let number = sensor.location.bus;
-            let Some(open) = self
-                .opened
-                .get_mut(&number)
-                .filter(|_| !stuck.contains(&number))
+            let Some(open) = self.opened.get_mut(&number).filter(|_| !stuck.contains(&number))
             else {
                 continue;
             };

@@ -39,12 +39,9 @@ fn words_a_result(interval: &str, script_metrics: bool) -> f64 {
 
 #[test]
 fn the_power_register_is_read_for_the_scripts_gauges_or_where_there_is_time_for_it() {
-    for (interval, script_metrics, expected) in [
-        ("5ms", true, 4.0),
-        ("5ms", false, 3.0),
-        ("20ms", true, 4.0),
-        ("20ms", false, 4.0),
-    ] {
+    for (interval, script_metrics, expected) in
+        [("5ms", true, 4.0), ("5ms", false, 3.0), ("20ms", true, 4.0), ("20ms", false, 4.0)]
+    {
         let words = words_a_result(interval, script_metrics);
         assert!(
             (expected..expected + 0.2).contains(&words),

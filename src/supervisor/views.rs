@@ -29,23 +29,15 @@ impl Supervisor {
             ("hostname".to_owned(), self.plan.hostname.clone()),
             ("device".to_owned(), sensor.device.clone()),
         ];
-        own.into_iter()
-            .chain(sensor.labels.iter().cloned())
-            .collect()
+        own.into_iter().chain(sensor.labels.iter().cloned()).collect()
     }
 
     fn info(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
         let Location { bus, mux, address } = sensor.location;
-        let bus = if self.provider.is_simulated() {
-            "simulated".to_owned()
-        } else {
-            bus.to_string()
-        };
+        let bus =
+            if self.provider.is_simulated() { "simulated".to_owned() } else { bus.to_string() };
         let own = [("bus", bus), ("address", address.to_string())];
         let mux = mux.map(|channel| ("mux", channel.to_string()));
-        own.into_iter()
-            .chain(mux)
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+        own.into_iter().chain(mux).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

@@ -31,20 +31,14 @@ fn sensor_settings() -> impl Strategy<Value = String> {
         Just("\"none\"".to_owned()),
         (limit, polarity).prop_map(|(limit, polarity)| format!("{{ {limit}{polarity} }}")),
     ];
-    (
-        mux,
-        alert,
-        0.9..1.1,
-        0.9..1.1,
-        -9_999_i32..9_999,
-        any::<bool>(),
-    )
-        .prop_map(|(mux, alert, current, voltage, offset, reverse)| {
+    (mux, alert, 0.9..1.1, 0.9..1.1, -9_999_i32..9_999, any::<bool>()).prop_map(
+        |(mux, alert, current, voltage, offset, reverse)| {
             format!(
                 "mux = {mux}\nalert = {alert}\ncurrent_gain = {current:?}\n\
                  voltage_gain = {voltage:?}\ncurrent_offset = \"{offset}mA\"\nreverse = {reverse}\n"
             )
-        })
+        },
+    )
 }
 
 /// Generates files with valid values.
@@ -52,11 +46,7 @@ fn valid_file() -> impl Strategy<Value = String> {
     let quoted = |name: String| format!("\"{}\"", name.replace('\\', r"\\").replace('"', r#"\""#));
     let name = "[ -~é]{1,20}".prop_map(quoted);
     let settings = (
-        prop_oneof![
-            Just("\"[::]:80\""),
-            Just("\"unix:/run/a b\""),
-            Just("\"127.0.0.1:1\"")
-        ],
+        prop_oneof![Just("\"[::]:80\""), Just("\"unix:/run/a b\""), Just("\"127.0.0.1:1\"")],
         name.clone(),
         280_u64..3_600_000_000,
         prop_oneof![Just(0_u64), 1_u64..86_400],
@@ -83,10 +73,8 @@ fn valid_file() -> impl Strategy<Value = String> {
         );
         let tables = sensors.iter().enumerate().map(|(bus, sensor)| {
             let (device, address, averaging, labels, settings) = sensor;
-            let labels: Vec<String> = labels
-                .iter()
-                .map(|(name, value)| format!("{name} = {value}"))
-                .collect();
+            let labels: Vec<String> =
+                labels.iter().map(|(name, value)| format!("{name} = {value}")).collect();
             format!(
                 "[[sensor]]\ndevice = {device}\nbus = {bus}\naddress = {address}\n\
                  averaging = {averaging}\ninterval = \"{}us\"\nlabels = {{ {} }}\n{settings}",

@@ -12,10 +12,7 @@ use ina260_exporter::units::Amperes;
 use super::{plan, problems, try_load};
 
 const fn channel(multiplexer: u8, channel: u8) -> Channel {
-    Channel {
-        multiplexer: Address(multiplexer),
-        channel,
-    }
+    Channel { multiplexer: Address(multiplexer), channel }
 }
 
 /// Returns the only sensor, of a `[[sensor]]` table with these lines.
@@ -75,22 +72,9 @@ fn every_layer_can_set_the_mux() {
     };
     let file = "mux = { address = \"0x71\", channel = 2 }";
     assert_eq!(mux(file, &[], &[]), Some(channel(0x71, 2)));
-    for text in [
-        "{address=0x70,channel=1}",
-        " { address = 112, channel = 1 }",
-        "0x70:1",
-        "112:1",
-    ] {
-        assert_eq!(
-            mux(file, &[("MUX", text)], &[]),
-            Some(channel(0x70, 1)),
-            "{text}"
-        );
-        assert_eq!(
-            mux(file, &[], &["--mux", text]),
-            Some(channel(0x70, 1)),
-            "{text}"
-        );
+    for text in ["{address=0x70,channel=1}", " { address = 112, channel = 1 }", "0x70:1", "112:1"] {
+        assert_eq!(mux(file, &[("MUX", text)], &[]), Some(channel(0x70, 1)), "{text}");
+        assert_eq!(mux(file, &[], &["--mux", text]), Some(channel(0x70, 1)), "{text}");
     }
     assert_eq!(mux(file, &[("MUX", "none")], &[]), None);
     assert_eq!(mux(file, &[("MUX", "0x70:1")], &["--mux", "none"]), None);
@@ -100,10 +84,7 @@ fn every_layer_can_set_the_mux() {
     // Variables and flags also change the only table.
     let table = format!("[[sensor]]\ndevice = \"a\"\n{file}");
     assert_eq!(mux(&table, &both[..1], &[]), Some(channel(0x77, 2)));
-    assert_eq!(
-        mux(&table, &both, &["--mux", "0x70:0"]),
-        Some(channel(0x70, 0))
-    );
+    assert_eq!(mux(&table, &both, &["--mux", "0x70:0"]), Some(channel(0x70, 0)));
 }
 
 #[test]
@@ -127,24 +108,14 @@ fn bad_mux_is_named_with_its_origin() {
              --mux: mux.channel \"x\" is invalid; expected an integer from 0 to 7"
                 .to_owned(),
         ),
-        (
-            "",
-            &[],
-            &["--mux", "0x70"],
-            format!("--mux: mux \"0x70\" {invalid}"),
-        ),
+        ("", &[], &["--mux", "0x70"], format!("--mux: mux \"0x70\" {invalid}")),
         (
             "",
             &[("MUX", "{address=0x70")],
             &[],
             format!("{variable}: mux \"{{address=0x70\" {invalid}"),
         ),
-        (
-            "",
-            &[("MUX__CHANNEL", "1")],
-            &[],
-            format!("{variable}__CHANNEL: mux.address is missing"),
-        ),
+        ("", &[("MUX__CHANNEL", "1")], &[], format!("{variable}__CHANNEL: mux.address is missing")),
         (
             "",
             &[("MUX__CHANEL", "1"), ("MUX", "0x70:1")],
@@ -204,14 +175,8 @@ fn environment_sets_every_sensor_key() {
 #[test]
 fn alert_limits_become_register_words() {
     for (lines, words) in [
-        (
-            r#"alert = { on = "over-current", limit = "5A" }"#,
-            (0x8000, 4000),
-        ),
-        (
-            r#"alert = { on = "under-current", limit = "-500mA" }"#,
-            (0x4000, 0xFE70),
-        ),
+        (r#"alert = { on = "over-current", limit = "5A" }"#, (0x8000, 4000)),
+        (r#"alert = { on = "under-current", limit = "-500mA" }"#, (0x4000, 0xFE70)),
         (
             r#"alert = { on = "over-voltage", limit = "12.6V", polarity = "active-low" }"#,
             (0x2000, 10_080),
@@ -220,27 +185,12 @@ fn alert_limits_become_register_words() {
             r#"alert = { on = "under-voltage", limit = "4750mV", polarity = "active-high" }"#,
             (0x1002, 3800),
         ),
-        (
-            r#"alert = { on = "over-power", limit = "419.43W" }"#,
-            (0x0800, 0xA3D7),
-        ),
-        (
-            r#"alert = { on = "over-power", limit = "1500mW" }"#,
-            (0x0800, 150),
-        ),
+        (r#"alert = { on = "over-power", limit = "419.43W" }"#, (0x0800, 0xA3D7)),
+        (r#"alert = { on = "over-power", limit = "1500mW" }"#, (0x0800, 150)),
         // With the calibration applied.
-        (
-            "reverse = true\nalert = { on = \"over-current\", limit = \"5A\" }",
-            (0x4000, 0xF060),
-        ),
-        (
-            "current_gain = 2\nalert = { on = \"over-current\", limit = \"80A\" }",
-            (0x8000, 32_000),
-        ),
-        (
-            "voltage_gain = 0.5\nalert = { on = \"over-voltage\", limit = \"5V\" }",
-            (0x2000, 8000),
-        ),
+        ("reverse = true\nalert = { on = \"over-current\", limit = \"5A\" }", (0x4000, 0xF060)),
+        ("current_gain = 2\nalert = { on = \"over-current\", limit = \"80A\" }", (0x8000, 32_000)),
+        ("voltage_gain = 0.5\nalert = { on = \"over-voltage\", limit = \"5V\" }", (0x2000, 8000)),
     ] {
         let alert = sensor(lines).alert.unwrap();
         assert_eq!((alert.mask_bits(), alert.limit_word()), words, "{lines}");
@@ -273,9 +223,8 @@ fn read_only_sensor_accepts_the_defaults() {
 fn effective_configuration_prints_inline_tables() {
     let effective = |file, flags: &[_]| {
         let effective = try_load(file, &[], flags).unwrap().effective;
-        let settings = effective
-            .lines()
-            .map(|line| line.split("  #").next().unwrap().trim_end().to_owned());
+        let settings =
+            effective.lines().map(|line| line.split("  #").next().unwrap().trim_end().to_owned());
         settings.collect::<Vec<_>>()
     };
     let alone = effective("buckets = [1e-3, 20.0, 1e300]", &["--mux", "0x70:3"]);

@@ -103,9 +103,8 @@ pub(crate) fn blocks(document: &str, language: &str) -> Vec<(String, String)> {
             continue;
         }
         let indentation = &line[..line.len() - text.len()];
-        let inside = lines[index + 1..]
-            .iter()
-            .map(|line| line.strip_prefix(indentation).unwrap_or(line));
+        let inside =
+            lines[index + 1..].iter().map(|line| line.strip_prefix(indentation).unwrap_or(line));
         let block: Vec<&str> = inside.take_while(|line| *line != "```").collect();
         let after = lines[(index + block.len() + 2).min(lines.len())..].join("\n");
         blocks.push((block.join("\n") + "\n", after));
@@ -117,10 +116,7 @@ pub(crate) fn blocks(document: &str, language: &str) -> Vec<(String, String)> {
 pub(crate) fn man(page: &str, section: &str, prefix: &str) -> Set {
     let text = read(page);
     let is_heading = |line: &&str| line.starts_with(".Sh ") || line.starts_with(".Ss ");
-    let lines = text
-        .lines()
-        .skip_while(|line| !is_heading(line) || line[4..] != *section)
-        .skip(1);
+    let lines = text.lines().skip_while(|line| !is_heading(line) || line[4..] != *section).skip(1);
     lines
         .take_while(|line| !is_heading(line))
         .filter_map(|line| line.strip_prefix(prefix)?.split(' ').next())

@@ -19,9 +19,7 @@ fn links(document: &str) -> Vec<String> {
 /// Returns the anchor that GitHub gives to a heading.
 fn anchor(heading: &str) -> String {
     let letters = heading.to_lowercase().chars().collect::<Vec<_>>();
-    let kept = letters
-        .into_iter()
-        .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    let kept = letters.into_iter().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
@@ -35,11 +33,8 @@ fn every_link_and_anchor_exists() {
                 continue;
             }
             let (file, wanted) = link.split_once('#').unwrap_or((&link, ""));
-            let target = if file.is_empty() {
-                Path::new(&path).to_owned()
-            } else {
-                directory.join(file)
-            };
+            let target =
+                if file.is_empty() { Path::new(&path).to_owned() } else { directory.join(file) };
             let target = target.to_str().unwrap();
             let exists = root(target).exists()
                 && (wanted.is_empty()
@@ -57,10 +52,7 @@ fn every_page_is_linked_from_the_readme() {
     let readme = links(&read("README.md"));
     for path in all() {
         let is_own = path == "README.md" || path.starts_with("tests/");
-        assert!(
-            is_own || readme.contains(&path),
-            "README.md: no link to {path}"
-        );
+        assert!(is_own || readme.contains(&path), "README.md: no link to {path}");
     }
 }
 
@@ -80,9 +72,7 @@ fn every_make_command_exists() {
 
 /// Returns whether a word in backticks is a path of the repository.
 fn is_path(word: &str) -> bool {
-    let folders = [
-        "src/", "tests/", "benches/", "config/", "docs/", "systemd/", "debian/", ".ci/",
-    ];
+    let folders = ["src/", "tests/", "benches/", "config/", "docs/", "systemd/", "debian/", ".ci/"];
     folders.iter().any(|folder| word.starts_with(folder)) && !word.contains(['*', ' ', '…', '<'])
 }
 

@@ -6,11 +6,7 @@ use std::path::Path;
 
 use crate::documents::{TROUBLESHOOTING, first_spans, root, section};
 
-const SECTIONS: [&str; 3] = [
-    "## At the start",
-    "## While running",
-    "## Configuration errors",
-];
+const SECTIONS: [&str; 3] = ["## At the start", "## While running", "## Configuration errors"];
 
 /// Returns the code below a directory, with each string literal on one line.
 fn code(directory: &Path) -> String {
@@ -28,17 +24,13 @@ fn code(directory: &Path) -> String {
     let lines = texts.collect::<String>();
     let mut parts = lines.split("\\\n");
     let first = parts.next().unwrap_or_default().to_owned();
-    parts
-        .fold(first, |text, part| text + part.trim_start())
-        .replace("\\\"", "\"")
+    parts.fold(first, |text, part| text + part.trim_start()).replace("\\\"", "\"")
 }
 
 /// Returns the parts of a message that do not vary: those between the gaps.
 fn fixed_parts<'a>(message: &'a str, gaps: &'a [char]) -> impl Iterator<Item = &'a str> {
     let is_mark = |c: char| !c.is_alphanumeric();
-    let parts = message
-        .split(gaps)
-        .map(move |part| part.trim_matches(is_mark));
+    let parts = message.split(gaps).map(move |part| part.trim_matches(is_mark));
     parts.filter(|part| part.contains(char::is_alphabetic))
 }
 
@@ -46,10 +38,7 @@ fn fixed_parts<'a>(message: &'a str, gaps: &'a [char]) -> impl Iterator<Item = &
 fn documented_messages_are_in_the_code() {
     let code = code(&root("src"));
     let mut missing = Vec::new();
-    for message in SECTIONS
-        .into_iter()
-        .flat_map(|heading| first_spans(TROUBLESHOOTING, heading))
-    {
+    for message in SECTIONS.into_iter().flat_map(|heading| first_spans(TROUBLESHOOTING, heading)) {
         for part in fixed_parts(&message, &['…', '(', ')']) {
             if !code.contains(part) {
                 missing.push(format!("\"{part}\" of {message}"));
@@ -61,9 +50,7 @@ fn documented_messages_are_in_the_code() {
 
 #[test]
 fn every_warning_and_error_is_documented() {
-    let page = SECTIONS
-        .map(|heading| section(TROUBLESHOOTING, heading))
-        .concat();
+    let page = SECTIONS.map(|heading| section(TROUBLESHOOTING, heading)).concat();
     let code = code(&root("src"));
     let macros = ["warn!(", "error!("];
     let (mut count, mut missing) = (0, Vec::new());

@@ -42,10 +42,7 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
     let rows = rows(METRICS_PAGE, "## List of metrics").into_iter();
     rows.map(|row| {
         let (labels, _) = row[2].split_once(':').unwrap_or((&row[2], ""));
-        (
-            spans(&row[0]).remove(0),
-            spans(labels).into_iter().collect(),
-        )
+        (spans(&row[0]).remove(0), spans(labels).into_iter().collect())
     })
     .collect()
 }
@@ -136,8 +133,6 @@ fn series(line: &str) -> Option<(&str, impl Iterator<Item = &str>)> {
     let (name, rest) = line.split_at(end);
     let whole = PARTS.into_iter().find_map(|part| name.strip_suffix(part));
     let labels = rest.strip_prefix('{').unwrap_or_default();
-    let names = labels
-        .split("\",")
-        .filter_map(|label| label.split_once("=\""));
+    let names = labels.split("\",").filter_map(|label| label.split_once("=\""));
     Some((whole.unwrap_or(name), names.map(|(name, _)| name)))
 }

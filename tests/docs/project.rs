@@ -10,10 +10,8 @@ use crate::documents::{
 #[test]
 fn exit_codes_agree() {
     let rows = rows(TROUBLESHOOTING, "## Exit codes");
-    let documented: BTreeMap<&str, bool> = rows
-        .iter()
-        .map(|row| (row[0].as_str(), row[2].starts_with("starts again")))
-        .collect();
+    let documented: BTreeMap<&str, bool> =
+        rows.iter().map(|row| (row[0].as_str(), row[2].starts_with("starts again"))).collect();
     let codes: Set = documented.keys().map(ToString::to_string).collect();
 
     let main = read("src/main.rs");
@@ -29,9 +27,7 @@ fn exit_codes_agree() {
     let unit = read("systemd/ina260-exporter.service");
     let mut lines = unit.lines();
     let no_restart = lines.find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
-    let stays = documented
-        .iter()
-        .filter(|(code, restarts)| !**restarts && **code != "0");
+    let stays = documented.iter().filter(|(code, restarts)| !**restarts && **code != "0");
     let stays: Vec<&str> = stays.map(|(code, _)| *code).collect();
     assert_eq!(no_restart, Some(stays.join(" ").as_str()));
 }
@@ -40,9 +36,7 @@ fn exit_codes_agree() {
 fn versions_agree() {
     let version = env!("CARGO_PKG_VERSION");
     let lock = read("Cargo.lock");
-    let ours = lock
-        .split("name = \"ina260-exporter\"\nversion = \"")
-        .nth(1);
+    let ours = lock.split("name = \"ina260-exporter\"\nversion = \"").nth(1);
     assert_eq!(ours.and_then(|o| o.split('"').next()), Some(version));
     let debian = read("debian/changelog");
     assert_eq!(debian.split(['(', ')']).nth(1), Some(version));
@@ -70,10 +64,7 @@ fn rust_versions_agree() {
 fn readme_starts_with_make_run_and_make_test() {
     let mut shell = blocks(&read(README), "sh").into_iter();
     let (first, _) = shell.next().unwrap();
-    assert_eq!(
-        first,
-        "sudo apt install build-essential cargo-web\nmake run\n"
-    );
+    assert_eq!(first, "sudo apt install build-essential cargo-web\nmake run\n");
     let (second, _) = shell.next().unwrap();
     assert_eq!(second, "make test\n");
 }

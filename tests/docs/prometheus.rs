@@ -56,9 +56,8 @@ fn every_alert_links_to_its_section() {
         assert!(text.len() > 80, "{name}");
     }
     let page = read(TROUBLESHOOTING);
-    let documented: Vec<&str> = headings(&page)
-        .filter(|heading| heading.starts_with("Ina260"))
-        .collect();
+    let documented: Vec<&str> =
+        headings(&page).filter(|heading| heading.starts_with("Ina260")).collect();
     assert_eq!(documented, names);
 }
 
@@ -81,10 +80,7 @@ fn every_alert_is_tested_both_ways() {
         let cases = cases.filter(|case| case.lines().next() == Some(name));
         let (silent, firing): (Vec<&str>, Vec<&str>) =
             cases.partition(|case| case.contains("exp_alerts: []"));
-        assert!(
-            firing.iter().any(|case| case.contains("- exp_labels:")),
-            "{name}"
-        );
+        assert!(firing.iter().any(|case| case.contains("- exp_labels:")), "{name}");
         assert!(!silent.is_empty(), "{name}");
     }
 }

@@ -42,10 +42,7 @@ fn every_block_of_configuration_is_valid() {
 
 fn plan(text: &str) -> Plan {
     let file = file(text);
-    let flags = Overrides {
-        config: Some(file.path().to_owned()),
-        ..Overrides::default()
-    };
+    let flags = Overrides { config: Some(file.path().to_owned()), ..Overrides::default() };
     config::load(&flags, []).unwrap().plan
 }
 
@@ -89,9 +86,7 @@ fn cycle_and_load_of_each_block() {
         let cycle = millis(plan.sensors[0].settings);
         let share = |hertz| -> f64 {
             let sensors = plan.sensors.iter();
-            sensors
-                .map(|sensor| load(sensor.settings, plan.script_metrics, hertz))
-                .sum()
+            sensors.map(|sensor| load(sensor.settings, plan.script_metrics, hertz)).sum()
         };
         let follows = format!(
             "\nFollows: a result every {cycle}; bus {} at 100 kHz, {} at 400 kHz.\n",
@@ -115,10 +110,8 @@ fn bandwidth_table() {
     assert!(rows.len() > 6);
     for row in rows {
         let settings = of_interval(&spans(&row[0])[0]);
-        let (voltage, current) = (
-            settings.voltage_conversion_time.micros(),
-            settings.current_conversion_time.micros(),
-        );
+        let (voltage, current) =
+            (settings.voltage_conversion_time.micros(), settings.current_conversion_time.micros());
         let cycle = settings.cycle().as_secs_f64();
         let computed = [
             settings.averaging.count().to_string(),
@@ -188,10 +181,7 @@ fn energy_error_table() {
         let watts: f64 = watts.parse().unwrap();
         let volts: f64 = volts.strip_suffix(" V").unwrap().parse().unwrap();
         let amperes = watts / volts;
-        let computed = [
-            format!("{:.0} mA", amperes * 1e3),
-            percent(0.0025 + 0.005 / amperes),
-        ];
+        let computed = [format!("{:.0} mA", amperes * 1e3), percent(0.0025 + 0.005 / amperes)];
         assert_eq!(row[1..], computed, "{}", row[0]);
     }
 }
@@ -214,15 +204,8 @@ fn numbers_in_the_text() {
             offset * 5.0 * 24.0 * 365.0 / 1e3
         ),
         format!("Below {:.1} A an offset of 5 mA", offset / gain),
-        format!(
-            "{:.1} mV and {:.2} W at 15 A",
-            ohms * rated * 1e3,
-            ohms * rated * rated
-        ),
-        format!(
-            "{rounding:.2} mA or {rounding:.2} mV",
-            rounding = step / 12_f64.sqrt()
-        ),
+        format!("{:.1} mV and {:.2} W at 15 A", ohms * rated * 1e3, ohms * rated * rated),
+        format!("{rounding:.2} mA or {rounding:.2} mV", rounding = step / 12_f64.sqrt()),
         format!("1.25 mA, {:.2} mW at 5 V", step * 5.0),
         format!("±{:.2} A", step * 32_768.0 / 1e3),
     ];

@@ -38,20 +38,12 @@ pub fn daemon(arguments: &[&str]) -> Command {
 
 /// Runs the binary, which is expected to end by itself.
 pub fn run(arguments: &[&str]) -> Ended {
-    let child = daemon(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = daemon(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut process = Process(child);
     let mut stdout = process.0.stdout.take().unwrap();
     let mut stderr = process.0.stderr.take().unwrap();
     let status = process.wait(PATIENCE);
-    let mut ended = Ended {
-        code: status.code(),
-        stdout: String::new(),
-        stderr: String::new(),
-    };
+    let mut ended = Ended { code: status.code(), stdout: String::new(), stderr: String::new() };
     stdout.read_to_string(&mut ended.stdout).unwrap();
     stderr.read_to_string(&mut ended.stderr).unwrap();
     ended
@@ -125,8 +117,7 @@ impl Launch {
     }
 
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -167,12 +158,7 @@ impl Launch {
             .spawn()
             .unwrap();
         let log = Log::collect(child.stderr.take().unwrap());
-        Daemon {
-            process: Process(child),
-            log,
-            listen: self.listen,
-            directory,
-        }
+        Daemon { process: Process(child), log, listen: self.listen, directory }
     }
 
     /// Starts it and waits until it serves.
@@ -299,10 +285,7 @@ impl Log {
                 shared.lock().unwrap().push(line);
             }
         });
-        Self {
-            lines,
-            reader: Some(reader),
-        }
+        Self { lines, reader: Some(reader) }
     }
 
     fn lines(&self) -> Vec<String> {

@@ -27,10 +27,7 @@ pub fn get(listen: &str, path: &str) -> Answer {
     };
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
     assert!(!head.to_lowercase().contains("chunked"), "{head}");
-    Answer {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        body: body.to_owned(),
-    }
+    Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
 }
 
 fn converse(mut stream: impl Read + Write, path: &str) -> String {
@@ -80,10 +77,7 @@ impl Scrape {
 
     /// The series of this name with (at least) these labels.
     pub fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Series> {
-        self.series
-            .iter()
-            .filter(|series| series.name == name && series.has(labels))
-            .collect()
+        self.series.iter().filter(|series| series.name == name && series.has(labels)).collect()
     }
 
     /// The value of the only such series, if there is one.
@@ -95,8 +89,7 @@ impl Scrape {
 
     /// The same where it must be there.
     pub fn the(&self, name: &str) -> f64 {
-        self.value(name, &[])
-            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
+        self.value(name, &[]).unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
     /// Whether the only such series has exactly this value.
@@ -146,8 +139,6 @@ impl Series {
     }
 
     fn has(&self, labels: &[(&str, &str)]) -> bool {
-        labels
-            .iter()
-            .all(|(name, value)| self.labels.get(*name).is_some_and(|v| v == value))
+        labels.iter().all(|(name, value)| self.labels.get(*name).is_some_and(|v| v == value))
     }
 }

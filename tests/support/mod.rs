@@ -47,15 +47,9 @@ pub fn within<T>(patience: Duration, what: &str, mut answer: impl FnMut() -> Opt
 /// Runs scenarios that wait most of their time, and so can all be played at once on however few cores.
 pub fn all_at_once(scenarios: &[fn()]) {
     thread::scope(|scope| {
-        let running: Vec<_> = scenarios
-            .iter()
-            .map(|scenario| scope.spawn(scenario))
-            .collect();
+        let running: Vec<_> = scenarios.iter().map(|scenario| scope.spawn(scenario)).collect();
         // Every one to its end, then the first panic goes on.
-        let ended: Vec<_> = running
-            .into_iter()
-            .map(thread::ScopedJoinHandle::join)
-            .collect();
+        let ended: Vec<_> = running.into_iter().map(thread::ScopedJoinHandle::join).collect();
         if let Some(panic) = ended.into_iter().find_map(Result::err) {
             panic::resume_unwind(panic);
         }

@@ -44,11 +44,7 @@ impl Ear {
                 shared.lock().unwrap().push(Heard { at, message });
             }
         });
-        Self {
-            path,
-            heard,
-            _directory: directory,
-        }
+        Self { path, heard, _directory: directory }
     }
 
     pub fn path(&self) -> &Path {
@@ -69,9 +65,7 @@ impl Ear {
 
     /// Waits until at least so many messages began so, and returns the last of them.
     pub fn wait_for(&self, count: usize, with: &str) -> Heard {
-        until(&format!("{count} × {with}"), || {
-            self.all(with).into_iter().nth(count - 1)
-        })
+        until(&format!("{count} × {with}"), || self.all(with).into_iter().nth(count - 1))
     }
 }
 

@@ -208,26 +208,15 @@ mod tests {
         let bus = &mut board.bus();
         let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
         assert_eq!(
-            (
-                report.measured.voltage,
-                report.measured.current,
-                report.measured.power
-            ),
+            (report.measured.voltage, report.measured.current, report.measured.power),
             (Volts(12.0), Amperes(2.0), Watts(24.0))
         );
         assert_eq!((report.die.as_str(), report.saturated), ("0x2270", false));
         let state = report.state.unwrap();
         assert_eq!(state.cycle_micros(), 942_080);
-        let alert = ScrapedAlert {
-            on: "over-current".to_owned(),
-            limit: 1.5,
-            unit: "A",
-            active: true,
-        };
-        assert_eq!(
-            (state.ready, state.alert_active, state.alert),
-            (Some(true), true, Some(alert))
-        );
+        let alert =
+            ScrapedAlert { on: "over-current".to_owned(), limit: 1.5, unit: "A", active: true };
+        assert_eq!((state.ready, state.alert_active, state.alert), (Some(true), true, Some(alert)));
         assert_eq!(board.chip(HERE, |chip| chip.writes), writes);
     }
 
@@ -237,10 +226,7 @@ mod tests {
         let bus = &mut board.bus();
         let plain = Calibration::default();
         let report = SensorReport::read_data(bus, HERE, &plain, Err(String::new())).unwrap();
-        assert_eq!(
-            (report.measured.power, report.state),
-            (Watts(24.0), Err(String::new()))
-        );
+        assert_eq!((report.measured.power, report.state), (Watts(24.0), Err(String::new())));
         // As the service will read them.
         let flags = ina260::read_settings(bus, HERE).unwrap().mask_enable;
         assert!(flags.ready() && flags.alert(), "{flags:?}");
@@ -250,21 +236,14 @@ mod tests {
     fn saturated_power_is_voltage_times_current() {
         let board = board();
         board.inject(Fault::Overflow);
-        let calibration = Calibration {
-            reverse: true,
-            ..Calibration::default()
-        };
+        let calibration = Calibration { reverse: true, ..Calibration::default() };
         // 15 A and 36 V from the next result on.
         let bus = &mut board.bus();
         bus.read_word(HERE, 0x00).unwrap();
         board.wait(Duration::from_secs(2));
         let report = SensorReport::read_data(bus, HERE, &calibration, Err(String::new())).unwrap();
         assert_eq!(
-            (
-                report.measured.current,
-                report.measured.power,
-                report.saturated
-            ),
+            (report.measured.current, report.measured.power, report.saturated),
             (Amperes(-15.0), Watts(-540.0), true)
         );
     }
@@ -281,10 +260,7 @@ mod tests {
         };
         let plain = Calibration::default();
         let report = SensorReport::read(&mut board.bus(), HERE, &plain, &mut pause).unwrap();
-        assert_eq!(
-            (report.measured.voltage, report.measured.power),
-            (Volts(5.0), Watts(5.0))
-        );
+        assert_eq!((report.measured.voltage, report.measured.power), (Volts(5.0), Watts(5.0)));
         assert_eq!(pauses, [Duration::from_micros(2_530)]);
         let state = report.state.unwrap();
         assert!(state.is_power_on_default() && state.is_continuous());
@@ -294,9 +270,6 @@ mod tests {
         let bus = &mut board.bus();
         let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
         let state = report.state.unwrap();
-        assert_eq!(
-            (state.mode.name(), state.is_continuous()),
-            ("power-down", false)
-        );
+        assert_eq!((state.mode.name(), state.is_continuous()), ("power-down", false));
     }
 }

@@ -25,9 +25,10 @@ pub(super) fn write_row(row: &Row, output: &mut dyn Write) -> io::Result<()> {
     let sensor = format!("{device},{},{mux},{}", location.bus, location.address);
     match &row.outcome {
         Ok(report) => {
-            let alert = report.state.as_ref().map_or(String::new(), |state| {
-                u8::from(state.alert_active).to_string()
-            });
+            let alert = report
+                .state
+                .as_ref()
+                .map_or(String::new(), |state| u8::from(state.alert_active).to_string());
             writeln!(
                 output,
                 "{:.3},{sensor},{},{},{},{alert},",
@@ -39,11 +40,7 @@ pub(super) fn write_row(row: &Row, output: &mut dyn Write) -> io::Result<()> {
         }
         Err(error) => {
             let now = unix_seconds(SystemTime::now());
-            writeln!(
-                output,
-                "{now:.3},{sensor},,,,,{}",
-                field(&error.to_string())
-            )
+            writeln!(output, "{now:.3},{sensor},,,,,{}", field(&error.to_string()))
         }
     }?;
     output.flush()

@@ -133,10 +133,8 @@ fn plan(args: &ReadArgs) -> Result<Plan, Failure> {
         let named = config::load_alone(&named)?.plan.sensors.remove(0);
         let location = named.location;
         let known = plan.sensors.iter().find(|known| known.location == location);
-        let sensor = known.cloned().unwrap_or(SensorPlan {
-            device: location.device_name(),
-            ..named
-        });
+        let sensor =
+            known.cloned().unwrap_or(SensorPlan { device: location.device_name(), ..named });
         plan.sensors = vec![sensor];
     }
     if args.interval.is_some() {

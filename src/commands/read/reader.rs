@@ -146,9 +146,7 @@ pub(super) fn read_shared(
              this sensor",
             service.name()
         )),
-        Err(error) => Err(format!(
-            "settings and alert are not read: the bus is in use ({error})"
-        )),
+        Err(error) => Err(format!("settings and alert are not read: the bus is in use ({error})")),
     };
     let (address, calibration) = (sensor.location.address, &sensor.calibration);
     retried(|| SensorReport::read_data(bus, address, calibration, state.clone()))

@@ -24,10 +24,7 @@ fn sensor(flags: &[&str]) -> SensorPlan {
 }
 
 fn channel(multiplexer: u8, channel: u8) -> Channel {
-    Channel {
-        multiplexer: Address(multiplexer),
-        channel,
-    }
+    Channel { multiplexer: Address(multiplexer), channel }
 }
 
 /// Sensors at 0x40 on 0x70:2 with 5 V and on 0x71:5 with 12 V, and one at 0x41 upstream of them.
@@ -45,11 +42,7 @@ fn served(sensor: &SensorPlan) -> ScrapedSensor {
     ScrapedSensor {
         labels: vec![("device".to_owned(), "orin".to_owned())],
         up: true,
-        readings: Some(Readings {
-            last: measured,
-            min: measured,
-            max: measured,
-        }),
+        readings: Some(Readings { last: measured, min: measured, max: measured }),
         chip: Some(ScrapedChip {
             location_text: String::new(),
             location: Some(sensor.location),
@@ -69,10 +62,7 @@ fn served(sensor: &SensorPlan) -> ScrapedSensor {
 }
 
 fn service(sensors: Vec<ScrapedSensor>) -> RunningExporter {
-    RunningExporter {
-        url: URL.to_owned(),
-        sensors: Ok(sensors),
-    }
+    RunningExporter { url: URL.to_owned(), sensors: Ok(sensors) }
 }
 
 fn text(sensor: &SensorPlan, outcome: Result<SensorReport, Error>) -> String {
@@ -106,10 +96,8 @@ fn stop_request_during_first_result_wait_is_sticky() {
     board.plug(Address(0x40), Chip::new(Load::steady(0.0, 0.0)));
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors = vec![sensor(&[])];
-    let provider = BusProvider::Simulated {
-        faults: Faults::default(),
-        boards: BTreeMap::from([(1, board)]),
-    };
+    let provider =
+        BusProvider::Simulated { faults: Faults::default(), boards: BTreeMap::from([(1, board)]) };
     let mut reader = Reader::new(&plan, provider, false);
     let mut calls = 0;
     let mut stop = |_| {
@@ -151,10 +139,7 @@ fn unserved_sensor_has_no_settings() {
     let upstream = sensor(&["--address", "0x41"]);
     let report = read_shared(&service(Vec::new()), &mut board.bus(), &upstream);
     let text = text(&upstream, report);
-    assert!(
-        text.contains("which does not measure this sensor"),
-        "{text}"
-    );
+    assert!(text.contains("which does not measure this sensor"), "{text}");
     assert!(!text.contains("settings  mean"), "{text}");
 }
 
@@ -163,17 +148,10 @@ fn sensor_downstream_of_a_mux_is_read_via_service() {
     let sensor = sensor(&["--mux", "0x70:2"]);
     let report = read_via_service(&service(vec![served(&sensor)]), &sensor).unwrap();
     assert_eq!(report.measured, Measured::new(12.0, 1.5, 18.0));
-    let down = ScrapedSensor {
-        readings: None,
-        up: false,
-        ..served(&sensor)
-    };
+    let down = ScrapedSensor { readings: None, up: false, ..served(&sensor) };
     let silent = RunningExporter {
         url: URL.to_owned(),
-        sensors: Err(Unknown::Scrape {
-            url: URL.to_owned(),
-            source: scrape::Error::NoResponse,
-        }),
+        sensors: Err(Unknown::Scrape { url: URL.to_owned(), source: scrape::Error::NoResponse }),
     };
     for (service, message) in [
         (
@@ -213,10 +191,7 @@ fn json_has_flags_and_settings_of_the_chip() {
     let sensor = sensor(&["--address", "0x41"]);
     board.wait(Duration::from_millis(10));
     let outcome = read_exclusive(&mut board.bus(), &sensor, &[], &mut |_| ());
-    let row = Row {
-        sensor: &sensor,
-        outcome,
-    };
+    let row = Row { sensor: &sensor, outcome };
     let mut output = Vec::new();
     json::write(&[row], &mut output).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output).unwrap();

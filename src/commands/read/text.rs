@@ -50,13 +50,7 @@ fn lines(report: &SensorReport) -> Vec<(&'static str, String)> {
 }
 
 fn settings(state: &ChipState) -> String {
-    let ChipState {
-        averaging,
-        voltage_micros,
-        current_micros,
-        mode,
-        ..
-    } = state;
+    let ChipState { averaging, voltage_micros, current_micros, mode, .. } = state;
     let millis = f64::from(state.cycle_micros()) / 1e3;
     let note = if !state.is_continuous() {
         format!(" ({}; the result may be old)", mode.name())
@@ -78,15 +72,9 @@ fn flags(report: &SensorReport) -> String {
         (state.is_some_and(|it| it.alert_active), "alert"),
         (report.saturated, "end of scale"),
     ];
-    let set: Vec<&str> = flags
-        .into_iter()
-        .filter_map(|(is_set, name)| is_set.then_some(name))
-        .collect();
-    if set.is_empty() {
-        "none".to_owned()
-    } else {
-        set.join(", ")
-    }
+    let set: Vec<&str> =
+        flags.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect();
+    if set.is_empty() { "none".to_owned() } else { set.join(", ") }
 }
 
 fn alert(state: &ChipState) -> String {

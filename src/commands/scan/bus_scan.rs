@@ -20,12 +20,7 @@ pub(super) struct BusReport {
 
 impl BusReport {
     pub(super) fn new(adapter: Adapter) -> Self {
-        Self {
-            adapter,
-            in_use: None,
-            devices: Vec::new(),
-            problems: Vec::new(),
-        }
+        Self { adapter, in_use: None, devices: Vec::new(), problems: Vec::new() }
     }
 
     /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it.
@@ -66,9 +61,9 @@ impl BusReport {
         let sensors = match &service.sensors {
             Ok(sensors) => sensors,
             Err(error) => {
-                return self.problems.push(format!(
-                    "bus {number}: sensors of the service are unknown ({error})"
-                ));
+                return self
+                    .problems
+                    .push(format!("bus {number}: sensors of the service are unknown ({error})"));
             }
         };
         for sensor in sensors {
@@ -127,14 +122,10 @@ impl BusReport {
             return;
         };
         self.devices = devices;
-        let channels = muxes
-            .iter()
-            .flat_map(|&multiplexer| (0..8).map(move |channel| (multiplexer, channel)));
+        let channels =
+            muxes.iter().flat_map(|&multiplexer| (0..8).map(move |channel| (multiplexer, channel)));
         for (multiplexer, channel) in channels {
-            let channel = Channel {
-                multiplexer,
-                channel,
-            };
+            let channel = Channel { multiplexer, channel };
             if !self.scan_channel(&mut guard, channel, step) {
                 break;
             }
@@ -162,8 +153,7 @@ impl BusReport {
             }
             Err(error) => (format!("not scanned ({error})"), !error.is_timeout()),
         };
-        self.problems
-            .push(format!("bus {number}, mux {channel}: {problem}"));
+        self.problems.push(format!("bus {number}, mux {channel}: {problem}"));
         go_on
     }
 }

@@ -63,14 +63,12 @@ fn chip(device: &Device) -> Value {
     let (kind, more) = match &device.kind {
         DeviceKind::Ina260 { die } => ("ina260", json!({ "die": word(*die) })),
         DeviceKind::Served { up } => ("ina260", json!({ "up": up })),
-        DeviceKind::Other { manufacturer, die } => (
-            "other",
-            json!({ "manufacturer": word(*manufacturer), "die": word(*die) }),
-        ),
-        DeviceKind::Bound(bound) => (
-            "kernel-driver",
-            json!({ "driver": bound.driver, "release": bound.unbind }),
-        ),
+        DeviceKind::Other { manufacturer, die } => {
+            ("other", json!({ "manufacturer": word(*manufacturer), "die": word(*die) }))
+        }
+        DeviceKind::Bound(bound) => {
+            ("kernel-driver", json!({ "driver": bound.driver, "release": bound.unbind }))
+        }
         DeviceKind::Failed(error) => ("error", json!({ "error": error.to_string() })),
     };
     let mut chip = json!({

@@ -66,12 +66,8 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     let overrides = args.config.overrides();
     let loaded = config::load(&overrides, config::environment());
     let is_configured = loaded.is_ok();
-    let loaded = loaded.or_else(|_| {
-        config::load_alone(&Overrides {
-            config: None,
-            ..overrides
-        })
-    })?;
+    let loaded =
+        loaded.or_else(|_| config::load_alone(&Overrides { config: None, ..overrides }))?;
     let plan = &loaded.plan;
     let mut provider = BusProvider::new(plan.simulate.as_ref());
     let buses = buses(args.bus, provider.is_simulated(), plan);
@@ -109,10 +105,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
 
 /// Returns the buses to scan. The given one is scanned even if the kernel does not list it.
 fn buses(only: Option<u8>, is_simulated: bool, plan: &Plan) -> Vec<Adapter> {
-    let adapter = |number, name: &str| Adapter {
-        number,
-        name: name.to_owned(),
-    };
+    let adapter = |number, name: &str| Adapter { number, name: name.to_owned() };
     let mut buses = if is_simulated {
         let numbers: BTreeSet<u8> = plan.sensors.iter().map(|it| it.location.bus).collect();
         let numbers = numbers.into_iter();
@@ -140,9 +133,7 @@ fn scan(
     let mut report = BusReport::new(adapter);
     let locations = plan.sensors.iter().map(|sensor| sensor.location);
     match provider.open(number, locations) {
-        Err(error) => report
-            .problems
-            .push(describe_open_error(&error, &adapters())),
+        Err(error) => report.problems.push(describe_open_error(&error, &adapters())),
         Ok(mut bus) => {
             let service = RunningExporter::find(number, provider);
             report.scan(bus.as_mut(), with_mux, service.as_ref(), step);
@@ -169,9 +160,7 @@ fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Resul
     let mut messages: Vec<String> = problems.filter(|_| args.toml).cloned().collect();
     if !is_configured {
         let file = args.config.config.as_ref();
-        let file = file.map_or(String::new(), |file| {
-            format!(" --config {}", file.display())
-        });
+        let file = file.map_or(String::new(), |file| format!(" --config {}", file.display()));
         messages.push(format!(
             "the configuration is invalid, so names of sensors are unknown; \
              `ina260-exporter --check-config{file}` lists the errors"
@@ -194,14 +183,10 @@ fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Resul
                 .to_owned(),
         );
     } else if is_complete {
-        let mux = if args.mux {
-            ""
-        } else {
-            "; if it is downstream of a TCA9548A, scan with `--mux`"
-        };
-        messages.push(format!(
-            "no INA260 responds; check its supply (VS), ground, SDA and SCL{mux}"
-        ));
+        let mux =
+            if args.mux { "" } else { "; if it is downstream of a TCA9548A, scan with `--mux`" };
+        messages
+            .push(format!("no INA260 responds; check its supply (VS), ground, SDA and SCL{mux}"));
     }
     Err(Failure::Nothing(messages))
 }

@@ -51,11 +51,9 @@ impl fmt::Display for DeviceKind {
             Self::Ina260 { die } => write!(f, "INA260, die {die:#06x}"),
             Self::Served { up: true } => f.write_str("INA260, responds to the service"),
             Self::Served { up: false } => f.write_str("INA260, does not respond to the service"),
-            Self::Other { manufacturer, die } => Error::NotAnIna260 {
-                manufacturer: *manufacturer,
-                die: *die,
+            Self::Other { manufacturer, die } => {
+                Error::NotAnIna260 { manufacturer: *manufacturer, die: *die }.fmt(f)
             }
-            .fmt(f),
             Self::Bound(driver) => driver.fmt(f),
             Self::Failed(error) => error.fmt(f),
         }
@@ -83,11 +81,7 @@ pub(super) fn probe(
 ) -> Result<Vec<Device>, Stopped> {
     let mut devices = Vec::new();
     for address in ADDRESSES.map(Address) {
-        let location = Location {
-            bus: number,
-            mux,
-            address,
-        };
+        let location = Location { bus: number, mux, address };
         if !step(location) {
             return Err(Stopped::Requested);
         }
@@ -101,11 +95,7 @@ pub(super) fn probe(
             Err(Error::Read { source, .. }) if source.kind == ErrorKind::Nack => continue,
             Err(error) => DeviceKind::Failed(error),
         };
-        devices.push(Device {
-            location,
-            kind,
-            name: None,
-        });
+        devices.push(Device { location, kind, name: None });
     }
     Ok(devices)
 }

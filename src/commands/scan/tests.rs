@@ -12,10 +12,7 @@ use crate::simulated::{Board, Chip, Fault, Load, ScheduledFault, SimulatedBus};
 const URL: &str = "http://127.0.0.1:8000/metrics";
 
 fn channel(multiplexer: u8, channel: u8) -> Channel {
-    Channel {
-        multiplexer: Address(multiplexer),
-        channel,
-    }
+    Channel { multiplexer: Address(multiplexer), channel }
 }
 
 /// INA260s at 0x40 and 0x4f, another chip at 0x44.
@@ -45,10 +42,7 @@ fn multiplexed() -> Arc<Board> {
 }
 
 fn report() -> BusReport {
-    BusReport::new(Adapter {
-        number: 1,
-        name: "bcm2835 (i2c@7e804000)".to_owned(),
-    })
+    BusReport::new(Adapter { number: 1, name: "bcm2835 (i2c@7e804000)".to_owned() })
 }
 
 fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>) -> BusReport {
@@ -124,11 +118,7 @@ fn bus_in_use_shows_served_sensors_unswitched() {
         up,
         chip: Some(ScrapedChip {
             location_text: String::new(),
-            location: Some(Location {
-                bus: 1,
-                mux,
-                address: Address(address),
-            }),
+            location: Some(Location { bus: 1, mux, address: Address(address) }),
             die: "0x2270".to_owned(),
             averaging: 1,
             voltage_micros: 140,
@@ -172,11 +162,7 @@ impl Bus for MixedBus {
         Some(BoundDriver {
             driver: driver.to_owned(),
             unbind: format!("echo > /sys/bus/i2c/drivers/{driver}/unbind"),
-            children: if driver == "pca954x" {
-                vec![11]
-            } else {
-                Vec::new()
-            },
+            children: if driver == "pca954x" { vec![11] } else { Vec::new() },
         })
     }
 

@@ -52,11 +52,7 @@ fn table(location: Location, adapter: &str, loaded: &Loaded) -> String {
         device.push('_');
     }
     let adapter: String = adapter.chars().filter(|c| !c.is_control()).collect();
-    let comment = if adapter.is_empty() {
-        String::new()
-    } else {
-        format!(" # {adapter}")
-    };
+    let comment = if adapter.is_empty() { String::new() } else { format!(" # {adapter}") };
     let mut table = format!(
         "\n[[sensor]]\ndevice = \"{device}\"\nbus = {}{comment}\naddress = {}\n",
         location.bus, location.address
@@ -64,10 +60,7 @@ fn table(location: Location, adapter: &str, loaded: &Loaded) -> String {
     if let Some(channel) = location.mux {
         let (address, channel) = (channel.multiplexer, channel.channel);
         // Writing to a String never fails.
-        let _ = writeln!(
-            table,
-            "mux = {{ address = {address}, channel = {channel} }}"
-        );
+        let _ = writeln!(table, "mux = {{ address = {address}, channel = {channel} }}");
     }
     table
 }
@@ -83,17 +76,11 @@ mod tests {
     fn generated_device_names_avoid_collisions() {
         let location = Location {
             bus: 11,
-            mux: Some(Channel {
-                multiplexer: Address(0x70),
-                channel: 3,
-            }),
+            mux: Some(Channel { multiplexer: Address(0x70), channel: 3 }),
             address: Address(0x41),
         };
         let taken = "[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41\"\n";
-        let flags = Overrides {
-            config: Some("/dev/null".into()),
-            ..Overrides::default()
-        };
+        let flags = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
         let loaded = config::load_with(&flags, [], taken).unwrap();
         let table = table(location, "i2c-1-mux (chan_id 0)", &loaded);
         assert_eq!(

@@ -48,10 +48,7 @@ fn paragraphs(screen: &Screen, entry: &Entry<'_>, now: Instant) -> Vec<(bool, St
     let energies = Energies {
         total: sensor.last.energy[0],
         watched: sensor.increase.energy[0],
-        per_day: sensor
-            .history
-            .mean_power(screen.span(), now)
-            .map(|watts| watts * SECONDS_PER_DAY),
+        per_day: sensor.history.mean_power(screen.span(), now).map(|watts| watts * SECONDS_PER_DAY),
         reverse: sensor.last.energy[1],
     };
     let watched = duration(now.saturating_duration_since(model.started));
@@ -79,9 +76,7 @@ fn identity(sensor: &WatchedSensor, host: &str) -> String {
     let location = location.map(|chip| chip.location_text.clone());
     let parts = location.into_iter().chain([host.to_owned()]);
     let parts: Vec<_> = parts.chain(cycle).chain(labels).collect();
-    let names = ["hostname", "device"]
-        .map(|name| sensor.last.label(name))
-        .join(" ");
+    let names = ["hostname", "device"].map(|name| sensor.last.label(name)).join(" ");
     format!("{names}: {}", parts.join(", "))
 }
 
@@ -101,8 +96,7 @@ impl Energies {
             format!("{} in {watched}", amount(self.watched)),
         ];
         parts.extend(
-            self.per_day
-                .map(|per_day| format!("{} per day at this rate", amount(per_day))),
+            self.per_day.map(|per_day| format!("{} per day at this rate", amount(per_day))),
         );
         if self.reverse > 0.0 {
             parts.push(format!("{} in reverse", amount(self.reverse)));
@@ -124,14 +118,7 @@ fn alert_status(alert: &ScrapedAlert, sensor: &WatchedSensor) -> String {
 
 /// Returns the error counters, and whether one increased while it was watched.
 fn errors(sensor: &WatchedSensor) -> (bool, String) {
-    let increased = |name: &String| {
-        sensor
-            .increase
-            .errors
-            .get(name)
-            .copied()
-            .unwrap_or_default()
-    };
+    let increased = |name: &String| sensor.increase.errors.get(name).copied().unwrap_or_default();
     let counts = sensor.last.errors.iter();
     let counts = counts.filter(|(_, count)| **count > 0.0);
     let counts = counts.map(|(name, count)| format!("{name} {count}{}", increase(increased(name))));
@@ -153,11 +140,7 @@ fn errors(sensor: &WatchedSensor) -> (bool, String) {
 
 /// Formats the increase of a counter since the start: ` (+3)`, nothing if it is 0.
 fn increase(count: f64) -> String {
-    if count > 0.0 {
-        format!(" (+{count})")
-    } else {
-        String::new()
-    }
+    if count > 0.0 { format!(" (+{count})") } else { String::new() }
 }
 
 /// Wraps a paragraph at spaces, with a margin of one space on the left.

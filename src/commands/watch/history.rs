@@ -65,9 +65,7 @@ impl History {
     pub(super) fn mean_power(&self, span: Duration, now: Instant) -> Option<f64> {
         let (sum, count) = self
             .readings(span, now)
-            .fold((0.0, 0.0), |(sum, count), readings| {
-                (sum + readings.last.power.0, count + 1.0)
-            });
+            .fold((0.0, 0.0), |(sum, count), readings| (sum + readings.last.power.0, count + 1.0));
         (count > 0.0).then(|| sum / count)
     }
 }
@@ -81,11 +79,7 @@ pub(super) mod tests {
     pub(in super::super) fn readings(power: f64) -> Readings {
         let measured =
             |offset: f64| Measured::new(5.0 + offset, power / 5.0 + offset, power + offset);
-        Readings {
-            last: measured(0.0),
-            min: measured(-1.0),
-            max: measured(1.0),
-        }
+        Readings { last: measured(0.0), min: measured(-1.0), max: measured(1.0) }
     }
 
     fn seconds(seconds: u64) -> Duration {

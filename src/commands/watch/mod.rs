@@ -72,10 +72,7 @@ impl WatchArgs {
 }
 
 fn price(text: &str) -> Result<f64, String> {
-    let price = text
-        .parse()
-        .ok()
-        .filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
     price.ok_or_else(|| "expected a number of at least 0, e.g. 0.35".to_owned())
 }
 

@@ -85,10 +85,7 @@ impl Model {
             sensors: Vec::new(),
             last_scrape: None,
         };
-        Self {
-            hosts: names.into_iter().map(host).collect(),
-            started: now,
-        }
+        Self { hosts: names.into_iter().map(host).collect(), started: now }
     }
 
     /// Adds the outcome of a scrape of the host with index `host`.
@@ -115,9 +112,7 @@ impl Model {
     /// Returns the number of sensors in a condition.
     pub(super) fn count(&self, condition: Condition) -> usize {
         let entries = self.entries();
-        entries
-            .filter(|entry| entry.condition() == Some(condition))
-            .count()
+        entries.filter(|entry| entry.condition() == Some(condition)).count()
     }
 }
 
@@ -144,8 +139,7 @@ impl Host {
         for sensor in self.sensors.iter_mut().filter(|sensor| sensor.seen != now) {
             sensor.history.add(now, None);
         }
-        self.sensors
-            .retain(|sensor| now.saturating_duration_since(sensor.seen) < GONE_AFTER);
+        self.sensors.retain(|sensor| now.saturating_duration_since(sensor.seen) < GONE_AFTER);
     }
 
     fn on_failure(&mut self, error: String, now: Instant) {
@@ -164,12 +158,7 @@ impl WatchedSensor {
     fn new(sensor: ScrapedSensor, now: Instant) -> Self {
         let mut history = History::default();
         history.add(now, sensor.readings);
-        Self {
-            last: sensor,
-            history,
-            increase: Increase::default(),
-            seen: now,
-        }
+        Self { last: sensor, history, increase: Increase::default(), seen: now }
     }
 
     fn update(&mut self, sensor: ScrapedSensor, now: Instant) {
@@ -219,11 +208,7 @@ impl Entry<'_> {
 
 /// Returns the increase of a counter; a decrease is a reset to 0, as in Prometheus.
 fn increase(before: f64, after: f64) -> f64 {
-    if after >= before {
-        after - before
-    } else {
-        after
-    }
+    if after >= before { after - before } else { after }
 }
 
 #[cfg(test)]
@@ -266,15 +251,8 @@ pub(super) mod tests {
         let start = Instant::now();
         let mut model = Model::new(["a".to_owned(), "b".to_owned()], start);
         assert_eq!(conditions(&model), [None, None]);
-        model.on_scrape(
-            0,
-            Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]),
-            start,
-        );
-        assert_eq!(
-            conditions(&model),
-            [Some(Condition::Up), Some(Condition::Up), None]
-        );
+        model.on_scrape(0, Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]), start);
+        assert_eq!(conditions(&model), [Some(Condition::Up), Some(Condition::Up), None]);
         // An unknown index is ignored.
         model.on_scrape(7, Ok(Vec::new()), start);
     }
@@ -293,10 +271,8 @@ pub(super) mod tests {
         }
         assert_eq!(conditions(&model), [Some(Condition::Unknown)]);
         assert_eq!(model.entries().next().unwrap().readings(), None);
-        let failing = HostState::Failing {
-            since: after(start, 1),
-            error: scrape::Error::Empty.to_string(),
-        };
+        let failing =
+            HostState::Failing { since: after(start, 1), error: scrape::Error::Empty.to_string() };
         assert_eq!(model.hosts[0].state, failing);
         model.on_scrape(0, Ok(vec![sensor("x", 2.0, 6.0)]), after(start, 4));
         let sensor = &model.hosts[0].sensors[0];
@@ -314,26 +290,16 @@ pub(super) mod tests {
             model.on_scrape(0, Ok(vec![sensor("x", 1.0, joules)]), after(start, second));
         }
         let increase = &model.hosts[0].sensors[0].increase;
-        assert_eq!(
-            (increase.energy, increase.errors["nack"]),
-            ([15.0, 0.0], 15.0)
-        );
+        assert_eq!((increase.energy, increase.errors["nack"]), ([15.0, 0.0], 15.0));
     }
 
     #[test]
     fn missing_sensor_is_gone_for_a_minute() {
         let start = Instant::now();
         let mut model = Model::new(["a".to_owned()], start);
-        model.on_scrape(
-            0,
-            Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]),
-            start,
-        );
+        model.on_scrape(0, Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]), start);
         model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(start, 59));
-        assert_eq!(
-            conditions(&model),
-            [Some(Condition::Gone), Some(Condition::Up)]
-        );
+        assert_eq!(conditions(&model), [Some(Condition::Gone), Some(Condition::Up)]);
         model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(start, 60));
         assert_eq!(conditions(&model), [Some(Condition::Up)]);
     }
@@ -343,16 +309,8 @@ pub(super) mod tests {
         let start = Instant::now();
         let mut model = Model::new(["a".to_owned()], start);
         let mut alerting = sensor("x", 1.0, 0.0);
-        alerting.alert = Some(ScrapedAlert {
-            active: true,
-            ..ScrapedAlert::default()
-        });
-        let down = ScrapedSensor {
-            up: false,
-            readings: None,
-            chip: None,
-            ..sensor("x", 1.0, 0.0)
-        };
+        alerting.alert = Some(ScrapedAlert { active: true, ..ScrapedAlert::default() });
+        let down = ScrapedSensor { up: false, readings: None, chip: None, ..sensor("x", 1.0, 0.0) };
         model.on_scrape(0, Ok(vec![alerting]), start);
         assert_eq!(conditions(&model), [Some(Condition::Alert)]);
         model.on_scrape(0, Ok(vec![down]), after(start, 1));

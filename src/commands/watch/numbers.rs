@@ -53,11 +53,7 @@ pub(super) fn watt_hours(joules: f64) -> String {
 /// Formats the cost of joules, in the currency of the price of a kilowatt-hour.
 pub(super) fn cost(joules: f64, price: f64) -> String {
     let cost = joules / 3.6e6 * price;
-    if cost.abs() < 1.0 {
-        format!("{cost:.4}")
-    } else {
-        format!("{cost:.2}")
-    }
+    if cost.abs() < 1.0 { format!("{cost:.4}") } else { format!("{cost:.2}") }
 }
 
 /// Formats the two largest units of a duration: `42 s`, `3 min 20 s`, `2 h 5 min`, `9 d 3 h`.
@@ -110,10 +106,7 @@ mod tests {
         let pair = |low, high| si_pair(low, high, "A");
         assert_eq!(pair(-0.1, 2.8), ("-0.100".to_owned(), "2.800 A".to_owned()));
         assert_eq!(pair(0.1, 0.9), ("100.0".to_owned(), "900.0 mA".to_owned()));
-        assert_eq!(
-            pair(-12.0, 0.5),
-            ("-12.00".to_owned(), "0.500 A".to_owned())
-        );
+        assert_eq!(pair(-12.0, 0.5), ("-12.00".to_owned(), "0.500 A".to_owned()));
     }
 
     #[test]
@@ -139,9 +132,6 @@ mod tests {
 
     #[test]
     fn one_is_singular() {
-        assert_eq!(
-            [0, 1, 2].map(|n| plural(n, "host")),
-            ["0 hosts", "1 host", "2 hosts"]
-        );
+        assert_eq!([0, 1, 2].map(|n| plural(n, "host")), ["0 hosts", "1 host", "2 hosts"]);
     }
 }

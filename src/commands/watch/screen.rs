@@ -8,11 +8,8 @@ use super::history::History;
 use super::model::{Entry, Model};
 
 /// Time spans of the charts.
-const SPANS: [Duration; 3] = [
-    Duration::from_secs(2 * 60),
-    Duration::from_secs(5 * 60),
-    History::MAX_AGE,
-];
+const SPANS: [Duration; 3] =
+    [Duration::from_secs(2 * 60), Duration::from_secs(5 * 60), History::MAX_AGE];
 
 /// An action that is bound to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +54,7 @@ impl Screen {
     const PAGE: usize = 10;
 
     pub(super) fn new(model: Model, caps: TerminalCaps, price: Option<f64>) -> Self {
-        Self {
-            model,
-            caps,
-            price,
-            selected: 0,
-            span: 0,
-            paused: None,
-        }
+        Self { model, caps, price, selected: 0, span: 0, paused: None }
     }
 
     /// Returns the model to display and the time that it is displayed for.
@@ -134,11 +124,8 @@ pub(super) mod tests {
     use super::super::model::tests::sensor;
     use super::*;
 
-    pub(in super::super) const CAPS: TerminalCaps = TerminalCaps {
-        marker: Marker::Braille,
-        utf8: true,
-        colour: true,
-    };
+    pub(in super::super) const CAPS: TerminalCaps =
+        TerminalCaps { marker: Marker::Braille, utf8: true, colour: true };
 
     /// Host a with the sensors x and y, host b without a scrape yet, host c with the sensor z.
     fn screen(now: Instant) -> Screen {

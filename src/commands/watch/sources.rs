@@ -81,10 +81,7 @@ impl LocalSensors {
         let mut exposition = Exposition::new(recorder, SystemTime::now());
         exposition.show(supervisor.views(), Instant::now());
         supervisor.start(Arc::new(|| {}))?;
-        Ok(Self {
-            supervisor,
-            exposition,
-        })
+        Ok(Self { supervisor, exposition })
     }
 }
 
@@ -96,9 +93,7 @@ fn in_use(bus: u8) -> Option<String> {
         // Another `watch` serves no metrics.
         Err(_) => "stop it first".to_owned(),
     };
-    Some(format!(
-        "bus {bus} is in use by {user}; results would be split between the two: {advice}"
-    ))
+    Some(format!("bus {bus} is in use by {user}; results would be split between the two: {advice}"))
 }
 
 impl ScrapeSource for LocalSensors {
@@ -154,10 +149,7 @@ impl ScrapeLoop {
             drop(source);
             drop(end);
         })?;
-        Ok(Self {
-            stop: Some(stop),
-            ended: needs_shutdown.then_some(ended),
-        })
+        Ok(Self { stop: Some(stop), ended: needs_shutdown.then_some(ended) })
     }
 }
 

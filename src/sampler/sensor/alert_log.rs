@@ -17,10 +17,7 @@ pub(super) struct AlertLog {
 
 impl AlertLog {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            limit: LogRateLimit::new(now),
-            logged: false,
-        }
+        Self { limit: LogRateLimit::new(now), logged: false }
     }
 
     /// Logs that the alert became active or was cleared.

@@ -142,11 +142,7 @@ impl Sensor {
         clock: &dyn Clock,
         begun: Instant,
     ) -> Result<(), Error> {
-        let mut access = BusAccess {
-            bus: Retry::new(bus, clock),
-            multiplexers,
-            clock,
-        };
+        let mut access = BusAccess { bus: Retry::new(bus, clock), multiplexers, clock };
         let mut result = self.poll_channel(&mut access);
         if let Err(error @ Error::Mux(mux::Error::ControlMismatch { .. })) = &result {
             debug!("{}: {error}; selecting the channel again", self.setup.name);
@@ -212,12 +208,7 @@ impl Sensor {
         match outcome? {
             PollOutcome::Configured(poller, chip) => self.start(poller, chip),
             PollOutcome::NoResult => {}
-            PollOutcome::Result {
-                at,
-                measurement,
-                cycle,
-                alert,
-            } => {
+            PollOutcome::Result { at, measurement, cycle, alert } => {
                 let wall = access.clock.wall();
                 let reading = reading(measurement, &self.setup.calibration, at, wall);
                 debug!("{}: {}", self.setup.name, reading.measured);

@@ -21,12 +21,7 @@ pub(super) struct Outage {
 
 impl Outage {
     fn new(retry_at: Instant) -> Self {
-        Self {
-            retry_at,
-            backoff: Backoff::default(),
-            failed_attempts: 0,
-            logged: false,
-        }
+        Self { retry_at, backoff: Backoff::default(), failed_attempts: 0, logged: false }
     }
 
     fn add_failure(&mut self, now: Instant) {
@@ -93,11 +88,7 @@ impl Sensor {
         access: &mut BusAccess<'_>,
     ) -> Result<(), Error> {
         let now = access.clock.now();
-        let reset = if found.is_power_on() {
-            Reset::BrownOut
-        } else {
-            Reset::Foreign
-        };
+        let reset = if found.is_power_on() { Reset::BrownOut } else { Reset::Foreign };
         let mut meter = self.setup.meter.lock();
         meter.count_reset(reset);
         meter.accumulator.mark_down(now);

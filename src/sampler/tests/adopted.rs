@@ -90,15 +90,9 @@ fn read_only_chip_is_never_written() {
     assert!(scene.results(0) > 60, "{:?}", scene.totals(0));
     // Its master changes the settings: they are adopted.
     let now = scene.clock.elapsed();
-    scene
-        .board
-        .chip(FIRST, |chip| chip.write(0x00, 0x6807, now));
+    scene.board.chip(FIRST, |chip| chip.write(0x00, 0x6807, now));
     scene.run(secs(60));
-    assert!(
-        scene.results(0) > 60 + 60 * 12 && scene.up(0),
-        "{:?}",
-        scene.totals(0)
-    );
+    assert!(scene.results(0) > 60 + 60 * 12 && scene.up(0), "{:?}", scene.totals(0));
     scene.sampler.release();
     assert_eq!(scene.board.chip(FIRST, |chip| chip.writes), 2);
 }

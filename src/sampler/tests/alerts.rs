@@ -11,20 +11,9 @@ fn alert_is_active_while_limit_is_crossed() {
     let board = Board::new(clock.clone(), 400_000);
     // 20 ms of 5 A at 10 s: hidden in the mean of 942 ms, but not from the comparator.
     let current = |t: f64| if (10.0..10.02).contains(&t) { 5.0 } else { 1.0 };
-    board.plug(
-        FIRST,
-        Chip::new(Load {
-            source: 5.0,
-            resistance: 0.0,
-            current: Box::new(current),
-        }),
-    );
-    let alert = Alert::new(
-        Function::OverCurrent,
-        3.0,
-        Polarity::ActiveLow,
-        &Calibration::default(),
-    );
+    board.plug(FIRST, Chip::new(Load { source: 5.0, resistance: 0.0, current: Box::new(current) }));
+    let alert =
+        Alert::new(Function::OverCurrent, 3.0, Polarity::ActiveLow, &Calibration::default());
     let mut setup = setup(FIRST, secs(1));
     setup.chip.alert = alert.ok();
     let mut scene = scene_of(clock, board, vec![setup]);
@@ -77,11 +66,7 @@ fn alert_in_flag_read_after_data_is_kept() {
     let setup = setup(FIRST, Duration::from_millis(100));
     let meter = setup.meter.clone();
     let requested = Arc::new(AtomicU32::new(0));
-    let bus = Trips {
-        bus: board.bus(),
-        requested: requested.clone(),
-        latched: false,
-    };
+    let bus = Trips { bus: board.bus(), requested: requested.clone(), latched: false };
     let mut sampler = Sampler::new(
         "bus 1".to_owned(),
         Box::new(bus),

@@ -53,10 +53,8 @@ fn missed_results_are_counted_on_busy_machine() {
             });
             let board = Board::new(clock.clone(), 400_000);
             board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
-            let setup = Setup {
-                always_power: false,
-                ..setup(FIRST, Duration::from_micros(micros))
-            };
+            let setup =
+                Setup { always_power: false, ..setup(FIRST, Duration::from_micros(micros)) };
             let meter = setup.meter.clone();
             let mut sampler = Sampler::new(
                 "bus 1".to_owned(),

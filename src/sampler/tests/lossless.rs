@@ -39,14 +39,7 @@ fn fast(interval: Duration, always_power: bool) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
-    scene_of(
-        clock,
-        board,
-        vec![Setup {
-            always_power,
-            ..setup(FIRST, interval)
-        }],
-    )
+    scene_of(clock, board, vec![Setup { always_power, ..setup(FIRST, interval) }])
 }
 
 #[test]
@@ -57,10 +50,7 @@ fn fast_result_costs_three_words() {
     scene.run(secs(60));
     let (words, results) = (scene.board.transfers() - words, scene.results(0) - results);
     // In addition: two per second check the settings, and a few per 256 results bracket an edge.
-    assert!(
-        words - 3 * results <= 2 * 60 + results / 20,
-        "{words} words for {results} results"
-    );
+    assert!(words - 3 * results <= 2 * 60 + results / 20, "{words} words for {results} results");
     assert_eq!(scene.totals(0).missed, 0);
 }
 
@@ -155,27 +145,16 @@ fn torn_read_is_discarded() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 100_000); // a read takes 1.4 ms of a cycle of 2.2 ms
     board.plug(FIRST, Chip::new(Load::steady(10.0, 1.0)));
-    let setup = Setup {
-        always_power: false,
-        ..setup(FIRST, Duration::from_micros(2_300))
-    };
+    let setup = Setup { always_power: false, ..setup(FIRST, Duration::from_micros(2_300)) };
     let mut scene = scene_of(clock, board, vec![setup]);
     scene.run(Duration::from_millis(20));
     // From now on current and voltage change at each edge.
     scene.board.chip(FIRST, |chip| {
         let (start, cycle) = (chip.started().as_secs_f64(), chip.cycle().as_secs_f64());
         let current = move |t: f64| {
-            if ((t - start) / cycle).floor() % 2.0 < 1.0 {
-                1.0
-            } else {
-                3.0
-            }
+            if ((t - start) / cycle).floor() % 2.0 < 1.0 { 1.0 } else { 3.0 }
         };
-        chip.load = Load {
-            source: 10.0,
-            resistance: 1.0,
-            current: Box::new(current),
-        };
+        chip.load = Load { source: 10.0, resistance: 1.0, current: Box::new(current) };
     });
     scene.run(Duration::from_millis(20));
     for _ in 0..20_000 {
@@ -198,10 +177,7 @@ fn measured_and_unmeasured_add_up() {
     scene.run(secs(20));
     scene.board.inject(Fault::NoAnswer);
     scene.run(secs(40));
-    assert!(
-        scene.totals(0).unmeasured >= secs(39),
-        "unmeasured time grows during an outage"
-    );
+    assert!(scene.totals(0).unmeasured >= secs(39), "unmeasured time grows during an outage");
     scene.board.clear_faults();
     scene.run(secs(60));
     scene.board.inject(Fault::BrownOut);
@@ -213,14 +189,8 @@ fn measured_and_unmeasured_add_up() {
     let totals = scene.totals(0);
     let elapsed = scene.clock.now() - start + secs(1_000);
     let sum = totals.measured + totals.unmeasured;
-    assert!(
-        elapsed - sum <= Duration::from_millis(200),
-        "{sum:?} of {elapsed:?}"
-    );
-    assert!(
-        totals.unmeasured >= secs(1_000 + 100 + 39) - Duration::from_millis(300),
-        "{totals:?}"
-    );
+    assert!(elapsed - sum <= Duration::from_millis(200), "{sum:?} of {elapsed:?}");
+    assert!(totals.unmeasured >= secs(1_000 + 100 + 39) - Duration::from_millis(300), "{totals:?}");
 }
 
 #[test]

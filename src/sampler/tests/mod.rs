@@ -33,12 +33,7 @@ fn setup(address: Address, interval: Duration) -> Setup {
     Setup {
         name: format!("sensor {address}"),
         channel: None,
-        chip: Ina260 {
-            address,
-            settings,
-            alert: None,
-            configure: true,
-        },
+        chip: Ina260 { address, settings, alert: None, configure: true },
         calibration: Calibration::default(),
         always_power: true,
         meter: SharedMeter::default(),
@@ -50,15 +45,9 @@ fn scene(intervals: &[Duration]) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let addresses = (0x40..).map(Address);
-    let setups: Vec<Setup> = addresses
-        .zip(intervals)
-        .map(|(at, i)| setup(at, *i))
-        .collect();
+    let setups: Vec<Setup> = addresses.zip(intervals).map(|(at, i)| setup(at, *i)).collect();
     for (setup, volts) in setups.iter().zip(5_u32..) {
-        board.plug(
-            setup.chip.address,
-            Chip::new(Load::steady(f64::from(volts), 1.0)),
-        );
+        board.plug(setup.chip.address, Chip::new(Load::steady(f64::from(volts), 1.0)));
     }
     scene_of(clock, board, setups)
 }
@@ -69,20 +58,8 @@ fn scene_of(clock: Arc<SimulatedClock>, board: Arc<Board>, setups: Vec<Setup>) -
     let on_change = Arc::new(move || _ = seen.fetch_add(1, Relaxed));
     let meters = setups.iter().map(|setup| setup.meter.clone()).collect();
     let name = "bus 1".to_owned();
-    let sampler = Sampler::new(
-        name,
-        Box::new(board.bus()),
-        setups,
-        clock.clone(),
-        on_change,
-    );
-    Scene {
-        clock,
-        board,
-        sampler,
-        meters,
-        changes,
-    }
+    let sampler = Sampler::new(name, Box::new(board.bus()), setups, clock.clone(), on_change);
+    Scene { clock, board, sampler, meters, changes }
 }
 
 impl Scene {
@@ -107,10 +84,7 @@ impl Scene {
     }
 
     fn totals(&self, sensor: usize) -> Totals {
-        self.meters[sensor]
-            .lock()
-            .accumulator
-            .totals(self.clock.now())
+        self.meters[sensor].lock().accumulator.totals(self.clock.now())
     }
 
     fn results(&self, sensor: usize) -> u64 {
@@ -133,20 +107,13 @@ fn every_result_is_read_once() {
     for (sensor, address) in [(0, FIRST), (1, Address(0x41))] {
         let Counts { finished, read, .. } = scene.board.chip(address, |chip| chip.counts);
         let results = scene.results(sensor);
-        assert!(
-            read == results && finished - read <= 20,
-            "{results} of {finished}"
-        );
+        assert!(read == results && finished - read <= 20, "{results} of {finished}");
     }
     let cycle = scene.meters[0].lock().cycle.as_secs_f64();
     assert!((cycle / 0.942_08 - 1.0).abs() < 0.01, "{cycle}");
     let last = scene.meters[1].lock().last.unwrap();
     assert_eq!(
-        (
-            last.measured.voltage.0,
-            last.measured.current.0,
-            last.measured.power.0
-        ),
+        (last.measured.voltage.0, last.measured.current.0, last.measured.power.0),
         (6.0, 1.0, 6.0)
     );
 }
@@ -158,10 +125,7 @@ fn slow_chip_is_tracked() {
     scene.run(secs(600));
     let cycle = scene.meters[0].lock().cycle.as_secs_f64();
     assert!((cycle / (0.942_08 * 1.1) - 1.0).abs() < 0.01, "{cycle}");
-    assert!(
-        scene.results(0).abs_diff(579) < 3,
-        "600 s in cycles of 1.036 s"
-    );
+    assert!(scene.results(0).abs_diff(579) < 3, "600 s in cycles of 1.036 s");
 }
 
 #[test]
@@ -172,10 +136,7 @@ fn stall_is_not_followed_by_a_burst() {
     let stalled = scene.clock.now() + secs(3600);
     scene.clock.advance_to(stalled);
     scene.run(secs(1));
-    assert!(
-        scene.results(0) - results <= 13,
-        "the results of the stall are not read"
-    );
+    assert!(scene.results(0) - results <= 13, "the results of the stall are not read");
     assert!(scene.board.transfers() - words <= 150);
 }
 
@@ -190,15 +151,8 @@ fn failed_sensor_is_down_and_backed_off() {
     let changes = scene.changes.load(Relaxed);
     let passes = scene.run(secs(3600));
     assert!((115..=130).contains(&passes), "{passes} passes in an hour");
-    assert_eq!(
-        scene.changes.load(Relaxed),
-        changes,
-        "no change is reported"
-    );
-    assert!(
-        scene.failures(0, Failure::Nack) > 200,
-        "each attempt and its retry count"
-    );
+    assert_eq!(scene.changes.load(Relaxed), changes, "no change is reported");
+    assert!(scene.failures(0, Failure::Nack) > 200, "each attempt and its retry count");
 
     scene.board.clear_faults();
     let results = scene.results(0);
@@ -237,10 +191,7 @@ fn failed_transfer_is_retried_at_once() {
     });
     scene.run(secs(5));
     assert_eq!(scene.failures(0, Failure::Arbitration), 1);
-    assert!(
-        scene.up(0) && scene.changes.load(Relaxed) == 1,
-        "the sensor did not go down"
-    );
+    assert!(scene.up(0) && scene.changes.load(Relaxed) == 1, "the sensor did not go down");
 }
 
 #[test]
@@ -261,11 +212,7 @@ fn stuck_bus_costs_one_timeout_per_pause() {
     assert!((0..16).all(|sensor| !scene.up(sensor)));
     let words = scene.board.transfers();
     scene.run(secs(600));
-    assert!(
-        scene.board.transfers() - words <= 25,
-        "{}",
-        scene.board.transfers() - words
-    );
+    assert!(scene.board.transfers() - words <= 25, "{}", scene.board.transfers() - words);
     scene.board.clear_faults();
     scene.run(secs(35));
     assert!((0..16).all(|sensor| scene.up(sensor)));
@@ -332,11 +279,7 @@ fn reload_keeps_unchanged_sensors_running() {
     scene.run(secs(10));
     assert!(scene.results(1) >= results + 10, "no result was missed");
     let mask = scene.board.chip(FIRST, |chip| chip.read(0x06, secs(20)));
-    assert_eq!(
-        mask & 0x0001,
-        0,
-        "alerts of the removed sensor are disabled"
-    );
+    assert_eq!(mask & 0x0001, 0, "alerts of the removed sensor are disabled");
 }
 
 #[test]

@@ -4,10 +4,7 @@ use super::*;
 use crate::i2c::mux::Channel;
 
 fn channel(multiplexer: u8, channel: u8) -> Channel {
-    Channel {
-        multiplexer: Address(multiplexer),
-        channel,
-    }
+    Channel { multiplexer: Address(multiplexer), channel }
 }
 
 /// Returns a scene with a sensor at 0x40 on each channel, each with its own voltage: 1 V, 2 V, ...
@@ -16,16 +13,9 @@ fn downstream(channels: &[Channel], interval: Duration) -> Scene {
     let board = Board::new(clock.clone(), 400_000);
     let mut setups = Vec::new();
     for (channel, volts) in channels.iter().zip(1_u32..) {
-        board.plug_at(
-            Some(*channel),
-            FIRST,
-            Chip::new(Load::steady(f64::from(volts), 1.0)),
-        );
+        board.plug_at(Some(*channel), FIRST, Chip::new(Load::steady(f64::from(volts), 1.0)));
         board.set_control(channel.multiplexer, 0xFF); // as another master may leave it
-        setups.push(Setup {
-            channel: Some(*channel),
-            ..setup(FIRST, interval)
-        });
+        setups.push(Setup { channel: Some(*channel), ..setup(FIRST, interval) });
     }
     scene_of(clock, board, setups)
 }
@@ -49,12 +39,7 @@ fn eight_channels_at_10_hz_miss_nothing() {
 
 #[test]
 fn at_most_one_channel_is_selected() {
-    let channels = [
-        channel(0x70, 0),
-        channel(0x71, 0),
-        channel(0x70, 7),
-        channel(0x77, 3),
-    ];
+    let channels = [channel(0x70, 0), channel(0x71, 0), channel(0x70, 7), channel(0x77, 3)];
     let mut scene = downstream(&channels, Duration::from_millis(100));
     for _ in 0..5_000 {
         let due = scene.sampler.poll_due();
@@ -83,9 +68,7 @@ fn foreign_selection_never_mixes_sensors() {
         }
         assert_each_has_its_own_voltage(&scene);
     }
-    let failures: u64 = (0..4)
-        .map(|sensor| scene.failures(sensor, Failure::Mux))
-        .sum();
+    let failures: u64 = (0..4).map(|sensor| scene.failures(sensor, Failure::Mux)).sum();
     assert!(failures > 10, "{failures}");
     scene.run(secs(40));
     assert!((0..4).all(|sensor| scene.up(sensor)));
@@ -100,15 +83,11 @@ fn foreign_extra_channels_never_mix_sensors() {
         let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
         if pass % 7 == 0 {
-            scene
-                .board
-                .write_as_other_master(u64::from(pass % 5), Address(0x70), 0b0000_1111);
+            scene.board.write_as_other_master(u64::from(pass % 5), Address(0x70), 0b0000_1111);
         }
         assert_each_has_its_own_voltage(&scene);
     }
-    let failures: u64 = (0..4)
-        .map(|sensor| scene.failures(sensor, Failure::Mux))
-        .sum();
+    let failures: u64 = (0..4).map(|sensor| scene.failures(sensor, Failure::Mux)).sum();
     assert!(failures > 10, "{failures}");
 }
 
@@ -124,17 +103,11 @@ fn misdirected_settings_are_not_accepted() {
         let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
         let now = scene.clock.elapsed();
-        scene
-            .board
-            .chip_at(Some(ours), FIRST, |chip| chip.power_on(now));
-        scene
-            .board
-            .write_as_other_master(words, Address(0x70), 0x02);
+        scene.board.chip_at(Some(ours), FIRST, |chip| chip.power_on(now));
+        scene.board.write_as_other_master(words, Address(0x70), 0x02);
         scene.sampler.poll_due();
         let now = scene.clock.elapsed();
-        let configuration = scene
-            .board
-            .chip_at(Some(ours), FIRST, |chip| chip.read(0x00, now));
+        let configuration = scene.board.chip_at(Some(ours), FIRST, |chip| chip.read(0x00, now));
         assert!(
             configuration == 0x6E9F || !scene.up(0),
             "before word {words}: up, with {configuration:#06x}"
@@ -156,10 +129,7 @@ fn missing_mux_is_an_outage_of_its_sensors() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(Address(0x41), Chip::new(Load::steady(9.0, 1.0)));
-    let missing = Setup {
-        channel: Some(channel(0x70, 0)),
-        ..setup(FIRST, secs(1))
-    };
+    let missing = Setup { channel: Some(channel(0x70, 0)), ..setup(FIRST, secs(1)) };
     let mut scene = scene_of(clock, board, vec![missing, setup(Address(0x41), secs(1))]);
     scene.run(secs(30));
     assert!(!scene.up(0) && scene.failures(0, Failure::Mux) >= 4);
@@ -168,34 +138,21 @@ fn missing_mux_is_an_outage_of_its_sensors() {
 
 #[test]
 fn release_deselects_every_mux() {
-    let mut scene = downstream(
-        &[channel(0x70, 0), channel(0x71, 5)],
-        Duration::from_millis(100),
-    );
+    let mut scene = downstream(&[channel(0x70, 0), channel(0x71, 5)], Duration::from_millis(100));
     scene.run(secs(5));
     scene.sampler.release();
-    assert_eq!(
-        [0x70, 0x71].map(|at| scene.board.control(Address(at))),
-        [Some(0), Some(0)]
-    );
+    assert_eq!([0x70, 0x71].map(|at| scene.board.control(Address(at))), [Some(0), Some(0)]);
     for channel in [channel(0x70, 0), channel(0x71, 5)] {
-        let mask = scene
-            .board
-            .chip_at(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));
+        let mask = scene.board.chip_at(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));
         assert_eq!(mask & 0x0001, 0, "alerts are disabled");
     }
 }
 
 #[test]
 fn unused_mux_is_deselected() {
-    let mut scene = downstream(
-        &[channel(0x70, 0), channel(0x71, 0)],
-        Duration::from_millis(100),
-    );
-    let second = Setup {
-        channel: Some(channel(0x71, 0)),
-        ..setup(FIRST, Duration::from_millis(100))
-    };
+    let mut scene = downstream(&[channel(0x70, 0), channel(0x71, 0)], Duration::from_millis(100));
+    let second =
+        Setup { channel: Some(channel(0x71, 0)), ..setup(FIRST, Duration::from_millis(100)) };
     let meter = second.meter.clone();
     scene.sampler.replace(vec![Setup {
         channel: Some(channel(0x70, 0)),
@@ -220,9 +177,7 @@ fn discarded_result_is_unmeasured_time() {
     }]);
     scene.run(secs(60));
     for pass in 0..40 {
-        scene
-            .board
-            .write_as_other_master(pass % 9, Address(0x70), 2);
+        scene.board.write_as_other_master(pass % 9, Address(0x70), 2);
         scene.run(secs(3));
     }
     let totals = scene.totals(0);
@@ -234,28 +189,20 @@ fn discarded_result_is_unmeasured_time() {
 #[test]
 fn chip_on_foreign_channel_is_never_written() {
     let (ours, other) = (channel(0x70, 0), channel(0x70, 1));
-    let neighbour = Setup {
-        channel: Some(ours),
-        ..setup(Address(0x41), secs(1))
-    };
+    let neighbour = Setup { channel: Some(ours), ..setup(Address(0x41), secs(1)) };
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     for (channel, address) in [(ours, Address(0x41)), (other, FIRST)] {
         board.plug_at(Some(channel), address, Chip::new(Load::steady(5.0, 1.0)));
     }
-    let missing = Setup {
-        channel: Some(ours),
-        ..setup(FIRST, secs(1))
-    };
+    let missing = Setup { channel: Some(ours), ..setup(FIRST, secs(1)) };
     let mut scene = scene_of(clock, board, vec![neighbour, missing]);
     for _ in 0..100 {
         scene.board.set_control(Address(0x70), 0x02);
         let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
     }
-    let configuration = scene
-        .board
-        .chip_at(Some(other), FIRST, |chip| chip.read(0x00, secs(100)));
+    let configuration = scene.board.chip_at(Some(other), FIRST, |chip| chip.read(0x00, secs(100)));
     assert_eq!(configuration, 0x6127, "the power-on value");
     assert!(!scene.up(1));
 }
@@ -263,30 +210,20 @@ fn chip_on_foreign_channel_is_never_written() {
 #[test]
 fn foreign_selection_costs_no_count() {
     // To the channel of the other sensor, and to an empty one; with the period unknown and known.
-    for (other, settled) in [
-        (1, secs(1) / 4),
-        (1, secs(20)),
-        (7, secs(1) / 4),
-        (7, secs(20)),
-    ] {
-        let mut scene = downstream(
-            &[channel(0x70, 0), channel(0x70, 1)],
-            Duration::from_millis(100),
-        );
+    for (other, settled) in [(1, secs(1) / 4), (1, secs(20)), (7, secs(1) / 4), (7, secs(20))] {
+        let mut scene =
+            downstream(&[channel(0x70, 0), channel(0x70, 1)], Duration::from_millis(100));
         scene.run(settled);
         let changes = scene.changes.load(Relaxed);
         for pass in 0..20 {
-            scene
-                .board
-                .write_as_other_master(2 + pass % 5, Address(0x70), 1 << other);
+            scene.board.write_as_other_master(2 + pass % 5, Address(0x70), 1 << other);
             scene.run(Duration::from_millis(313));
         }
         scene.run(secs(60));
         assert_eq!(scene.changes.load(Relaxed), changes, "channel {other}");
         for sensor in 0..2 {
-            let counts = scene
-                .board
-                .chip_at(Some(channel(0x70, sensor)), FIRST, |chip| chip.counts);
+            let counts =
+                scene.board.chip_at(Some(channel(0x70, sensor)), FIRST, |chip| chip.counts);
             let totals = scene.totals(usize::from(sensor));
             let counted = totals.results + totals.missed + counts.unconfigured;
             assert!(

@@ -70,11 +70,7 @@ impl CycleTracker {
         let period = nominal.as_secs_f64();
         let start = start.map(|write| {
             let gap = write.ended.duration_since(write.begun);
-            Bracket {
-                at: write.begun + gap / 2,
-                uncertainty: gap.as_secs_f64() / 2.0,
-                index: 0,
-            }
+            Bracket { at: write.begun + gap / 2, uncertainty: gap.as_secs_f64() / 2.0, index: 0 }
         });
         let first = seconds(period * (1.0 - ChipClock::INITIAL_TOLERANCE));
         let is_ambiguous =
@@ -134,9 +130,7 @@ impl CycleTracker {
 
     /// Records a flag read that found a result. Returns the cycle of the result.
     pub(super) fn ready(&mut self, read: FlagRead) -> Cycle {
-        let bracket = self
-            .not_before
-            .and_then(|before| self.bracket(before, read.ended));
+        let bracket = self.not_before.and_then(|before| self.bracket(before, read.ended));
         // The read clears the flag: the next edge comes after it began.
         self.record_latency(read);
         let (edge, elapsed) = match bracket {
@@ -184,28 +178,17 @@ impl CycleTracker {
     fn record_edge(&mut self, (at, uncertainty): (Instant, f64)) -> (Instant, Option<u64>) {
         let next = self.index + 1;
         let is_certain = self.clock.uncertainty(at) + uncertainty < self.clock.period() / 2.0;
-        let predicted = self
-            .clock
-            .periods_to(at)
-            .filter(|_| is_certain)
-            .map(|periods| count(periods.round()));
+        let predicted =
+            self.clock.periods_to(at).filter(|_| is_certain).map(|periods| count(periods.round()));
         let is_lost = predicted.is_none() && self.is_ambiguous;
         if is_lost {
             self.lose_tracking();
         }
         let index = predicted.unwrap_or(next);
-        let elapsed = if self.begun_before() {
-            0
-        } else {
-            index.max(next) - self.index
-        };
+        let elapsed = if self.begun_before() { 0 } else { index.max(next) - self.index };
         self.index = index;
         self.is_ambiguous = false;
-        let edge = self.learn(Bracket {
-            at,
-            uncertainty,
-            index,
-        });
+        let edge = self.learn(Bracket { at, uncertainty, index });
         (edge, (!is_lost).then_some(elapsed))
     }
 

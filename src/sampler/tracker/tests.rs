@@ -22,14 +22,8 @@ struct Play {
 impl Play {
     fn new(period: f64) -> Self {
         let start = Instant::now();
-        let tracker = CycleTracker::new(
-            NOMINAL,
-            Some(FlagRead {
-                begun: start,
-                ended: start,
-            }),
-            start,
-        );
+        let tracker =
+            CycleTracker::new(NOMINAL, Some(FlagRead { begun: start, ended: start }), start);
         Self {
             start,
             now: start,
@@ -57,19 +51,14 @@ impl Play {
         self.now = begun + Duration::from_micros(118);
         self.polls += 1;
         let completed = self.completed();
-        let read = FlagRead {
-            begun,
-            ended: self.now + after,
-        };
+        let read = FlagRead { begun, ended: self.now + after };
         self.now = read.ended;
         if completed == self.seen {
             self.tracker.not_ready(read);
             return;
         }
         self.seen = completed;
-        let Cycle {
-            elapsed, missed, ..
-        } = self.tracker.ready(read);
+        let Cycle { elapsed, missed, .. } = self.tracker.ready(read);
         self.read += 1;
         self.missed += missed;
         self.unknown += u64::from(elapsed.is_none());
@@ -95,11 +84,7 @@ fn every_result_is_read_with_one_poll() {
             play.completed()
         );
         assert_eq!((play.missed, play.unknown), (0, 0), "{percent} %");
-        assert!(
-            play.polls < play.read + play.read / 20,
-            "{percent} %: {} polls",
-            play.polls
-        );
+        assert!(play.polls < play.read + play.read / 20, "{percent} %: {} polls", play.polls);
         let error = play.tracker.period().as_secs_f64() / play.period - 1.0;
         assert!(error.abs() < 2e-4, "{percent} %: off by {error}");
     }

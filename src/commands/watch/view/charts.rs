@@ -90,9 +90,8 @@ impl Panel<'_> {
             value.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)
         };
         let points = self.sensor.history.points(self.screen.span(), self.now);
-        let points: Vec<Option<(f64, f64)>> = points
-            .map(|(age, readings)| Some((-age.as_secs_f64(), value(&readings?))))
-            .collect();
+        let points: Vec<Option<(f64, f64)>> =
+            points.map(|(age, readings)| Some((-age.as_secs_f64(), value(&readings?)))).collect();
         let bounds = points.iter().flatten().map(|(_, value)| (*value, *value));
         let bounds = bounds.reduce(|(min, max), (value, _)| (min.min(value), max.max(value)));
         let Some(bounds) = bounds else {
@@ -101,9 +100,8 @@ impl Panel<'_> {
         let (low, high) = axis_bounds(bounds, min_range(self.quantity));
         // A dataset per segment, so that a gap interrupts the line.
         let segments = points.split(Option::is_none);
-        let segments: Vec<Vec<_>> = segments
-            .map(|segment| segment.iter().flatten().copied().collect())
-            .collect();
+        let segments: Vec<Vec<_>> =
+            segments.map(|segment| segment.iter().flatten().copied().collect()).collect();
         let datasets = segments.iter().map(|segment| {
             Dataset::default()
                 .marker(self.screen.caps.marker)
@@ -153,10 +151,7 @@ impl Panel<'_> {
         if let Some((min, max)) = extremes {
             let (min, max) = si_pair(min, max, self.quantity.unit());
             // Left out rather than cut off: part of a number is another number.
-            let forms = [
-                format!("  min {min} max {max}"),
-                format!("  {min} to {max}"),
-            ];
+            let forms = [format!("  min {min} max {max}"), format!("  {min} to {max}")];
             let room = room(&title);
             let fitting = forms.into_iter().find(|form| form.len() <= room);
             title.spans.extend(fitting.map(Span::from));

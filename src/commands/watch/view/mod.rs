@@ -41,10 +41,7 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>, now: Instant) {
     let (table, charts) = if has_charts {
         (table, height - table - details.len())
     } else {
-        (
-            full_table.min(height.saturating_sub(details.len())).max(2),
-            0,
-        )
+        (full_table.min(height.saturating_sub(details.len())).max(2), 0)
     };
     let lines = |count| Constraint::Length(u16::try_from(count).unwrap_or(u16::MAX));
     let rows = Layout::vertical([lines(table), lines(charts), Constraint::Min(0)]);

@@ -132,9 +132,7 @@ pub(super) fn draw(
         });
         Row::new(cells)
     });
-    let headings = columns
-        .iter()
-        .map(|(column, _)| column.cell(column.heading()));
+    let headings = columns.iter().map(|(column, _)| column.cell(column.heading()));
     let widths = columns.iter().map(|(_, width)| Constraint::Length(*width));
     let table = Table::new(rows, widths)
         .header(Row::new(headings).dim())

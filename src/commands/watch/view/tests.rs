@@ -37,21 +37,14 @@ fn watched(price: Option<f64>) -> (Screen, Instant) {
             cycle: Some(0.942),
             ..sensor("orin", power, 0.0)
         };
-        let down = ScrapedSensor {
-            up: false,
-            readings: None,
-            ..sensor("disks", 1.0, 3.0)
-        };
+        let down = ScrapedSensor { up: false, readings: None, ..sensor("disks", 1.0, 3.0) };
         let scrape = if (40..50).contains(&second) {
             Err(scrape::Error::NoResponse)
         } else {
             Ok(vec![down, orin])
         };
         model.on_scrape(0, scrape, now);
-        let error = scrape::Error::Status {
-            code: 404,
-            location: None,
-        };
+        let error = scrape::Error::Status { code: 404, location: None };
         model.on_scrape(1, Err(error), now);
     }
     (Screen::new(model, CAPS, price), start + WATCHED)
@@ -90,14 +83,9 @@ fn value_axes_align_for_negative_power() {
     }
     let screen = Screen::new(model, CAPS, None);
     let frame = frame(&screen, start + Duration::from_secs(1), 80, 24);
-    let axes: Vec<_> = frame
-        .iter()
-        .filter_map(|line| line.chars().position(|c| c == '│'))
-        .collect();
-    assert!(
-        axes.len() > 5 && axes.iter().all(|axis| *axis == 8),
-        "{frame:#?}"
-    );
+    let axes: Vec<_> =
+        frame.iter().filter_map(|line| line.chars().position(|c| c == '│')).collect();
+    assert!(axes.len() > 5 && axes.iter().all(|axis| *axis == 8), "{frame:#?}");
     assert!(frame.iter().any(|line| line.starts_with('-')));
 }
 
@@ -109,10 +97,7 @@ fn min_and_max_are_left_out_not_cut_off() {
             let mut ends = line.match_indices(" to ").map(|(at, _)| &line[at + 4..]);
             let is_whole =
                 |end: &str| end.starts_with(|c: char| c.is_ascii_digit()) && end.contains(" A");
-            assert!(
-                !line.contains("Current ") || ends.all(is_whole),
-                "{width}: {line}"
-            );
+            assert!(!line.contains("Current ") || ends.all(is_whole), "{width}: {line}");
         }
     }
 }
@@ -207,10 +192,7 @@ fn control_characters_are_not_sent() {
     sensor.labels.push(label);
     model.on_scrape(0, Ok(vec![sensor]), now);
     let lines = frame(&Screen::new(model, CAPS, None), now, 80, 24).concat();
-    assert!(
-        lines.contains("a[2Jb") && lines.contains("x]0;y"),
-        "{lines}"
-    );
+    assert!(lines.contains("a[2Jb") && lines.contains("x]0;y"), "{lines}");
     assert!(!lines.contains(char::is_control), "{lines:?}");
 }
 
@@ -221,10 +203,7 @@ fn small_terminals_drop_columns_and_charts() {
     assert_eq!(tiny[1], " device      power state");
     let narrow = frame(&screen, now, 40, 24);
     assert_eq!(narrow[1], " host     device       power state");
-    assert!(
-        narrow.iter().any(|line| line.starts_with(" Power 9.000 W")),
-        "{narrow:#?}"
-    );
+    assert!(narrow.iter().any(|line| line.starts_with(" Power 9.000 W")), "{narrow:#?}");
     let low = frame(&screen, now, 80, 10);
     assert_eq!(low[9], KEYS);
     let has = |start| low.iter().any(|line| line.starts_with(start));
@@ -249,9 +228,7 @@ fn without_colour_the_selection_is_reversed() {
     let coloured_cells = |screen: &Screen| {
         let terminal = terminal(screen, now, 80, 24);
         let cells = terminal.backend().buffer().content.iter();
-        cells
-            .filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset)
-            .count()
+        cells.filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset).count()
     };
     assert!(coloured_cells(&screen) > 50);
     screen.caps.colour = false;
@@ -264,10 +241,7 @@ fn without_colour_the_selection_is_reversed() {
 
 /// Returns the empty columns of a chart in these lines.
 fn empty_columns(lines: &[String]) -> Vec<usize> {
-    let chart: Vec<Vec<char>> = lines
-        .iter()
-        .map(|line| line.chars().skip(9).collect())
-        .collect();
+    let chart: Vec<Vec<char>> = lines.iter().map(|line| line.chars().skip(9).collect()).collect();
     let is_empty = |column: &usize| {
         let mut cells = chart.iter().map(|line| line.get(*column).unwrap_or(&' '));
         cells.all(|c| *c == ' ')
@@ -279,10 +253,7 @@ fn empty_columns(lines: &[String]) -> Vec<usize> {
 fn chart_shows_the_outage_as_a_gap() {
     let (screen, now) = watched_orin(None);
     let lines = frame(&screen, now, 80, 24);
-    assert!(
-        lines[6].starts_with(" 9.000 W│") && lines[11].starts_with(" 4.500 W│"),
-        "{lines:#?}"
-    );
+    assert!(lines[6].starts_with(" 9.000 W│") && lines[11].starts_with(" 4.500 W│"), "{lines:#?}");
     // 71 columns for 120 s: empty for the first 20 s, and from 61 s to 50 s ago.
     let expected: Vec<usize> = (0..12).chain(35..41).collect();
     assert_eq!(empty_columns(&lines[6..12]), expected, "{lines:#?}");
