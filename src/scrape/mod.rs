@@ -9,4 +9,4 @@ mod url;
 
 pub use decode::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
 pub use error::Error;
-pub use url::{InvalidUrl, Url, reachable};
+pub use url::{InvalidUrl, Url};

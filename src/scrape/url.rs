@@ -63,7 +63,7 @@ impl From<&Listen> for Url {
     fn from(listen: &Listen) -> Self {
         let endpoint = match listen {
             Listen::Tcp(address) => {
-                Endpoint::Tcp { host: reachable(*address).ip().to_string(), port: address.port() }
+                Endpoint::Tcp { host: reachable(*address).to_string(), port: address.port() }
             }
             Listen::Unix(path) => Endpoint::Unix(path.clone()),
         };
@@ -130,15 +130,13 @@ impl fmt::Display for Url {
     }
 }
 
-/// Returns an address that reaches a listener: loopback where it listens on all addresses.
-#[must_use]
-pub fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+/// Returns the address that reaches a listener: loopback if it listens on all addresses.
+fn reachable(address: SocketAddr) -> IpAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
+    }
 }
 
 #[cfg(test)]
@@ -194,8 +192,14 @@ mod tests {
 
     #[test]
     fn listener_on_all_addresses_is_reached_at_loopback() {
-        let listen = Listen::Tcp("0.0.0.0:9000".parse().unwrap());
-        assert_eq!(Url::from(&listen).to_string(), "http://127.0.0.1:9000/metrics");
+        for (listen, url) in [
+            ("0.0.0.0:9000", "http://127.0.0.1:9000/metrics"),
+            ("[::]:8000", "http://[::1]:8000/metrics"),
+            ("192.0.2.1:8000", "http://192.0.2.1:8000/metrics"),
+        ] {
+            let listen = Listen::Tcp(listen.parse().unwrap());
+            assert_eq!(Url::from(&listen).to_string(), url);
+        }
         let listen = Listen::Unix("/run/a.sock".into());
         assert_eq!(Url::from(&listen).to_string(), "unix:/run/a.sock");
     }

@@ -16,12 +16,12 @@ pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::R
         if let Some(user) = &report.in_use {
             writeln!(output, "  in use by {user}")?;
         }
-        let places: Vec<String> = report.devices.iter().map(on_bus).collect();
-        let width = places.iter().map(String::len).max().unwrap_or_default();
-        for (place, device) in places.iter().zip(&report.devices) {
+        let locations: Vec<String> = report.devices.iter().map(on_bus).collect();
+        let width = locations.iter().map(String::len).max().unwrap_or_default();
+        for (location, device) in locations.iter().zip(&report.devices) {
             let name = device.name.as_ref().map(|name| format!(": {name}"));
             let (kind, name) = (&device.kind, name.unwrap_or_default());
-            writeln!(output, "  {place:width$}  {kind}{name}")?;
+            writeln!(output, "  {location:width$}  {kind}{name}")?;
         }
         for problem in &report.problems {
             writeln!(output, "  {problem}")?;
