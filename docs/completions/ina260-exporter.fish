@@ -60,7 +60,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l follow -d 'Print CSV continuously until interrupted'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; repeatable [default: the configured listen address of this machine]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated [default: the configured listen address of this machine]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour; adds the cost of the energy' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
