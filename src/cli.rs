@@ -94,7 +94,6 @@ impl CommandLine {
 }
 
 /// Returns clap's description of the command line, from which completions are generated.
-#[must_use]
 pub fn command() -> clap::Command {
     CommandLine::command()
 }

@@ -74,7 +74,6 @@ impl Default for SimulatedClock {
 
 impl SimulatedClock {
     /// Returns the time since the clock was created.
-    #[must_use]
     pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.elapsed_nanos.load(Relaxed))
     }

@@ -17,7 +17,6 @@ pub struct Logging(reload::Handle<Targets, Registry>);
 
 impl Logging {
     /// Starts logging. To be called once.
-    #[must_use]
     pub fn start(level: LogLevel) -> Self {
         let (filter, handle) = reload::Layer::new(targets(level));
         let registry = tracing_subscriber::registry().with(filter);
@@ -25,7 +24,7 @@ impl Logging {
         match journal {
             Some(journal) => registry.with(journal.with_priority_mappings(priorities())).init(),
             None => {
-                registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init()
+                registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
             }
         }
         Self(handle)

@@ -29,7 +29,6 @@ pub struct Measured {
 
 impl Measured {
     /// Returns quantities given in volts, amperes and watts.
-    #[must_use]
     pub const fn new(volts: f64, amperes: f64, watts: f64) -> Self {
         Self { voltage: Volts(volts), current: Amperes(amperes), power: Watts(watts) }
     }
@@ -52,13 +51,11 @@ impl Quantity {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name, as in label values.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 
     /// Returns the symbol of the unit.
-    #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Power => "W",
@@ -68,7 +65,6 @@ impl Quantity {
     }
 
     /// Returns the value of the quantity, in its unit.
-    #[must_use]
     pub const fn of(self, measured: &Measured) -> f64 {
         match self {
             Self::Power => measured.power.0,

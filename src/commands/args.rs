@@ -29,13 +29,11 @@ pub struct LocationArgs {
 
 impl LocationArgs {
     /// Returns whether a location was named.
-    #[must_use]
     pub fn is_named(&self) -> bool {
         self.bus.is_some() || self.address.is_some() || self.mux.is_some()
     }
 
     /// Adds the location to the other overrides.
-    #[must_use]
     pub fn add_to(&self, overrides: Overrides) -> Overrides {
         overrides
             .with("bus", self.bus.as_deref())
@@ -64,7 +62,6 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     /// Returns these arguments as overrides.
-    #[must_use]
     pub fn overrides(&self) -> Overrides {
         Overrides {
             config: self.config.clone(),

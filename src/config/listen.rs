@@ -15,7 +15,6 @@ pub enum Listen {
 
 impl Listen {
     /// Returns the URL to scrape; for a Unix socket, `unix:` and its path.
-    #[must_use]
     pub fn url(&self) -> String {
         match self {
             Self::Tcp(address) => format!("http://{address}/metrics"),

@@ -26,7 +26,6 @@ impl LogLevel {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the level's name in the configuration.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }

@@ -51,7 +51,6 @@ pub struct Overrides {
 
 impl Overrides {
     /// Sets a key to a value that is still text: it is parsed like one of the environment.
-    #[must_use]
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
         self.values.extend(value.map(|value| (key, value.to_owned())));
         self
@@ -60,7 +59,6 @@ impl Overrides {
 
 /// Returns this process's environment. Bytes that are not UTF-8 become replacement characters,
 /// which no value may contain.
-#[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()

@@ -91,7 +91,6 @@ impl Plan {
     /// Returns the networks of `allow` in the form that a listener needs: a dual-stack one sees
     /// IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2), so each IPv4 network is there
     /// in both forms.
-    #[must_use]
     pub fn allowed_peers(&self) -> Vec<String> {
         let mapped = self.allow.iter().copied().filter_map(ipv4_mapped);
         let all = self.allow.iter().copied().chain(mapped);

@@ -79,7 +79,6 @@ pub struct DaemonArgs {
 
 impl DaemonArgs {
     /// Returns what the flags set.
-    #[must_use]
     pub fn overrides(&self) -> Overrides {
         Overrides {
             config: self.config.clone(),

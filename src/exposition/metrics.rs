@@ -16,6 +16,11 @@ pub struct Metric {
     pub source: Source,
 }
 
+/// Returns a row of the table.
+const fn metric(name: &'static str, help: &'static str, source: Source) -> Metric {
+    Metric { name, help, source }
+}
+
 /// Source of a metric's values, which also determines its type. Readings are those of the last
 /// result while it is recent; without one, the series expires.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +93,6 @@ pub(super) const DIRECTIONS: [&str; 2] = ["forward", "reverse"];
 
 impl Source {
     /// Returns the metric's type in the exposition format.
-    #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Script(_)
@@ -113,196 +117,176 @@ pub(super) const RELOAD_TIMESTAMP: &str =
 
 /// All metrics.
 pub const METRICS: &[Metric] = &[
-    Metric {
-        name: "ina260_voltage",
-        help: "Bus voltage in volts (metric of the Python script).",
-        source: Source::Script(|reading| reading.raw.map(|raw| raw.voltage)),
-    },
-    Metric {
-        name: "ina260_current",
-        help: "Current in milliamperes, signed (metric of the Python script).",
-        source: Source::Script(|reading| reading.raw.map(|raw| raw.current)),
-    },
-    Metric {
-        name: "ina260_power",
-        help: "Power register in milliwatts, unsigned (metric of the Python script).",
-        source: Source::Script(|reading| reading.raw.map(|raw| raw.power)),
-    },
-    Metric {
-        name: "ina260_bus_voltage_volts",
-        help: "Mean bus voltage of the last result.",
-        source: Source::Reading(|_, reading| reading.measured.voltage.0),
-    },
-    Metric {
-        name: "ina260_current_amperes",
-        help: "Mean current of the last result, positive from IN+ to IN-.",
-        source: Source::Reading(|_, reading| reading.measured.current.0),
-    },
-    Metric {
-        name: "ina260_power_watts",
-        help: "Mean power of the last result, with the sign of the current.",
-        source: Source::Reading(|_, reading| reading.measured.power.0),
-    },
-    Metric {
-        name: "ina260_bus_voltage_min_volts",
-        help: "Minimum bus voltage over the window.",
-        source: Source::Extreme(|extremes| extremes.min.voltage.0),
-    },
-    Metric {
-        name: "ina260_bus_voltage_max_volts",
-        help: "Maximum bus voltage over the window.",
-        source: Source::Extreme(|extremes| extremes.max.voltage.0),
-    },
-    Metric {
-        name: "ina260_current_min_amperes",
-        help: "Minimum current over the window.",
-        source: Source::Extreme(|extremes| extremes.min.current.0),
-    },
-    Metric {
-        name: "ina260_current_max_amperes",
-        help: "Maximum current over the window.",
-        source: Source::Extreme(|extremes| extremes.max.current.0),
-    },
-    Metric {
-        name: "ina260_power_min_watts",
-        help: "Minimum power over the window.",
-        source: Source::Extreme(|extremes| extremes.min.power.0),
-    },
-    Metric {
-        name: "ina260_power_max_watts",
-        help: "Maximum power over the window.",
-        source: Source::Extreme(|extremes| extremes.max.power.0),
-    },
-    Metric {
-        name: "ina260_energy_joules_total",
-        help: "Energy by direction, in whole joules (net per result).",
-        source: Source::Flow(|totals| totals.energy.whole()),
-    },
-    Metric {
-        name: "ina260_charge_coulombs_total",
-        help: "Charge by direction, in whole coulombs (net per result).",
-        source: Source::Flow(|totals| totals.charge.whole()),
-    },
-    Metric {
-        name: "ina260_power_distribution_watts",
-        help: "Absolute power of each result, by direction.",
-        source: Source::Histogram(Histogram::Power),
-    },
-    Metric {
-        name: "ina260_measured_seconds_total",
-        help: "Time covered by results.",
-        source: Source::Counter(|totals| totals.measured.as_secs()),
-    },
-    Metric {
-        name: "ina260_unmeasured_seconds_total",
-        help: "Time not covered by any result.",
-        source: Source::Counter(|totals| totals.unmeasured.as_secs()),
-    },
-    Metric {
-        name: "ina260_up",
-        help: "1 if the last read succeeded and is recent, else 0.",
-        source: Source::State(|is_recent| f64::from(u8::from(is_recent))),
-    },
-    Metric {
-        name: "ina260_last_result_timestamp_seconds",
-        help: "Unix time of the last result.",
-        source: Source::Reading(|_, reading| unix_seconds(reading.wall)),
-    },
-    Metric {
-        name: "ina260_cycle_seconds",
-        help: "Measured time between two results of the chip.",
-        source: Source::Reading(|meter, _| meter.cycle.as_secs_f64()),
-    },
-    Metric {
-        name: "ina260_results_total",
-        help: "Number of results read.",
-        source: Source::Counter(|totals| totals.results),
-    },
-    Metric {
-        name: "ina260_results_missed_total",
-        help: "Completed results not used: overwritten before they were read, or rejected.",
-        source: Source::Counter(|totals| totals.missed),
-    },
-    Metric {
-        name: "ina260_read_errors_total",
-        help: "I2C and sensor errors by kind, including transfers that succeeded on retry.",
-        source: Source::Counters {
+    metric(
+        "ina260_voltage",
+        "Bus voltage in volts (metric of the Python script).",
+        Source::Script(|reading| reading.raw.map(|raw| raw.voltage)),
+    ),
+    metric(
+        "ina260_current",
+        "Current in milliamperes, signed (metric of the Python script).",
+        Source::Script(|reading| reading.raw.map(|raw| raw.current)),
+    ),
+    metric(
+        "ina260_power",
+        "Power register in milliwatts, unsigned (metric of the Python script).",
+        Source::Script(|reading| reading.raw.map(|raw| raw.power)),
+    ),
+    metric(
+        "ina260_bus_voltage_volts",
+        "Mean bus voltage of the last result.",
+        Source::Reading(|_, reading| reading.measured.voltage.0),
+    ),
+    metric(
+        "ina260_current_amperes",
+        "Mean current of the last result, positive from IN+ to IN-.",
+        Source::Reading(|_, reading| reading.measured.current.0),
+    ),
+    metric(
+        "ina260_power_watts",
+        "Mean power of the last result, with the sign of the current.",
+        Source::Reading(|_, reading| reading.measured.power.0),
+    ),
+    metric(
+        "ina260_bus_voltage_min_volts",
+        "Minimum bus voltage over the window.",
+        Source::Extreme(|extremes| extremes.min.voltage.0),
+    ),
+    metric(
+        "ina260_bus_voltage_max_volts",
+        "Maximum bus voltage over the window.",
+        Source::Extreme(|extremes| extremes.max.voltage.0),
+    ),
+    metric(
+        "ina260_current_min_amperes",
+        "Minimum current over the window.",
+        Source::Extreme(|extremes| extremes.min.current.0),
+    ),
+    metric(
+        "ina260_current_max_amperes",
+        "Maximum current over the window.",
+        Source::Extreme(|extremes| extremes.max.current.0),
+    ),
+    metric(
+        "ina260_power_min_watts",
+        "Minimum power over the window.",
+        Source::Extreme(|extremes| extremes.min.power.0),
+    ),
+    metric(
+        "ina260_power_max_watts",
+        "Maximum power over the window.",
+        Source::Extreme(|extremes| extremes.max.power.0),
+    ),
+    metric(
+        "ina260_energy_joules_total",
+        "Energy by direction, in whole joules (net per result).",
+        Source::Flow(|totals| totals.energy.whole()),
+    ),
+    metric(
+        "ina260_charge_coulombs_total",
+        "Charge by direction, in whole coulombs (net per result).",
+        Source::Flow(|totals| totals.charge.whole()),
+    ),
+    metric(
+        "ina260_power_distribution_watts",
+        "Absolute power of each result, by direction.",
+        Source::Histogram(Histogram::Power),
+    ),
+    metric(
+        "ina260_measured_seconds_total",
+        "Time covered by results.",
+        Source::Counter(|totals| totals.measured.as_secs()),
+    ),
+    metric(
+        "ina260_unmeasured_seconds_total",
+        "Time not covered by any result.",
+        Source::Counter(|totals| totals.unmeasured.as_secs()),
+    ),
+    metric(
+        "ina260_up",
+        "1 if the last read succeeded and is recent, else 0.",
+        Source::State(|is_recent| f64::from(u8::from(is_recent))),
+    ),
+    metric(
+        "ina260_last_result_timestamp_seconds",
+        "Unix time of the last result.",
+        Source::Reading(|_, reading| unix_seconds(reading.wall)),
+    ),
+    metric(
+        "ina260_cycle_seconds",
+        "Measured time between two results of the chip.",
+        Source::Reading(|meter, _| meter.cycle.as_secs_f64()),
+    ),
+    metric(
+        "ina260_results_total",
+        "Number of results read.",
+        Source::Counter(|totals| totals.results),
+    ),
+    metric(
+        "ina260_results_missed_total",
+        "Completed results not used: overwritten before they were read, or rejected.",
+        Source::Counter(|totals| totals.missed),
+    ),
+    metric(
+        "ina260_read_errors_total",
+        "I2C and sensor errors by kind, including transfers that succeeded on retry.",
+        Source::Counters {
             label: "kind",
             values: || Failure::ALL.iter().map(|kind| kind.name()).collect(),
             counts: |meter| &meter.failures,
         },
-    },
-    Metric {
-        name: "ina260_resets_total",
-        help: "Times the chip lost its configuration, by cause (brown-out, or overwritten by another \
+    ),
+    metric(
+        "ina260_resets_total",
+        "Times the chip lost its configuration, by cause (brown-out, or overwritten by another \
                master).",
-        source: Source::Counters {
+        Source::Counters {
             label: "cause",
             values: || Reset::ALL.iter().map(|cause| cause.name()).collect(),
             counts: |meter| &meter.resets,
         },
-    },
-    Metric {
-        name: "ina260_overflows_total",
-        help: "Results with a quantity at the end of its register's range, by quantity.",
-        source: Source::Counters {
+    ),
+    metric(
+        "ina260_overflows_total",
+        "Results with a quantity at the end of its register's range, by quantity.",
+        Source::Counters {
             label: "quantity",
             values: || Quantity::ALL.iter().map(|quantity| quantity.name()).collect(),
             counts: |meter| &meter.overflows,
         },
-    },
-    Metric {
-        name: "ina260_alert_active",
-        help: "1 if a conversion of the last result was beyond the alert limit, else 0.",
-        source: Source::Alert(|meter| f64::from(u8::from(meter.alert))),
-    },
-    Metric {
-        name: "ina260_alert_limit_amperes",
-        help: "Limit of a current alert.",
-        source: Source::AlertLimit("A"),
-    },
-    Metric {
-        name: "ina260_alert_limit_volts",
-        help: "Limit of a voltage alert.",
-        source: Source::AlertLimit("V"),
-    },
-    Metric {
-        name: "ina260_alert_limit_watts",
-        help: "Limit of a power alert.",
-        source: Source::AlertLimit("W"),
-    },
-    Metric {
-        name: "ina260_alerts_total",
-        help: "Number of alert activations.",
-        source: Source::Alerts(|meter| meter.alerts),
-    },
-    Metric {
-        name: "ina260_read_duration_seconds",
-        help: "Duration of one I2C poll of the sensor.",
-        source: Source::Histogram(Histogram::PollDuration(&[
+    ),
+    metric(
+        "ina260_alert_active",
+        "1 if a conversion of the last result was beyond the alert limit, else 0.",
+        Source::Alert(|meter| f64::from(u8::from(meter.alert))),
+    ),
+    metric("ina260_alert_limit_amperes", "Limit of a current alert.", Source::AlertLimit("A")),
+    metric("ina260_alert_limit_volts", "Limit of a voltage alert.", Source::AlertLimit("V")),
+    metric("ina260_alert_limit_watts", "Limit of a power alert.", Source::AlertLimit("W")),
+    metric(
+        "ina260_alerts_total",
+        "Number of alert activations.",
+        Source::Alerts(|meter| meter.alerts),
+    ),
+    metric(
+        "ina260_read_duration_seconds",
+        "Duration of one I2C poll of the sensor.",
+        Source::Histogram(Histogram::PollDuration(&[
             0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0,
         ])),
-    },
-    Metric {
-        name: SENSOR_INFO,
-        help: "Wiring and settings of the sensor; always 1.",
-        source: Source::Info,
-    },
-    Metric {
-        name: BUILD_INFO,
-        help: "Version and revision of the exporter; always 1.",
-        source: Source::Daemon,
-    },
-    Metric {
-        name: RELOAD_SUCCESSFUL,
-        help: "1 if the last load of the configuration succeeded, else 0.",
-        source: Source::Daemon,
-    },
-    Metric {
-        name: RELOAD_TIMESTAMP,
-        help: "Unix time of the last successful load of the configuration.",
-        source: Source::Daemon,
-    },
+    ),
+    metric(SENSOR_INFO, "Wiring and settings of the sensor; always 1.", Source::Info),
+    metric(BUILD_INFO, "Version and revision of the exporter; always 1.", Source::Daemon),
+    metric(
+        RELOAD_SUCCESSFUL,
+        "1 if the last load of the configuration succeeded, else 0.",
+        Source::Daemon,
+    ),
+    metric(
+        RELOAD_TIMESTAMP,
+        "Unix time of the last successful load of the configuration.",
+        Source::Daemon,
+    ),
 ];
 
 /// Returns the Unix time in seconds, negative before 1970.

@@ -81,7 +81,6 @@ pub struct Exposition {
 
 impl Exposition {
     /// Describes every metric; shows no sensor yet. The configuration was loaded at `now`.
-    #[must_use]
     pub fn new(recorder: PrometheusRecorder, now: SystemTime) -> Self {
         for metric in METRICS {
             let (name, help) = (metric.name.into(), metric.help.into());
@@ -177,7 +176,6 @@ impl Exposition {
     }
 
     /// Returns what a scrape returns.
-    #[must_use]
     pub fn render(&self) -> String {
         self.handle.render()
     }

@@ -15,7 +15,6 @@ pub struct Adapter {
 
 /// Returns all adapters in the order of their numbers, including those without a device node: the
 /// module `i2c-dev` is not loaded then.
-#[must_use]
 pub fn adapters() -> Vec<Adapter> {
     adapters_in(Path::new("/sys/bus/i2c/devices"), Path::new("/dev"))
 }

@@ -34,7 +34,6 @@ struct Node {
 
 impl LinuxBus {
     /// Returns an adapter that is opened at its first transfer.
-    #[must_use]
     pub const fn closed(number: u8) -> Self {
         Self { number, node: None }
     }

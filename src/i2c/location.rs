@@ -28,7 +28,6 @@ impl fmt::Display for Location {
 
 impl Location {
     /// Parses the labels of a metric; `mux` is empty for a chip on the bus itself.
-    #[must_use]
     pub fn from_labels(bus: &str, mux: &str, address: &str) -> Option<Self> {
         let mux = match mux.split_once(':') {
             Some((multiplexer, channel)) => Some(Channel {
@@ -43,14 +42,12 @@ impl Location {
 
     /// Returns whether both chips respond to one address while a mux channel is selected: one is
     /// upstream of the mux, the other downstream.
-    #[must_use]
     pub fn is_joined_to(&self, other: &Self) -> bool {
         (self.bus, self.address) == (other.bus, other.address)
             && (self.mux.is_none() || other.mux.is_none())
     }
 
     /// Returns a device name for a sensor that has none, as unique as its location.
-    #[must_use]
     pub fn device_name(&self) -> String {
         let channel = self.mux.map_or(String::new(), |channel| {
             format!("-{}-{}", channel.multiplexer, channel.channel)

@@ -96,7 +96,6 @@ pub struct Error {
 
 impl Error {
     /// Classifies an error number (Linux `Documentation/i2c/fault-codes.rst`).
-    #[must_use]
     pub const fn from_errno(errno: i32) -> Self {
         let kind = match errno {
             // EREMOTEIO on a Raspberry Pi; other adapters return ENXIO or ENODEV.
@@ -109,7 +108,6 @@ impl Error {
     }
 
     /// Returns whether the bus is stuck: each further transfer would also time out.
-    #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.kind == ErrorKind::Timeout
     }

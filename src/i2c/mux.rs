@@ -51,7 +51,6 @@ pub enum Error {
 
 impl Error {
     /// Returns whether the bus is stuck.
-    #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Unreachable(_, source) if source.is_timeout())
     }
@@ -70,7 +69,6 @@ pub struct Multiplexers {
 
 impl Multiplexers {
     /// Returns the muxes of these channels, in an unknown state.
-    #[must_use]
     pub fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
         let mut addresses: Vec<Address> = channels.into_iter().map(|it| it.multiplexer).collect();
         addresses.sort_unstable();
@@ -79,7 +77,6 @@ impl Multiplexers {
     }
 
     /// Returns the selected channel, if it is known.
-    #[must_use]
     pub fn selected(&self) -> Option<Channel> {
         self.selected
     }

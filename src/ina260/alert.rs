@@ -31,13 +31,11 @@ impl Function {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name used in the configuration and in labels.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 
     /// Returns the unit of the limit.
-    #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
             Self::OverCurrent | Self::UnderCurrent => "A",
@@ -89,7 +87,6 @@ impl Polarity {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name used in the configuration.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -159,7 +156,6 @@ impl Alert {
     }
 
     /// Decodes the alert from the content of the mask/enable and alert limit registers.
-    #[must_use]
     pub fn from_words(mask_enable: u16, word: u16, calibration: &Calibration) -> Option<Self> {
         let chip_function =
             Function::ALL.iter().copied().find(|function| mask_enable & *function as u16 != 0)?;
@@ -182,13 +178,11 @@ impl Alert {
     }
 
     /// Returns the content of the alert limit register.
-    #[must_use]
     pub const fn limit_word(&self) -> u16 {
         self.word
     }
 
     /// Returns the bits for the mask/enable register.
-    #[must_use]
     pub const fn mask_bits(&self) -> u16 {
         self.chip_function as u16 | self.polarity as u16
     }

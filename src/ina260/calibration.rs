@@ -28,7 +28,6 @@ impl Calibration {
 
     /// Corrects voltage, current and power of the chip. The power is corrected by the gains and
     /// the offset of both others.
-    #[must_use]
     pub fn apply(&self, chip: Measured) -> Measured {
         if *self == Self::default() {
             return chip;
@@ -47,26 +46,22 @@ impl Calibration {
     }
 
     /// Returns the true current for a current of the chip.
-    #[must_use]
     pub fn true_current(&self, current: f64) -> f64 {
         (current * self.current_gain + self.current_offset.0) * self.sign()
     }
 
     /// Returns the chip's voltage for a true voltage.
-    #[must_use]
     pub fn chip_voltage(&self, voltage: f64) -> f64 {
         voltage / self.voltage_gain
     }
 
     /// Returns the chip's current for a true current.
-    #[must_use]
     pub fn chip_current(&self, current: f64) -> f64 {
         (current * self.sign() - self.current_offset.0) / self.current_gain
     }
 
     /// Returns the chip's power for a true power, without the current offset: its power depends on
     /// the voltage.
-    #[must_use]
     pub fn chip_power(&self, power: f64) -> f64 {
         power / (self.current_gain * self.voltage_gain)
     }

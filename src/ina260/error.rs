@@ -51,13 +51,11 @@ pub enum Error {
 impl Error {
     /// Returns whether the address was acknowledged (a different chip, or one owned by a kernel
     /// driver).
-    #[must_use]
     pub fn is_acknowledged(&self) -> bool {
         matches!(self, Self::Bound(_) | Self::NotAnIna260 { .. })
     }
 
     /// Returns whether the bus is stuck: each further transfer would also time out.
-    #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(
             self,

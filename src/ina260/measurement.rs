@@ -23,13 +23,11 @@ pub struct Measurement {
 
 impl Measurement {
     /// Converts the bus voltage register: 1.25 mV per bit.
-    #[must_use]
     pub fn voltage(&self) -> Volts {
         Volts(f64::from(i32::from(self.voltage_word) * 1_250) / 1e6)
     }
 
     /// Converts the current register: 1.25 mA per bit, two's complement.
-    #[must_use]
     pub fn current(&self) -> Amperes {
         Amperes(f64::from(i32::from(self.current_word.cast_signed()) * 1_250) / 1e6)
     }
@@ -39,7 +37,6 @@ impl Measurement {
     /// The power register holds a mean of products, which differs from the product of the means if
     /// the voltage sags under load. The product has the finer resolution: it is used while it
     /// matches the register within one step, and if the register was not read or is invalid.
-    #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "65535 × 32768 × 15625 is less than 2^53")]
     pub fn power(&self) -> Watts {
         let product = self.product();
@@ -59,39 +56,33 @@ impl Measurement {
     }
 
     /// Returns voltage, current and power, before calibration.
-    #[must_use]
     pub fn measured(&self) -> Measured {
         Measured { voltage: self.voltage(), current: self.current(), power: self.power() }
     }
 
     /// Returns whether a register has its power-on value, 0, which may result from a brown-out
     /// after the flags were read.
-    #[must_use]
     pub fn looks_like_power_on(&self) -> bool {
         let expects_power = self.product().abs() > POWER_STEP;
         self.voltage_word == 0 || (expects_power && self.power_word == Some(0))
     }
 
     /// Returns the content of the power register in milliwatts: 10 mW per bit, unsigned.
-    #[must_use]
     pub fn power_register_milliwatts(&self) -> Option<f64> {
         self.power_word.map(|word| f64::from(u32::from(word) * 10))
     }
 
     /// Returns the current in milliamperes, before calibration.
-    #[must_use]
     pub fn current_milliamperes(&self) -> f64 {
         f64::from(i32::from(self.current_word.cast_signed()) * 125) / 100.0
     }
 
     /// Returns whether the voltage is at the end of its scale, 40.96 V, or invalid.
-    #[must_use]
     pub const fn voltage_saturated(&self) -> bool {
         self.voltage_word >= 0x7FFF
     }
 
     /// Returns whether the current is at an end of its scale, ±40.96 A.
-    #[must_use]
     pub const fn current_saturated(&self) -> bool {
         matches!(self.current_word, 0x7FFF | 0x8000)
     }

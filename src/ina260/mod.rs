@@ -46,7 +46,6 @@ impl RegisterDump {
 
     /// Returns whether the writable bits of a mask/enable read still match (cheap reset check on
     /// every poll).
-    #[must_use]
     pub const fn matches_flags(&self, flags: MaskEnable) -> bool {
         flags.kept() == self.mask_enable.kept()
     }
@@ -57,13 +56,11 @@ impl RegisterDump {
     }
 
     /// Returns whether all registers have their power-on values.
-    #[must_use]
     pub fn is_power_on(&self) -> bool {
         self.matches(&Self::POWER_ON)
     }
 
     /// Decodes averaging and conversion times.
-    #[must_use]
     pub fn settings(&self) -> Settings {
         Settings::from_word(self.configuration)
     }

@@ -72,25 +72,21 @@ impl MaskEnable {
     pub const KEPT: u16 = 0xFC03;
 
     /// Returns whether an unread result is available.
-    #[must_use]
     pub const fn ready(self) -> bool {
         self.0 & Self::READY != 0
     }
 
     /// Returns whether the power register is invalid.
-    #[must_use]
     pub const fn overflow(self) -> bool {
         self.0 & Self::OVERFLOW != 0
     }
 
     /// Returns whether a conversion crossed the alert limit.
-    #[must_use]
     pub const fn alert(self) -> bool {
         self.0 & Self::ALERT != 0
     }
 
     /// Returns the writable bits, without the flags.
-    #[must_use]
     pub const fn kept(self) -> u16 {
         self.0 & Self::KEPT
     }

@@ -28,7 +28,6 @@ impl Averaging {
     const SHIFT: u32 = 9; // bits 11-9
 
     /// Returns the number of conversions.
-    #[must_use]
     pub const fn count(self) -> u32 {
         match self {
             Self::X1 => 1,
@@ -43,7 +42,6 @@ impl Averaging {
     }
 
     /// Returns the value for a number of conversions, if the chip supports it.
-    #[must_use]
     pub fn from_count(count: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|it| it.count() == count)
     }
@@ -71,7 +69,6 @@ impl ConversionTime {
     const CURRENT_SHIFT: u32 = 3; // ISHCT, bits 5-3
 
     /// Returns the time in microseconds.
-    #[must_use]
     pub const fn micros(self) -> u32 {
         match self {
             Self::Us140 => 140,
@@ -86,7 +83,6 @@ impl ConversionTime {
     }
 
     /// Returns the value for a time in microseconds, if the chip supports it.
-    #[must_use]
     pub fn from_micros(micros: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|it| it.micros() == micros)
     }
@@ -117,14 +113,12 @@ impl Mode {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Decodes the mode from the content of the configuration register; 100 is power-down, too.
-    #[must_use]
     pub fn from_word(word: u16) -> Self {
         let mode = Self::ALL.iter().copied().find(|it| *it as u16 == word & 0b111);
         mode.unwrap_or(Self::PowerDown)
     }
 
     /// Returns the name shown by `read`.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::PowerDown => "power-down",
@@ -167,7 +161,6 @@ pub struct TooShort(pub Duration);
 impl Settings {
     /// Returns the content of the configuration register, with both quantities converted
     /// continuously.
-    #[must_use]
     pub const fn word(self) -> u16 {
         CONFIGURATION_FIXED
             | (self.averaging as u16) << Averaging::SHIFT
@@ -177,7 +170,6 @@ impl Settings {
     }
 
     /// Decodes the settings from the content of the configuration register, whatever its mode.
-    #[must_use]
     pub fn from_word(word: u16) -> Self {
         let bits = |shift: u32| usize::from(word >> shift & 0b111);
         Self {
@@ -189,7 +181,6 @@ impl Settings {
 
     /// Returns the nominal time from one result to the next. The converter alternates between
     /// current and voltage.
-    #[must_use]
     pub const fn cycle(self) -> Duration {
         Duration::from_micros((self.pair_micros() * self.averaging.count()) as u64)
     }

@@ -34,7 +34,6 @@ impl Counter<'_> {
 
 impl Meter {
     /// Returns every counter as of `now`, by name.
-    #[must_use]
     pub fn export_counters(&self, now: Instant) -> BTreeMap<String, u128> {
         let mut copy = self.clone();
         *copy.accumulator.totals_mut() = self.accumulator.totals(now);

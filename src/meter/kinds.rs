@@ -28,7 +28,6 @@ impl Failure {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the label value.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -49,7 +48,6 @@ impl Reset {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the label value.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }

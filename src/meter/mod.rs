@@ -144,7 +144,6 @@ impl Meter {
     }
 
     /// Returns a copy without the parts whose size grows with the rate.
-    #[must_use]
     pub fn snapshot(&self) -> Self {
         Self {
             last: self.last,
@@ -157,7 +156,6 @@ impl Meter {
 
     /// Returns the last result, if the sensor is up and the result younger than three cycles and a
     /// second.
-    #[must_use]
     pub fn live(&self, now: Instant) -> Option<&Reading> {
         let age = |reading: &&Reading| now.saturating_duration_since(reading.at);
         let limit = 3 * self.cycle + Duration::from_secs(1);
@@ -179,7 +177,6 @@ impl SharedMeter {
     }
 
     /// Returns whether both are handles of one meter.
-    #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -226,7 +223,7 @@ mod tests {
         meter.count_overflow(Quantity::ALL[2]);
         assert_eq!(meter.failures, [0, 0, 0, 0, 1, 0, 0]);
         assert_eq!((meter.resets, meter.overflows), ([0, 1], [1, 0, 2]));
-        for (index, kind) in Failure::ALL.into_iter().enumerate() {
+        for (index, kind) in Failure::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index);
         }
     }

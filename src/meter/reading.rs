@@ -45,7 +45,6 @@ impl Sums {
     }
 
     /// Returns the means, if there was at least one result.
-    #[must_use]
     pub fn means(&self) -> Option<Measured> {
         let n = f64::from(self.results);
         let Measured { voltage, current, power } = self.sum;

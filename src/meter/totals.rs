@@ -19,7 +19,6 @@ pub struct Flow {
 
 impl Flow {
     /// Returns both directions in whole units: forward, reverse.
-    #[must_use]
     pub fn whole(&self) -> [u64; 2] {
         [self.forward, self.reverse].map(|atto| u64::try_from(atto / ATTO).unwrap_or(u64::MAX))
     }
@@ -125,7 +124,6 @@ impl Accumulator {
     }
 
     /// Returns the totals as of the last result; while the sensor is down, as of `now`.
-    #[must_use]
     pub fn totals(&self, now: Instant) -> Totals {
         let mut totals = self.totals;
         if self.down

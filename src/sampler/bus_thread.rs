@@ -79,7 +79,6 @@ impl BusThread {
     }
 
     /// Returns whether the thread is running and its sampler meets the deadline.
-    #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {
         self.deadline.is_met(now) && self.ended.try_recv() == Err(TryRecvError::Empty)
     }

@@ -56,7 +56,6 @@ impl Sampler {
     const SUSPEND_THRESHOLD: Duration = Duration::from_millis(10);
 
     /// Returns a sampler that has not polled any sensor yet.
-    #[must_use]
     pub fn new(
         name: String,
         bus: Box<dyn Bus>,
@@ -263,7 +262,6 @@ impl Sampler {
     }
 
     /// Returns a handle that shows to other threads whether the sampler meets its deadline.
-    #[must_use]
     pub fn deadline(&self) -> Deadline {
         self.deadline.clone()
     }

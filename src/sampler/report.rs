@@ -21,7 +21,6 @@ pub enum Error {
 
 impl Error {
     /// Returns whether the bus is stuck.
-    #[must_use]
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Chip(error) => error.is_timeout(),

@@ -77,14 +77,12 @@ pub struct ScrapedChip {
 
 impl ScrapedSensor {
     /// Returns the value of a label, empty if there is none.
-    #[must_use]
     pub fn label(&self, name: &str) -> &str {
         let found = self.labels.iter().find(|(label, _)| label == name);
         found.map_or("", |(_, value)| value)
     }
 
     /// Returns its location, unless its chip was never identified or is simulated.
-    #[must_use]
     pub fn location(&self) -> Option<Location> {
         self.chip.as_ref()?.location
     }

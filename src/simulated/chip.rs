@@ -58,7 +58,6 @@ pub struct Chip {
 
 impl Chip {
     /// Returns a chip that was powered on when its bus was created.
-    #[must_use]
     pub fn new(load: Load) -> Self {
         Self {
             load,
@@ -94,7 +93,6 @@ impl Chip {
     }
 
     /// Returns the time of the last restart of its conversions.
-    #[must_use]
     pub fn started(&self) -> Duration {
         self.started
     }
@@ -111,7 +109,6 @@ impl Chip {
     }
 
     /// Returns the time from one result to the next.
-    #[must_use]
     pub fn cycle(&self) -> Duration {
         let nominal = Settings::from_word(self.configuration).cycle();
         nominal.mul_f64(self.slowness)

@@ -36,7 +36,6 @@ impl Fault {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name on the command line.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }

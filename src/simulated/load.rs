@@ -14,7 +14,6 @@ pub struct Load {
 
 impl Load {
     /// Returns a constant load on a source without resistance.
-    #[must_use]
     pub fn steady(volts: f64, amperes: f64) -> Self {
         Self { source: volts, resistance: 0.0, current: Box::new(move |_| amperes) }
     }
@@ -22,7 +21,6 @@ impl Load {
     /// Returns the load of a single-board computer on a 5.1 V supply with 50 mΩ of cable: idles at
     /// 0.6 A, varies by 0.1 A with a period of 30 s, and draws 1.2 A more for 4 s of every 10 s.
     /// Boards of different numbers are out of phase.
-    #[must_use]
     pub fn board(number: u32) -> Self {
         let shift = f64::from(number) * 1.7;
         let current = move |seconds: f64| {

@@ -50,7 +50,6 @@ struct State {
 
 impl Board {
     /// Returns an empty board with a bus clock of `hertz`.
-    #[must_use]
     pub fn new(clock: Arc<dyn Clock>, hertz: u32) -> Arc<Self> {
         let created = clock.now();
         Arc::new(Self { clock, created, hertz, state: Mutex::default(), changed: Condvar::new() })
@@ -71,7 +70,6 @@ impl Board {
     }
 
     /// Returns whether there is a chip.
-    #[must_use]
     pub fn has_chip(&self, channel: Option<Channel>, address: Address) -> bool {
         self.state().chips.contains_key(&(channel, address))
     }
@@ -94,13 +92,11 @@ impl Board {
     }
 
     /// Returns the control register of a mux.
-    #[must_use]
     pub fn control(&self, multiplexer: Address) -> Option<u8> {
         self.state().multiplexers.get(&multiplexer).copied()
     }
 
     /// Returns the number of mux writes by the bus.
-    #[must_use]
     pub fn control_writes(&self) -> u64 {
         self.state().control_writes
     }
@@ -150,13 +146,11 @@ impl Board {
     }
 
     /// Returns the number of transfers, including failed ones.
-    #[must_use]
     pub fn transfers(&self) -> u64 {
         self.state().transfers
     }
 
     /// Returns the bus for the daemon.
-    #[must_use]
     pub fn bus(self: &Arc<Self>) -> SimulatedBus {
         SimulatedBus(Arc::clone(self))
     }

@@ -82,7 +82,6 @@ impl Store {
 
     /// Returns the store in the directory that systemd created (systemd.exec(5),
     /// `StateDirectory=`), if it did.
-    #[must_use]
     pub fn from_environment() -> Option<Self> {
         let directories = std::env::var("STATE_DIRECTORY").ok()?;
         let first = directories.split(':').next()?;
@@ -91,7 +90,6 @@ impl Store {
     }
 
     /// Returns the store in a directory, on the machine with this ID.
-    #[must_use]
     pub fn new(directory: &Path, machine: &str) -> Self {
         // OVERLAYFS_SUPER_MAGIC of statfs(2).
         let is_overlay =

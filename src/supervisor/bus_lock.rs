@@ -84,7 +84,6 @@ impl BusLock {
 }
 
 /// Returns the URL served by the process that has locked a bus, if there is one.
-#[must_use]
 pub fn holder_url(bus: u8) -> Option<String> {
     holder_url_in(&all_directories(), bus)
 }

@@ -26,7 +26,6 @@ pub enum BusProvider {
 
 impl BusProvider {
     /// Returns simulated buses where `simulate` asks for them, else the kernel's.
-    #[must_use]
     pub fn new(simulate: Option<&Faults>) -> Self {
         simulate.map_or(Self::Linux, |faults| Self::Simulated {
             faults: faults.clone(),
@@ -65,7 +64,6 @@ impl BusProvider {
     }
 
     /// Returns whether the buses are simulated.
-    #[must_use]
     pub fn is_simulated(&self) -> bool {
         matches!(self, Self::Simulated { .. })
     }

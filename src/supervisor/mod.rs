@@ -179,7 +179,6 @@ impl Supervisor {
     }
 
     /// Returns the plan that runs.
-    #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -199,7 +198,6 @@ impl Supervisor {
     }
 
     /// Returns the counters of every sensor, to be saved.
-    #[must_use]
     pub fn export_counters(&self) -> Vec<SavedSensor> {
         let now = Instant::now();
         self.sensors()
@@ -212,7 +210,6 @@ impl Supervisor {
     }
 
     /// Returns whether every bus thread meets its deadline.
-    #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {
         self.threads.values().all(|thread| thread.is_alive(now))
     }

@@ -7,7 +7,6 @@ use crate::i2c::Location;
 
 impl Supervisor {
     /// Returns a view of each sensor.
-    #[must_use]
     pub fn views(&self) -> Vec<View> {
         self.sensors()
             .map(|(sensor, meter)| View {
