@@ -1,9 +1,8 @@
 //! The root of the command line: the daemon's flags, or a subcommand with flags of its own.
 
-use std::ffi::OsString;
 use std::sync::LazyLock;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::{read::ReadArgs, scan::ScanArgs, watch::WatchArgs};
 use crate::daemon::DaemonArgs;
@@ -58,48 +57,10 @@ pub enum Command {
     Watch(WatchArgs),
 }
 
-/// Reason why there is no command line to follow: it is invalid, or asks for help or the version.
-#[derive(Debug)]
-pub struct Usage(clap::Error);
-
-impl Usage {
-    /// Prints the text to standard output or standard error. Returns whether the command line was
-    /// invalid.
-    #[must_use]
-    pub fn print(&self) -> bool {
-        // If neither stream can be written to, there is nowhere left to report it.
-        let _ = self.0.print();
-        self.0.use_stderr()
-    }
-}
-
-impl CommandLine {
-    /// Parses this process's command line.
-    ///
-    /// # Errors
-    /// [`Usage`], to be printed.
-    pub fn from_process() -> Result<Self, Usage> {
-        Self::parse_from_words(std::env::args_os())
-    }
-
-    /// Parses a command line that begins with the program's name.
-    ///
-    /// # Errors
-    /// As for [`CommandLine::from_process`].
-    pub fn parse_from_words<T: Into<OsString> + Clone>(
-        words: impl IntoIterator<Item = T>,
-    ) -> Result<Self, Usage> {
-        Self::try_parse_from(words).map_err(Usage)
-    }
-}
-
-/// Returns clap's description of the command line, from which completions are generated.
-pub fn command() -> clap::Command {
-    CommandLine::command()
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
@@ -110,7 +71,7 @@ mod tests {
     #[test]
     fn simulate_takes_faults_only_after_an_equals_sign() {
         let simulate = |arguments: &[&str]| {
-            CommandLine::parse_from_words([&["ina260-exporter"], arguments].concat())
+            CommandLine::try_parse_from([&["ina260-exporter"], arguments].concat())
                 .map(|line| line.daemon.simulate.map(|faults| faults.0.len()))
         };
         assert_eq!(simulate(&[]).unwrap(), None);
@@ -123,6 +84,6 @@ mod tests {
     #[test]
     fn port_and_listen_conflict() {
         let words = ["ina260-exporter", "--port", "9000", "--listen", "[::]:8000"];
-        assert!(CommandLine::parse_from_words(words).is_err());
+        assert!(CommandLine::try_parse_from(words).is_err());
     }
 }

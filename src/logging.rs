@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use tracing::Level;
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -41,14 +40,9 @@ impl Logging {
 /// errors. The HTTP library warns of every connection it cannot accept, which is megabytes per
 /// second when descriptors run out.
 fn targets(level: LogLevel) -> Targets {
-    let level = match level {
-        LogLevel::Error => Level::ERROR,
-        LogLevel::Warn => Level::WARN,
-        LogLevel::Info => Level::INFO,
-        LogLevel::Debug => Level::DEBUG,
-        LogLevel::Trace => Level::TRACE,
-    };
-    Targets::new().with_default(LevelFilter::ERROR).with_target("ina260_exporter", level)
+    Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_target("ina260_exporter", level.name().parse().unwrap_or(LevelFilter::INFO))
 }
 
 /// Maps levels to the priorities of syslog(3); by default INFO would be a notice.

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
+use clap::Parser as _;
 use ina260_exporter::cli::{Command, CommandLine};
 use ina260_exporter::commands::{self, Caller, Failure};
 use ina260_exporter::config;
@@ -20,10 +21,13 @@ const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let CommandLine { command, daemon } = match CommandLine::from_process() {
+    let CommandLine { command, daemon } = match CommandLine::try_parse() {
         Ok(line) => line,
-        Err(usage) => {
-            return if usage.print() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        Err(error) => {
+            // If neither output stream can be written to, there is nowhere left to report it.
+            let _ = error.print();
+            // Help and version are no errors.
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match command {

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser;
 use ina260_exporter::cli::CommandLine;
 use ina260_exporter::clock::SimulatedClock;
 use ina260_exporter::config::load;
@@ -123,7 +124,7 @@ fn something_else_at_the_address_is_told_by_both_its_identity_words_and_waited_f
 #[test]
 fn without_the_sensor_it_tells_which_others_answer() {
     let arguments = ["", "--config", "/dev/null", "--address", "0x41"];
-    let flags = CommandLine::parse_from_words(arguments).unwrap().daemon.overrides();
+    let flags = CommandLine::try_parse_from(arguments).unwrap().daemon.overrides();
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for address in [0x40, 0x41, 0x4F] {
@@ -151,7 +152,7 @@ fn without_the_sensor_it_tells_which_others_answer() {
 #[test]
 fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_for_one_on_the_bus() {
     let arguments = ["", "--config", "/dev/null", "--mux", "0x70:7"];
-    let flags = CommandLine::parse_from_words(arguments).unwrap().daemon.overrides();
+    let flags = CommandLine::try_parse_from(arguments).unwrap().daemon.overrides();
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     let channel = plan.sensors[0].location.mux;

@@ -5,14 +5,15 @@
 use std::process::Command;
 use std::{env, fs};
 
+use clap::CommandFactory;
 use clap_complete::{Shell, generate};
-use ina260_exporter::cli;
+use ina260_exporter::cli::CommandLine;
 
 const NAME: &str = "ina260-exporter";
 
 fn assert_generated(file: &str, shell: Shell) {
     let mut generated = Vec::new();
-    generate(shell, &mut cli::command(), NAME, &mut generated);
+    generate(shell, &mut CommandLine::command(), NAME, &mut generated);
     if shell == Shell::Bash {
         generated = with_one_name(&generated);
     }

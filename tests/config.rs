@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::{env, fs};
 
+use clap::Parser;
 use ina260_exporter::cli::CommandLine;
 use ina260_exporter::config::{Listen, Loaded, LogLevel, Overrides, Plan, keys, load};
 use ina260_exporter::i2c::Address;
@@ -29,8 +30,7 @@ fn try_load(
         .iter()
         .map(|(key, value)| (format!("INA260_EXPORTER_{key}"), (*value).to_owned()));
     let words = ["ina260-exporter", "--config", path];
-    let flags =
-        CommandLine::parse_from_words(words.iter().chain(flags)).unwrap().daemon.overrides();
+    let flags = CommandLine::try_parse_from(words.iter().chain(flags)).unwrap().daemon.overrides();
     load(&flags, environment).map_err(|problems| problems.to_string().replace(path, "FILE"))
 }
 

@@ -27,10 +27,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("logging", &["config::LogLevel"]),
-    ("meter", &["units"]),
+    ("meter", &["ina260::settings", "units"]),
     ("sampler", &["clock", "i2c", "ina260", "meter", "units"]),
     ("state", &["i2c::Location"]),
-    ("scrape", &["config::Listen", "i2c::Location", "units"]),
+    ("scrape", &["config::Listen", "i2c::Location", "ina260::settings", "units"]),
     ("exposition", &["clock", "config::Listen", "meter", "scrape", "units"]),
     (
         "supervisor",

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::{env, fs};
 
+use clap::CommandFactory;
 use clap::{Arg, Command};
-use ina260_exporter::cli;
+use ina260_exporter::cli::CommandLine;
 use ina260_exporter::config::keys::{self, KeyInfo};
 use ina260_exporter::config::{Overrides, load};
 use ina260_exporter::exposition::{METRICS, Metric, Source};
@@ -189,7 +190,7 @@ fn options(command: &Command) -> String {
 
 #[test]
 fn manual_page_lists_the_options() {
-    let mut command = cli::command();
+    let mut command = CommandLine::command();
     command.build();
     assert_manual(MANUAL, "daemon options", &options(&command));
     let subcommands = command.get_subcommands();
@@ -326,7 +327,7 @@ fn own_labels_are_reserved() {
 
 #[test]
 fn flags_set_keys_or_are_known_not_to() {
-    let mut command = cli::command();
+    let mut command = CommandLine::command();
     command.build();
     let with_flag = |flag: &str| keys::at_top().find(|key| key.flag == flag);
     for argument in command.get_arguments() {

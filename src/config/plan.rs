@@ -5,12 +5,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv6Net};
 
 use super::check::{self, Identity};
-use super::keys::{
-    ADDRESS, ALERT, ALLOW, AVERAGING, BUCKETS, BUS, CONFIGURE, CURRENT_CONVERSION_TIME,
-    CURRENT_GAIN, CURRENT_OFFSET, DEVICE, HOSTNAME, INTERVAL, Key, LABELS, LISTEN, LOG, MUX,
-    REVERSE, SCRIPT_METRICS, SENSOR_INTERVAL, SINGLE_SENSOR, SOCKET_MODE, SUMMARY,
-    VOLTAGE_CONVERSION_TIME, VOLTAGE_GAIN, WAIT_FOR_SENSOR, WINDOW,
-};
+use super::keys::{self, Key, SINGLE_SENSOR};
 use super::layers::sensor_defaults;
 use super::listen::Listen;
 use super::log_level::LogLevel;
@@ -111,10 +106,10 @@ impl Plan {
             Some(key.info.name)
         }
         let kept = [
-            keep(&LISTEN, &mut self.listen, &running.listen),
-            keep(&SOCKET_MODE, &mut self.socket_mode, &running.socket_mode),
-            keep(&ALLOW, &mut self.allow, &running.allow),
-            keep(&BUCKETS, &mut self.buckets, &running.buckets),
+            keep(&keys::LISTEN, &mut self.listen, &running.listen),
+            keep(&keys::SOCKET_MODE, &mut self.socket_mode, &running.socket_mode),
+            keep(&keys::ALLOW, &mut self.allow, &running.allow),
+            keep(&keys::BUCKETS, &mut self.buckets, &running.buckets),
         ];
         kept.into_iter().flatten().collect()
     }
@@ -134,22 +129,22 @@ pub(super) fn read(
 ) -> Option<Loaded> {
     let tables = sensor_tables::take(&mut top, problems);
     let mut section = Section::new("", top, problems);
-    let listen = section.take(&LISTEN);
-    let socket_mode = section.take(&SOCKET_MODE);
-    let allow = section.take(&ALLOW);
-    let hostname = section.take(&HOSTNAME);
-    let interval = (section.take(&INTERVAL), section.origin(&INTERVAL.info));
+    let listen = section.take(&keys::LISTEN);
+    let socket_mode = section.take(&keys::SOCKET_MODE);
+    let allow = section.take(&keys::ALLOW);
+    let hostname = section.take(&keys::HOSTNAME);
+    let interval = (section.take(&keys::INTERVAL), section.origin(&keys::INTERVAL.info));
     let mut plan = Plan {
         listen,
         socket_mode,
         allow,
         hostname,
-        window: section.take(&WINDOW),
-        buckets: section.take(&BUCKETS),
-        summary: section.take(&SUMMARY),
-        log: section.take(&LOG),
-        script_metrics: section.take(&SCRIPT_METRICS),
-        wait_for_sensor: section.take(&WAIT_FOR_SENSOR),
+        window: section.take(&keys::WINDOW),
+        buckets: section.take(&keys::BUCKETS),
+        summary: section.take(&keys::SUMMARY),
+        log: section.take(&keys::LOG),
+        script_metrics: section.take(&keys::SCRIPT_METRICS),
+        wait_for_sensor: section.take(&keys::WAIT_FOR_SENSOR),
         simulate,
         sensors: Vec::new(),
     };
@@ -189,42 +184,44 @@ fn read_sensor(
         table.entry(key).or_insert(value);
     }
     let mut section = Section::new(&name, table, problems);
-    if !section.contains(&DEVICE) {
+    if !section.contains(&keys::DEVICE) {
         section.problem(&origin, "device is missing; each sensor needs its own");
     }
-    let device = section.take(&DEVICE);
+    let device = section.take(&keys::DEVICE);
     let location = Location {
-        bus: section.take(&BUS),
-        address: section.take(&ADDRESS),
-        mux: section.take(&MUX),
+        bus: section.take(&keys::BUS),
+        address: section.take(&keys::ADDRESS),
+        mux: section.take(&keys::MUX),
     };
-    let interval = if section.contains(&SENSOR_INTERVAL) {
-        (section.take(&SENSOR_INTERVAL), section.origin(&SENSOR_INTERVAL.info))
+    let interval = if section.contains(&keys::SENSOR_INTERVAL) {
+        (section.take(&keys::SENSOR_INTERVAL), section.origin(&keys::SENSOR_INTERVAL.info))
     } else {
         daemon_interval.clone()
     };
     let partial = PartialSettings {
-        averaging: section.take(&AVERAGING),
-        voltage_conversion_time: section.take(&VOLTAGE_CONVERSION_TIME),
-        current_conversion_time: section.take(&CURRENT_CONVERSION_TIME),
+        averaging: section.take(&keys::AVERAGING),
+        voltage_conversion_time: section.take(&keys::VOLTAGE_CONVERSION_TIME),
+        current_conversion_time: section.take(&keys::CURRENT_CONVERSION_TIME),
     };
-    let configure = section.take(&CONFIGURE);
-    let requested_alert = section.take(&ALERT);
+    let configure = section.take(&keys::CONFIGURE);
+    let requested_alert = section.take(&keys::ALERT);
     let calibration = Calibration {
-        current_gain: section.take(&CURRENT_GAIN),
-        current_offset: Amperes(section.take(&CURRENT_OFFSET).number),
-        voltage_gain: section.take(&VOLTAGE_GAIN),
-        reverse: section.take(&REVERSE),
+        current_gain: section.take(&keys::CURRENT_GAIN),
+        current_offset: Amperes(section.take(&keys::CURRENT_OFFSET).number),
+        voltage_gain: section.take(&keys::VOLTAGE_GAIN),
+        reverse: section.take(&keys::REVERSE),
     };
-    let labels = section.take(&LABELS);
+    let labels = section.take(&keys::LABELS);
     check::read_only(&mut section);
     let alert =
         requested_alert.and_then(|requested| check::alert(&mut section, &requested, &calibration));
     let identity = Identity {
         name,
         origin,
-        device: section.has(&[DEVICE.info]).then(|| device.clone()),
-        location: section.has(&[BUS.info, MUX.info, ADDRESS.info]).then_some(location),
+        device: section.has(&[keys::DEVICE.info]).then(|| device.clone()),
+        location: section
+            .has(&[keys::BUS.info, keys::MUX.info, keys::ADDRESS.info])
+            .then_some(location),
     };
     let settings = check::settings(&mut section, &interval, partial);
     let plan = settings.map(|settings| SensorPlan {

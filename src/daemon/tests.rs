@@ -3,6 +3,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::cli::CommandLine;
+use clap::Parser;
 
 #[test]
 fn main_loop_removes_stale_counters() {
@@ -15,7 +16,7 @@ fn main_loop_removes_stale_counters() {
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
 
-    let line = CommandLine::parse_from_words(["", "--simulate"]).unwrap();
+    let line = CommandLine::try_parse_from(["", "--simulate"]).unwrap();
     let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
     let mut supervisor = open_buses(plan).unwrap();
     assert!(restore_counters(&supervisor, Some(&store)), "it is stale");

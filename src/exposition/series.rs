@@ -109,12 +109,12 @@ impl Series {
             return;
         }
         self.withdrawn |= self.info.is_some();
-        let micros = |micros: u32| format!("{micros}us");
+        let settings = chip.settings;
         let settings = [
             ("die", format!("{:#06x}", chip.die)),
-            ("averaging", chip.averaging.to_string()),
-            ("voltage_conversion_time", micros(chip.voltage_micros)),
-            ("current_conversion_time", micros(chip.current_micros)),
+            ("averaging", settings.averaging.count().to_string()),
+            ("voltage_conversion_time", format!("{}us", settings.voltage_conversion_time.micros())),
+            ("current_conversion_time", format!("{}us", settings.current_conversion_time.micros())),
         ];
         let labels = self.view.labels.iter().chain(&self.view.info).map(label);
         let settings = settings.map(|(name, value)| Label::new(name, value));

@@ -17,6 +17,7 @@ pub use totals::{Accumulator, Cycle, Flow, Totals};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::ina260::settings::Settings;
 use crate::units::Quantity;
 
 /// Values that have not been added to the histograms yet.
@@ -50,12 +51,8 @@ impl Observations {
 pub struct ChipInfo {
     /// The die ID register.
     pub die: u16,
-    /// Conversions per result.
-    pub averaging: u32,
-    /// Voltage conversion time in microseconds.
-    pub voltage_micros: u32,
-    /// Current conversion time in microseconds.
-    pub current_micros: u32,
+    /// The settings in the configuration register.
+    pub settings: Settings,
 }
 
 /// The measurements of one sensor.

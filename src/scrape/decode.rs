@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Error;
 use super::text_format::{Sample, parse_ours};
 use crate::i2c::Location;
+use crate::ina260::settings::{Averaging, ConversionTime, Settings};
 use crate::units::Measured;
 
 /// A sensor in a scrape.
@@ -67,12 +68,8 @@ pub struct ScrapedChip {
     pub location: Option<Location>,
     /// The die identity register as text.
     pub die: String,
-    /// Number of conversions averaged.
-    pub averaging: u32,
-    /// Time of a voltage conversion in microseconds.
-    pub voltage_micros: u32,
-    /// Time of a current conversion in microseconds.
-    pub current_micros: u32,
+    /// Its settings.
+    pub settings: Settings,
 }
 
 impl ScrapedSensor {
@@ -172,7 +169,8 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
 fn chip(info: &Sample) -> Option<ScrapedChip> {
     let [bus, mux, address] = ["bus", "mux", "address"].map(|name| info.label(name));
     let location = Location::from_labels(bus, mux, address);
-    let micros = |label| info.label(label).strip_suffix("us")?.parse().ok();
+    let conversion_time =
+        |label| ConversionTime::from_micros(info.label(label).strip_suffix("us")?.parse().ok()?);
     Some(ScrapedChip {
         location,
         location_text: match (location, mux) {
@@ -181,9 +179,11 @@ fn chip(info: &Sample) -> Option<ScrapedChip> {
             (None, mux) => format!("{bus}, mux {mux}, {address}"),
         },
         die: info.label("die").to_owned(),
-        averaging: info.label("averaging").parse().ok()?,
-        voltage_micros: micros("voltage_conversion_time")?,
-        current_micros: micros("current_conversion_time")?,
+        settings: Settings {
+            averaging: Averaging::from_count(info.label("averaging").parse().ok()?)?,
+            voltage_conversion_time: conversion_time("voltage_conversion_time")?,
+            current_conversion_time: conversion_time("current_conversion_time")?,
+        },
     })
 }
 
@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(chip.location_text, "bus 1, mux 0x70:3, 0x41");
         assert_eq!(chip.location.unwrap().to_string(), chip.location_text);
         assert_eq!(chip.die, "0x2270");
-        let settings = (chip.averaging, chip.voltage_micros, chip.current_micros);
-        assert_eq!(settings, (1024, 332, 588));
+        // 1024 averages of 332 us for the voltage, 588 us for the current.
+        assert_eq!(chip.settings, Settings::from_word(0x6E9F));
         let alert =
             ScrapedAlert { on: "over-current".to_owned(), limit: 3.5, unit: "A", active: true };
         assert_eq!(sensor.alert, Some(alert));

@@ -100,11 +100,8 @@ impl Supervisor {
     }
 
     fn add_open(&mut self, number: u8, bus: Box<dyn Bus>) {
-        let lock = if self.provider.is_simulated() {
-            None
-        } else {
-            BusLock::acquire(number, &self.lock_url)
-        };
+        let is_real = !self.provider.is_simulated();
+        let lock = is_real.then(|| BusLock::acquire(number, &self.lock_url)).flatten();
         self.opened.insert(number, OpenBus { bus, lock });
     }
 

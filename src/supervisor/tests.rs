@@ -7,10 +7,11 @@ use crate::config;
 use crate::i2c::Address;
 use crate::simulated::Faults;
 use crate::simulated::{Board, Chip, Load};
+use clap::Parser;
 
 /// Words that a result costs, settings compared and all, in the sampler that the plan amounts to.
 fn words_a_result(interval: &str, script_metrics: bool) -> f64 {
-    let line = CommandLine::parse_from_words(["", "--interval", interval]).unwrap();
+    let line = CommandLine::try_parse_from(["", "--interval", interval]).unwrap();
     let mut plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
     plan.script_metrics = script_metrics;
     let clock = Arc::new(SimulatedClock::default());

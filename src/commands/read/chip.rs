@@ -6,7 +6,7 @@ use crate::i2c::{Address, Bus};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::registers::POWER_ON_CONFIGURATION;
-use crate::ina260::settings::Mode;
+use crate::ina260::settings::{Mode, Settings};
 use crate::ina260::{self, Error, Measurement, RegisterDump};
 use crate::scrape::{ScrapedAlert, ScrapedSensor};
 use crate::units::Measured;
@@ -35,9 +35,7 @@ pub(super) struct SensorReport {
 /// Settings, flags and alert of a chip.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ChipState {
-    pub(super) averaging: u32,
-    pub(super) voltage_micros: u32,
-    pub(super) current_micros: u32,
+    pub(super) settings: Settings,
     pub(super) mode: Mode,
     /// The configuration register; `None` if the state is from the service.
     configuration: Option<u16>,
@@ -49,13 +47,10 @@ pub(super) struct ChipState {
 
 impl ChipState {
     fn from_registers(registers: &RegisterDump, calibration: &Calibration) -> Self {
-        let settings = registers.settings();
         let flags = registers.mask_enable;
         let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration);
         Self {
-            averaging: settings.averaging.count(),
-            voltage_micros: settings.voltage_conversion_time.micros(),
-            current_micros: settings.current_conversion_time.micros(),
+            settings: registers.settings(),
             mode: Mode::from_word(registers.configuration),
             configuration: Some(registers.configuration),
             ready: Some(flags.ready()),
@@ -73,9 +68,7 @@ impl ChipState {
     pub(super) fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
         let chip = sensor.chip.as_ref()?;
         Some(Self {
-            averaging: chip.averaging,
-            voltage_micros: chip.voltage_micros,
-            current_micros: chip.current_micros,
+            settings: chip.settings,
             mode: Mode::BothContinuous,
             configuration: None,
             ready: None,
@@ -96,11 +89,6 @@ impl ChipState {
     pub(super) fn is_from_service(&self) -> bool {
         self.configuration.is_none()
     }
-
-    /// Returns the nominal time from one result to the next, in microseconds.
-    pub(super) fn cycle_micros(&self) -> u32 {
-        (self.voltage_micros + self.current_micros) * self.averaging
-    }
 }
 
 impl SensorReport {
@@ -118,9 +106,7 @@ impl SensorReport {
         let mut data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
         let is_empty = (data.voltage_word, data.current_word) == (0, 0);
         if is_empty && !registers.mask_enable.ready() {
-            let state = ChipState::from_registers(&registers, calibration);
-            let cycle = Duration::from_micros(state.cycle_micros().into());
-            pause(cycle.mul_f64(SLOWEST).min(MAX_PAUSE));
+            pause(registers.settings().cycle().mul_f64(SLOWEST).min(MAX_PAUSE));
             registers = ina260::read_settings(bus, address)?;
             data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
         }
@@ -213,7 +199,7 @@ mod tests {
         );
         assert_eq!((report.die.as_str(), report.saturated), ("0x2270", false));
         let state = report.state.unwrap();
-        assert_eq!(state.cycle_micros(), 942_080);
+        assert_eq!(state.settings.cycle(), Duration::from_micros(942_080));
         let alert =
             ScrapedAlert { on: "over-current".to_owned(), limit: 1.5, unit: "A", active: true };
         assert_eq!((state.ready, state.alert_active, state.alert), (Some(true), true, Some(alert)));

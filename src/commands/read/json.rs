@@ -58,10 +58,10 @@ fn result(report: &SensorReport) -> Value {
 
 fn settings(state: &ChipState) -> Value {
     json!({
-        "averaging": state.averaging,
-        "voltage_conversion_time_microseconds": state.voltage_micros,
-        "current_conversion_time_microseconds": state.current_micros,
-        "cycle_seconds": f64::from(state.cycle_micros()) / 1e6,
+        "averaging": state.settings.averaging.count(),
+        "voltage_conversion_time_microseconds": state.settings.voltage_conversion_time.micros(),
+        "current_conversion_time_microseconds": state.settings.current_conversion_time.micros(),
+        "cycle_seconds": state.settings.cycle().as_secs_f64(),
         "mode": state.mode.name(),
     })
 }

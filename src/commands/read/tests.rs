@@ -10,15 +10,17 @@ use crate::clock::SimulatedClock;
 use crate::commands::running_exporter::{RunningExporter, Unknown};
 use crate::i2c::Address;
 use crate::i2c::mux::Channel;
+use crate::ina260::settings::Settings;
 use crate::scrape::{self, Readings, ScrapedAlert, ScrapedChip, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Faults, Load};
 use crate::units::Measured;
+use clap::Parser;
 
 const URL: &str = "http://127.0.0.1:8000/metrics";
 
 /// Returns the sensor that these flags configure.
 fn sensor(flags: &[&str]) -> SensorPlan {
-    let line = CommandLine::parse_from_words([&[""], flags].concat()).unwrap();
+    let line = CommandLine::try_parse_from([&[""], flags].concat()).unwrap();
     let mut plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
     plan.sensors.remove(0)
 }
@@ -47,9 +49,7 @@ fn served(sensor: &SensorPlan) -> ScrapedSensor {
             location_text: String::new(),
             location: Some(sensor.location),
             die: "0x2270".to_owned(),
-            averaging: 1024,
-            voltage_micros: 332,
-            current_micros: 588,
+            settings: Settings::from_word(0x6E9F),
         }),
         alert: Some(ScrapedAlert {
             on: "over-current".to_owned(),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::Row;
 use super::chip::{ChipState, SensorReport};
+use crate::ina260::settings::Settings;
 
 /// Writes a paragraph for each sensor.
 pub(super) fn write(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
@@ -50,18 +51,21 @@ fn lines(report: &SensorReport) -> Vec<(&'static str, String)> {
 }
 
 fn settings(state: &ChipState) -> String {
-    let ChipState { averaging, voltage_micros, current_micros, mode, .. } = state;
-    let millis = f64::from(state.cycle_micros()) / 1e3;
+    let Settings { averaging, voltage_conversion_time, current_conversion_time } = state.settings;
+    let micros = u32::try_from(state.settings.cycle().as_micros()).unwrap_or(u32::MAX);
+    let millis = f64::from(micros) / 1e3;
     let note = if !state.is_continuous() {
-        format!(" ({}; the result may be old)", mode.name())
+        format!(" ({}; the result may be old)", state.mode.name())
     } else if state.is_power_on_default() {
         " (power-on defaults; the service will reconfigure)".to_owned()
     } else {
         String::new()
     };
     format!(
-        "mean of {averaging} × ({current_micros} µs current + {voltage_micros} µs voltage) \
-         = {millis} ms{note}"
+        "mean of {} × ({} µs current + {} µs voltage) = {millis} ms{note}",
+        averaging.count(),
+        current_conversion_time.micros(),
+        voltage_conversion_time.micros()
     )
 }
 

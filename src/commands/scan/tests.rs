@@ -6,6 +6,7 @@ use super::*;
 use crate::clock::SimulatedClock;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
+use crate::ina260::settings::Settings;
 use crate::scrape::{ScrapedChip, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Load, ScheduledFault, SimulatedBus};
 
@@ -120,9 +121,7 @@ fn bus_in_use_shows_served_sensors_unswitched() {
             location_text: String::new(),
             location: Some(Location { bus: 1, mux, address: Address(address) }),
             die: "0x2270".to_owned(),
-            averaging: 1,
-            voltage_micros: 140,
-            current_micros: 140,
+            settings: Settings::from_word(0x6007),
         }),
         ..ScrapedSensor::default()
     };

@@ -215,6 +215,7 @@ fn increase(before: f64, after: f64) -> f64 {
 pub(super) mod tests {
     use super::super::history::tests::readings;
     use super::*;
+    use crate::ina260::settings::Settings;
     use crate::scrape::{ScrapedAlert, ScrapedChip};
 
     /// Returns a sensor whose energy and count of nack errors are `total`.
@@ -230,9 +231,7 @@ pub(super) mod tests {
                 location_text: "bus 1, 0x40".to_owned(),
                 location: None,
                 die: "0x2270".to_owned(),
-                averaging: 1024,
-                voltage_micros: 332,
-                current_micros: 588,
+                settings: Settings::from_word(0x6E9F),
             }),
             ..ScrapedSensor::default()
         }

@@ -257,13 +257,7 @@ impl Sensor {
         self.word_time = bus.fastest_word;
         let settings = registers.settings();
         self.nominal_cycle = settings.cycle();
-        let chip = ChipInfo {
-            die,
-            averaging: settings.averaging.count(),
-            voltage_micros: settings.voltage_conversion_time.micros(),
-            current_micros: settings.current_conversion_time.micros(),
-        };
-        Ok((Box::new(poller), chip))
+        Ok((Box::new(poller), ChipInfo { die, settings }))
     }
 
     /// Starts polling a chip that was configured.
