@@ -25,8 +25,7 @@ pub fn events() -> io::Result<Receiver<Event>> {
     let (events, receiver) = mpsc::channel();
     let forward = move || {
         for signal in signals.forever() {
-            let is_reload = signal == SIGHUP;
-            let event = if is_reload { Event::Reload } else { Event::Stop };
+            let event = if signal == SIGHUP { Event::Reload } else { Event::Stop };
             if events.send(event).is_err() {
                 return;
             }

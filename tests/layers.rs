@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "i2c::Address",
             "i2c::Location",
-            "i2c::mux::Channel",
+            "i2c::mux",
             "ina260::alert",
             "ina260::calibration",
             "ina260::settings",

@@ -113,10 +113,7 @@ fn describe_open_error(error: &OpenError, adapters: &[Adapter]) -> String {
         OpenError::Denied { group, .. } if group != "root" => {
             format!("{error} (`sudo usermod -aG {group} $USER`, then log in again; or `sudo`)")
         }
-        OpenError::Absent { .. }
-        | OpenError::Denied { .. }
-        | OpenError::Incapable { .. }
-        | OpenError::Io { .. } => error.to_string(),
+        other => other.to_string(),
     }
 }
 

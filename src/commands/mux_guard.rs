@@ -1,12 +1,7 @@
 //! Muxes of a bus that no other program uses: found, switched, and restored.
 
-use std::ops::RangeInclusive;
-
 use crate::i2c::mux::{self, Channel, Multiplexers};
 use crate::i2c::{Address, BoundDriver, Bus, Error, ErrorKind};
-
-/// Addresses that a TCA9548A can have: pins A0 to A2.
-const ADDRESSES: RangeInclusive<u8> = 0x70..=0x77;
 
 /// Device at the address of a mux.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +20,7 @@ pub(super) enum MuxProbe {
 /// A timeout: the bus is stuck.
 pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<Vec<(Address, MuxProbe)>, Error> {
     let mut found = Vec::new();
-    for address in ADDRESSES.map(Address) {
+    for address in mux::ADDRESSES.map(Address) {
         if let Some(driver) = bus.bound_driver(address) {
             found.push((address, MuxProbe::Bound(driver)));
             continue;

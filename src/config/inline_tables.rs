@@ -6,7 +6,7 @@ use super::print::{self, quoted};
 use super::problem::Invalid;
 use super::quantity::{self, Quantity};
 use super::toml_text::parse_value;
-use crate::i2c::mux::Channel;
+use crate::i2c::mux::{ADDRESSES, Channel};
 use crate::ina260::alert::{Function, Polarity};
 
 /// A table while its keys are parsed.
@@ -59,9 +59,8 @@ pub(super) fn mux(node: &Node) -> Parsed<Option<Channel>> {
     let table = from_text.as_ref().or(node.as_table());
     let table = node.check(table)?;
     let mut keys = InlineTable::new(table, &["address", "channel"], &[]);
-    let address = keys.take("address", "an integer from 0x70 to 0x77", |node| {
-        parse::address(node, &(0x70..=0x77))
-    });
+    let address = keys
+        .take("address", "an integer from 0x70 to 0x77", |node| parse::address(node, &ADDRESSES));
     let channel =
         keys.take("channel", "an integer from 0 to 7", |node| parse::integer_up_to(node, 7));
     let channel =

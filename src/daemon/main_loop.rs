@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+use super::Failure;
 use super::health::HealthCheck;
 use super::notify::Notifier;
 use crate::signals::Event;
@@ -16,15 +17,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Time between two attempts to remove stale saved counters.
 const REMOVAL_PERIOD: Duration = Duration::from_secs(60);
-
-/// Reason why the main loop ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// A signal asked for it.
-    Requested,
-    /// The listener does not respond.
-    ListenerFailed,
-}
 
 /// Everything the main loop acts on.
 pub(super) struct MainLoop<'a> {
@@ -38,8 +30,11 @@ pub(super) struct MainLoop<'a> {
 }
 
 impl MainLoop<'_> {
-    /// Runs until a signal asks to stop, or the listener does not respond.
-    pub(super) fn run(&mut self, events: &Receiver<Event>) -> End {
+    /// Runs until a signal asks to stop.
+    ///
+    /// # Errors
+    /// The listener does not respond.
+    pub(super) fn run(&mut self, events: &Receiver<Event>) -> Result<(), Failure> {
         let mut last_summary = Instant::now();
         let mut next_removal = last_summary;
         loop {
@@ -52,7 +47,7 @@ impl MainLoop<'_> {
                          the service manager",
                         HealthCheck::MAX_SILENCE
                     );
-                    return End::ListenerFailed;
+                    return Err(Failure::Other);
                 }
             }
             self.notifier.status(&self.status(now), now);
@@ -67,7 +62,7 @@ impl MainLoop<'_> {
                 self.remove_stale();
             }
             match events.recv_timeout(PERIOD.min(self.notifier.max_interval())) {
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return End::Requested,
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Event::Reload) => (self.reload)(self.supervisor),
                 Err(RecvTimeoutError::Timeout) => {}
             }

@@ -23,7 +23,7 @@ mod reload;
 
 pub use args::DaemonArgs;
 use health::HealthCheck;
-use main_loop::{End, MainLoop};
+use main_loop::MainLoop;
 use notify::Notifier;
 
 /// Time for the bus threads to end: a working bus takes microseconds, a stuck one the adapter's
@@ -54,7 +54,12 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     }
 
     // Until signals are caught, one ends the process at once, even in a transfer that hangs.
-    let mut supervisor = open_buses(plan).map_err(nothing_to_measure)?;
+    let mut supervisor = open_buses(plan).map_err(|NothingToMeasure(messages)| {
+        for message in messages {
+            error!("{message}");
+        }
+        Failure::NothingToMeasure
+    })?;
     let events = signals::events().map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.
@@ -81,7 +86,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     info!("serving {sensors} at {}", listen.url());
     let mut notifier = Notifier::from_environment(is_simulated);
     Notifier::ready();
-    let end = MainLoop {
+    let outcome = MainLoop {
         supervisor: &mut supervisor,
         health: &health,
         notifier: &mut notifier,
@@ -96,10 +101,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     exposition::remove_socket(&listen);
     serving.stop();
     stop(supervisor, store.as_ref());
-    match end {
-        End::Requested => Ok(()),
-        End::ListenerFailed => Err(Failure::Other),
-    }
+    outcome
 }
 
 /// Loads the configuration and starts logging.
@@ -130,13 +132,6 @@ fn open_buses(plan: Plan) -> Result<Supervisor, NothingToMeasure> {
         supervisor.probe_at_startup()?;
     }
     Ok(supervisor)
-}
-
-fn nothing_to_measure(NothingToMeasure(messages): NothingToMeasure) -> Failure {
-    for message in messages {
-        error!("{message}");
-    }
-    Failure::NothingToMeasure
 }
 
 /// Returns a function that logs what failed, with the error.

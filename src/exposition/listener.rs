@@ -68,39 +68,32 @@ impl Listener {
         allow: &[String],
         power_buckets: &[f64],
     ) -> Result<(Self, PrometheusRecorder), BindError> {
-        Self::try_bind(listen, socket_mode, allow, power_buckets)
-            .map_err(|source| BindError { listen: listen.clone(), source })
-    }
-
-    fn try_bind(
-        listen: &Listen,
-        socket_mode: u32,
-        allow: &[String],
-        power_buckets: &[f64],
-    ) -> Result<(Self, PrometheusRecorder), Cause> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(RENDER_THREADS)
-            .thread_name("render")
-            .build()?;
-        let mut builder = builder(power_buckets)?;
-        builder = match listen {
-            Listen::Tcp(address) => builder.with_http_listener(*address),
-            Listen::Unix(path) => {
-                check_path(path)?;
-                builder.with_http_uds_listener(path)
+        let bind = || -> Result<_, Cause> {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(RENDER_THREADS)
+                .thread_name("render")
+                .build()?;
+            let mut builder = builder(power_buckets)?;
+            builder = match listen {
+                Listen::Tcp(address) => builder.with_http_listener(*address),
+                Listen::Unix(path) => {
+                    check_path(path)?;
+                    builder.with_http_uds_listener(path)
+                }
+            };
+            for network in allow {
+                builder = builder.add_allowed_address(network)?;
             }
+            let guard = runtime.enter();
+            let (recorder, exporter) = builder.build()?;
+            drop(guard);
+            if let Listen::Unix(path) = listen {
+                fs::set_permissions(path, Permissions::from_mode(socket_mode))?;
+            }
+            Ok((Self { runtime, exporter }, recorder))
         };
-        for network in allow {
-            builder = builder.add_allowed_address(network)?;
-        }
-        let guard = runtime.enter();
-        let (recorder, exporter) = builder.build()?;
-        drop(guard);
-        if let Listen::Unix(path) = listen {
-            fs::set_permissions(path, Permissions::from_mode(socket_mode))?;
-        }
-        Ok((Self { runtime, exporter }, recorder))
+        bind().map_err(|source| BindError { listen: listen.clone(), source })
     }
 
     /// Serves scrapes in a thread.

@@ -4,8 +4,12 @@
 //! is read back instead.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::{Address, BoundDriver, Bus, ErrorKind};
+
+/// Addresses that a TCA9548A can have: pins A0 to A2.
+pub const ADDRESSES: RangeInclusive<u8> = 0x70..=0x77;
 
 /// A channel of a mux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,7 @@
 //! INA260 driver: registers, settings, and conversion of results (TI data sheet SBOS656C).
 
+use std::ops::RangeInclusive;
+
 use crate::i2c::{Address, Bus};
 
 pub mod alert;
@@ -14,6 +16,9 @@ pub use error::Error;
 pub use measurement::Measurement;
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
 use settings::{Mode, Settings};
+
+/// Addresses that the chip can have: pins A0 and A1.
+pub const ADDRESSES: RangeInclusive<u8> = 0x40..=0x4F;
 
 /// A sensor: its address and intended settings. Holds no state of the chip.
 #[derive(Clone, Copy, Debug, PartialEq)]

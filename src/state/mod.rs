@@ -144,8 +144,7 @@ impl Store {
             // A file that the start could not remove has older values than those served since.
             match self.load_and_remove() {
                 Err(RestoreError::Io(source)) => {
-                    let path = self.path(Self::FILE);
-                    SaveError::Stale { cause, path, source }
+                    SaveError::Stale { cause, path: self.path(Self::FILE), source }
                 }
                 _ => SaveError::Lost(cause),
             }

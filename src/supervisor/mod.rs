@@ -83,8 +83,7 @@ impl Supervisor {
         };
         let mut failures = BTreeMap::new();
         for number in buses(&supervisor.plan) {
-            let locations = locations(&supervisor.plan);
-            match supervisor.provider.open(number, locations) {
+            match supervisor.provider.open(number, locations(&supervisor.plan)) {
                 Ok(bus) => supervisor.add_open(number, bus),
                 Err(error) => _ = failures.insert(number, error.to_string()),
             }
@@ -155,8 +154,7 @@ impl Supervisor {
                 }
             }
         }
-        let meters = plan.sensors.iter().map(|sensor| self.meter_at(sensor));
-        self.meters = meters.collect();
+        self.meters = plan.sensors.iter().map(|sensor| self.meter_at(sensor)).collect();
         self.plan = plan;
         for (number, thread) in &self.threads {
             thread.replace(self.setups(*number));

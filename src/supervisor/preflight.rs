@@ -95,7 +95,7 @@ fn identify(
 /// Returns the addresses at which INA260s respond; stops at a timeout.
 fn responding(bus: &mut dyn Bus) -> Vec<String> {
     let mut found = Vec::new();
-    for address in (0x40..=0x4F).map(Address) {
+    for address in ina260::ADDRESSES.map(Address) {
         match ina260::identify(bus, address) {
             Ok(_) => found.push(address.to_string()),
             Err(error) if error.is_timeout() => break,

@@ -24,17 +24,15 @@ impl Supervisor {
     }
 
     fn labels(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
-        let own = [
-            ("hostname".to_owned(), self.plan.hostname.clone()),
-            ("device".to_owned(), sensor.device.clone()),
-        ];
+        let own = [("hostname", &self.plan.hostname), ("device", &sensor.device)];
+        let own = own.map(|(name, value)| (name.to_owned(), value.clone()));
         own.into_iter().chain(sensor.labels.iter().cloned()).collect()
     }
 
     fn info(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
         let Location { bus, mux, address } = sensor.location;
-        let bus =
-            if self.provider.is_simulated() { "simulated".to_owned() } else { bus.to_string() };
+        let is_real = !self.provider.is_simulated();
+        let bus = if is_real { bus.to_string() } else { "simulated".to_owned() };
         let own = [("bus", bus), ("address", address.to_string())];
         let mux = mux.map(|channel| ("mux", channel.to_string()));
         own.into_iter().chain(mux).map(|(name, value)| (name.to_owned(), value)).collect()

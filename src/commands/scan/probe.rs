@@ -1,14 +1,10 @@
 //! Devices at the addresses of INA260s, by their identity registers.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, ErrorKind, Location};
 use crate::ina260::{self, Error};
-
-/// Addresses that an INA260 can have: pins A0 and A1.
-const ADDRESSES: RangeInclusive<u8> = 0x40..=0x4F;
 
 /// A device that responds, or is claimed by a kernel driver.
 #[derive(Debug)]
@@ -80,7 +76,7 @@ pub(super) fn probe(
     step: Step,
 ) -> Result<Vec<Device>, Stopped> {
     let mut devices = Vec::new();
-    for address in ADDRESSES.map(Address) {
+    for address in ina260::ADDRESSES.map(Address) {
         let location = Location { bus: number, mux, address };
         if !step(location) {
             return Err(Stopped::Requested);
