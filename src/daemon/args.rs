@@ -50,13 +50,8 @@ pub struct DaemonArgs {
     pub interval: Option<String>,
 
     /// Run on simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s
-    #[arg(
-        long,
-        value_name = "FAULTS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = ""
-    )]
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "")]
     pub simulate: Option<Faults>,
 
     /// Start even if no sensor responds, and keep retrying

@@ -49,6 +49,7 @@ pub struct ScanArgs {
 
     /// Print a [[sensor]] table for each INA260 that is not yet in the configuration, to append to
     /// it
+    #[expect(rustdoc::broken_intra_doc_links, reason = "help text, not Markdown")]
     #[arg(long)]
     pub toml: bool,
 

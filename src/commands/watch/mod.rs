@@ -41,6 +41,7 @@ Examples:
 pub struct WatchArgs {
     /// Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated
     /// [default: the configured listen address of this machine]
+    #[expect(rustdoc::broken_intra_doc_links, reason = "help text, not Markdown")]
     #[arg(
         long,
         value_name = "URL",
