@@ -44,8 +44,9 @@ test: toolchain ## run the tests, which need neither hardware nor root
 bench: toolchain ## measure speed and memory; writes target/bench/summary.json
 	benches/run
 
-docs: toolchain ## regenerate the reference tables, completions, lists and the chart of a day
-	UPDATE_GOLDEN=1 cargo test --locked --test reference --test completions --test picture
+docs: toolchain ## regenerate reference tables, completions, lists, chart of a day
+	UPDATE_GOLDEN=1 cargo test --locked --test reference --test completions --test picture \
+		--test config
 
 system-test: deb ## run the system tests in VMs: ONLY=scenario, RELEASE=trixie, ARCH=arm64 (root)
 	DEB=$(package) tests/system/run $(RELEASE:%=--release %) $(ONLY)

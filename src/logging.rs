@@ -1,4 +1,5 @@
-//! Sends log messages to the journal if standard error is connected to it, else to standard error.
+//! Logs to the journal if standard error is connected to it, else to standard error as lines of
+//! time, level and message.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

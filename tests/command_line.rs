@@ -1,4 +1,4 @@
-//! The built binary from the command line: what it prints, and how it exits.
+//! The built binary on the command line: output and exit codes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use support::{Directory, Ended, Launch, daemon, run, text};
 
 mod support;
 
-/// Runs the binary with nothing in its configuration file.
+/// Runs the binary with an empty configuration file.
 fn run_bare(arguments: &[&str]) -> Ended {
     run_with("", arguments)
 }
@@ -28,7 +28,7 @@ fn run_with(config: &str, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn the_version_and_the_help_are_asked_for_and_no_error() {
+fn version_and_help_exit_with_success() {
     let version = run(&["--version"]);
     let expected = format!("ina260-exporter {}", env!("CARGO_PKG_VERSION"));
     assert_eq!(version.code, Some(0));
@@ -59,7 +59,7 @@ fn the_version_and_the_help_are_asked_for_and_no_error() {
 }
 
 #[test]
-fn a_wrong_flag_is_told_the_usage() {
+fn unknown_flag_prints_usage() {
     for arguments in [
         &["--colour", "red"][..],
         &["--port", "8000", "--listen", "0.0.0.0:8000"],
@@ -79,16 +79,16 @@ fn a_wrong_flag_is_told_the_usage() {
 }
 
 #[test]
-fn a_fault_that_is_none_is_told_which_there_are() {
+fn unknown_fault_lists_valid_faults() {
     let ended = run_bare(&["--simulate=nonsense"]);
     assert_eq!(ended.code, Some(2));
-    let message = "invalid fault \"nonsense\"; expected KIND@START or KIND@START+DURATION in seconds, \
-        with KIND one of no-answer, ";
+    let message = "invalid fault \"nonsense\"; expected KIND@START or \
+                   KIND@START+DURATION in seconds, with KIND one of no-answer, ";
     assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
 #[test]
-fn without_the_bus_it_tells_how_to_enable_it_and_which_exist() {
+fn absent_bus_lists_existing_buses() {
     let ended = run_bare(&["--bus", "200"]);
     assert_eq!(ended.code, Some(69));
     let buses = ["no I2C bus exists", "existing buses: /dev/i2c-"];
@@ -102,7 +102,7 @@ fn without_the_bus_it_tells_how_to_enable_it_and_which_exist() {
 }
 
 #[test]
-fn without_a_sensor_it_tells_which_address_did_not_answer() {
+fn absent_sensor_is_named_with_its_address() {
     let ended = run_bare(&["--simulate=no-answer@0", "--address", "0x4a"]);
     assert_eq!(ended.code, Some(69));
     for part in [
@@ -115,14 +115,14 @@ fn without_a_sensor_it_tells_which_address_did_not_answer() {
 }
 
 #[test]
-fn something_else_at_the_address_is_told_by_both_its_identity_words_and_waited_for() {
+fn other_chip_is_reported_and_retried() {
     let daemon = Launch::simulated("wrong-identity@0").start();
     daemon.wait_for_line("not an INA260 (manufacturer 0x5449, die 0x2260); retrying");
     daemon.scrape_until("a sensor that is down", |scrape| scrape.is("ina260_up", 0.0));
 }
 
 #[test]
-fn without_the_sensor_it_tells_which_others_answer() {
+fn absent_sensor_lists_responding_sensors() {
     let arguments = ["", "--config", "/dev/null", "--address", "0x41"];
     let flags = CommandLine::try_parse_from(arguments).unwrap().daemon.overrides();
     let plan = load(&flags, []).unwrap().plan;
@@ -143,14 +143,15 @@ fn without_the_sensor_it_tells_which_others_answer() {
     assert_eq!(
         messages,
         [
-            "sensor deepx (simulated bus 1, 0x41): cannot read register Manufacturer ID: no acknowledge (errno 121)",
+            "sensor deepx (simulated bus 1, 0x41): cannot read register Manufacturer ID: \
+             no acknowledge (errno 121)",
             "INA260s respond on bus 1 at 0x40, 0x4f",
         ]
     );
 }
 
 #[test]
-fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_for_one_on_the_bus() {
+fn failed_probe_deselects_all_channels() {
     let arguments = ["", "--config", "/dev/null", "--mux", "0x70:7"];
     let flags = CommandLine::try_parse_from(arguments).unwrap().daemon.overrides();
     let plan = load(&flags, []).unwrap().plan;
@@ -172,7 +173,8 @@ fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_fo
     assert_eq!(
         messages,
         [
-            "sensor deepx (simulated bus 1, mux 0x70:7, 0x40): cannot read register Manufacturer ID: no acknowledge (errno 121)",
+            "sensor deepx (simulated bus 1, mux 0x70:7, 0x40): cannot read register \
+             Manufacturer ID: no acknowledge (errno 121)",
             "no INA260 responds on bus 1 at 0x40-0x4f",
         ]
     );
@@ -180,7 +182,7 @@ fn without_the_sensor_no_multiplexer_stays_open_and_nobody_behind_it_is_taken_fo
 }
 
 #[test]
-fn waiting_for_a_sensor_it_serves_that_there_is_none() {
+fn absent_sensor_is_served_as_down() {
     let daemon = Launch::simulated("no-answer@0").arguments(&["--wait-for-sensor"]).start();
     let scrape = daemon
         .scrape_until("a sensor that is known", |scrape| scrape.value("ina260_up", &[]).is_some());
@@ -190,7 +192,7 @@ fn waiting_for_a_sensor_it_serves_that_there_is_none() {
 }
 
 #[test]
-fn a_configuration_file_that_is_named_must_exist() {
+fn named_configuration_file_must_exist() {
     for arguments in [&[][..], &["--check-config"]] {
         let named = [&["--config", "/nonexistent/ina260.toml"], arguments].concat();
         let ended = run(&named);
@@ -203,7 +205,7 @@ fn a_configuration_file_that_is_named_must_exist() {
 const BAD: &str = "colour = \"red\"\naddress = 0x50\n";
 
 #[test]
-fn a_bad_configuration_starts_nothing_and_is_told_every_problem() {
+fn all_problems_of_a_configuration_are_logged() {
     let ended = run_with(BAD, &["--simulate", "--interval", "soon"]);
     assert_eq!(ended.code, Some(78));
     assert_eq!(ended.stderr.lines().count(), 3, "{}", ended.stderr);
@@ -219,7 +221,7 @@ fn a_bad_configuration_starts_nothing_and_is_told_every_problem() {
 }
 
 #[test]
-fn check_config_prints_the_configuration_with_where_it_came_from() {
+fn check_config_prints_values_with_origins() {
     let ended = run_with("hostname = \"pi4\"\n", &["--check-config", "--port", "9000"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     for part in [
@@ -229,7 +231,7 @@ fn check_config_prints_the_configuration_with_where_it_came_from() {
     ] {
         assert!(ended.stdout.contains(part), "{}", ended.stdout);
     }
-    // What it prints is a configuration that means the same.
+    // The output is a configuration with the same effect.
     let again = run_with(&ended.stdout, &["--check-config"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     let settings = |text: &str| -> Vec<String> {
@@ -243,7 +245,7 @@ fn check_config_prints_the_configuration_with_where_it_came_from() {
 }
 
 #[test]
-fn a_quiet_check_prints_problems_only() {
+fn quiet_check_prints_errors_only() {
     let good = run_bare(&["--check-config", "--quiet"]);
     assert_eq!((good.code, good.stdout + &good.stderr), (Some(0), String::new()));
     let bad = run_with(BAD, &["--check-config", "--quiet"]);
@@ -252,7 +254,7 @@ fn a_quiet_check_prints_problems_only() {
 }
 
 #[test]
-fn one_sensors_flags_contradict_several_sensors() {
+fn sensor_flags_conflict_with_several_sensors() {
     let two = "[[sensor]]\ndevice = \"a\"\n[[sensor]]\ndevice = \"b\"\naddress = 0x41\n";
     let ended = run_with(two, &["--device", "c", "--simulate"]);
     assert_eq!(ended.code, Some(78));
@@ -260,7 +262,7 @@ fn one_sensors_flags_contradict_several_sensors() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_printed_is_no_reason_to_panic() {
+fn unwritable_output_is_no_panic() {
     let directory = Directory::new();
     for config in ["", BAD] {
         let config = directory.write("test.toml", config);
@@ -270,7 +272,7 @@ fn a_configuration_that_cannot_be_printed_is_no_reason_to_panic() {
             .stderr(full())
             .status()
             .unwrap();
-        // 101 is a panic's; a release build would be killed by its own SIGABRT.
+        // A panic exits with 101, or with SIGABRT in a release build.
         assert!(status.code().is_some_and(|code| code != 101), "{status}");
     }
     let ended = daemon(&["--check-config", "--config", "/dev/null"])

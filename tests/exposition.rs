@@ -1,6 +1,6 @@
-//! What a scrape shows, whole, on the simulated clock: golden files in `tests/exposition/`.
+//! Complete scrapes on the simulated clock: golden files in `tests/exposition/`.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test exposition` writes them anew, to be looked at before they are committed.
+//! `UPDATE_GOLDEN=1 cargo test --test exposition` rewrites them; review them before a commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ fn free_address() -> Listen {
     Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], free_port())))
 }
 
-/// Two sensors, `orin` and `nvme`, with everything between their chips and a scrape.
+/// Two sensors, `orin` and `nvme`, with everything between their chips and the scrape.
 struct Scene {
     clock: Arc<SimulatedClock>,
     board: Arc<Board>,
@@ -91,8 +91,8 @@ impl Scene {
         Self { clock, board, sampler, meters, exposition }
     }
 
-    /// One sensor instead, `gpu`, behind a multiplexer and with an alert. For 100 ms of each 10 s the current is above the limit;
-    /// the mean of a whole result never is.
+    /// Returns a scene with one sensor, `gpu`, downstream of a mux and with an alert. The current
+    /// is above the limit for 100 ms of every 10 s; the mean of a result never is.
     fn with_an_alert() -> Self {
         let mut scene = Self::new();
         let channel = Channel { multiplexer: Address(0x70), channel: 3 };
@@ -121,7 +121,7 @@ impl Scene {
         scene
     }
 
-    /// Lets the daemon's thread do what it does for a time.
+    /// Runs the daemon's thread for a time.
     fn run(&mut self, time: Duration) {
         let end = self.clock.now() + time;
         loop {
@@ -143,7 +143,7 @@ impl Scene {
         sorted(&self.exposition.render())
     }
 
-    /// Ticks, in real time, as long as there are series that expire; not all of them do in the same tick.
+    /// Ticks in real time until all withdrawn series have expired, which may take several ticks.
     fn scrape_without(&mut self, series: &[&str]) -> String {
         let mut without = 0;
         until("series that expire", || {
@@ -155,7 +155,8 @@ impl Scene {
     }
 }
 
-/// The families of a scrape by their names, each with its series in order; without the daemon's own CPU and memory.
+/// Returns the metric families of a scrape, each with its series in order, without those of the
+/// process.
 fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
     let mut families: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut current = String::new();
@@ -168,7 +169,7 @@ fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
     }
     families.retain(|name, _| !name.starts_with("process_"));
     for lines in families.values_mut() {
-        // The buckets of a histogram stay in their order, and comments above.
+        // Comments come first, and the buckets of a histogram stay in order.
         lines.sort_by_key(|line| {
             (!line.starts_with('#'), line.split(",le=").next().unwrap().to_owned())
         });
@@ -176,7 +177,7 @@ fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
     families
 }
 
-/// A scrape as a text that is the same each time.
+/// Returns a scrape in a reproducible order.
 fn sorted(scrape: &str) -> String {
     let lines = families(scrape).into_values().flatten().map(|line| {
         if line.starts_with("ina260_exporter_build_info{") {
@@ -188,7 +189,7 @@ fn sorted(scrape: &str) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-/// Compares with a golden file.
+/// Compares a scrape with a golden file.
 fn assert_golden(name: &str, seen: &str) {
     let path = Path::new("tests/exposition").join(name);
     if env::var_os("UPDATE_GOLDEN").is_some() {
@@ -210,7 +211,7 @@ fn healthy() {
 }
 
 #[test]
-fn with_an_alert_behind_a_multiplexer() {
+fn alert_downstream_of_a_mux() {
     let mut scene = Scene::with_an_alert();
     scene.run(seconds(56));
     assert_golden("alert-and-multiplexer.prom", &scene.scrape());
@@ -246,7 +247,7 @@ fn one_of_two_sensors_dead() {
     let scrape = scene.scrape_without(&["ina260_power_watts{hostname=\"pi4\",device=\"nvme\""]);
     assert_golden("one-dead-sensor.prom", &scrape);
 
-    // And with its answer everything is back.
+    // Everything returns when the sensor responds again.
     scene.board.clear_faults();
     scene.run(seconds(35));
     let scrape = scene.scrape();
@@ -261,7 +262,7 @@ fn after_a_stall() {
     let mut scene = Scene::new();
     scene.run(seconds(30));
     scene.scrape();
-    // Nobody looked for longer than three cycles and a second: the results are too old to be shown, and nothing else is.
+    // No poll for longer than three cycles and a second: only the readings disappear.
     scene.clock.advance_to(scene.clock.now() + seconds(4));
     let scrape = scene.scrape_without(&["ina260_power_watts{"]);
     assert_golden("after-a-stall.prom", &scrape);
@@ -287,7 +288,7 @@ fn after_a_reload_that_removes_and_renames() {
 }
 
 #[test]
-fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
+fn reused_name_shows_counters_of_new_sensor() {
     let mut scene = Scene::new();
     scene.run(seconds(5));
     let read = scene.results(0);
@@ -310,7 +311,7 @@ fn a_name_that_another_sensor_takes_over_shows_what_that_sensor_counted() {
 }
 
 #[test]
-fn every_metric_of_the_table_is_in_a_scrape_and_no_other() {
+fn scrape_has_exactly_the_metrics_of_the_table() {
     let mut scene = Scene::with_an_alert();
     scene.run(seconds(5));
     let meter = &scene.meters[1];
@@ -345,7 +346,7 @@ fn refused_peer_still_sees_a_live_listener() {
     let (listener, _recorder) = Listener::bind(&listen, 0, &allow, &BUCKETS).unwrap();
     assert!(url.responds(Duration::from_millis(200)).is_err(), "responds before it serves");
     let serving = listener.serve().unwrap();
-    until("a response", || url.responds(support::PATIENCE).ok());
+    until("a response", || url.responds(support::TIMEOUT).ok());
     serving.stop();
     assert!(url.responds(Duration::from_millis(200)).is_err(), "responds after it was stopped");
 }

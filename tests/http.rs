@@ -1,4 +1,4 @@
-//! The built binary over real HTTP: where it listens, whom it answers, what a scrape shows.
+//! The built binary over HTTP: listening, the allow list, and what a scrape shows.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,7 +7,9 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
-use support::{Directory, Ear, Launch, Scrape, all_at_once, free_port, get, has_ipv6, text};
+use support::{
+    Directory, Launch, NotifySocket, Scrape, all_at_once, free_port, get, has_ipv6, text,
+};
 
 mod support;
 
@@ -33,7 +35,7 @@ fn serves_on_ipv6() {
 }
 
 #[test]
-fn serves_both_at_once_and_allows_by_network_on_each() {
+fn dual_stack_listener_applies_allow_list() {
     if !has_ipv6() {
         return;
     }
@@ -52,13 +54,13 @@ fn serves_both_at_once_and_allows_by_network_on_each() {
 }
 
 #[test]
-fn refuses_whom_it_does_not_allow_on_ipv4() {
+fn peer_outside_allow_list_gets_403() {
     let daemon = Launch::simulated("").config("allow = [\"192.168.0.0/16\"]").start();
     assert_eq!(get(daemon.listen(), "/metrics").status, 403);
 }
 
 #[test]
-fn serves_on_a_unix_socket_with_its_mode_and_takes_it_away() {
+fn unix_socket_has_its_mode_and_is_removed() {
     for (config, mode) in [("", 0o666), ("socket_mode = \"0600\"", 0o600)] {
         let directory = Directory::new();
         let socket = directory.path("metrics.sock");
@@ -73,7 +75,7 @@ fn serves_on_a_unix_socket_with_its_mode_and_takes_it_away() {
 }
 
 #[test]
-fn a_socket_that_a_dead_instance_left_is_replaced() {
+fn stale_socket_is_replaced() {
     let directory = Directory::new();
     let socket = directory.path("metrics.sock");
     drop(UnixListener::bind(&socket).unwrap());
@@ -82,17 +84,17 @@ fn a_socket_that_a_dead_instance_left_is_replaced() {
     assert_eq!(get(daemon.listen(), "/metrics").status, 200);
 }
 
-/// Starts a daemon that can't listen, and returns what it says about that.
+/// Starts a daemon that cannot listen, and returns its last log line.
 fn refused(listen: &str) -> String {
-    let ear = Ear::new();
-    let mut daemon = Launch::simulated("").listen(listen).notify(&ear, None).spawn();
+    let notify_socket = NotifySocket::new();
+    let mut daemon = Launch::simulated("").listen(listen).notify(&notify_socket, None).spawn();
     assert_eq!(daemon.wait(), Some(1));
-    assert!(ear.heard().is_empty(), "{:?}", ear.heard());
+    assert!(notify_socket.received().is_empty(), "{:?}", notify_socket.received());
     daemon.log().pop().unwrap()
 }
 
 #[test]
-fn the_socket_of_a_living_instance_is_left_to_it() {
+fn socket_of_running_instance_is_kept() {
     let directory = Directory::new();
     let listen = format!("unix:{}", text(&directory.path("metrics.sock")));
     let first = Launch::simulated("").listen(&listen).start();
@@ -104,18 +106,18 @@ fn the_socket_of_a_living_instance_is_left_to_it() {
 }
 
 #[test]
-fn a_file_at_the_sockets_path_is_not_touched() {
+fn file_at_socket_path_is_kept() {
     let directory = Directory::new();
-    let file = directory.write("metrics.sock", "somebody's letters");
+    let file = directory.write("metrics.sock", "content of the file");
     let listen = format!("unix:{}", text(&file));
     let message = refused(&listen);
     let expected = format!("cannot listen on {listen}: the file at this path is not a socket");
     assert!(message.contains(&expected), "{message}");
-    assert_eq!(fs::read_to_string(file).unwrap(), "somebody's letters");
+    assert_eq!(fs::read_to_string(file).unwrap(), "content of the file");
 }
 
 #[test]
-fn a_taken_port_is_named_before_it_is_ready() {
+fn port_in_use_is_reported_before_ready() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
     let message = refused(&listen);
@@ -124,7 +126,7 @@ fn a_taken_port_is_named_before_it_is_ready() {
 }
 
 #[test]
-fn the_scripts_flags_give_the_scripts_metrics() {
+fn script_flags_give_script_metrics() {
     let daemon = Launch::simulated("")
         .arguments(&["--hostname", "pi4", "--device", "orin"])
         .port(free_port())
@@ -151,7 +153,7 @@ fn the_scripts_flags_give_the_scripts_metrics() {
 }
 
 #[test]
-fn without_script_metrics_there_are_only_base_units() {
+fn script_metrics_can_be_disabled() {
     let daemon = Launch::simulated("").config("script_metrics = false").start();
     let scrape = daemon.scrape_until("a result", has_readings);
     for name in ["ina260_voltage", "ina260_current", "ina260_power"] {
@@ -160,26 +162,26 @@ fn without_script_metrics_there_are_only_base_units() {
 }
 
 #[test]
-fn a_load_and_what_goes_wrong_with_a_sensor_show_in_a_scrape() {
+fn scrape_shows_load_and_faults() {
     all_at_once(&[
         values_follow_the_load,
-        what_goes_wrong_is_counted_by_kind,
-        a_dead_sensor_disappears_and_comes_back_and_no_counter_falls,
-        a_dead_sensor_disappears_although_nobody_scrapes,
+        faults_are_counted_by_kind,
+        dead_sensor_disappears_and_recovers,
+        dead_sensor_disappears_without_scrapes,
     ]);
 }
 
 fn values_follow_the_load() {
     let daemon = Launch::simulated("").arguments(&["--interval", "100ms"]).start();
     let mut seen = [false, false];
-    daemon.scrape_until("a load that idles and one that works", |scrape| {
+    daemon.scrape_until("an idle and a busy load", |scrape| {
         let (Some(volts), Some(amperes)) = (
             scrape.value("ina260_bus_voltage_volts", &[]),
             scrape.value("ina260_current_amperes", &[]),
         ) else {
             return false;
         };
-        // 0.6 A and 0.1 A that breathe; 1.2 A more at work.
+        // 0.6 A with a swing of 0.1 A, and 1.2 A more under load.
         assert!((0.49..=1.91).contains(&amperes), "{amperes} A");
         // Two scrapes of two results may mix while the load steps, but not while it stays as it is.
         let sags = (volts - (5.1 - 0.05 * amperes)).abs() < 0.005;
@@ -189,30 +191,31 @@ fn values_follow_the_load() {
     });
     // The first one does not know the chip's die yet, and expires.
     let wiring = [("bus", "simulated"), ("address", "0x40")];
-    let scrape = daemon.scrape_until("how it is wired", |scrape| {
-        scrape.all("ina260_sensor_info", &wiring).len() == 1
-    });
+    let scrape = daemon
+        .scrape_until("the wiring", |scrape| scrape.all("ina260_sensor_info", &wiring).len() == 1);
     assert!(scrape.value("ina260_sensor_info", &[("die", "0x2270")]) == Some(1.0));
 }
 
 #[test]
-fn every_sensor_of_every_bus_is_served() {
+fn sensors_of_all_buses_are_served() {
     let sensor = |(device, bus, address)| {
         format!("[[sensor]]\ndevice = \"{device}\"\nbus = {bus}\naddress = {address}\n")
     };
-    let places = [("a", 1, 0x40), ("b", 1, 0x4F), ("c", 3, 0x40)];
-    let sensors: String = places.into_iter().map(sensor).collect();
+    let locations = [("a", 1, 0x40), ("b", 1, 0x4F), ("c", 3, 0x40)];
+    let sensors: String = locations.into_iter().map(sensor).collect();
     let daemon = Launch::simulated("").config(&format!("interval = \"100ms\"\n{sensors}")).start();
     daemon.scrape_until("a result of each", |scrape| {
-        places.iter().all(|(device, ..)| {
+        locations.iter().all(|(device, ..)| {
             scrape.value("ina260_current_amperes", &[("device", device)]) > Some(0.0)
         })
     });
 }
 
-fn what_goes_wrong_is_counted_by_kind() {
-    // The identity is looked at when a lost sensor is looked for. Each lasts for long enough to be met on a busy machine, too.
-    let faults = "overflow@0,brown-out@1,foreign-write@2,arbitration-lost@4+1,wrong-identity@4+5,timeout@13+2";
+fn faults_are_counted_by_kind() {
+    // Each fault lasts long enough to be seen on a busy machine; a sensor is identified when it is
+    // retried.
+    let faults = "overflow@0,brown-out@1,foreign-write@2,arbitration-lost@4+1,\
+                  wrong-identity@4+5,timeout@13+2";
     let daemon = Launch::simulated(faults).arguments(&["--interval", "100ms"]).start();
     let counts = [
         ("ina260_overflows_total", ("quantity", "power")),
@@ -250,11 +253,11 @@ fn shows_every_reading(scrape: &Scrape) -> bool {
     READINGS.iter().all(|name| !scrape.all(name, &[]).is_empty())
 }
 
-/// What a busy machine may add to what is promised.
+/// Delay that a busy machine may add.
 const SLACK: Duration = Duration::from_secs(3);
 
-fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
-    // Looked for 1, 3 and 7 s after it was lost, so it is found soon after the fault ends.
+fn dead_sensor_disappears_and_recovers() {
+    // Retried 1, 3 and 7 s after the outage began, and so soon after the fault ends.
     let daemon = Launch::simulated("no-answer@2s+6.5s").arguments(&["--interval", "100ms"]).start();
     let mut last = daemon.scrape_until("every reading", shows_every_reading);
     let mut watch = |scrape: &Scrape| {
@@ -285,16 +288,16 @@ fn a_dead_sensor_disappears_and_comes_back_and_no_counter_falls() {
     });
     assert!(back.the("ina260_results_total") > dead.the("ina260_results_total"));
     let lines = daemon.log_lines("sensor deepx");
-    assert_eq!(lines.len(), 3, "found, lost, found again: {lines:#?}");
+    assert_eq!(lines.len(), 3, "found, down, up again: {lines:#?}");
     assert!(lines[1].contains(" WARN ") && lines[1].contains("cannot read register Mask/Enable"));
     assert!(lines[2].contains(" INFO ") && lines[2].contains("after 3 failed attempts"));
 }
 
-fn a_dead_sensor_disappears_although_nobody_scrapes() {
+fn dead_sensor_disappears_without_scrapes() {
     let daemon = Launch::simulated("no-answer@1.5s").arguments(&["--interval", "100ms"]).start();
     daemon.scrape_until("every reading", shows_every_reading);
     daemon.wait_for_line("no acknowledge");
-    // Time itself is what is tested here.
+    // The series must expire without a scrape.
     thread::sleep(Duration::from_secs(5) + SLACK);
     let scrape = daemon.scrape();
     assert!(!shows_any_reading(&scrape) && scrape.is("ina260_up", 0.0));

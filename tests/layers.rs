@@ -114,6 +114,15 @@ fn layers_are_listed_from_the_lowest_to_the_highest() {
 }
 
 #[test]
+fn file_names_are_unique() {
+    let mut names = BTreeSet::new();
+    for (file, _) in sources() {
+        let name = file.file_name().unwrap().to_owned();
+        assert!(name == "mod.rs" || names.insert(name), "{}", file.display());
+    }
+}
+
+#[test]
 fn files_of_a_module_import_no_cycle() {
     let mut imports: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();
     let files: Vec<PathBuf> = sources().into_iter().map(|(file, _)| file).collect();

@@ -1,11 +1,13 @@
-//! The built binary as a service: what it tells systemd, and what signals do to it.
+//! The built binary as a service: notifications to systemd, signals, reloads.
 
 use std::fs;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use support::{Daemon, Directory, Ear, Launch, PATIENCE, Scrape, all_at_once, text, within};
+use support::{
+    Daemon, Directory, Launch, NotifySocket, Scrape, TIMEOUT, all_at_once, text, within,
+};
 
 mod support;
 
@@ -18,117 +20,118 @@ fn results(scrape: &Scrape, device: (&str, &str)) -> Option<f64> {
 }
 
 #[test]
-fn tells_systemd_in_order_that_it_is_ready_alive_and_stopping() {
-    let ear = Ear::new();
+fn systemd_gets_ready_watchdog_and_stopping() {
+    let notify_socket = NotifySocket::new();
     let mut daemon = Launch::simulated("")
         .arguments(&["--interval", "10ms"])
-        .notify(&ear, Some(Duration::from_millis(600)))
+        .notify(&notify_socket, Some(Duration::from_millis(600)))
         .spawn();
-    ear.wait_for(1, "READY=1");
-    // It is ready now, not soon.
+    notify_socket.wait_for(1, "READY=1");
+    // It serves scrapes as soon as it is ready.
     daemon.scrape();
-    ear.wait_for(1, "WATCHDOG=1");
-    ear.wait_for(5, "STATUS=");
+    notify_socket.wait_for(1, "WATCHDOG=1");
+    notify_socket.wait_for(5, "STATUS=");
     daemon.stop("TERM");
-    let heard = ear.heard();
-    assert_eq!(heard.first().unwrap().message, "READY=1");
-    assert_eq!(heard.last().unwrap().message, "STOPPING=1");
-    assert_eq!(ear.all("READY").len() + ear.all("STOPPING").len(), 2);
+    let received = notify_socket.received();
+    assert_eq!(received.first().unwrap().message, "READY=1");
+    assert_eq!(received.last().unwrap().message, "STOPPING=1");
+    assert_eq!(notify_socket.all("READY").len() + notify_socket.all("STOPPING").len(), 2);
 
-    let statuses = ear.all("STATUS=");
+    let statuses = notify_socket.all("STATUS=");
     let status = &statuses.last().unwrap().message;
     assert!(status.starts_with("STATUS=simulated: deepx: "), "{status}");
     let units = status.split(' ').filter(|word| word.starts_with(['V', 'A', 'W']));
     assert_eq!(units.count(), 3, "{status}");
-    // This process may hear late and then two at once, but not most of the time.
+    // On a busy machine two messages may be received at once, but not most of the time.
     let mut gaps: Vec<Duration> = statuses.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
     gaps.sort_unstable();
     assert!(gaps[2] >= Duration::from_millis(900), "{gaps:?}");
 }
 
-/// The longest time without a sign of life, up to now.
-fn longest_silence(ear: &Ear) -> Duration {
-    let signs = ear.all("WATCHDOG=1");
+/// Returns the longest time without a watchdog notification.
+fn longest_silence(notify_socket: &NotifySocket) -> Duration {
+    let signs = notify_socket.all("WATCHDOG=1");
     let now = std::time::Instant::now();
-    let next = signs.iter().skip(1).map(|heard| heard.at).chain([now]);
+    let next = signs.iter().skip(1).map(|received| received.at).chain([now]);
     signs.iter().zip(next).map(|(a, b)| b - a.at).max().unwrap()
 }
 
-/// With signs of life every half second at most.
+/// Watchdog timeout: notifications are sent three times within it.
 const WATCHDOG: Option<Duration> = Some(Duration::from_millis(1_500));
 
 #[test]
-fn a_bus_or_a_listener_that_hangs_is_noticed_and_one_that_waits_is_left_alone() {
+fn watchdog_and_health_check_detect_hangs_only() {
     all_at_once(&[
-        a_transfer_that_hangs_gets_no_watchdog,
-        a_sensor_that_is_waited_for_does_not_stop_the_watchdog,
-        an_interval_of_a_minute_does_not_stop_the_watchdog,
-        a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages,
+        blocked_transfer_stops_the_watchdog,
+        absent_sensor_keeps_the_watchdog,
+        long_interval_keeps_the_watchdog,
+        idle_clients_end_the_daemon_with_one_message,
     ]);
 }
 
-fn a_transfer_that_hangs_gets_no_watchdog() {
-    let ear = Ear::new();
+fn blocked_transfer_stops_the_watchdog() {
+    let notify_socket = NotifySocket::new();
     let daemon = Launch::simulated("hang@1s+10s")
         .arguments(&["--interval", "100ms"])
-        .notify(&ear, WATCHDOG)
+        .notify(&notify_socket, WATCHDOG)
         .start();
-    ear.wait_for(4, "WATCHDOG=1");
-    within(PATIENCE, "two seconds without a sign of life", || {
-        (longest_silence(&ear) >= Duration::from_secs(2)).then_some(())
+    notify_socket.wait_for(4, "WATCHDOG=1");
+    within(TIMEOUT, "two seconds without a notification", || {
+        (longest_silence(&notify_socket) >= Duration::from_secs(2)).then_some(())
     });
-    let before = ear.all("WATCHDOG=1").len();
-    ear.wait_for(before + 1, "WATCHDOG=1");
-    // Only the end of the transfer made it say that it lives.
+    let before = notify_socket.all("WATCHDOG=1").len();
+    notify_socket.wait_for(before + 1, "WATCHDOG=1");
+    // Notifications resume when the transfer has ended.
     daemon.scrape_until("a sensor that is up", |scrape| scrape.is("ina260_up", 1.0));
 }
 
-/// Watches a daemon with nothing to say for longer than any transfer may take.
+/// Asserts that a daemon without results keeps notifying the watchdog for `time`.
 fn assert_alive(faults: &str, arguments: &[&str], time: Duration) {
-    let ear = Ear::new();
-    let _daemon = Launch::simulated(faults).arguments(arguments).notify(&ear, WATCHDOG).start();
+    let notify_socket = NotifySocket::new();
+    let _daemon =
+        Launch::simulated(faults).arguments(arguments).notify(&notify_socket, WATCHDOG).start();
     thread::sleep(time);
-    let silence = longest_silence(&ear);
+    let silence = longest_silence(&notify_socket);
     assert!(silence < Duration::from_secs(4), "{silence:?}");
-    let status = ear.all("STATUS=").pop().unwrap().message;
+    let status = notify_socket.all("STATUS=").pop().unwrap().message;
     assert!(status.ends_with("no result"), "{status}");
 }
 
-fn a_sensor_that_is_waited_for_does_not_stop_the_watchdog() {
-    // Looked for after 1, 3, 7, 15 and 31 s.
+fn absent_sensor_keeps_the_watchdog() {
+    // Retried after 1, 3, 7, 15 and 31 s.
     let time = Duration::from_secs(25);
     assert_alive("no-answer@0", &["--wait-for-sensor"], time);
 }
 
-fn an_interval_of_a_minute_does_not_stop_the_watchdog() {
+fn long_interval_keeps_the_watchdog() {
     let time = Duration::from_secs(12);
     assert_alive("", &["--interval", "60s"], time);
 }
 
 #[test]
-fn signals_stop_it_at_once_whatever_the_interval() {
+fn signals_stop_the_daemon_at_once() {
     for (signal, interval) in [("TERM", "60s"), ("INT", "60s"), ("TERM", "1s"), ("INT", "10ms")] {
         let mut daemon = Launch::simulated("").arguments(&["--interval", interval]).start();
         daemon.wait_for_line("a result every");
         let (code, took) = daemon.stop(signal);
         println!("SIG{signal} with an interval of {interval}: {took:?}");
         assert_eq!(code, Some(0));
-        assert!(took < Duration::from_secs(1), "promised are 0.2 s: {took:?}");
+        assert!(took < Duration::from_secs(1), "limit is 0.2 s: {took:?}");
         assert!(daemon.log().last().unwrap().ends_with("stopped"));
     }
 }
 
 #[test]
-fn stops_although_a_transfer_hangs() {
+fn daemon_stops_during_a_blocked_transfer() {
     let mut daemon = Launch::simulated("hang@0").arguments(&["--wait-for-sensor"]).start();
     let (code, took) = daemon.stop("TERM");
     assert_eq!(code, Some(0));
-    assert!(took < Duration::from_secs(5), "promised are 1.5 s: {took:?}");
+    assert!(took < Duration::from_secs(5), "limit is 1.5 s: {took:?}");
     assert_eq!(daemon.log_lines("an I2C transfer is still blocked").len(), 1);
 }
 
 #[test]
-fn outside_systemd_all_of_it_is_silent() {
+fn nothing_is_notified_outside_systemd() {
     let mut daemon = Launch::simulated("").start();
     daemon.scrape_until("a result", |scrape| results(scrape, ("device", "deepx")) >= Some(1.0));
     daemon.stop("TERM");
@@ -141,7 +144,7 @@ fn outside_systemd_all_of_it_is_silent() {
 }
 
 #[test]
-fn what_is_simulated_is_not_counted_for_good() {
+fn simulated_counters_are_not_saved() {
     let directory = Directory::new();
     let state = directory.path("");
     let mut daemon = Launch::simulated("").environment("STATE_DIRECTORY", text(&state)).start();
@@ -149,7 +152,7 @@ fn what_is_simulated_is_not_counted_for_good() {
     assert_eq!(fs::read_dir(state).unwrap().count(), 0);
 }
 
-/// A configuration with these sensors.
+/// Returns a configuration with these sensors.
 fn sensors(text: &str) -> String {
     let tables = text.split_whitespace().map(|sensor| {
         let (device, address) = sensor.split_once(':').unwrap();
@@ -163,7 +166,7 @@ fn up(scrape: &Scrape, device: (&str, &str)) -> bool {
 }
 
 #[test]
-fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
+fn reload_keeps_counters_of_renamed_sensors() {
     let daemon = Launch::simulated("").config(&sensors("a:0x40 b:0x41 kept:0x42")).start();
     let kept = ("device", "kept");
     let before = daemon.scrape_until("twenty results of each", |scrape| {
@@ -181,7 +184,7 @@ fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
     assert!(after.is("ina260_exporter_config_last_reload_successful", 1.0));
 
     // Histograms stay until the next start.
-    daemon.scrape_until("nothing more of sensors that are gone", |scrape| {
+    daemon.scrape_until("no series of removed sensors", |scrape| {
         [DEVICE_A, DEVICE_B].iter().all(|device| {
             let mut names = scrape.names(&[*device]);
             names.retain(|name| {
@@ -195,10 +198,11 @@ fn a_reload_keeps_the_counters_of_sensors_that_stay_or_are_renamed() {
 }
 
 #[test]
-fn an_alert_that_a_reload_cuts_off_has_its_last_line() {
+fn reload_ends_an_active_alert_in_the_log() {
     let sensor = |interval| {
         format!(
-            "[[sensor]]\ndevice = \"a\"\ninterval = \"{interval}\"\nalert = {{ on = \"over-voltage\", limit = \"1V\" }}\n"
+            "[[sensor]]\ndevice = \"a\"\ninterval = \"{interval}\"\n\
+             alert = {{ on = \"over-voltage\", limit = \"1V\" }}\n"
         )
     };
     let daemon = Launch::simulated("").config(&sensor("100ms")).start();
@@ -211,7 +215,7 @@ const SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
 const SUCCEEDED: &str = "ina260_exporter_config_last_reload_success_timestamp_seconds";
 
 #[test]
-fn a_bad_file_leaves_everything_as_it_was() {
+fn failed_reload_keeps_the_configuration() {
     let daemon = Launch::simulated("").config(&sensors("a:0x40")).start();
     let before =
         daemon.scrape_until("ten results", |scrape| results(scrape, DEVICE_A) >= Some(10.0));
@@ -243,7 +247,7 @@ fn a_bad_file_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn what_only_a_restart_changes_is_named_in_one_warning() {
+fn keys_that_need_a_restart_are_logged_once() {
     let daemon = Launch::simulated("").start();
     let toml = "socket_mode = \"0600\"\nallow = [\"192.0.2.0/24\"]\n";
     let line = daemon.reload(&(toml.to_owned() + &sensors("a:0x40")));
@@ -251,16 +255,16 @@ fn what_only_a_restart_changes_is_named_in_one_warning() {
     let warnings = daemon.log_lines("take effect at the next restart");
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert!(warnings[0].contains("WARN changes to socket_mode, allow take effect"));
-    // Everybody may still scrape, and the rest of the file is in force.
+    // Scrapes are still allowed, and the other keys are effective.
     daemon.scrape_until("the new sensor", |scrape| up(scrape, DEVICE_A));
 
-    // What was named once and is still as it was is named again: it still waits for the restart.
+    // The keys are logged again at the next reload, since they still need a restart.
     daemon.reload(&(toml.to_owned() + &sensors("b:0x41")));
     assert_eq!(daemon.log_lines("take effect at the next restart").len(), 2);
 }
 
 #[test]
-fn the_listener_stays_where_it_is_until_a_restart() {
+fn reload_does_not_move_the_listener() {
     let port = support::free_port();
     let listen = |port: u16| format!("listen = \"127.0.0.1:{port}\"\n");
     let daemon = Launch::simulated("").listen_in_file(port).start();
@@ -271,14 +275,14 @@ fn the_listener_stays_where_it_is_until_a_restart() {
 }
 
 #[test]
-fn the_log_level_changes_with_a_reload() {
+fn reload_changes_the_log_level() {
     let daemon = Launch::simulated("").config(&sensors("a:0x40")).start();
     daemon.scrape_until("a result", |scrape| up(scrape, DEVICE_A));
     assert_eq!(daemon.log_lines("DEBUG"), [""; 0]);
     daemon.reload(&("log = \"debug\"\n".to_owned() + &sensors("a:0x40")));
     let line = daemon.wait_for_line("DEBUG sensor a (simulated bus 1, 0x40): ");
     assert!(line.contains(" V, ") && line.contains(" A, ") && line.ends_with(" W"), "{line}");
-    // The message about this reload still comes through before the level falls.
+    // The message about this reload is logged before the level changes.
     daemon.reload(&("log = \"info\"\n".to_owned() + &sensors("a:0x40")));
     let quiet = daemon.log_lines("DEBUG").len();
     daemon.scrape_until("more results", |scrape| results(scrape, DEVICE_A) >= Some(40.0));
@@ -286,7 +290,7 @@ fn the_log_level_changes_with_a_reload() {
 }
 
 #[test]
-fn means_are_logged_as_often_as_wanted() {
+fn summary_logs_means_periodically() {
     let daemon = Launch::simulated("")
         .config(&("summary = \"1s\"\n".to_owned() + &sensors("a:0x40 b:0x41")))
         .start();
@@ -296,28 +300,28 @@ fn means_are_logged_as_often_as_wanted() {
     }
 }
 
-/// Clients that connect and say nothing.
+/// Returns clients that connect and send nothing.
 fn idle(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
     let address = daemon.listen().parse().unwrap();
-    let connect = |_| TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    let connect = |_| TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
     (0..count).map(connect).collect()
 }
 
-fn a_listener_held_by_idle_clients_ends_the_daemon_without_a_flood_of_messages() {
-    // It spins when descriptors run out: not at the cost of the other tests.
+fn idle_clients_end_the_daemon_with_one_message() {
+    // The listener spins when descriptors run out; nice keeps that from slowing the other tests.
     let mut daemon = Launch::simulated("").through("ulimit -n 64; exec nice -n 19 \"$@\"").start();
     let clients = idle(&daemon, 100);
-    // It takes 15 to 20 s to be sure.
-    assert_eq!(daemon.wait_within(2 * PATIENCE), Some(1));
+    // The health check needs 15 to 20 s.
+    assert_eq!(daemon.wait_within(2 * TIMEOUT), Some(1));
     drop(clients);
     let log = daemon.log();
     assert!(log.len() < 100, "{} lines", log.len());
-    let told = daemon.log_lines("ERROR the HTTP listener has not responded for 15s");
-    assert_eq!(told.len(), 1, "{log:#?}");
+    let logged = daemon.log_lines("ERROR the HTTP listener has not responded for 15s");
+    assert_eq!(logged.len(), 1, "{log:#?}");
 }
 
 #[test]
-fn a_start_that_hangs_on_the_bus_can_be_ended() {
+fn signal_ends_a_blocked_start() {
     let mut daemon = Launch::simulated("hang@0").spawn();
     daemon.wait_for_line("simulated");
     let (code, _) = daemon.stop("TERM");

@@ -1,7 +1,7 @@
 //! Subcommands, built from the same parts as the daemon.
 //!
-//! They do not disturb a running daemon: on a bus in use they read no register whose flags a read
-//! clears, and switch no mux.
+//! They do not disturb a running daemon: on a bus in use they do not read mask/enable, which would
+//! clear its flags, and switch no mux.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::daemon::DaemonArgs;
 use crate::i2c::OpenError;
 use crate::i2c::adapters::Adapter;
 
-mod args;
 mod mux_guard;
 pub mod read;
 mod running_exporter;
 pub mod scan;
+mod shared_args;
 pub mod watch;
 
 /// Reason why a subcommand failed. Each message says what to do next.

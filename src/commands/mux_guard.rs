@@ -1,4 +1,4 @@
-//! Muxes of a bus that no other program uses: found, switched, and restored.
+//! Finds the muxes of a bus that no other program uses, and restores them after use.
 
 use crate::i2c::mux::{self, Channel, Multiplexers};
 use crate::i2c::{Address, BoundDriver, Bus, Error, ErrorKind};

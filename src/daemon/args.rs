@@ -1,4 +1,4 @@
-//! Flags of the daemon. Values stay text: they are parsed like those of the other layers.
+//! Flags of the daemon. Values of keys stay text: they are parsed like those of the other layers.
 
 use std::path::PathBuf;
 

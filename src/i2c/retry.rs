@@ -1,4 +1,4 @@
-//! One immediate retry of failed transfers.
+//! One immediate retry of failed transfers; `sampler` decides what follows a second failure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Export and restoration of the counters, by name, across restarts of the process.
+//! The counters that are saved across restarts, by name.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

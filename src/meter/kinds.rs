@@ -1,5 +1,4 @@
-//! Values of the labels that counters have. `ALL` is in the order of declaration, and so are the
-//! counters.
+//! Label values of the counters. The arrays in `Meter` are in the order of `ALL`.
 
 use strum::{IntoStaticStr, VariantArray};
 

@@ -1,4 +1,4 @@
-//! Errors and results of a sensor in the meter's terms.
+//! Converts errors and measurements of the driver to those of the meter.
 
 use std::time::{Instant, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Configuration of a sensor, as a sampler needs it.
+//! A sensor as the sampler needs it; the supervisor makes it from the plan.
 
 use crate::i2c::mux::Channel;
 use crate::ina260::Ina260;

@@ -2,11 +2,11 @@
 
 mod client;
 mod decode;
-mod error;
 mod response;
+mod scrape_error;
 mod text_format;
 mod url;
 
 pub use decode::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
-pub use error::Error;
+pub use scrape_error::Error;
 pub use url::{InvalidUrl, Url};

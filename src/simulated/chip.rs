@@ -1,6 +1,6 @@
 //! Register-level INA260, written from the data sheet and independent of the driver.
 //!
-//! Its time is that since the bus was created. It catches up at each transfer.
+//! Completed cycles are computed when the chip is accessed. Times are since the bus was created.
 
 use std::time::Duration;
 

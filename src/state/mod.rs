@@ -3,8 +3,8 @@
 //!
 //! A counter that goes back to an old value would make Prometheus count the increase since then
 //! twice; one that goes back to 0 it handles as a reset. So a file is used only after its removal
-//! is on the disk, and after an unclean end there is none. One that cannot be removed is not used
-//! either, and its removal has to be retried, since a later start would restore it.
+//! is on the disk, and after an unclean end there is none. A file that cannot be removed is not
+//! used; the main loop retries its removal. `meter::counters` lists the saved counters.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

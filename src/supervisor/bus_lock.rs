@@ -1,4 +1,4 @@
-//! A lock file for each bus, so that `scan` and `read` take no result or alert from the daemon.
+//! A lock file for each bus in use, so that subcommands take no result or alert from the daemon.
 //!
 //! Each is an advisory lock (flock(2)) on a file in a runtime directory. It ends with the process,
 //! however that ends. The file contains the URL where its holder serves metrics. Probing a lock

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::program::program;
-use super::{Directory, Ear, PATIENCE, Scrape, free_port, get, text, within};
+use super::{Directory, NotifySocket, Scrape, TIMEOUT, free_port, get, text, within};
 
-/// A command line without anything that the machine might bring in.
+/// Returns a command with an empty environment.
 fn command(words: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(&words[0]);
     command
@@ -21,7 +21,7 @@ fn command(words: &[impl AsRef<OsStr>]) -> Command {
     command
 }
 
-/// How a process ended, and what it said.
+/// Exit code and output of a process.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -42,7 +42,7 @@ pub fn run(arguments: &[&str]) -> Ended {
     let mut process = Process(child);
     let mut stdout = process.0.stdout.take().unwrap();
     let mut stderr = process.0.stderr.take().unwrap();
-    let status = process.wait(PATIENCE);
+    let status = process.wait(TIMEOUT);
     let mut ended = Ended { code: status.code(), stdout: String::new(), stderr: String::new() };
     stdout.read_to_string(&mut ended.stdout).unwrap();
     stderr.read_to_string(&mut ended.stderr).unwrap();
@@ -53,8 +53,8 @@ pub fn run(arguments: &[&str]) -> Ended {
 struct Process(Child);
 
 impl Process {
-    fn wait(&mut self, patience: Duration) -> ExitStatus {
-        within(patience, "the daemon's end", || self.0.try_wait().unwrap())
+    fn wait(&mut self, timeout: Duration) -> ExitStatus {
+        within(timeout, "the daemon's end", || self.0.try_wait().unwrap())
     }
 }
 
@@ -65,7 +65,7 @@ impl Drop for Process {
     }
 }
 
-/// What a daemon is started with.
+/// Arguments, configuration and environment of a daemon.
 pub struct Launch {
     listen: String,
     /// Empty where the configuration file says it.
@@ -96,7 +96,7 @@ impl Launch {
         self
     }
 
-    /// As the script was told.
+    /// Sets the port as the Python script was given it.
     pub fn port(mut self, port: u16) -> Self {
         self.listen = format!("127.0.0.1:{port}");
         self.listen_flag = vec!["--port".to_owned(), port.to_string()];
@@ -122,8 +122,8 @@ impl Launch {
     }
 
     /// With a service manager that wants to hear of it every so often, if at all.
-    pub fn notify(self, ear: &Ear, watchdog: Option<Duration>) -> Self {
-        let launch = self.environment("NOTIFY_SOCKET", text(ear.path()));
+    pub fn notify(self, notify_socket: &NotifySocket, watchdog: Option<Duration>) -> Self {
+        let launch = self.environment("NOTIFY_SOCKET", text(notify_socket.path()));
         match watchdog {
             Some(period) => launch.environment("WATCHDOG_USEC", &period.as_micros().to_string()),
             None => launch,
@@ -185,16 +185,16 @@ impl Daemon {
 
     /// Scrapes until a scrape is as it should be.
     pub fn scrape_until(&self, what: &str, mut wanted: impl FnMut(&Scrape) -> bool) -> Scrape {
-        self.scrape_within(PATIENCE, what, &mut wanted)
+        self.scrape_within(TIMEOUT, what, &mut wanted)
     }
 
     pub fn scrape_within(
         &self,
-        patience: Duration,
+        timeout: Duration,
         what: &str,
         mut wanted: impl FnMut(&Scrape) -> bool,
     ) -> Scrape {
-        within(patience, what, || Some(self.scrape()).filter(&mut wanted))
+        within(timeout, what, || Some(self.scrape()).filter(&mut wanted))
     }
 
     pub fn listen(&self) -> &str {
@@ -225,11 +225,7 @@ impl Daemon {
             if let Some(line) = log.iter().skip(lines).find(|line| line.contains(with)) {
                 return line.clone();
             }
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "no line with \"{with}\" among\n{}",
-                log.join("\n")
-            );
+            assert!(begun.elapsed() < TIMEOUT, "no line with \"{with}\" among\n{}", log.join("\n"));
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -250,11 +246,11 @@ impl Daemon {
 
     /// Waits for its end by itself; the exit code.
     pub fn wait(&mut self) -> Option<i32> {
-        self.wait_within(PATIENCE)
+        self.wait_within(TIMEOUT)
     }
 
-    pub fn wait_within(&mut self, patience: Duration) -> Option<i32> {
-        let code = self.process.wait(patience).code();
+    pub fn wait_within(&mut self, timeout: Duration) -> Option<i32> {
+        let code = self.process.wait(timeout).code();
         self.log.wait_for_the_end();
         code
     }
@@ -263,7 +259,7 @@ impl Daemon {
     pub fn stop(&mut self, signal: &str) -> (Option<i32>, Duration) {
         let begun = Instant::now();
         self.signal(signal);
-        let code = self.process.wait(PATIENCE).code();
+        let code = self.process.wait(TIMEOUT).code();
         let took = begun.elapsed();
         self.log.wait_for_the_end();
         (code, took)

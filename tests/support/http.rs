@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 /// What a server answered.
 #[derive(Debug)]
@@ -18,11 +18,11 @@ pub struct Answer {
 pub fn get(listen: &str, path: &str) -> Answer {
     let answer = if let Some(socket) = listen.strip_prefix("unix:") {
         let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         converse(stream, path)
     } else {
         let stream = TcpStream::connect(listen).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         converse(stream, path)
     };
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
@@ -60,7 +60,7 @@ pub struct Series {
 }
 
 impl Scrape {
-    /// Reads the exposition format as far as it is used; no value of a label here has a quote or a comma in it.
+    /// Parses the exposition format; no label value in these tests contains a quote or a comma.
     pub fn parse(text: &str) -> Self {
         let counters = text
             .lines()

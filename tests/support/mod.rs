@@ -1,4 +1,4 @@
-//! What the tests of the built binary have in common.
+//! Shared code of the tests of the built binary.
 
 #![allow(
     dead_code,
@@ -11,7 +11,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use std::{env, fs, panic, process, thread};
+use std::{fs, panic, process, thread};
+
+use tempfile::TempDir;
 
 mod daemon;
 mod http;
@@ -20,35 +22,35 @@ mod program;
 
 pub use daemon::{Daemon, Ended, Launch, daemon, run};
 pub use http::{Answer, Scrape, get};
-pub use notify::{Ear, Heard};
+pub use notify::{NotifySocket, Received};
 
-/// For what happens within a second or two on an idle machine. Failing late costs nothing, failing on a busy machine does.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Upper bound on the wait for an event that takes a second or two on an idle machine.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Asks again and again until there is an answer.
+/// Polls until there is a value.
 pub fn until<T>(what: &str, answer: impl FnMut() -> Option<T>) -> T {
-    within(PATIENCE, what, answer)
+    within(TIMEOUT, what, answer)
 }
 
-/// Asks again and again until there is an answer, for no longer than `patience`.
-pub fn within<T>(patience: Duration, what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+/// Polls until there is a value, for at most `timeout`.
+pub fn within<T>(timeout: Duration, what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
-        // Asked once more after the deadline: this thread may have been asleep for all of it.
-        let late = begun.elapsed() > patience;
+        // Polls once more after the deadline: this thread may not have run until then.
+        let late = begun.elapsed() > timeout;
         if let Some(answer) = answer() {
             return answer;
         }
-        assert!(!late, "not within {patience:?}: {what}");
+        assert!(!late, "not within {timeout:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Runs scenarios that wait most of their time, and so can all be played at once on however few cores.
+/// Runs scenarios in parallel: they wait for most of their time.
 pub fn all_at_once(scenarios: &[fn()]) {
     thread::scope(|scope| {
         let running: Vec<_> = scenarios.iter().map(|scenario| scope.spawn(scenario)).collect();
-        // Every one to its end, then the first panic goes on.
+        // All are joined before the first panic is resumed.
         let ended: Vec<_> = running.into_iter().map(thread::ScopedJoinHandle::join).collect();
         if let Some(panic) = ended.into_iter().find_map(Result::err) {
             panic::resume_unwind(panic);
@@ -61,19 +63,16 @@ fn unique() -> u16 {
     COUNT.fetch_add(1, Relaxed)
 }
 
-/// A directory of its own for each caller, gone at the end.
-pub struct Directory(PathBuf);
+/// A temporary directory.
+pub struct Directory(TempDir);
 
 impl Directory {
     pub fn new() -> Self {
-        let name = format!("ina260-exporter-test-{}-{}", process::id(), unique());
-        let path = env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(tempfile::tempdir().unwrap())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
@@ -83,20 +82,13 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A port that nobody listens on, at whatever address. It lies below those that the kernel hands out, so that nobody else gets
-/// it meanwhile.
+/// Returns a free port, below the range from which the kernel assigns ports.
 pub fn free_port() -> u16 {
-    // Test processes that run at the same time have their ids close together.
+    // Test processes that run in parallel have similar process IDs.
     let first = 10_000 + u16::try_from(process::id() % 500).unwrap() * 40;
     loop {
         let port = first + unique() % 2_000;
@@ -106,7 +98,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Whether this machine speaks IPv6 to itself; containers often don't.
+/// Returns whether IPv6 works on the loopback interface; in containers it often does not.
 pub fn has_ipv6() -> bool {
     let has = TcpListener::bind("[::1]:0").is_ok();
     if !has {

@@ -1,4 +1,4 @@
-//! systemd's end of `NOTIFY_SOCKET`.
+//! The service manager's end of `NOTIFY_SOCKET`.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -8,30 +8,31 @@ use std::time::Instant;
 
 use super::{Directory, until};
 
-/// A message, and when it came.
+/// A message, and when it was received.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct Received {
     pub at: Instant,
     pub message: String,
 }
 
-/// A socket that hears what a service says. It is read all the time, as systemd does: a full one would block the sender.
-pub struct Ear {
+/// A socket that receives notifications. It is read continuously, since a full socket would block
+/// the sender.
+pub struct NotifySocket {
     path: PathBuf,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     _directory: Directory,
 }
 
-/// Ends the reading thread; no service says this.
+/// Ends the reading thread; no service sends this.
 const ENOUGH: &str = "ENOUGH";
 
-impl Ear {
+impl NotifySocket {
     pub fn new() -> Self {
         let directory = Directory::new();
         let path = directory.path("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let heard = Arc::<Mutex<Vec<Heard>>>::default();
-        let shared = heard.clone();
+        let received = Arc::<Mutex<Vec<Received>>>::default();
+        let shared = received.clone();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(length) = socket.recv(&mut buffer) {
@@ -41,35 +42,35 @@ impl Ear {
                     return;
                 }
                 let at = Instant::now();
-                shared.lock().unwrap().push(Heard { at, message });
+                shared.lock().unwrap().push(Received { at, message });
             }
         });
-        Self { path, heard, _directory: directory }
+        Self { path, received, _directory: directory }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Everything so far.
-    pub fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap().clone()
+    /// Returns all messages so far.
+    pub fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 
-    /// What began so.
-    pub fn all(&self, with: &str) -> Vec<Heard> {
-        let mut heard = self.heard();
-        heard.retain(|heard| heard.message.starts_with(with));
-        heard
+    /// Returns the messages that begin with `with`.
+    pub fn all(&self, with: &str) -> Vec<Received> {
+        let mut received = self.received();
+        received.retain(|received| received.message.starts_with(with));
+        received
     }
 
-    /// Waits until at least so many messages began so, and returns the last of them.
-    pub fn wait_for(&self, count: usize, with: &str) -> Heard {
+    /// Waits for the `count`-th message that begins with `with`, and returns it.
+    pub fn wait_for(&self, count: usize, with: &str) -> Received {
         until(&format!("{count} × {with}"), || self.all(with).into_iter().nth(count - 1))
     }
 }
 
-impl Drop for Ear {
+impl Drop for NotifySocket {
     fn drop(&mut self) {
         let socket = UnixDatagram::unbound().unwrap();
         let _ = socket.send_to(ENOUGH.as_bytes(), &self.path);

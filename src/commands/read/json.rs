@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Row;
-use super::chip::{ChipState, SensorReport};
+use super::sensor_report::{ChipState, SensorReport};
 
 /// Writes one object with the key `sensors`.
 pub(super) fn write(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {

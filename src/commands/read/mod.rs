@@ -5,21 +5,21 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::args::{ConfigArgs, LocationArgs};
+use super::shared_args::{ConfigArgs, LocationArgs};
 use super::{Caller, Failure};
 use crate::config::{self, Overrides, Plan, SensorPlan};
 use crate::supervisor::BusProvider;
 
-mod chip;
 mod csv;
 mod json;
 mod reader;
+mod sensor_report;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use chip::SensorReport;
 use reader::Reader;
+use sensor_report::SensorReport;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::chip::{ChipState, SensorReport};
+use super::sensor_report::{ChipState, SensorReport};
 use super::{Row, Stop};
 use crate::commands::describe_open_error;
 use crate::commands::mux_guard::MuxGuard;

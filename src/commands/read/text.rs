@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::Row;
-use super::chip::{ChipState, SensorReport};
+use super::sensor_report::{ChipState, SensorReport};
 use crate::ina260::settings::Settings;
 
 /// Writes a paragraph for each sensor.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::ConfigArgs;
 use super::running_exporter::RunningExporter;
+use super::shared_args::ConfigArgs;
 use super::{Caller, Failure, Progress, describe_open_error};
 use crate::config::{self, Overrides, Plan};
 use crate::i2c::Location;

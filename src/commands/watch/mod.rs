@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::Failure;
-use super::args::{ConfigArgs, LocationArgs};
+use super::shared_args::{ConfigArgs, LocationArgs};
 use crate::config;
 use crate::scrape::{self, ScrapedSensor, Url};
 use crate::signals::Event;

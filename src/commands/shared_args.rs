@@ -1,5 +1,4 @@
-//! Arguments that several subcommands share. Values remain text; they are parsed like those of the
-//! daemon's flags.
+//! Arguments that several subcommands share; those of one subcommand are in its `mod.rs`.
 
 use std::path::PathBuf;
 
