@@ -19,7 +19,10 @@ fn assert_generated(file: &str, shell: Shell) {
     }
     let path = format!("docs/completions/{file}");
     if env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &generated).unwrap();
+        // In one step: another test reads the file at the same time.
+        let new = format!("{path}.new");
+        fs::write(&new, &generated).unwrap();
+        fs::rename(&new, &path).unwrap();
     }
     assert!(
         fs::read(&path).unwrap() == generated,

@@ -1,4 +1,4 @@
-//! What a plan asks of the sampler, on the simulated clock.
+//! The sampler of a plan, on the simulated clock.
 
 use super::*;
 use crate::cli::CommandLine;
@@ -9,8 +9,8 @@ use crate::simulated::Faults;
 use crate::simulated::{Board, Chip, Load};
 use clap::Parser;
 
-/// Words that a result costs, settings compared and all, in the sampler that the plan amounts to.
-fn words_a_result(interval: &str, script_metrics: bool) -> f64 {
+/// Returns the number of transfers per result, including settings checks.
+fn transfers_per_result(interval: &str, script_metrics: bool) -> f64 {
     let line = CommandLine::try_parse_from(["", "--interval", interval]).unwrap();
     let mut plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
     plan.script_metrics = script_metrics;
@@ -39,11 +39,11 @@ fn words_a_result(interval: &str, script_metrics: bool) -> f64 {
 }
 
 #[test]
-fn the_power_register_is_read_for_the_scripts_gauges_or_where_there_is_time_for_it() {
+fn power_register_is_read_for_script_or_if_time_allows() {
     for (interval, script_metrics, expected) in
         [("5ms", true, 4.0), ("5ms", false, 3.0), ("20ms", true, 4.0), ("20ms", false, 4.0)]
     {
-        let words = words_a_result(interval, script_metrics);
+        let words = transfers_per_result(interval, script_metrics);
         assert!(
             (expected..expected + 0.2).contains(&words),
             "{interval}, {script_metrics}: {words}"

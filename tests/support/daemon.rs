@@ -255,7 +255,7 @@ impl Daemon {
         code
     }
 
-    /// Asks it to end, and tells its exit code and how long that took.
+    /// Sends a signal, and returns the exit code and how long that took.
     pub fn stop(&mut self, signal: &str) -> (Option<i32>, Duration) {
         let begun = Instant::now();
         self.signal(signal);

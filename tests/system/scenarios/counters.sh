@@ -92,7 +92,7 @@ warnings=$(journal --priority=warning)
 [[ $warnings == *"cannot restore saved counters"*"kept as $state/totals.refused"* ]] ||
     fail "no warning in the journal: $(journal)"
 
-# Neither is the state file of another machine.
+# Neither is a state file that was edited, here to move it to another machine.
 systemctl stop "$service"
 sed 's/"machine": .*/"machine": "0123456789abcdef0123456789abcdef",/' whole >"$state/totals"
 ! cmp --quiet whole "$state/totals" || fail "the machine's ID is not in the state file"
