@@ -147,7 +147,7 @@ deb reproducible: export DEB_BUILD_OPTIONS ?= nocheck
 deb: ## build the package in dist/ for this machine, or ARCH=amd64, arm64 or armhf
 	.ci/build-deb $(ARCH)
 
-# With Debian's profile also on Ubuntu, whose own does not know Debian's releases.
+# Uses the Debian profile on Ubuntu too: that of Ubuntu rejects the names of Debian releases.
 lintian: deb ## run lintian on the package
 	$(call need,lintian,apt-get install lintian)
 	lintian --profile debian --pedantic --fail-on error,warning --info target/deb/$(ARCH)/*.changes
