@@ -136,7 +136,13 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
     let setup = Setup {
         name: "sensor bench (bus 1, 0x40)".to_owned(),
         channel: None,
-        chip: Ina260 { address: ADDRESS, settings: settings(), alert: None, configure: true },
+        chip: Ina260 {
+            address: ADDRESS,
+            settings: settings(),
+            alert: None,
+            configure: true,
+            power_guard: true,
+        },
         calibration: Calibration::default(),
         always_power: true,
         meter: meter.clone(),

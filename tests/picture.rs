@@ -118,6 +118,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
             settings: Settings::for_interval(Duration::from_secs(1), partial).unwrap(),
             alert: None,
             configure: true,
+            power_guard: true,
         },
         calibration: Calibration::default(),
         always_power: true,

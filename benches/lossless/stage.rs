@@ -69,13 +69,14 @@ impl<C: Clock + Default + 'static> Stage<C> {
         let (mut sensors, mut setups) = (Vec::new(), Vec::new());
         for (location, load) in loads {
             let Location { mux, address, .. } = location;
-            board.plug_at(mux, address, Chip::new(load));
+            // Without noise and offsets: the counted energy is compared with that of the load.
+            board.plug_at(mux, address, Chip::exact(load));
             let meter = SharedMeter::default();
             sensors.push((location, meter.clone()));
             setups.push(Setup {
                 name: format!("sensor {address}"),
                 channel: mux,
-                chip: Ina260 { address, settings, alert: None, configure: true },
+                chip: Ina260 { address, settings, alert: None, configure: true, power_guard: true },
                 calibration: Calibration::default(),
                 always_power: false,
                 meter,

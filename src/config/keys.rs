@@ -209,6 +209,11 @@ keys! {
                    `over-voltage`, `under-voltage` and `over-power`, `limit` has the unit A, mA, \
                    V, mV, W or mW, `polarity` is `active-low` (default) or `active-high`",
         }
+        POWER_GUARD: bool = (parse::boolean, ToString::to_string) {
+            name: "power_guard", default: "true", expected: BOOLEAN,
+            help: "`false`: never use the chip's comparator, and so the ALERT pin, to check the \
+                   power register; the power of pulsed loads can then read too low",
+        }
         CURRENT_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the current",

@@ -63,6 +63,8 @@ pub struct SensorPlan {
     pub settings: Settings,
     /// Whether settings are written to the chip; if not (read-only mode), there is no alert.
     pub configure: bool,
+    /// Whether the power guard may use the chip's comparator while there is no alert.
+    pub power_guard: bool,
     /// Alert of the chip's comparator.
     pub alert: Option<Alert>,
     /// Correction of its results.
@@ -205,6 +207,7 @@ fn read_sensor(
     };
     let configure = section.take(&keys::CONFIGURE);
     let requested_alert = section.take(&keys::ALERT);
+    let power_guard = section.take(&keys::POWER_GUARD);
     let calibration = Calibration {
         current_gain: section.take(&keys::CURRENT_GAIN),
         current_offset: Amperes(section.take(&keys::CURRENT_OFFSET).number),
@@ -230,6 +233,7 @@ fn read_sensor(
         interval: interval.0,
         settings,
         configure,
+        power_guard,
         alert,
         calibration,
         labels,

@@ -1,12 +1,18 @@
 //! Conversion of register words to units: pure functions, scaled in integers and divided once, so
 //! that 0.04375 does not print as 0.043750000000000004.
 
+use super::guard::Guard;
+use super::registers::Register;
 use crate::units::{Amperes, Measured, Volts, Watts};
 
 /// One bit of voltage times one bit of current, 1.25 mV × 1.25 mA, in units of 1e-10 W.
 const PRODUCT: i64 = 15_625;
 /// One bit of the power register, 10 mW, in units of 1e-10 W.
 const POWER_STEP: i64 = 100_000_000;
+/// End of scale of the power register, 419.43 W.
+const POWER_LIMIT: u16 = 41_943;
+/// Rated current of the chip, 15 A, in steps of its register.
+const RATED_CURRENT: u16 = 12_000;
 
 /// Register words of one result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +27,41 @@ pub struct Measurement {
     pub overflow: bool,
 }
 
+/// Words of a result that are doubtful until they were read twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// The voltage.
+    pub voltage: bool,
+    /// The current.
+    pub current: bool,
+    /// The power.
+    pub power: bool,
+}
+
+impl Doubts {
+    /// Returns the registers of the doubtful words.
+    pub fn registers(self) -> impl Iterator<Item = Register> {
+        [
+            (self.current, Register::Current),
+            (self.voltage, Register::BusVoltage),
+            (self.power, Register::Power),
+        ]
+        .into_iter()
+        .filter_map(|(is_doubtful, register)| is_doubtful.then_some(register))
+    }
+}
+
 impl Measurement {
+    /// Returns the word of a quantity's register, if it was read.
+    pub fn word_mut(&mut self, register: Register) -> Option<&mut u16> {
+        match register {
+            Register::Current => Some(&mut self.current_word),
+            Register::BusVoltage => Some(&mut self.voltage_word),
+            Register::Power => self.power_word.as_mut(),
+            _ => None,
+        }
+    }
+
     /// Converts the bus voltage register: 1.25 mV per bit.
     pub fn voltage(&self) -> Volts {
         Volts(f64::from(i32::from(self.voltage_word) * 1_250) / 1e6)
@@ -35,19 +75,91 @@ impl Measurement {
     /// Returns the power, with the sign of the current.
     ///
     /// The power register holds a mean of products, which differs from the product of the means if
-    /// the voltage sags under load. The product has the finer resolution: it is used while it
-    /// matches the register within one step, and if the register was not read or is invalid.
+    /// the voltage changes with the current. The product has the finer resolution: it is used while
+    /// it matches the register within one step, and if the register was not read or is invalid.
+    ///
+    /// The register may average magnitudes, and so be too great if the current changes its
+    /// direction. A smaller register is always right, a greater one only if `greater_counts`.
     #[expect(clippy::cast_precision_loss, reason = "65535 × 32768 × 15625 is less than 2^53")]
-    pub fn power(&self) -> Watts {
+    pub fn power(&self, greater_counts: bool) -> Watts {
         let product = self.product();
-        let register = self.power_word.filter(|_| !self.overflow);
-        let power = match register.map(|word| i64::from(word) * POWER_STEP) {
-            Some(register) if (product.abs() - register).abs() > POWER_STEP => {
-                register * if product < 0 { -1 } else { 1 }
+        let is_smaller = self.excess().is_some_and(|excess| excess < -POWER_STEP);
+        let power = if is_smaller || (greater_counts && self.has_greater_register()) {
+            let register = i64::from(self.power_word.unwrap_or_default()) * POWER_STEP;
+            match Guard::of(self.current_word) {
+                Guard::Forward => register,
+                Guard::Reverse => -register,
             }
-            _ => product,
+        } else {
+            product
         };
         Watts(power as f64 / 1e10)
+    }
+
+    /// Returns whether the power register exceeds the product by more than a step and 2 × 10 mA
+    /// times the voltage: more than rounding, and conversions within the guard's limit, can add.
+    #[must_use]
+    pub fn has_greater_register(&self) -> bool {
+        let limit = 2 * i64::from(Guard::LIMIT) * i64::from(self.voltage_word) * PRODUCT;
+        self.excess().is_some_and(|excess| excess > POWER_STEP.max(limit))
+    }
+
+    /// Returns by how much a valid power register exceeds the magnitude of voltage times current,
+    /// in units of 1e-10 W.
+    #[must_use]
+    pub fn excess(&self) -> Option<i64> {
+        let register = self.power_word.filter(|_| !self.overflow)?;
+        Some(i64::from(register) * POWER_STEP - self.product().abs())
+    }
+
+    /// Returns the words that a transfer may have corrupted, compared with the previous result.
+    #[must_use]
+    pub fn doubts(&self, previous: Option<&Self>) -> Doubts {
+        let mut doubts = Doubts {
+            voltage: self.is_voltage_impossible(),
+            current: self.current_word.cast_signed().unsigned_abs() > RATED_CURRENT,
+            power: self.is_power_impossible(),
+        };
+        if !self.is_impossible() && self.disagrees(previous.and_then(Self::excess)) {
+            doubts = Doubts { voltage: true, current: true, power: true };
+        }
+        // A wrong sign does not contradict the power register, which has none.
+        doubts.current |= self.power_word.is_some()
+            && self.product().abs() > 2 * POWER_STEP
+            && previous
+                .is_some_and(|previous| self.product().signum() == -previous.product().signum());
+        doubts
+    }
+
+    /// Returns whether product and power register are apart by more than a tenth and two steps, and
+    /// the excess of the previous result was not alike: a load whose power differs from voltage
+    /// times current does so repeatedly.
+    fn disagrees(&self, previous: Option<i64>) -> bool {
+        let Some(excess) = self.excess() else {
+            return false;
+        };
+        let product = self.product().abs();
+        let tolerance = product.max(product + excess) / 10 + 2 * POWER_STEP;
+        // The product is rounded, too: without a load, by more than the register.
+        let rounding = 2 * i64::from(self.voltage_word) * PRODUCT;
+        let is_alike =
+            previous.is_some_and(|previous| (excess - previous).abs() <= tolerance + rounding);
+        excess.abs() > tolerance && !is_alike
+    }
+
+    /// Returns whether a register holds a word that it cannot hold.
+    #[must_use]
+    pub fn is_impossible(&self) -> bool {
+        self.is_voltage_impossible() || self.is_power_impossible()
+    }
+
+    /// Bit 15 of the voltage register is always 0.
+    const fn is_voltage_impossible(&self) -> bool {
+        self.voltage_word > 0x7FFF
+    }
+
+    fn is_power_impossible(&self) -> bool {
+        !self.overflow && self.power_word.is_some_and(|word| word > POWER_LIMIT)
     }
 
     /// Returns voltage times current in units of 1e-10 W.
@@ -55,9 +167,13 @@ impl Measurement {
         i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed()) * PRODUCT
     }
 
-    /// Returns voltage, current and power, before calibration.
-    pub fn measured(&self) -> Measured {
-        Measured { voltage: self.voltage(), current: self.current(), power: self.power() }
+    /// Returns voltage, current and [power](Self::power), before calibration.
+    pub fn measured(&self, greater_counts: bool) -> Measured {
+        Measured {
+            voltage: self.voltage(),
+            current: self.current(),
+            power: self.power(greater_counts),
+        }
     }
 
     /// Returns whether a register has its power-on value, 0, which may result from a brown-out
@@ -156,19 +272,66 @@ mod tests {
     #[test]
     fn product_is_used_while_it_matches_the_register() {
         // 12 V × 1 A: the register holds 1200 × 10 mW.
-        assert_eq!(words(9600, 800, Some(1200)).power(), Watts(12.0));
-        assert_eq!(words(9600, 801, Some(1201)).power(), Watts(12.015));
+        assert_eq!(words(9600, 800, Some(1200)).power(true), Watts(12.0));
+        assert_eq!(words(9600, 801, Some(1201)).power(true), Watts(12.015));
         // One step of difference is rounding, more is a rail that sags under its load.
-        assert_eq!(words(9600, 800, Some(1199)).power(), Watts(12.0));
-        assert_eq!(words(9600, 800, Some(1188)).power(), Watts(11.88));
+        assert_eq!(words(9600, 800, Some(1199)).power(true), Watts(12.0));
+        assert_eq!(words(9600, 800, Some(1188)).power(true), Watts(11.88));
         // Reverse current: the register is unsigned.
-        assert_eq!(words(9600, 0xFCE0, Some(1188)).power(), Watts(-11.88));
-        assert_eq!(words(9600, 0xFCE0, None).power(), Watts(-12.0));
+        assert_eq!(words(9600, 0xFCE0, Some(1188)).power(true), Watts(-11.88));
+        assert_eq!(words(9600, 0xFCE0, None).power(true), Watts(-12.0));
+    }
+
+    #[test]
+    fn greater_register_counts_with_the_guard_only() {
+        // 12 V × 1 A is 1200; 2 × 10 mA × 12 V is 24.
+        assert_eq!(words(9600, 800, Some(1201)).power(true), Watts(12.0));
+        assert_eq!(words(9600, 800, Some(1224)).power(true), Watts(12.0));
+        assert_eq!(words(9600, 800, Some(1225)).power(true), Watts(12.25));
+        assert_eq!(words(9600, 0xFCE0, Some(1225)).power(true), Watts(-12.25));
+        assert_eq!(words(9600, 800, Some(1225)).power(false), Watts(12.0));
+        // A smaller one always counts.
+        assert_eq!(words(9600, 800, Some(1188)).power(false), Watts(11.88));
+        // Published for an INA226, scaled: -55 mA at 27.8 V, and a register of 4.27 W.
+        let inverter = words(22_240, (-44_i16).cast_unsigned(), Some(427));
+        assert_eq!(inverter.power(false), Watts(-1.529));
+    }
+
+    #[test]
+    fn impossible_and_contradictory_words_are_doubtful() {
+        let doubts = |m: Measurement| {
+            m.doubts(Some(&words(9600, 800, Some(1200)))).registers().collect::<Vec<_>>()
+        };
+        let all = [Register::Current, Register::BusVoltage, Register::Power];
+        for (measurement, expected) in [
+            (words(9600, 800, Some(1200)), &all[..0]),
+            (words(9600, 800, Some(1322)), &all[..0]), // a tenth
+            (words(9600, 800, Some(1370)), &all[..]),
+            (words(9600, 800, Some(1030)), &all[..]),
+            (words(0x8000, 800, Some(1200)), &all[1..2]),
+            (words(0xFFFF, 800, None), &all[1..2]),
+            (words(9600, 800, Some(41_944)), &all[2..]),
+            (words(9600, 12_000, Some(18_000)), &all[..0]),
+            (words(9600, 12_001, Some(18_002)), &all[..1]),
+            (words(9600, (-12_001_i16).cast_unsigned(), None), &all[..1]),
+            (words(9600, (-800_i16).cast_unsigned(), Some(1200)), &all[..1]),
+            (words(9600, (-800_i16).cast_unsigned(), None), &all[..0]),
+            (words(9600, (-1_i16).cast_unsigned(), Some(2)), &all[..0]),
+        ] {
+            assert_eq!(doubts(measurement), expected, "{measurement:?}");
+        }
+        // A load that pulses disagrees in each result.
+        let pulses = words(4800, 1200, Some(1800));
+        assert_eq!(doubts(pulses), all);
+        assert_eq!(pulses.doubts(Some(&pulses)), Doubts::default());
+        // Nothing is known of the register when it overflows.
+        let overflow = Measurement { overflow: true, ..words(9600, 800, Some(0xFFFF)) };
+        assert_eq!(doubts(overflow), []);
     }
 
     #[test]
     fn overflowed_power_register_is_ignored() {
         let m = Measurement { overflow: true, ..words(0x7FFF, 0x7FFF, Some(41_943)) };
-        assert_eq!(m.power(), Watts(1_677.619_201_562_5));
+        assert_eq!(m.power(true), Watts(1_677.619_201_562_5));
     }
 }

@@ -7,13 +7,14 @@ use crate::i2c::{Address, Bus};
 pub mod alert;
 pub mod calibration;
 mod error;
+pub mod guard;
 mod measurement;
 pub mod registers;
 pub mod settings;
 
 use alert::Alert;
 pub use error::Error;
-pub use measurement::Measurement;
+pub use measurement::{Doubts, Measurement};
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
 use settings::{Mode, Settings};
 
@@ -31,6 +32,8 @@ pub struct Ina260 {
     pub alert: Option<Alert>,
     /// Whether the chip is written at all. In read-only mode its settings are used as found.
     pub configure: bool,
+    /// Whether the power guard may use the comparator while there is no alert.
+    pub power_guard: bool,
 }
 
 /// Content of the writable registers.
@@ -120,7 +123,11 @@ pub fn measure(
     })
 }
 
-fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
+/// Reads a register.
+///
+/// # Errors
+/// A failed transfer.
+pub fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
     bus.read_word(address, register as u8).map_err(|source| Error::Read { register, source })
 }
 
@@ -212,6 +219,41 @@ impl Ina260 {
             alert_limit: read(bus, self.address, Register::AlertLimit)?,
         };
         Ok((!found.matches(expected)).then_some(found))
+    }
+
+    /// Returns whether the power guard may use the comparator.
+    #[must_use]
+    pub const fn can_guard(&self) -> bool {
+        self.power_guard && self.configure && self.alert.is_none()
+    }
+
+    /// Returns whether a tripped comparator is an alert, and not the power guard's: this one's, or
+    /// that of the exporter that configures the chip.
+    #[must_use]
+    pub fn has_alert(&self, registers: &RegisterDump) -> bool {
+        self.alert.is_some() || !self.configure && !registers.is_guarded()
+    }
+
+    /// Changes the power guard. Function and limit of different guards never work together: the
+    /// comparator would trip on a load that is within both.
+    ///
+    /// # Errors
+    /// A failed transfer.
+    pub fn change_guard(
+        &self,
+        bus: &mut dyn Bus,
+        from: &RegisterDump,
+        to: &RegisterDump,
+    ) -> Result<(), Error> {
+        let none = to.with_guard(None).mask_enable.kept();
+        if from.mask_enable.kept() != none {
+            self.write(bus, Register::MaskEnable, none)?;
+        }
+        self.write(bus, Register::AlertLimit, to.alert_limit)?;
+        if to.mask_enable.kept() != none {
+            self.write(bus, Register::MaskEnable, to.mask_enable.kept())?;
+        }
+        Ok(())
     }
 
     /// Disables the alert. The other settings remain.

@@ -63,6 +63,7 @@ const CHIP: Ina260 = Ina260 {
     },
     alert: None,
     configure: true,
+    power_guard: true,
 };
 
 /// The registers of [`CHIP`] after its configuration.
@@ -248,4 +249,26 @@ fn read_only_mode_never_writes() {
         "not in continuous current-and-voltage mode (configuration 0x6120)"
     );
     bus.finish();
+}
+
+#[test]
+fn guard_never_has_the_limit_of_another() {
+    use super::guard::Guard;
+
+    let dump = |guard| CONFIGURED.with_guard(guard);
+    let (forward, reverse) = (Some(Guard::Forward), Some(Guard::Reverse));
+    for (from, to, transfers) in [
+        (None, forward, &[Write(0x07, 0xFFF8), Write(0x06, 0x4001)][..]),
+        (None, reverse, &[Write(0x07, 0x0008), Write(0x06, 0x8001)]),
+        (forward, reverse, &[Write(0x06, 0x0001), Write(0x07, 0x0008), Write(0x06, 0x8001)]),
+        (reverse, None, &[Write(0x06, 0x0001), Write(0x07, 0x0000)]),
+    ] {
+        let (from, to) = (dump(from), dump(to));
+        let mut bus = Script::new(transfers.iter().copied());
+        CHIP.change_guard(&mut bus, &from, &to).unwrap();
+        bus.finish();
+    }
+    assert!(dump(forward).is_guarded() && dump(reverse).is_guarded());
+    assert!(!dump(None).is_guarded());
+    assert!(dump(forward).matches_flags(MaskEnable(0x4019)));
 }

@@ -113,7 +113,10 @@ mod tests {
             (1_400_000_000_000_000_000, [0, 1])
         );
         assert_eq!((totals.measured, totals.unmeasured), (2 * second, 2 * second));
-        assert_eq!((totals.results, totals.missed, after.failures), (2, 2, [0, 0, 0, 0, 1, 0, 0]));
+        assert_eq!(
+            (totals.results, totals.missed, after.failures),
+            (2, 2, [0, 0, 0, 0, 1, 0, 0, 0])
+        );
     }
 
     #[test]
@@ -133,6 +136,7 @@ mod tests {
                 "overflows.power",
                 "overflows.voltage",
                 "read_errors.arbitration",
+                "read_errors.corrupt",
                 "read_errors.identity",
                 "read_errors.io",
                 "read_errors.mux",

@@ -20,6 +20,8 @@ pub enum Failure {
     Settings,
     /// The mux failed, or has another channel selected.
     Mux,
+    /// A register read twice had two contents; or one that it cannot have.
+    Corrupt,
 }
 
 impl Failure {

@@ -218,7 +218,7 @@ mod tests {
         meter.count_overflow(Quantity::ALL[0]);
         meter.count_overflow(Quantity::ALL[2]);
         meter.count_overflow(Quantity::ALL[2]);
-        assert_eq!(meter.failures, [0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(meter.failures, [0, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!((meter.resets, meter.overflows), ([0, 1], [1, 0, 2]));
         for (index, kind) in Failure::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index);

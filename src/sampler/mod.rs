@@ -12,6 +12,7 @@ use crate::i2c::mux::Multiplexers;
 
 mod backoff;
 mod bus_thread;
+mod guard;
 mod poller;
 mod report;
 mod sensor;

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::guard::PowerGuard;
 use super::tracker::{CycleTracker, FlagRead};
 use crate::clock::Clock;
 use crate::i2c::Bus;
 use crate::ina260::registers::MaskEnable;
-use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump};
+use crate::ina260::{self, Doubts, Error, Ina260, Measurement, RegisterDump};
 use crate::meter::{ChipInfo, Cycle};
 
 /// Outcome of a poll.
@@ -21,6 +22,8 @@ pub(super) enum PollOutcome {
         at: Instant,
         measurement: Measurement,
         cycle: Cycle,
+        /// Whether a power register above voltage times current counts.
+        greater_counts: bool,
         /// Whether the comparator has tripped since the previous result.
         alert: bool,
     },
@@ -53,10 +56,15 @@ pub(super) struct Poller {
     unused: Option<u64>,
     /// Missed results that have not been reported.
     missed: u64,
-    /// Whether the last result looked like power-on values but was real (a rail that is off): the
-    /// next such result is not verified again.
-    zeros: bool,
+    /// The last result that counted.
+    previous: Option<Measurement>,
+    guard: PowerGuard,
+    /// Corrupted words that have not been counted.
+    corrupt: u64,
 }
+
+/// A read of the flags, or the registers of a chip that has lost its configuration.
+type Flags = Result<(FlagRead, MaskEnable), RegisterDump>;
 
 impl Poller {
     /// Time between two checks of the registers that the flags do not cover.
@@ -77,7 +85,9 @@ impl Poller {
             alert: false,
             unused: Some(0),
             missed: 0,
-            zeros: false,
+            previous: None,
+            guard: PowerGuard::default(),
+            corrupt: 0,
         }
     }
 
@@ -103,21 +113,51 @@ impl Poller {
         self.unused = None;
     }
 
+    /// Discards what the flags of another chip may have hidden: a tripped comparator.
+    pub(super) fn taint(&mut self) {
+        self.guard.taint();
+    }
+
+    /// Removes and returns the number of corrupted words that were read.
+    pub(super) fn take_corrupt(&mut self) -> u64 {
+        std::mem::take(&mut self.corrupt)
+    }
+
+    /// Returns whether the power guard has to be written.
+    pub(super) fn has_guard_request(&self) -> bool {
+        self.guard.has_request()
+    }
+
+    /// Writes the power guard to the chip.
+    ///
+    /// # Errors
+    /// A failed transfer.
+    pub(super) fn write_guard(&mut self, access: &mut ChipAccess<'_>) -> Result<(), Error> {
+        let registers = self.registers.with_guard(self.guard.requested());
+        let begun = access.clock.now();
+        access.chip.change_guard(access.bus, &self.registers, &registers)?;
+        self.registers = registers;
+        // The write may have ended in the cycle after the next edge.
+        let is_late = self.tracker.may_tear(begun, access.clock.now());
+        self.guard.written(if is_late { 2 } else { 1 });
+        Ok(())
+    }
+
     /// Reads the flags and, if they announce a result, the result.
     ///
     /// # Errors
     /// A failed transfer.
     pub(super) fn poll(&mut self, access: &mut ChipAccess<'_>) -> Result<PollOutcome, Error> {
-        let (flag_read, flags) = access.read_flags()?;
-        if let Some(found) = self.check_flags(access, flags)? {
-            return Ok(PollOutcome::Reset(found));
-        }
+        let (flag_read, flags) = match self.read_flags(access)? {
+            Ok(read) => read,
+            Err(found) => return Ok(PollOutcome::Reset(found)),
+        };
         let delay = flag_read.begun.saturating_duration_since(self.tracker.due());
         let late = delay > self.period() / 2;
         let outcome = self.read(access, late, (flag_read, flags))?;
         // After the result, which has to be read as soon after its flags as possible.
         if flag_read.ended.duration_since(self.checked) >= Self::CHECK_INTERVAL {
-            if let Some(found) = access.chip.check(access.bus, &self.registers, flags)? {
+            if let Some(found) = self.check(access, flags)? {
                 return Ok(PollOutcome::Reset(found));
             }
             self.checked = flag_read.ended;
@@ -125,7 +165,8 @@ impl Poller {
         Ok(outcome)
     }
 
-    /// Reads the result that the flags announce; again, if an edge may have torn it.
+    /// Reads the result that the flags announce; again, if an edge may have torn it or a word may
+    /// be corrupted.
     fn read(
         &mut self,
         access: &mut ChipAccess<'_>,
@@ -133,60 +174,138 @@ impl Poller {
         (mut flag_read, mut flags): (FlagRead, MaskEnable),
     ) -> Result<PollOutcome, Error> {
         for attempt in 1..=Self::MAX_ATTEMPTS {
-            self.alert |= flags.alert();
+            self.record_alert(access, flags);
             if !flags.ready() {
+                self.guard.not_ready(flags.alert());
                 self.tracker.not_ready(flag_read);
                 break;
             }
+            self.guard.ready(flags.alert());
             let mut cycle = self.tracker.ready(flag_read);
             self.missed += cycle.missed;
             let unused = self.unused.replace(0);
             cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
+            let begun = access.clock.now();
             let measurement = access.measure(flags)?;
-            let at = access.clock.now();
+            let mut at = access.clock.now();
             // On a bus that needs longer for a result than the chip, another attempt cannot help.
             let too_slow = at.duration_since(flag_read.ended) > self.period() * 3 / 4;
+            let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
+            let mut doubts = measurement.doubts(self.previous.as_ref());
+            // A rail that is off looks like this; the next such result is not verified again.
+            let looks_like_power_on = measurement.looks_like_power_on()
+                && !self.previous.is_some_and(|it| it.looks_like_power_on());
+            doubts.voltage |= measurement.voltage_word == 0 && looks_like_power_on;
+            let word_time = at.duration_since(begun) / if access.with_power { 3 } else { 2 };
+            let mut repeated = None;
+            if can_retry && doubts != Doubts::default() {
+                // One word is read a third time, and the flags.
+                let words = u32::try_from(doubts.registers().count() + 2).unwrap_or(5);
+                if self.tracker.leaves_time(at, word_time * words) {
+                    repeated = Some(access.repeat(measurement, doubts)?);
+                    at = access.clock.now();
+                }
+            }
             // The flags show whether an edge has torn the result. They also show a brown-out, whose
             // zeros are not a result.
             let is_doubtful = late
                 || attempt > 1
-                || (measurement.looks_like_power_on() && !self.zeros)
+                || repeated.is_some()
+                || looks_like_power_on
                 || self.tracker.may_tear(flag_read.begun, at);
-            if is_doubtful && !too_slow && attempt < Self::MAX_ATTEMPTS {
-                (flag_read, flags) = access.read_flags()?;
-                if let Some(found) = self.check_flags(access, flags)? {
-                    return Ok(PollOutcome::Reset(found));
-                }
+            if is_doubtful && can_retry {
+                (flag_read, flags) = match self.read_flags(access)? {
+                    Ok(read) => read,
+                    Err(found) => return Ok(PollOutcome::Reset(found)),
+                };
                 if flags.ready() {
-                    self.unused = cycle.elapsed.filter(|&elapsed| elapsed > 0);
-                    self.missed += 1;
+                    self.miss(&cycle);
                     continue;
                 }
-                self.alert |= flags.alert();
+                self.record_alert(access, flags);
+                self.guard.not_ready(flags.alert());
                 self.missed += self.tracker.confirm_last(flag_read);
             }
-            self.zeros = measurement.looks_like_power_on();
+            let repeated = repeated.unwrap_or_else(|| Repeated::unverified(measurement));
+            self.corrupt += repeated.corrupt;
+            let Some(measurement) = repeated.measurement else {
+                self.miss(&cycle);
+                break;
+            };
+            self.previous = Some(measurement);
+            let greater_counts = self.guard.vouches(&measurement);
+            self.guard.add(&measurement, access.chip.can_guard());
             cycle.missed = std::mem::take(&mut self.missed);
             return Ok(PollOutcome::Result {
                 at,
                 measurement,
                 cycle,
+                greater_counts,
                 alert: std::mem::take(&mut self.alert),
             });
         }
         Ok(PollOutcome::NoResult)
     }
 
-    /// Returns the registers if the flags show that the chip has lost its configuration.
-    fn check_flags(
-        &self,
+    /// Counts a result that was found and cannot be used.
+    fn miss(&mut self, cycle: &Cycle) {
+        self.unused = cycle.elapsed.filter(|&elapsed| elapsed > 0);
+        self.missed += 1;
+    }
+
+    fn record_alert(&mut self, access: &ChipAccess<'_>, flags: MaskEnable) {
+        self.alert |= flags.alert() && access.chip.has_alert(&self.registers);
+    }
+
+    /// Reads the flags; twice, if they do not match the configuration.
+    fn read_flags(&mut self, access: &mut ChipAccess<'_>) -> Result<Flags, Error> {
+        let (flag_read, flags) = access.read_flags()?;
+        if self.registers.matches_flags(flags) {
+            return Ok(Ok((flag_read, flags)));
+        }
+        let (again, MaskEnable(mut flags)) = access.read_flags()?;
+        if let Some(found) = self.check(access, MaskEnable(flags))? {
+            return Ok(Err(found));
+        }
+        // The first word was corrupted, and reading it has cleared the flags.
+        self.corrupt += 1;
+        self.guard.taint();
+        if !self.tracker.is_due(flag_read) {
+            return Ok(Ok((again, MaskEnable(flags))));
+        }
+        flags |= MaskEnable::READY;
+        Ok(Ok((flag_read, MaskEnable(flags))))
+    }
+
+    /// Returns the registers if the chip has lost its configuration: if they differ twice.
+    fn check(
+        &mut self,
         access: &mut ChipAccess<'_>,
         flags: MaskEnable,
     ) -> Result<Option<RegisterDump>, Error> {
-        if self.registers.matches_flags(flags) {
+        let mut check = || access.chip.check(access.bus, &self.registers, flags);
+        if check()?.is_none() {
             return Ok(None);
         }
-        access.chip.check(access.bus, &self.registers, flags)
+        let found = check()?;
+        self.corrupt += u64::from(found.is_none());
+        Ok(found)
+    }
+}
+
+/// A result of which some words were read several times.
+struct Repeated {
+    /// The words that two reads agree on; `None` if there are none.
+    measurement: Option<Measurement>,
+    /// Number of reads that differed from them.
+    corrupt: u64,
+}
+
+impl Repeated {
+    /// Returns the words of a single read, unless one is impossible.
+    fn unverified(measurement: Measurement) -> Self {
+        let is_impossible = measurement.is_impossible();
+        Self { measurement: (!is_impossible).then_some(measurement), corrupt: is_impossible.into() }
     }
 }
 
@@ -196,6 +315,31 @@ impl ChipAccess<'_> {
         let flags = self.chip.read_flags(self.bus)?;
         let ended = self.clock.now();
         Ok((FlagRead { begun, ended }, flags))
+    }
+
+    /// Reads the doubtful words again, and a third time if they differ.
+    fn repeat(&mut self, first: Measurement, doubts: Doubts) -> Result<Repeated, Error> {
+        let mut measurement = first;
+        let (mut is_known, mut corrupt) = (true, 0);
+        for register in doubts.registers() {
+            let mut read = || ina260::read(self.bus, self.chip.address, register);
+            let Some(word) = measurement.word_mut(register) else {
+                continue;
+            };
+            let second = read()?;
+            if second == *word {
+                continue;
+            }
+            let third = read()?;
+            corrupt += 1;
+            if third == second {
+                *word = second;
+            } else if third != *word {
+                corrupt += 1;
+                is_known = false;
+            }
+        }
+        Ok(Repeated { measurement: is_known.then_some(measurement), corrupt })
     }
 
     fn measure(&mut self, flags: MaskEnable) -> Result<Measurement, Error> {

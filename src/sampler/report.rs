@@ -66,6 +66,7 @@ pub(super) fn overflows(measurement: &Measurement) -> impl Iterator<Item = Quant
 /// Converts a measurement into a reading; calibrated, except for the values of the script.
 pub(super) fn reading(
     measurement: Measurement,
+    greater_counts: bool,
     calibration: &Calibration,
     at: Instant,
     wall: SystemTime,
@@ -75,7 +76,7 @@ pub(super) fn reading(
         current: measurement.current_milliamperes(),
         power,
     });
-    Reading { at, wall, measured: calibration.apply(measurement.measured()), raw }
+    Reading { at, wall, measured: calibration.apply(measurement.measured(greater_counts)), raw }
 }
 
 #[cfg(test)]

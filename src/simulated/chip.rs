@@ -12,6 +12,10 @@ use crate::ina260::settings::Settings;
 
 /// End of scale of the power register: 419.43 W.
 const POWER_LIMIT: f64 = 41_943.0;
+/// One bit of the current and of the voltage register, in amperes or volts.
+const STEP: f64 = 0.00125;
+/// Whole cycles whose conversions are computed after a pause; earlier ones were overwritten.
+const MAX_CYCLES: u64 = 2;
 
 /// Number of results that the chip completed, and their fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,10 +30,55 @@ pub struct Counts {
     pub unconfigured: u64,
 }
 
+/// What the power register averages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PowerMean {
+    /// The magnitude of each product of a current and a voltage conversion. There is evidence that
+    /// the chips do this.
+    #[default]
+    Magnitudes,
+    /// The products with their sign; the register holds the magnitude of their mean.
+    Signed,
+}
+
+/// Errors of each conversion.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Imperfection {
+    /// Amplitude of the noise of current and voltage, in steps of their registers.
+    pub noise: f64,
+    /// Offset of the current in steps; at most ±4 by the data sheet.
+    pub current_offset: f64,
+    /// Offset of the voltage in steps; at most ±6 by the data sheet.
+    pub voltage_offset: f64,
+}
+
+impl Imperfection {
+    /// No error at all, for tests of exact digits.
+    pub const NONE: Self = Self { noise: 0.0, current_offset: 0.0, voltage_offset: 0.0 };
+}
+
+impl Default for Imperfection {
+    fn default() -> Self {
+        Self { noise: 2.0, current_offset: 0.8, voltage_offset: -2.0 }
+    }
+}
+
+/// Sums of the conversions of one cycle.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    current: f64,
+    voltage: f64,
+    product: f64,
+}
+
 /// A simulated sensor.
 pub struct Chip {
     /// Load that it measures.
     pub load: Load,
+    /// What its power register averages.
+    pub power_mean: PowerMean,
+    /// Errors of its conversions.
+    pub imperfection: Imperfection,
     /// Period of its clock: 1.0 is nominal, with 1.1 everything takes 10 % longer.
     slowness: f64,
     /// Content of the die ID register.
@@ -50,17 +99,23 @@ pub struct Chip {
     power: u16,
     /// Time of the last restart of the conversions.
     started: Duration,
-    /// Cycles completed since then.
-    cycles: u64,
+    /// Pairs of conversions since then that have been accounted.
+    pairs: u64,
+    sums: Sums,
+    /// State of the noise.
+    random: u64,
     /// The result in the registers was read.
     is_read: bool,
 }
 
 impl Chip {
-    /// Returns a chip that was powered on when its bus was created.
+    /// Returns a chip that was powered on when its bus was created. Its conversions have noise and
+    /// offsets, and its power register averages magnitudes.
     pub fn new(load: Load) -> Self {
         Self {
             load,
+            power_mean: PowerMean::default(),
+            imperfection: Imperfection::default(),
             slowness: 1.0,
             die: DIE,
             overloaded: false,
@@ -74,19 +129,36 @@ impl Chip {
             voltage: 0,
             power: 0,
             started: Duration::ZERO,
-            cycles: 0,
+            pairs: 0,
+            sums: Sums::default(),
+            random: 0x1A26_0260,
             is_read: true,
         }
+    }
+
+    /// Returns a chip without noise and offsets, for tests of exact digits.
+    #[must_use]
+    pub fn exact(load: Load) -> Self {
+        Self { imperfection: Imperfection::NONE, ..Self::new(load) }
+    }
+
+    /// Returns the chip with a power register that averages products with their sign.
+    #[must_use]
+    pub fn signed(self) -> Self {
+        Self { power_mean: PowerMean::Signed, ..self }
     }
 
     /// Restores all power-on values, as a brown-out or the reset bit does.
     pub fn power_on(&mut self, now: Duration) {
         let load = std::mem::replace(&mut self.load, Load::steady(0.0, 0.0));
         *self = Self {
+            power_mean: self.power_mean,
+            imperfection: self.imperfection,
             slowness: self.slowness,
             die: self.die,
             counts: self.counts,
             writes: self.writes,
+            random: self.random,
             started: now,
             ..Self::new(load)
         };
@@ -103,8 +175,7 @@ impl Chip {
         if slowness != self.slowness {
             self.catch_up(now);
             self.slowness = slowness;
-            self.started = now;
-            self.cycles = 0;
+            self.restart(now);
         }
     }
 
@@ -150,8 +221,7 @@ impl Chip {
                 }
                 self.configuration = word & 0x0FFF | CONFIGURATION_FIXED;
                 self.flags &= !MaskEnable::READY;
-                self.started = now;
-                self.cycles = 0;
+                self.restart(now);
             }
             0x06 => self.mask_enable = word & MaskEnable::KEPT,
             0x07 => self.alert_limit = word,
@@ -159,47 +229,72 @@ impl Chip {
         }
     }
 
-    /// Completes every result that is due by `now`.
+    fn restart(&mut self, now: Duration) {
+        self.started = now;
+        self.pairs = 0;
+        self.sums = Sums::default();
+    }
+
+    /// Performs every conversion that is complete by `now`.
     fn catch_up(&mut self, now: Duration) {
         if self.configuration & 0b111 != 0b111 {
             return; // Other modes are not simulated: the daemon does not use them.
         }
+        let settings = Settings::from_word(self.configuration);
+        let averaging = u64::from(settings.averaging.count());
         let since_start = now.saturating_sub(self.started);
-        let cycle = self.cycle();
-        let cycles = u64::try_from(since_start.as_nanos() / cycle.as_nanos()).unwrap_or(u64::MAX);
-        let new = cycles - self.cycles;
-        if new == 0 {
-            return;
+        let pairs = since_start.as_nanos() * u128::from(averaging) / self.cycle().as_nanos();
+        let pairs = u64::try_from(pairs).unwrap_or(u64::MAX);
+        // Results that no transfer can have read are not computed.
+        let first = (pairs / averaging).saturating_sub(MAX_CYCLES) * averaging;
+        if first > self.pairs {
+            let cycles = first / averaging - self.pairs / averaging;
+            self.counts.finished += cycles;
+            self.counts.lost += cycles - 1 + u64::from(!self.is_read);
+            self.is_read = false;
+            self.sums = Sums::default();
+            self.pairs = first;
         }
-        self.counts.lost += new - 1 + u64::from(!self.is_read);
-        self.counts.finished += new;
-        self.cycles = cycles;
-        self.is_read = false;
-        let nanos = u64::try_from(cycle.as_nanos()).unwrap_or(u64::MAX);
-        self.convert(self.started + Duration::from_nanos(nanos.saturating_mul(cycles - 1)));
+        let seconds = |micros: u32| f64::from(micros) * (self.slowness / 1e6);
+        let current_time = seconds(settings.current_conversion_time.micros());
+        let voltage_time = seconds(settings.voltage_conversion_time.micros());
+        let start = self.started.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "less than 2^53 conversions")]
+        while self.pairs < pairs {
+            let begin = start + self.pairs as f64 * (current_time + voltage_time);
+            self.convert(begin, current_time, voltage_time);
+            self.pairs += 1;
+            if self.pairs.is_multiple_of(averaging) {
+                self.complete(averaging as f64);
+            }
+        }
     }
 
-    /// Averages the cycle that begins at `start`: current and voltage in turns, and their product.
-    fn convert(&mut self, start: Duration) {
-        let settings = Settings::from_word(self.configuration);
-        let averaging = settings.averaging.count();
-        let seconds = |micros: u32| f64::from(micros) * (self.slowness / 1e6);
-        let ct = seconds(settings.current_conversion_time.micros());
-        let vt = seconds(settings.voltage_conversion_time.micros());
-        let (mut current, mut voltage, mut product) = (0.0, 0.0, 0.0);
-        for step in 0..averaging {
-            let begin = start.as_secs_f64() + f64::from(step) * (ct + vt);
-            let amperes = self.load_at(begin + ct / 2.0).0;
-            let volts = self.load_at(begin + ct + vt / 2.0).1;
-            self.compare(amperes, volts);
-            current += amperes;
-            voltage += volts;
-            product += amperes * volts;
-        }
-        let n = f64::from(averaging);
-        self.current = word(current / n / 0.00125, -32_768.0, 32_767.0);
-        self.voltage = word(voltage / n / 0.00125, 0.0, 32_767.0);
-        let power = (product / n).abs() / 0.01;
+    /// Converts the current, then the voltage, and adds both and their product.
+    fn convert(&mut self, begin: f64, current_time: f64, voltage_time: f64) {
+        let Imperfection { noise, current_offset, voltage_offset } = self.imperfection;
+        let amperes = self.load_at(begin + current_time / 2.0).0;
+        let volts = self.load_at(begin + current_time + voltage_time / 2.0).1;
+        let amperes = amperes + STEP * (current_offset + noise * self.random());
+        let volts = (volts + STEP * (voltage_offset + noise * self.random())).max(0.0);
+        self.compare(amperes, volts);
+        self.sums.current += amperes;
+        self.sums.voltage += volts;
+        self.sums.product += match self.power_mean {
+            PowerMean::Magnitudes => (amperes * volts).abs(),
+            PowerMean::Signed => amperes * volts,
+        };
+    }
+
+    /// Moves the means of a cycle to the registers.
+    fn complete(&mut self, conversions: f64) {
+        self.counts.lost += u64::from(!self.is_read);
+        self.counts.finished += 1;
+        self.is_read = false;
+        let sums = std::mem::take(&mut self.sums);
+        self.current = word(sums.current / conversions / STEP, -32_768.0, 32_767.0);
+        self.voltage = word(sums.voltage / conversions / STEP, 0.0, 32_767.0);
+        let power = (sums.product / conversions).abs() / 0.01;
         self.power = word(power, 0.0, POWER_LIMIT);
         self.flags |= MaskEnable::READY;
         self.flags &= !MaskEnable::OVERFLOW;
@@ -208,13 +303,24 @@ impl Chip {
         }
     }
 
+    /// Returns the next value of the noise, between -1 and 1: the same values in each run.
+    fn random(&mut self) -> f64 {
+        // splitmix64
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let bits = u32::try_from(bits >> 32).unwrap_or_default();
+        f64::from(bits) / f64::from(u32::MAX) * 2.0 - 1.0
+    }
+
     fn load_at(&self, seconds: f64) -> (f64, f64) {
         if self.overloaded { (15.0, 36.0) } else { self.load.at(seconds) }
     }
 
     /// Compares single conversions with the alert limit, for the function of the highest bit.
     fn compare(&mut self, amperes: f64, volts: f64) {
-        let (current, voltage) = (amperes / 0.00125, volts / 0.00125);
+        let (current, voltage) = (amperes / STEP, volts / STEP);
         let signed = f64::from(self.alert_limit.cast_signed());
         let unsigned = f64::from(self.alert_limit);
         let tripped = match self.mask_enable.leading_zeros() {

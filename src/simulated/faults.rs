@@ -6,6 +6,7 @@ use std::time::Duration;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::i2c::Address;
+use crate::ina260::registers::Register;
 
 /// Kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
@@ -29,6 +30,8 @@ pub enum Fault {
     Hang,
     /// The chip's clock is 10 % slow.
     SlowClock,
+    /// The next read of the current register returns 0xFFFF. Happens once.
+    Corrupt,
 }
 
 impl Fault {
@@ -42,7 +45,7 @@ impl Fault {
 
     /// Returns whether the fault happens once, when it begins.
     pub(super) const fn is_event(self) -> bool {
-        matches!(self, Self::BrownOut | Self::ForeignWrite)
+        matches!(self, Self::BrownOut | Self::ForeignWrite | Self::Corrupt)
     }
 }
 
@@ -65,6 +68,42 @@ impl ScheduledFault {
         self.address.is_none_or(|only| only == address)
             && now >= self.from
             && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// Words of a chip that another word replaces on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corruption {
+    /// Chip that is read.
+    pub address: Address,
+    /// Register that is read.
+    pub register: Register,
+    /// Word that arrives.
+    pub word: u16,
+    /// Reads before the first that is corrupted.
+    pub skipped: u32,
+    /// Number of reads that are corrupted.
+    pub times: u32,
+}
+
+impl Corruption {
+    /// Returns a corruption of the next read.
+    #[must_use]
+    pub fn once(address: Address, register: Register, word: u16) -> Self {
+        Self { address, register, word, skipped: 0, times: 1 }
+    }
+
+    /// Applies the corruption to a read of a register.
+    pub(super) fn apply(&mut self, address: Address, register: u8, word: u16) -> u16 {
+        if (self.address, self.register as u8) != (address, register) {
+            return word;
+        }
+        if self.skipped > 0 {
+            self.skipped -= 1;
+            return word;
+        }
+        self.times -= 1;
+        self.word
     }
 }
 
@@ -138,7 +177,7 @@ mod tests {
                 format!(
                     "invalid fault \"{text}\"; expected KIND@START or KIND@START+DURATION in \
                      seconds, with KIND one of no-answer, timeout, arbitration-lost, \
-                     wrong-identity, brown-out, foreign-write, overflow, hang, slow-clock"
+                     wrong-identity, brown-out, foreign-write, overflow, hang, slow-clock, corrupt"
                 )
             );
         }

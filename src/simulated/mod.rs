@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, Bus, Error};
+use crate::ina260::registers::Register;
 
 mod chip;
 mod faults;
 mod load;
 
-pub use chip::{Chip, Counts};
-pub use faults::{Fault, Faults, InvalidFault, ScheduledFault};
+pub use chip::{Chip, Counts, Imperfection, PowerMean};
+pub use faults::{Corruption, Fault, Faults, InvalidFault, ScheduledFault};
 pub use load::Load;
 
 /// Bus clocks of a word transfer: start, three bytes of address and register, two bytes of data,
@@ -42,6 +43,7 @@ struct State {
     /// Control registers of the muxes: each bit selects a channel.
     multiplexers: BTreeMap<Address, u8>,
     faults: Vec<ScheduledFault>,
+    corruptions: Vec<Corruption>,
     transfers: u64,
     control_writes: u64,
     /// Mux writes of another master, each with the number of the transfer that it precedes.
@@ -111,9 +113,17 @@ impl Board {
         self.state().faults.push(fault);
     }
 
+    /// Corrupts reads of a register.
+    pub fn corrupt(&self, corruption: Corruption) {
+        self.state().corruptions.push(corruption);
+    }
+
     /// Ends all faults. Their effects on a chip remain.
     pub fn clear_faults(&self) {
-        self.state().faults.clear();
+        let mut state = self.state();
+        state.faults.clear();
+        state.corruptions.clear();
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -194,16 +204,6 @@ impl Board {
         state.apply_events(address, now);
         access(&mut state, now).ok_or(Error::from_errno(121))
     }
-
-    fn transfer_word(
-        &self,
-        address: Address,
-        access: impl Fn(&mut Chip, Duration) -> u16,
-    ) -> Result<u16, Error> {
-        self.transfer(address, CLOCKS_PER_WORD, |state, now| {
-            state.access_chips(address, now, access)
-        })
-    }
 }
 
 impl State {
@@ -260,6 +260,10 @@ impl State {
             if event.address.is_none_or(|only| only == *at) {
                 match event.fault {
                     Fault::BrownOut => chip.power_on(now),
+                    Fault::Corrupt => {
+                        let corruption = Corruption::once(*at, Register::Current, 0xFFFF);
+                        self.corruptions.push(corruption);
+                    }
                     _ => chip.write(0x00, 0x6007, now),
                 }
             }
@@ -272,8 +276,15 @@ pub struct SimulatedBus(Arc<Board>);
 
 impl Bus for SimulatedBus {
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
-        let read = |chip: &mut Chip, now| chip.read(register, now);
-        self.0.transfer_word(address, read)
+        self.0.transfer(address, CLOCKS_PER_WORD, |state, now| {
+            let mut word =
+                state.access_chips(address, now, |chip, now| chip.read(register, now))?;
+            for corruption in &mut state.corruptions {
+                word = corruption.apply(address, register, word);
+            }
+            state.corruptions.retain(|corruption| corruption.times > 0);
+            Some(word)
+        })
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
@@ -281,7 +292,9 @@ impl Bus for SimulatedBus {
             chip.write(register, word, now);
             0
         };
-        self.0.transfer_word(address, write).map(drop)
+        self.0.transfer(address, CLOCKS_PER_WORD, |state, now| {
+            state.access_chips(address, now, write).map(drop)
+        })
     }
 
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {

@@ -229,6 +229,7 @@ impl Supervisor {
                 settings: sensor.settings,
                 alert: sensor.alert,
                 configure: sensor.configure,
+                power_guard: sensor.power_guard,
             },
             calibration: sensor.calibration,
             always_power: self.plan.script_metrics,

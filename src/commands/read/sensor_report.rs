@@ -48,7 +48,10 @@ pub(super) struct ChipState {
 impl ChipState {
     fn from_registers(registers: &RegisterDump, calibration: &Calibration) -> Self {
         let flags = registers.mask_enable;
-        let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration);
+        // The power guard of a service is no alert.
+        let is_alert = !registers.is_guarded();
+        let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration)
+            .filter(|_| is_alert);
         Self {
             settings: registers.settings(),
             mode: Mode::from_word(registers.configuration),
@@ -60,7 +63,7 @@ impl ChipState {
                 unit: alert.function.unit(),
                 active: flags.alert(),
             }),
-            alert_active: flags.alert(),
+            alert_active: flags.alert() && is_alert,
         }
     }
 
@@ -148,7 +151,7 @@ impl SensorReport {
         Self {
             at: SystemTime::now(),
             die: format!("{die:#06x}"),
-            measured: calibration.apply(data.measured()),
+            measured: calibration.apply(data.measured(false)),
             saturated: data.overflow || data.voltage_saturated() || data.current_saturated(),
             state,
         }
@@ -173,7 +176,7 @@ mod tests {
     fn board() -> Arc<Board> {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
-        board.plug(HERE, Chip::new(Load::steady(12.0, 2.0)));
+        board.plug(HERE, Chip::exact(Load::steady(12.0, 2.0)));
         let plain = Calibration::default();
         let alert = Alert::new(Function::OverCurrent, 1.5, Polarity::ActiveLow, &plain);
         let chip = Ina260 {
@@ -181,6 +184,7 @@ mod tests {
             settings: Settings::from_word(0x6E9F),
             alert: alert.ok(),
             configure: true,
+            power_guard: true,
         };
         chip.configure(&mut board.bus(), || ()).unwrap();
         clock.wait(Duration::from_secs(2));
@@ -204,6 +208,20 @@ mod tests {
             ScrapedAlert { on: "over-current".to_owned(), limit: 1.5, unit: "A", active: true };
         assert_eq!((state.ready, state.alert_active, state.alert), (Some(true), true, Some(alert)));
         assert_eq!(board.chip(HERE, |chip| chip.writes), writes);
+    }
+
+    #[test]
+    fn power_guard_of_a_service_is_no_alert() {
+        let board = board();
+        let bus = &mut board.bus();
+        for (register, word) in [(0x07, 0xFFF8), (0x06, 0x4001)] {
+            bus.write_word(HERE, register, word).unwrap();
+        }
+        board.chip(HERE, |chip| chip.load = Load::steady(12.0, -2.0));
+        board.wait(Duration::from_secs(2));
+        let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
+        let state = report.state.unwrap();
+        assert_eq!((state.alert_active, state.alert), (false, None));
     }
 
     #[test]
@@ -238,7 +256,7 @@ mod tests {
     fn first_result_after_power_on_is_awaited() {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
-        board.plug(HERE, Chip::new(Load::steady(5.0, 1.0)));
+        board.plug(HERE, Chip::exact(Load::steady(5.0, 1.0)));
         let mut pauses = Vec::new();
         let mut pause = |time| {
             clock.wait(time);

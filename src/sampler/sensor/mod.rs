@@ -200,17 +200,26 @@ impl Sensor {
             && let Err(failure) = access.multiplexers.verify(&mut access.bus)
         {
             // The flags and the registers may have been those of another chip.
-            if let Some(before) = before {
+            if let Some(mut before) = before {
+                before.taint();
                 self.state = State::Running(before);
             }
             return Err(failure.into());
         }
+        self.count_corrupt();
+        // A transfer that failed may have cleared a tripped comparator.
+        let flags_are_whole = access.bus.failures.is_empty();
+        if let (State::Running(poller), false) = (&mut self.state, flags_are_whole) {
+            poller.taint();
+        }
         match outcome? {
             PollOutcome::Configured(poller, chip) => self.start(poller, chip),
             PollOutcome::NoResult => {}
-            PollOutcome::Result { at, measurement, cycle, alert } => {
+            PollOutcome::Result { at, measurement, cycle, greater_counts, alert } => {
                 let wall = access.clock.wall();
-                let reading = reading(measurement, &self.setup.calibration, at, wall);
+                let calibration = &self.setup.calibration;
+                let greater_counts = greater_counts && flags_are_whole;
+                let reading = reading(measurement, greater_counts, calibration, at, wall);
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;
@@ -223,8 +232,44 @@ impl Sensor {
                     let now = access.clock.now();
                     self.alert_log.log(&self.setup.name, set, alert, now);
                 }
+                return self.write_guard(access);
             }
             PollOutcome::Reset(found) => return self.handle_reset(found, access),
+        }
+        Ok(())
+    }
+
+    /// Counts the corrupted words of a running sensor.
+    fn count_corrupt(&mut self) {
+        if let State::Running(poller) = &mut self.state {
+            let mut meter = self.setup.meter.lock();
+            (0..poller.take_corrupt()).for_each(|_| meter.count_failure(Failure::Corrupt));
+        }
+    }
+
+    /// Writes the power guard, if the last result has shown that it has to change.
+    fn write_guard(&mut self, access: &mut BusAccess<'_>) -> Result<(), Error> {
+        let with_power = self.with_power();
+        let State::Running(poller) = &mut self.state else {
+            return Ok(());
+        };
+        if !poller.has_guard_request() {
+            return Ok(());
+        }
+        poller.write_guard(&mut ChipAccess {
+            chip: &self.setup.chip,
+            with_power,
+            bus: &mut access.bus,
+            clock: access.clock,
+        })?;
+        if self.setup.channel.is_some()
+            && let Err(failure) = access.multiplexers.verify(&mut access.bus)
+        {
+            // Another chip may have been written: this one is configured again.
+            let now = access.clock.now();
+            self.setup.meter.lock().accumulator.mark_down(now);
+            self.state = State::Down(Outage::new(now));
+            return Err(failure.into());
         }
         Ok(())
     }

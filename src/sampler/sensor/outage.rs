@@ -20,7 +20,7 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    fn new(retry_at: Instant) -> Self {
+    pub(super) fn new(retry_at: Instant) -> Self {
         Self { retry_at, backoff: Backoff::default(), failed_attempts: 0, logged: false }
     }
 

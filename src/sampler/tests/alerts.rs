@@ -63,7 +63,10 @@ fn alert_in_flag_read_after_data_is_kept() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
-    let setup = setup(FIRST, Duration::from_millis(100));
+    let mut setup = setup(FIRST, Duration::from_millis(100));
+    let alert =
+        Alert::new(Function::OverCurrent, 3.0, Polarity::ActiveLow, &Calibration::default());
+    setup.chip.alert = alert.ok();
     let meter = setup.meter.clone();
     let requested = Arc::new(AtomicU32::new(0));
     let bus = Trips { bus: board.bus(), requested: requested.clone(), latched: false };

@@ -107,3 +107,42 @@ fn busy_machine_is_not_a_slow_bus() {
         }
     }
 }
+
+#[test]
+fn torn_results_are_not_corrupt() {
+    for seed in 1..=4 {
+        let clock = Arc::new(Busy {
+            clock: SimulatedClock::default(),
+            one_in: 30,
+            random: AtomicU32::new(seed),
+        });
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+        let setup = setup(FIRST, Duration::from_millis(10));
+        let meter = setup.meter.clone();
+        let mut sampler = Sampler::new(
+            "bus 1".to_owned(),
+            Box::new(board.bus()),
+            vec![setup],
+            clock.clone(),
+            Arc::new(|| ()),
+        );
+        sampler.poll_due();
+        // Each result is far from the one before, so that words of two contradict each other.
+        board.chip(FIRST, |chip| {
+            let (start, cycle) = (chip.started().as_secs_f64(), chip.cycle().as_secs_f64());
+            chip.load.current = Box::new(move |t| {
+                let is_odd = ((t - start) / cycle).floor() % 2.0 < 1.0;
+                if is_odd { 1.0 } else { 5.0 }
+            });
+        });
+        let end = clock.now() + secs(60);
+        while clock.now() < end {
+            let due = sampler.poll_due();
+            clock.clock.advance_to(due);
+        }
+        let meter = meter.lock();
+        assert!(meter.accumulator.totals(end).results > 4_000);
+        assert_eq!(meter.failures[Failure::Corrupt as usize], 0, "seed {seed}");
+    }
+}

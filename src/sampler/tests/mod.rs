@@ -15,8 +15,10 @@ use crate::units::Watts;
 mod adopted;
 mod alerts;
 mod busy;
+mod corruption;
 mod lossless;
 mod multiplexers;
+mod power;
 
 struct Scene {
     clock: Arc<SimulatedClock>,
@@ -33,7 +35,7 @@ fn setup(address: Address, interval: Duration) -> Setup {
     Setup {
         name: format!("sensor {address}"),
         channel: None,
-        chip: Ina260 { address, settings, alert: None, configure: true },
+        chip: Ina260 { address, settings, alert: None, configure: true, power_guard: true },
         calibration: Calibration::default(),
         always_power: true,
         meter: SharedMeter::default(),
@@ -111,10 +113,11 @@ fn every_result_is_read_once() {
     }
     let cycle = scene.meters[0].lock().cycle.as_secs_f64();
     assert!((cycle / 0.942_08 - 1.0).abs() < 0.01, "{cycle}");
+    // 6 V with an offset of -2 steps, and 1 A with an offset of 0.8 steps, which rounds to 1.
     let last = scene.meters[1].lock().last.unwrap();
     assert_eq!(
         (last.measured.voltage.0, last.measured.current.0, last.measured.power.0),
-        (6.0, 1.0, 6.0)
+        (5.9975, 1.00125, 6.004_996_875)
     );
 }
 
@@ -265,7 +268,9 @@ fn overflow_is_counted_power_is_the_product() {
     scene.run(secs(3));
     let meter = scene.meters[0].lock();
     assert!(meter.overflows[0] >= 2 && meter.overflows[1..] == [0, 0]);
-    assert_eq!(meter.last.unwrap().measured.power, Watts(540.0));
+    // 36 V with an offset of -2 steps, and 15 A with one of 0.8 steps, which rounds to 1.
+    let power = Watts(35.9975 * 15.001_25);
+    assert!((meter.last.unwrap().measured.power.0 - power.0).abs() < 1e-9);
 }
 
 #[test]

@@ -23,7 +23,9 @@ fn downstream(channels: &[Channel], interval: Duration) -> Scene {
 fn assert_each_has_its_own_voltage(scene: &Scene) {
     for (meter, volts) in scene.meters.iter().zip(1_u32..) {
         let last = meter.lock().last.expect("a result");
-        assert_eq!(last.measured.voltage.0, f64::from(volts));
+        // The offset is 2 steps, the noise of a mean of 256 conversions less than one.
+        let error = last.measured.voltage.0 - f64::from(volts);
+        assert!(error.abs() <= 3.0 * 0.00125, "{error} V");
     }
 }
 
@@ -162,7 +164,8 @@ fn unused_mux_is_deselected() {
     scene.sampler.replace(vec![second]);
     assert_eq!(scene.board.control(Address(0x70)), Some(0));
     scene.run(secs(5));
-    assert_eq!(meter.lock().last.unwrap().measured.voltage.0, 2.0);
+    let voltage = meter.lock().last.unwrap().measured.voltage.0;
+    assert!((voltage - 2.0).abs() <= 3.0 * 0.00125, "{voltage} V");
     scene.sampler.replace(vec![]);
     assert_eq!(scene.board.control(Address(0x71)), Some(0));
 }

@@ -234,6 +234,19 @@ impl CycleTracker {
         earliest.is_none_or(|earliest| earliest <= now) && next + uncertainty >= flags
     }
 
+    /// Returns whether `time` from `now` on passes before the next edge, as far as it is known.
+    pub(super) fn leaves_time(&self, now: Instant, time: Duration) -> bool {
+        let Some(next) = self.clock.edge(self.index + 1) else {
+            return time < self.period() / 2;
+        };
+        now + time + seconds(self.clock.uncertainty(next)) < next
+    }
+
+    /// Returns whether a result was certainly completed before the flags were sampled.
+    pub(super) fn is_due(&self, read: FlagRead) -> bool {
+        self.index_range(read).is_some_and(|(from, _)| from > self.index)
+    }
+
     /// Discards the phase, for example after a suspend.
     pub(super) fn lose_phase(&mut self) {
         self.clock.lose_phase();

@@ -1,0 +1,64 @@
+//! The power guard: the comparator shows whether the current changed its direction within a result.
+//!
+//! The power register may average magnitudes. If no conversion lay on the other side of zero, their
+//! mean is the mean power; if one did, it is too much. See `docs/architecture.md`.
+
+use super::RegisterDump;
+use super::alert::Function;
+use super::registers::MaskEnable;
+
+/// Direction of the current that a guarded chip expects; the comparator trips on the other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Trips on a conversion below -10 mA.
+    Forward,
+    /// Trips on a conversion above 10 mA.
+    Reverse,
+}
+
+impl Guard {
+    /// Both directions.
+    pub const ALL: [Self; 2] = [Self::Forward, Self::Reverse];
+
+    /// Limit in steps of the current register: 10 mA. Offset (±5 mA) and noise stay within it.
+    pub const LIMIT: i16 = 8;
+
+    /// Returns the direction of the content of the current register.
+    #[must_use]
+    pub const fn of(current_word: u16) -> Self {
+        if current_word.cast_signed() < 0 { Self::Reverse } else { Self::Forward }
+    }
+
+    const fn function(self) -> Function {
+        match self {
+            Self::Forward => Function::UnderCurrent,
+            Self::Reverse => Function::OverCurrent,
+        }
+    }
+
+    const fn limit_word(self) -> u16 {
+        match self {
+            Self::Forward => (-Self::LIMIT).cast_unsigned(),
+            Self::Reverse => Self::LIMIT.cast_unsigned(),
+        }
+    }
+}
+
+impl RegisterDump {
+    /// Returns the registers with the comparator used by a guard, or not used.
+    #[must_use]
+    pub fn with_guard(self, guard: Option<Guard>) -> Self {
+        let function = guard.map_or(0, |guard| guard.function() as u16);
+        Self {
+            mask_enable: MaskEnable(MaskEnable::LATCH | function),
+            alert_limit: guard.map_or(0, Guard::limit_word),
+            ..self
+        }
+    }
+
+    /// Returns whether a guard uses the comparator.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        Guard::ALL.into_iter().any(|guard| self.matches(&self.with_guard(Some(guard))))
+    }
+}

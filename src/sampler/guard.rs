@@ -1,0 +1,98 @@
+//! Decides when the power guard is armed, and which results it vouches for.
+
+use crate::ina260::Measurement;
+use crate::ina260::guard::Guard;
+
+/// Power guard of one sensor.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PowerGuard {
+    /// Direction that the comparator expects; `None` while it is not used.
+    armed: Option<Guard>,
+    /// Direction to be written.
+    requested: Option<Guard>,
+    /// Results in a row without a greater power register.
+    without_greater: u32,
+    /// Results in a row beyond the limit in the direction that is not expected.
+    opposite: u32,
+    /// Whether the comparator may have tripped in the conversions of the next result.
+    next_is_tainted: bool,
+    /// Whether it may have in those of the last result found.
+    is_tainted: bool,
+    /// Results whose conversions may have begun before the comparator was written.
+    unwatched: u32,
+}
+
+impl PowerGuard {
+    /// Results without a greater register after which the guard is disarmed.
+    const DISARM_AFTER: u32 = 100;
+    /// Results in the other direction after which the guard changes its direction.
+    const SWITCH_AFTER: u32 = 2;
+
+    /// Records a flag read that found no result: its conversions are of the next one.
+    pub(super) fn not_ready(&mut self, tripped: bool) {
+        self.next_is_tainted |= tripped;
+    }
+
+    /// Records a flag read that found a result. It comes after the first conversions of the next.
+    pub(super) fn ready(&mut self, tripped: bool) {
+        self.is_tainted = self.next_is_tainted | tripped;
+        self.next_is_tainted = tripped;
+        if self.unwatched > 0 {
+            self.unwatched -= 1;
+            self.is_tainted = true;
+        }
+    }
+
+    /// Records that a tripped comparator may have been cleared unseen.
+    pub(super) fn taint(&mut self) {
+        self.next_is_tainted = true;
+        self.is_tainted = true;
+    }
+
+    /// Returns whether a power register above voltage times current counts in the result found.
+    pub(super) fn vouches(&self, measurement: &Measurement) -> bool {
+        !self.is_tainted && self.armed == Some(Guard::of(measurement.current_word))
+    }
+
+    /// Requests what the result shows to be needed. `is_allowed` is whether the comparator may be
+    /// used.
+    pub(super) fn add(&mut self, measurement: &Measurement, is_allowed: bool) {
+        let direction = Guard::of(measurement.current_word);
+        let current = measurement.current_word.cast_signed();
+        let is_opposite = self.armed.is_some_and(|armed| armed != direction)
+            && current.unsigned_abs() > Guard::LIMIT.unsigned_abs();
+        self.opposite = if is_opposite { self.opposite + 1 } else { 0 };
+        if measurement.has_greater_register() {
+            self.without_greater = 0;
+            if is_allowed && self.armed.is_none() {
+                self.requested = Some(direction);
+            }
+        } else {
+            self.without_greater = self.without_greater.saturating_add(1);
+            if self.without_greater >= Self::DISARM_AFTER {
+                self.requested = None;
+                return;
+            }
+        }
+        if self.opposite >= Self::SWITCH_AFTER {
+            self.requested = Some(direction);
+        }
+    }
+
+    /// Returns whether another direction, or none, has to be written.
+    pub(super) fn has_request(&self) -> bool {
+        self.requested != self.armed
+    }
+
+    /// Returns the direction to be written; `None`: the comparator is not used.
+    pub(super) fn requested(&self) -> Option<Guard> {
+        self.requested
+    }
+
+    /// Records that the comparator was written. `unwatched` results may have begun before.
+    pub(super) fn written(&mut self, unwatched: u32) {
+        self.armed = self.requested;
+        self.unwatched = unwatched;
+        self.opposite = 0;
+    }
+}

@@ -1,0 +1,275 @@
+//! Words that a transfer corrupts.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ina260::registers::Register;
+use crate::simulated::Corruption;
+
+fn scene_of_load(load: Load, interval: Duration, always_power: bool) -> Scene {
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    // Exact words, so that two runs can be compared whatever else was read.
+    board.plug(FIRST, Chip::exact(load));
+    let setup = Setup { always_power, ..setup(FIRST, interval) };
+    scene_of(clock, board, vec![setup])
+}
+
+/// Everything that a corrupted word must not change: energy, charge, time, results, extremes and
+/// the counters but that of corrupted words.
+fn effects(scene: &Scene) -> impl PartialEq + std::fmt::Debug + use<> {
+    let now = scene.clock.now();
+    let mut meter = scene.meters[0].lock();
+    let totals = meter.accumulator.totals(now);
+    let extremes = meter.window.extremes(now).unwrap();
+    let failures = meter.failures[..Failure::Corrupt as usize].to_vec();
+    let (energy, charge) = (totals.energy.whole(), totals.charge.whole());
+    (
+        (energy, charge, totals.results, totals.missed),
+        (extremes.min, extremes.max),
+        (failures, meter.resets, meter.overflows, meter.up),
+    )
+}
+
+/// Runs with and without the corruption, and compares.
+fn assert_harmless(
+    volts: f64,
+    amperes: f64,
+    interval: Duration,
+    always_power: bool,
+    (register, word): (Register, u16),
+) {
+    let run = |corruption: Option<Corruption>| {
+        let load = Load::steady(volts, amperes);
+        let mut scene = scene_of_load(load, interval, always_power);
+        scene.run(secs(20));
+        if let Some(corruption) = corruption {
+            scene.board.corrupt(corruption);
+        }
+        scene.run(secs(20));
+        scene
+    };
+    let (plain, corrupted) = (run(None), run(Some(Corruption::once(FIRST, register, word))));
+    assert_eq!(effects(&plain), effects(&corrupted), "{register}");
+    assert_eq!(plain.failures(0, Failure::Corrupt), 0);
+    assert_eq!(corrupted.failures(0, Failure::Corrupt), 1, "{register}");
+}
+
+#[test]
+fn corrupted_power_changes_nothing() {
+    assert_harmless(5.0, 1.0, secs(1), true, (Register::Power, 0xFFFF));
+    assert_harmless(5.0, 1.0, secs(1), true, (Register::Power, 0x0000));
+    assert_harmless(5.0, 1.0, secs(1), true, (Register::Power, 3_000));
+}
+
+#[test]
+fn corrupted_current_changes_nothing() {
+    assert_harmless(5.0, 1.0, secs(1), true, (Register::Current, 0xFFFF));
+    assert_harmless(5.0, 1.0, secs(1), true, (Register::Current, 0x7FFF));
+    assert_harmless(12.0, 0.0, secs(1), true, (Register::Current, 3_002));
+}
+
+#[test]
+fn corrupted_voltage_changes_nothing() {
+    assert_harmless(5.0, 1.0, secs(1), true, (Register::BusVoltage, 0xFFFF));
+    assert_harmless(5.0, 1.0, secs(1), true, (Register::BusVoltage, 0x0000));
+    let interval = Duration::from_millis(5);
+    assert_harmless(5.0, 1.0, interval, false, (Register::BusVoltage, 0xFFFF));
+    assert_harmless(5.0, 1.0, interval, false, (Register::BusVoltage, 0x0000));
+}
+
+#[test]
+fn corrupted_flags_change_nothing() {
+    for word in [0xFFFF, 0x0000] {
+        assert_harmless(5.0, 1.0, secs(1), true, (Register::MaskEnable, word));
+    }
+}
+
+#[test]
+fn corrupted_settings_are_no_reset() {
+    for register in [Register::Configuration, Register::AlertLimit] {
+        assert_harmless(5.0, 1.0, secs(1), true, (register, 0xFFFF));
+    }
+}
+
+#[test]
+fn result_without_two_equal_reads_is_missed() {
+    let mut scene = scene_of_load(Load::steady(5.0, 1.0), secs(1), true);
+    scene.run(secs(20));
+    let before = scene.totals(0);
+    for (skipped, word) in [(0, 0xFFFF), (1, 0x8001)] {
+        scene
+            .board
+            .corrupt(Corruption { skipped, ..Corruption::once(FIRST, Register::BusVoltage, word) });
+    }
+    scene.run(secs(20));
+    let totals = scene.totals(0);
+    assert_eq!((totals.missed, scene.failures(0, Failure::Corrupt)), (1, 2));
+    assert_eq!(totals.results + totals.missed - before.results, 21);
+    let unmeasured = totals.unmeasured - before.unmeasured;
+    let cycle = scene.meters[0].lock().cycle;
+    assert!(unmeasured.abs_diff(cycle) < Duration::from_micros(10), "{unmeasured:?}");
+    let extremes = scene.meters[0].lock().window.extremes(scene.clock.now());
+    assert_eq!(extremes.unwrap().max.voltage.0, 5.0);
+}
+
+#[test]
+fn two_equal_reads_outvote_the_first() {
+    // The first and the third read agree, and so do the second and the third.
+    for skipped in [0, 1] {
+        let mut scene = scene_of_load(Load::steady(5.0, 1.0), secs(1), true);
+        scene.run(secs(20));
+        scene.board.corrupt(Corruption::once(FIRST, Register::Power, 0xFFFF));
+        scene
+            .board
+            .corrupt(Corruption { skipped, ..Corruption::once(FIRST, Register::Current, 1_000) });
+        scene.run(secs(20));
+        // If the power register was doubted alone, the current was not read twice.
+        assert!((1..=2).contains(&scene.failures(0, Failure::Corrupt)));
+        assert_eq!(scene.totals(0).missed, 0);
+        let max = scene.meters[0].lock().window.extremes(scene.clock.now());
+        assert!(max.unwrap().max.power.0 <= 6.25);
+    }
+}
+
+#[test]
+fn impossible_word_without_time_is_missed() {
+    // A result takes 1.9 ms of a cycle of 2.2 ms: nothing can be read again.
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 100_000);
+    board.plug(FIRST, Chip::exact(Load::steady(5.0, 1.0)));
+    let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_micros(2_300))]);
+    scene.run(secs(10));
+    for _ in 0..20 {
+        let corruption = Corruption::once(FIRST, Register::BusVoltage, 0xFFFF);
+        scene.board.corrupt(corruption);
+        scene.run(secs(1));
+    }
+    // Others were torn: discarded, whatever their words.
+    let corrupt = scene.failures(0, Failure::Corrupt);
+    assert!((1..=20).contains(&corrupt), "{corrupt}");
+    let extremes = scene.meters[0].lock().window.extremes(scene.clock.now());
+    assert_eq!(extremes.unwrap().max.voltage.0, 5.0);
+    let now = scene.clock.elapsed();
+    let counts = scene.board.chip(FIRST, |chip| {
+        chip.read(0x07, now);
+        chip.counts
+    });
+    let totals = scene.totals(0);
+    let counted = totals.results + totals.missed + counts.unconfigured;
+    assert!(counted.abs_diff(counts.finished) <= 1, "{totals:?} of {counts:?}");
+}
+
+#[test]
+fn corruption_behind_a_foreign_channel_is_not_counted() {
+    use crate::i2c::mux::Channel;
+
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    let channel = Channel { multiplexer: Address(0x70), channel: 0 };
+    board.plug_at(Some(channel), FIRST, Chip::exact(Load::steady(5.0, 1.0)));
+    let setup = Setup { channel: Some(channel), ..setup(FIRST, Duration::from_millis(100)) };
+    let mut scene = scene_of(clock, board, vec![setup]);
+    scene.run(secs(10));
+    // Another master selects another channel after the flags of the next poll.
+    let corruption = Corruption::once(FIRST, Register::Power, 0xFFFF);
+    scene.board.corrupt(corruption);
+    scene.board.write_as_other_master(7, Address(0x70), 0x03);
+    scene.run(Duration::from_millis(150));
+    let failures = |failure| scene.failures(0, failure);
+    assert_eq!((failures(Failure::Corrupt), failures(Failure::Mux)), (0, 1));
+}
+
+#[test]
+fn saturation_counts_at_once() {
+    let mut scene = scene_of_load(Load::steady(36.0, 15.0), secs(1), true);
+    scene.run(secs(3));
+    let (results, failures) = (scene.results(0), scene.failures(0, Failure::Corrupt));
+    assert_eq!((results, failures), (3, 0));
+    assert_eq!(scene.meters[0].lock().overflows[0], 3);
+    // Beyond the scale of current and voltage.
+    scene.board.chip(FIRST, |chip| chip.load = Load::steady(45.0, 45.0));
+    scene.run(secs(5));
+    let meter = scene.meters[0].lock();
+    assert_eq!(meter.accumulator.totals(scene.clock.now()).missed, 0);
+    assert!(meter.overflows[1] >= 4 && meter.overflows[2] >= 4);
+    assert_eq!(meter.failures[Failure::Corrupt as usize], 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// A load that jumps, pulses, saturates or reverses shows in the first whole result after
+    /// that, and nothing is counted as corrupted.
+    #[test]
+    fn real_changes_show_at_once(
+        volts in 1.0..40.0_f64,
+        levels in prop::array::uniform2(-20.0..20.0_f64),
+        is_pulsed in any::<bool>(),
+        millis in prop::sample::select(vec![5_u64, 100, 1_000]),
+    ) {
+        let current = move |t: f64| match t {
+            t if t < 20.0 => levels[0],
+            t if is_pulsed && t.rem_euclid(0.0073) < 0.003 => 0.0,
+            _ => levels[1],
+        };
+        let load = Load { source: volts, resistance: 0.0, current: Box::new(current) };
+        let mut scene = scene_of_load(load, Duration::from_millis(millis), millis > 5);
+        let cycle = setup(FIRST, Duration::from_millis(millis)).chip.settings.cycle();
+        scene.run(secs(20) + 2 * cycle + Duration::from_millis(20));
+        let seen = scene.meters[0].lock().last.unwrap();
+        scene.run(secs(5));
+        let meter = scene.meters[0].lock();
+        let last = meter.last.unwrap().measured.current.0;
+        if !is_pulsed {
+            prop_assert_eq!(seen.measured.current.0, last);
+        }
+        let missed = meter.accumulator.totals(scene.clock.now()).missed;
+        prop_assert_eq!((meter.failures[Failure::Corrupt as usize], missed), (0, 0));
+    }
+
+    /// Single corrupted words of any content never change the account by more than a tenth of the
+    /// power of a result, and no result is lost to it.
+    #[test]
+    fn corrupted_words_are_accounted(
+        volts in 1.0..30.0_f64,
+        amperes in -10.0..10.0_f64,
+        words in prop::collection::vec((0..4_usize, any::<u16>(), 1..40_u64), 0..6),
+        millis in prop::sample::select(vec![5_u64, 20, 100, 1_000]),
+    ) {
+        let interval = Duration::from_millis(millis);
+        let mut scene = scene_of_load(Load::steady(volts, amperes), interval, true);
+        scene.run(secs(20));
+        let registers = [
+            Register::Current,
+            Register::BusVoltage,
+            Register::Power,
+            Register::MaskEnable,
+        ];
+        for (register, word, wait) in words {
+            // The flags of a result that is not there, or not announced, are plausible words.
+            let word = if register == 3 { word | 0x8000 } else { word };
+            let corruption = Corruption::once(FIRST, registers[register], word);
+            scene.board.corrupt(corruption);
+            scene.run(Duration::from_millis(wait * 100) + interval);
+        }
+        scene.run(secs(5));
+        let now = scene.clock.elapsed();
+        let counts = scene.board.chip(FIRST, |chip| {
+            chip.read(0x07, now);
+            chip.counts
+        });
+        let totals = scene.totals(0);
+        let counted = totals.results + totals.missed + counts.unconfigured;
+        prop_assert!(counted.abs_diff(counts.finished) <= 1, "{totals:?} of {counts:?}");
+        prop_assert_eq!(scene.meters[0].lock().resets, [0, 0]);
+        let extremes = scene.meters[0].lock().window.extremes(scene.clock.now()).unwrap();
+        let (low, high) = (extremes.min.power.0, extremes.max.power.0);
+        let tolerance = volts * amperes.abs() * 0.12 + 0.1 + volts * 0.01;
+        prop_assert!(high - low <= 2.0 * tolerance, "{low} W to {high} W");
+    }
+}
