@@ -98,7 +98,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
     let watts = load();
     board.plug(
         ADDRESS,
-        Chip::new(Load {
+        Chip::exact(Load {
             current: Box::new(move |seconds| {
                 let second = (seconds as usize).min(watts.len() - 1);
                 watts[second] / RAIL_VOLTS
