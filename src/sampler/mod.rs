@@ -12,8 +12,8 @@ use crate::i2c::mux::Multiplexers;
 
 mod backoff;
 mod bus_thread;
-mod guard;
 mod poller;
+mod power_guard;
 mod report;
 mod sensor;
 mod setup;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::guard::PowerGuard;
+use super::power_guard::PowerGuard;
 use super::tracker::{CycleTracker, FlagRead};
 use crate::clock::Clock;
 use crate::i2c::Bus;
