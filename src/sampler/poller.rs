@@ -59,6 +59,8 @@ pub(super) struct Poller {
     /// The last result that counted.
     previous: Option<Measurement>,
     guard: PowerGuard,
+    /// Whether a corrupted read of the flags may have cleared the ready flag of an unread result.
+    may_have_cleared: bool,
     /// Corrupted words that have not been counted.
     corrupt: u64,
 }
@@ -69,6 +71,9 @@ type Flags = Result<(FlagRead, MaskEnable), RegisterDump>;
 impl Poller {
     /// Time between two checks of the registers that the flags do not cover.
     const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+    /// Longest cycle whose results are frequent enough for the checks: 1 s, and 10 % more of a slow
+    /// chip. A poll for nothing but a check costs a wake-up.
+    const LONGEST_CHECKED: Duration = Duration::from_millis(1_100);
     /// Torn reads in a row, the last of which is used: the bus is too slow, or the chip's flag is
     /// wrong. Registers of neighbouring results are better than none.
     const MAX_ATTEMPTS: usize = 4;
@@ -87,6 +92,7 @@ impl Poller {
             missed: 0,
             previous: None,
             guard: PowerGuard::default(),
+            may_have_cleared: false,
             corrupt: 0,
         }
     }
@@ -94,7 +100,20 @@ impl Poller {
     /// Returns when to poll next: for the next result, or for the check, which also finds within a
     /// second that a sensor with a long cycle has failed.
     pub(super) fn due(&self) -> Instant {
-        self.tracker.due().min(self.checked + Self::CHECK_INTERVAL)
+        let due = self.tracker.due();
+        if self.period() <= Self::LONGEST_CHECKED {
+            due
+        } else {
+            due.min(self.checked + Self::CHECK_INTERVAL)
+        }
+    }
+
+    /// Returns whether a poll at `now` is to check the registers that the flags do not cover: the
+    /// poll that is closest to the end of the interval.
+    fn needs_check(&self, now: Instant) -> bool {
+        let period = self.period();
+        let early = if period <= Self::LONGEST_CHECKED { period / 2 } else { Duration::ZERO };
+        now.duration_since(self.checked) + early >= Self::CHECK_INTERVAL
     }
 
     /// Returns from when on a poll makes sense.
@@ -156,7 +175,7 @@ impl Poller {
         let late = delay > self.period() / 2;
         let outcome = self.read(access, late, (flag_read, flags))?;
         // After the result, which has to be read as soon after its flags as possible.
-        if flag_read.ended.duration_since(self.checked) >= Self::CHECK_INTERVAL {
+        if self.needs_check(flag_read.ended) {
             if let Some(found) = self.check(access, flags)? {
                 return Ok(PollOutcome::Reset(found));
             }
@@ -178,8 +197,12 @@ impl Poller {
             if !flags.ready() {
                 self.guard.not_ready(flags.alert());
                 self.tracker.not_ready(flag_read);
+                if self.may_have_cleared {
+                    self.tracker.discard_lower_bound();
+                }
                 break;
             }
+            self.may_have_cleared = false;
             self.guard.ready(flags.alert());
             let mut cycle = self.tracker.ready(flag_read);
             self.missed += cycle.missed;
@@ -259,22 +282,22 @@ impl Poller {
 
     /// Reads the flags; twice, if they do not match the configuration.
     fn read_flags(&mut self, access: &mut ChipAccess<'_>) -> Result<Flags, Error> {
-        let (flag_read, flags) = access.read_flags()?;
-        if self.registers.matches_flags(flags) {
-            return Ok(Ok((flag_read, flags)));
+        let (flag_read, mut flags) = access.read_flags()?;
+        if !self.registers.matches_flags(flags) {
+            let again = access.read_flags()?.1;
+            if let Some(found) = self.check(access, again)? {
+                return Ok(Err(found));
+            }
+            // The first word was corrupted, and reading it has cleared the flags.
+            flags = again;
+            self.corrupt += 1;
+            self.guard.taint();
+            self.may_have_cleared = true;
         }
-        let (again, MaskEnable(mut flags)) = access.read_flags()?;
-        if let Some(found) = self.check(access, MaskEnable(flags))? {
-            return Ok(Err(found));
+        if self.may_have_cleared && self.tracker.is_due(flag_read) {
+            flags.0 |= MaskEnable::READY;
         }
-        // The first word was corrupted, and reading it has cleared the flags.
-        self.corrupt += 1;
-        self.guard.taint();
-        if !self.tracker.is_due(flag_read) {
-            return Ok(Ok((again, MaskEnable(flags))));
-        }
-        flags |= MaskEnable::READY;
-        Ok(Ok((flag_read, MaskEnable(flags))))
+        Ok(Ok((flag_read, flags)))
     }
 
     /// Returns the registers if the chip has lost its configuration: if they differ twice.

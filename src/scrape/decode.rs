@@ -220,7 +220,7 @@ mod tests {
         let alert =
             ScrapedAlert { on: "over-current".to_owned(), limit: 3.5, unit: "A", active: true };
         assert_eq!(sensor.alert, Some(alert));
-        assert_eq!((sensor.alerts, sensor.energy), (6.0, [1025.0, 0.0]));
+        assert_eq!((sensor.alerts, sensor.energy), (6.0, [1026.0, 0.0]));
         assert_eq!((sensor.measured, sensor.unmeasured), (55.0, 0.0));
         assert!((sensor.cycle.unwrap() - 0.942).abs() < 0.001);
         assert_eq!(sensor.errors.len(), 8 + 2 + 3 + 1);

@@ -86,6 +86,20 @@ fn corrupted_flags_change_nothing() {
 }
 
 #[test]
+fn corrupted_flags_hide_no_result() {
+    // Whichever poll it is: one that finds a result, or one of those that bracket an edge.
+    for skipped in 0..40 {
+        let mut scene = scene_of_load(Load::steady(5.0, 1.0), secs(1), true);
+        let corruption = Corruption::once(FIRST, Register::MaskEnable, 0xFFFF);
+        scene.run(secs(1));
+        scene.board.corrupt(Corruption { skipped, ..corruption });
+        scene.run(secs(60));
+        assert_eq!(scene.failures(0, Failure::Corrupt), 1, "{skipped}");
+        assert_eq!(scene.totals(0).missed, 0, "{skipped}");
+    }
+}
+
+#[test]
 fn corrupted_settings_are_no_reset() {
     for register in [Register::Configuration, Register::AlertLimit] {
         assert_harmless(5.0, 1.0, secs(1), true, (register, 0xFFFF));

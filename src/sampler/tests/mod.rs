@@ -122,6 +122,23 @@ fn every_result_is_read_once() {
 }
 
 #[test]
+fn settings_check_costs_no_poll() {
+    for millis in [10, 100, 500, 1_000] {
+        let mut scene = scene(&[Duration::from_millis(millis)]);
+        scene.run(secs(60));
+        let (results, transfers) = (scene.results(0), scene.board.transfers());
+        let polls = u64::from(scene.run(secs(300)));
+        let results = scene.results(0) - results;
+        let transfers = scene.board.transfers() - transfers;
+        // A few per 256 results bracket an edge.
+        assert!(polls <= results + 5 + results / 50, "{polls} polls for {results} results");
+        // A word for each poll, three more for each result, and two for each check.
+        let checks = (transfers - polls - 3 * results) / 2;
+        assert!((290..=360).contains(&checks), "{millis} ms: {checks}");
+    }
+}
+
+#[test]
 fn slow_chip_is_tracked() {
     let mut scene = scene(&[secs(1)]);
     scene.board.inject(Fault::SlowClock);

@@ -321,7 +321,7 @@ fn guard_behind_a_mux_survives_foreign_selections() {
         scene.board.write_as_other_master(transfers, Address(0x70), 0x02);
         scene.run(secs(3));
     }
-    let power = mean_power(&mut scene, secs(10), secs(30));
+    let power = mean_power(&mut scene, secs(20), secs(30));
     // Without the guard it would be 9 W.
     assert!((17.0..=18.0).contains(&power), "{power}");
     assert_eq!(scene.meters[0].lock().resets, [0, 0]);

@@ -247,6 +247,11 @@ impl CycleTracker {
         self.index_range(read).is_some_and(|(from, _)| from > self.index)
     }
 
+    /// Discards the time of the last flag read: a result may have been completed before it.
+    pub(super) fn discard_lower_bound(&mut self) {
+        self.not_before = None;
+    }
+
     /// Discards the phase, for example after a suspend.
     pub(super) fn lose_phase(&mut self) {
         self.clock.lose_phase();
