@@ -89,7 +89,7 @@ fn cycle_and_load_of_each_block() {
             sensors.map(|sensor| load(sensor.settings, plan.script_metrics, hertz)).sum()
         };
         let follows = format!(
-            "\nFollows: a result every {cycle}; bus {} at 100 kHz, {} at 400 kHz.\n",
+            "\nThis gives: a result every {cycle}; bus {} at 100 kHz, {} at 400 kHz.\n",
             percent(share(100e3)),
             percent(share(400e3))
         );
