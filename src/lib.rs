@@ -24,6 +24,7 @@ pub mod i2c;
 pub mod ina260;
 pub mod logging;
 pub mod meter;
+pub mod printable;
 pub mod sampler;
 pub mod scrape;
 pub mod signals;

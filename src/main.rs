@@ -9,6 +9,7 @@ use ina260_exporter::cli::{Command, CommandLine};
 use ina260_exporter::commands::{self, Caller, Failure};
 use ina260_exporter::config;
 use ina260_exporter::daemon;
+use ina260_exporter::printable::escape;
 use ina260_exporter::signals::{self, Event};
 
 /// Anything but the errors below.
@@ -21,7 +22,7 @@ const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let CommandLine { command, daemon } = match CommandLine::try_parse() {
+    let CommandLine { command, daemon } = match CommandLine::try_parse().or_else(escaped) {
         Ok(line) => line,
         Err(error) => {
             // If neither output stream can be written to, there is nowhere left to report it.
@@ -42,6 +43,13 @@ fn main() -> ExitCode {
             Err(daemon::Failure::Other) => ExitCode::from(FAILURE),
         },
     }
+}
+
+/// Returns the error of the same arguments with invisible characters escaped: a message about an
+/// argument repeats it.
+fn escaped(error: clap::Error) -> Result<CommandLine, clap::Error> {
+    let arguments = std::env::args_os().map(|argument| escape(&argument.to_string_lossy()));
+    Err(CommandLine::try_parse_from(arguments).err().unwrap_or(error))
 }
 
 /// Runs a subcommand until it is done, or a signal asks to end.

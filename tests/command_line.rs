@@ -10,6 +10,7 @@ use ina260_exporter::cli::CommandLine;
 use ina260_exporter::clock::SimulatedClock;
 use ina260_exporter::config::load;
 use ina260_exporter::i2c::Address;
+use ina260_exporter::printable::is_invisible;
 use ina260_exporter::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
 use ina260_exporter::supervisor::{BusProvider, Supervisor};
 use support::{Directory, Ended, Launch, daemon, run, text};
@@ -85,6 +86,35 @@ fn unknown_fault_lists_valid_faults() {
     let message = "invalid fault \"nonsense\"; expected KIND@START or \
                    KIND@START+DURATION in seconds, with KIND one of no-answer, ";
     assert!(ended.stderr.contains(message), "{}", ended.stderr);
+}
+
+#[test]
+fn errors_escape_what_arguments_contain() {
+    let hostile = "\u{1b}[31m\u{9b}2J\u{7}\u{202e}\u{feff}\r\nend";
+    let flag = |name: &str| format!("{name}={hostile}");
+    for arguments in [
+        vec![flag("--simulate")],
+        vec![flag("--simulate=no-answer@1,x")],
+        vec![flag("--port")],
+        vec![flag("--listen"), flag("--device"), flag("--hostname"), flag("--log-level")],
+        vec![flag("--bus"), flag("--address"), flag("--mux"), flag("--interval")],
+        vec![flag("--config")],
+        vec![format!("--{hostile}")],
+        vec![hostile.to_owned()],
+        vec!["read".to_owned(), flag("--bus")],
+        vec!["read".to_owned(), flag("--simulate")],
+        vec!["scan".to_owned(), flag("--simulate")],
+        vec!["watch".to_owned(), flag("--url")],
+        vec!["watch".to_owned(), hostile.to_owned()],
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let Ended { code, stderr, .. } = run(&arguments);
+        assert!(matches!(code, Some(2 | 78)), "{code:?} {arguments:?}: {stderr}");
+        let shown = stderr.replace('\n', "");
+        assert!(!shown.contains(is_invisible), "{arguments:?}: {stderr:?}");
+        assert!(stderr.contains("\\u{1b}[31m\\u{9b}2J\\u{7}\\u{202e}"), "{arguments:?}: {stderr}");
+        assert!(!stderr.lines().any(|line| line.starts_with("end")), "{stderr}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("clock", &[]),
+    ("printable", &[]),
     ("signals", &[]),
     ("i2c", &["clock"]),
     ("ina260", &["i2c", "units"]),
@@ -22,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ina260::alert",
             "ina260::calibration",
             "ina260::settings",
+            "printable",
             "simulated::Faults",
             "units",
         ],
@@ -77,7 +79,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["commands", "daemon::DaemonArgs"]),
-    ("main", &["cli", "commands", "config", "daemon", "signals"]),
+    ("main", &["cli", "commands", "config", "daemon", "printable", "signals"]),
 ];
 
 /// The only module that names each external crate, except for those that any module may name.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::printable::escape;
+
 /// Layer that a value comes from, and the place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -117,21 +119,13 @@ impl fmt::Display for Node {
     }
 }
 
-/// Escapes control characters and cuts long text, for a message.
+/// Escapes invisible characters and cuts long text, for a message.
 pub(super) fn one_line(text: &str) -> String {
     const MAX_CHARACTERS: usize = 120;
-    let mut line = String::new();
-    for character in text.chars().take(MAX_CHARACTERS) {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => escape(&text[..end]) + "...",
+        None => escape(text),
     }
-    if text.chars().nth(MAX_CHARACTERS).is_some() {
-        line += "...";
-    }
-    line
 }
 
 #[cfg(test)]
