@@ -59,6 +59,10 @@ impl Clock for AdvancedClock {
         SystemClock.wall() + self.ahead()
     }
 
+    fn booted(&self) -> Duration {
+        SystemClock.booted() + self.ahead()
+    }
+
     fn suspended(&self) -> Duration {
         SystemClock.suspended()
     }
@@ -236,7 +240,7 @@ fn measure(meter: &SharedMeter) {
     let cycle = Cycle { end: Instant::now(), elapsed: Some(1), missed: 0, period: meter.cycle };
     let reading = Reading {
         at: Instant::now(),
-        wall: SystemTime::now(),
+        booted: SystemClock.booted(),
         measured: Measured::new(12.0, 5.0, 60.0),
         raw: None,
     };
@@ -249,7 +253,7 @@ fn tick_of_16_sensors(bencher: Bencher<'_, '_>) {
     let loopback = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let (_listener, recorder) = Listener::bind(&loopback, 0o666, &[], &[0.1, 1.0, 10.0, 100.0])
         .expect("loopback has a free port");
-    let mut exposition = Exposition::new(recorder, SystemTime::now());
+    let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
     let views = views();
     let meters: Vec<SharedMeter> = views.iter().map(|view| view.meter.clone()).collect();
     exposition.show(views, Instant::now());

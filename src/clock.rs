@@ -12,6 +12,8 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Instant;
     /// Returns wall-clock time, for timestamps; it may jump.
     fn wall(&self) -> SystemTime;
+    /// Returns the time since boot, suspended time included.
+    fn booted(&self) -> Duration;
     /// Returns the time suspended since boot, which monotonic time excludes.
     fn suspended(&self) -> Duration;
     /// Waits for the duration of a simulated transfer.
@@ -34,10 +36,13 @@ impl Clock for SystemClock {
         SystemTime::now()
     }
 
+    fn booted(&self) -> Duration {
+        read(ClockId::Boottime)
+    }
+
     fn suspended(&self) -> Duration {
-        let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
         let monotonic = read(ClockId::Monotonic);
-        read(ClockId::Boottime).saturating_sub(monotonic)
+        self.booted().saturating_sub(monotonic)
     }
 
     fn wait(&self, time: Duration) {
@@ -50,6 +55,10 @@ impl Clock for SystemClock {
             std::hint::spin_loop();
         }
     }
+}
+
+fn read(clock: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 /// A clock that only moves on request.
@@ -104,7 +113,11 @@ impl Clock for SimulatedClock {
     fn wall(&self) -> SystemTime {
         let ahead = self.wall_ahead_seconds.load(Relaxed);
         let start = Duration::from_secs(1_767_225_600 + ahead);
-        SystemTime::UNIX_EPOCH + start + self.elapsed() + self.suspended()
+        SystemTime::UNIX_EPOCH + start + self.booted()
+    }
+
+    fn booted(&self) -> Duration {
+        self.elapsed() + self.suspended()
     }
 
     fn suspended(&self) -> Duration {

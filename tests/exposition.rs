@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use ina260_exporter::clock::{Clock, SimulatedClock};
+use ina260_exporter::clock::{Clock, SimulatedClock, SystemClock};
 use ina260_exporter::config::Listen;
-use ina260_exporter::exposition::{AlertView, Exposition, Listener, METRICS, View};
+use ina260_exporter::exposition::{self, AlertView, Exposition, Listener, METRICS, View};
 use ina260_exporter::i2c::Address;
 use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::Ina260;
@@ -86,7 +86,7 @@ impl Scene {
         let bus = Box::new(board.bus());
         let sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), Arc::new(|| {}));
         let (_, recorder) = Listener::bind(&free_address(), 0, &[], &BUCKETS).unwrap();
-        let mut exposition = Exposition::new(recorder, clock.wall());
+        let mut exposition = Exposition::new(recorder, clock.clone());
         let views = vec![view("orin", FIRST, &meters[0]), view("nvme", SECOND, &meters[1])];
         exposition.show(views, clock.now());
         Self { clock, board, sampler, meters, exposition }
@@ -278,7 +278,7 @@ fn after_a_reload_that_removes_and_renames() {
     scene.sampler.replace(vec![setup(FIRST, kept)]);
     let views = vec![view("xavier", FIRST, kept)];
     scene.exposition.show(views, scene.clock.now());
-    scene.exposition.record_reload(true, scene.clock.wall());
+    scene.exposition.record_reload(true);
     scene.run(seconds(10));
     // Histograms stay until the next start.
     let scrape = scene.scrape_without(&[
@@ -337,6 +337,75 @@ fn scrape_has_exactly_the_metrics_of_the_table() {
     let table =
         METRICS.iter().map(|metric| (metric.name, metric.source.kind(), metric.help)).collect();
     assert_eq!(seen, table);
+}
+
+/// Returns the value of the series that begins with `name`.
+fn value(scrape: &str, name: &str) -> f64 {
+    let line = scrape.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn clock_set_after_boot_corrects_every_time() {
+    const TIMES: [&str; 3] = [
+        "ina260_exporter_config_last_reload_success_timestamp_seconds",
+        "ina260_last_result_timestamp_seconds{hostname=\"pi4\",device=\"orin\"",
+        "process_start_time_seconds",
+    ];
+    const AHEAD: u16 = 50_000;
+    let mut scene = Scene::new();
+    scene.run(seconds(5));
+    scene.exposition.record_reload(true);
+    scene.clock.suspend(seconds(3_600));
+    scene.run(seconds(5));
+    let times = |scene: &mut Scene| {
+        scene.exposition.tick(scene.clock.now());
+        let scrape = scene.exposition.render();
+        TIMES.map(|name| value(&scrape, name))
+    };
+    let before = times(&mut scene);
+    // The simulated clock starts at this time.
+    assert!((before[2] - 1_767_225_600.0).abs() < 1.0, "{before:?}");
+    assert!((before[0] - before[2] - 5.0).abs() < 1.0, "{before:?}");
+    assert!((before[1] - before[2] - 3_610.0).abs() < 1.5, "{before:?}");
+
+    scene.clock.set_wall_ahead(AHEAD.into());
+    let differs_by = |after: [f64; 3], seconds: f64| {
+        after.iter().zip(before).all(|(after, before)| (after - before - seconds).abs() < 0.001)
+    };
+    let after = times(&mut scene);
+    assert!(differs_by(after, AHEAD.into()), "{before:?}, {after:?}");
+    // And back.
+    scene.clock.set_wall_ahead(0);
+    let after = times(&mut scene);
+    assert!(differs_by(after, 0.0), "{before:?}, {after:?}");
+}
+
+#[test]
+fn start_time_does_not_waver() {
+    let recorder = exposition::recorder(&BUCKETS).unwrap();
+    let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
+    let mut start = || {
+        exposition.tick(SystemClock.now());
+        value(&exposition.render(), "process_start_time_seconds").to_bits()
+    };
+    let first = start();
+    assert!((0..100).all(|_| start() == first));
+}
+
+#[test]
+fn process_metrics_outlive_their_collection() {
+    let mut scene = Scene::new();
+    // Series expire in real time, and values are collected every 10 s of the simulated one.
+    let begun = Instant::now();
+    while begun.elapsed() < seconds(6) {
+        std::thread::sleep(Duration::from_millis(200));
+        scene.exposition.tick(scene.clock.now());
+        let scrape = scene.exposition.render();
+        for name in ["cpu_seconds_total", "open_fds", "resident_memory_bytes", "threads"] {
+            assert!(scrape.contains(&format!("\nprocess_{name} ")), "{name} in {scrape}");
+        }
+    }
 }
 
 #[test]

@@ -52,6 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "clock::SystemClock",
             "config",
             "exposition",
             "logging",
@@ -66,6 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
+            "clock::SystemClock",
             "config",
             "daemon::DaemonArgs",
             "exposition",

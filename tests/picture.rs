@@ -132,7 +132,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
         Arc::new(|| {}),
     );
     let recorder = exposition::recorder(&[0.1, 1.0, 10.0, 100.0]).unwrap();
-    let mut exposition = Exposition::new(recorder, clock.wall());
+    let mut exposition = Exposition::new(recorder, clock.clone());
     let view = View {
         labels: vec![("device".to_owned(), "orin".to_owned())],
         info: vec![("bus".to_owned(), "1".to_owned())],

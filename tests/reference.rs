@@ -278,6 +278,7 @@ fn labels(metric: &Metric) -> String {
         }
         Source::Script(_)
         | Source::Reading(_)
+        | Source::Time(_)
         | Source::Extreme(_)
         | Source::State(_)
         | Source::Alert(_)

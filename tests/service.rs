@@ -327,3 +327,11 @@ fn signal_ends_a_blocked_start() {
     let (code, _) = daemon.stop("TERM");
     assert_eq!(code, None, "ended by the signal");
 }
+
+#[test]
+fn processor_time_is_served_in_fractions_of_a_second() {
+    let daemon = Launch::simulated("").arguments(&["--interval", "5ms"]).start();
+    daemon.scrape_until("a fraction of a second", |scrape| {
+        scrape.value("process_cpu_seconds_total", &[]).is_some_and(|time| time.fract() > 0.0)
+    });
+}

@@ -40,6 +40,10 @@ impl<C: Clock> Clock for Metered<C> {
         self.clock.wall()
     }
 
+    fn booted(&self) -> Duration {
+        self.clock.booted()
+    }
+
     fn suspended(&self) -> Duration {
         self.clock.suspended()
     }

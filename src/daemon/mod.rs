@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use crate::clock::SystemClock;
 use crate::config::{self, LogLevel, Overrides, Plan, Problems};
 use crate::exposition::{self, Exposition, Listener, Ticker};
 use crate::logging::Logging;
@@ -74,7 +75,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let is_stale = restore_counters(&supervisor, store.as_ref());
 
     let no_thread = failed::<io::Error>("cannot start a thread");
-    let mut exposition = Exposition::new(recorder, SystemTime::now());
+    let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
     exposition.show(supervisor.views(), Instant::now());
     let ticker = Ticker::spawn(exposition).map_err(&no_thread)?;
     let changed = ticker.clone();

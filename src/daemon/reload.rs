@@ -1,7 +1,5 @@
 //! Reload of the configuration while the daemon runs.
 
-use std::time::SystemTime;
-
 use tracing::{error, info, warn};
 
 use super::{count_sensors, log_problems};
@@ -34,7 +32,7 @@ pub(super) fn reload(
     } else {
         error!("reload failed; keeping the running configuration");
     }
-    ticker.record_reload(is_changed, SystemTime::now());
+    ticker.record_reload(is_changed);
 }
 
 /// Changes to a new plan, except for the keys that need a restart.

@@ -1,6 +1,6 @@
-//! The table of all metrics. Only the `process_*` metrics, of metrics-process, are not in it.
+//! The table of all metrics. Only the `process_*` metrics are not in it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::meter::{Extremes, Failure, Meter, Observations, Reading, Reset, Totals};
 use crate::units::Quantity;
@@ -29,6 +29,8 @@ pub enum Source {
     Script(fn(&Reading) -> Option<f64>),
     /// Gauge from a reading.
     Reading(fn(&Meter, &Reading) -> f64),
+    /// Gauge from a reading: a time since boot, shown as Unix time.
+    Time(fn(&Reading) -> Duration),
     /// Gauge from the extremes in the window, while there is a reading.
     Extreme(fn(&Extremes) -> f64),
     /// Gauge of every sensor, from whether there is a reading.
@@ -97,6 +99,7 @@ impl Source {
         match self {
             Self::Script(_)
             | Self::Reading(_)
+            | Self::Time(_)
             | Self::Extreme(_)
             | Self::State(_)
             | Self::Alert(_)
@@ -112,6 +115,7 @@ impl Source {
 pub(super) const SENSOR_INFO: &str = "ina260_sensor_info";
 pub(super) const BUILD_INFO: &str = "ina260_exporter_build_info";
 pub(super) const RELOAD_SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
+pub(super) const START_TIME: &str = "process_start_time_seconds";
 pub(super) const RELOAD_TIMESTAMP: &str =
     "ina260_exporter_config_last_reload_success_timestamp_seconds";
 
@@ -210,7 +214,7 @@ pub const METRICS: &[Metric] = &[
     metric(
         "ina260_last_result_timestamp_seconds",
         "Unix time of the last result.",
-        Source::Reading(|_, reading| unix_seconds(reading.wall)),
+        Source::Time(|reading| reading.booted),
     ),
     metric(
         "ina260_cycle_seconds",

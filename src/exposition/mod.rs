@@ -5,22 +5,26 @@
 //! sensor is down or removed, expires: readings of a dead sensor disappear, scraped or not.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
+use crate::clock::Clock;
 use crate::meter::{Observations, SharedMeter};
 
 mod listener;
 mod metrics;
+mod process;
 mod series;
 mod ticker;
 
-use self::metrics::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, unix_seconds};
+use self::metrics::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, START_TIME, unix_seconds};
 pub use self::metrics::{METRICS, Metric, Source};
 pub use listener::{BindError, Listener, Serving, recorder, remove_socket};
+use process::Process;
 use series::Series;
 pub use ticker::Ticker;
 
@@ -64,13 +68,18 @@ pub struct AlertView {
 pub struct Exposition {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    process: Collector,
+    process: Process,
+    clock: Arc<dyn Clock>,
+    /// Wall-clock time of the boot. All times are kept as time since boot, so that those from
+    /// before the clock was set are right afterwards.
+    boot: SystemTime,
+    started: Duration,
     sensors: Vec<Series>,
     /// Views of earlier configurations, until their series have expired.
     retired: Vec<(View, Instant)>,
     build_info: Key,
     reload_successful: bool,
-    reload_succeeded: SystemTime,
+    reload_succeeded: Duration,
     /// Emptied lists, in exchange for the full ones of a meter: their memory is reused.
     spare: Observations,
     /// Whether a series was withdrawn since the last tick.
@@ -80,8 +89,8 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Describes every metric; shows no sensor yet. The configuration was loaded at `now`.
-    pub fn new(recorder: PrometheusRecorder, now: SystemTime) -> Self {
+    /// Describes every metric; shows no sensor yet. The configuration was loaded now.
+    pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
         for metric in METRICS {
             let (name, help) = (metric.name.into(), metric.help.into());
             match metric.source.kind() {
@@ -90,8 +99,7 @@ impl Exposition {
                 _ => recorder.describe_gauge(name, None, help),
             }
         }
-        let process = Collector::default();
-        ::metrics::with_local_recorder(&recorder, || process.describe());
+        ::metrics::with_local_recorder(&recorder, || Collector::default().describe());
         let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
         let build_info = Key::from_parts(
             BUILD_INFO,
@@ -103,12 +111,15 @@ impl Exposition {
         Self {
             handle: recorder.handle(),
             recorder,
-            process,
+            process: Process::default(),
+            boot: boot(&*clock),
+            started: clock.booted(),
+            reload_succeeded: clock.booted(),
+            clock,
             sensors: Vec::new(),
             retired: Vec::new(),
             build_info,
             reload_successful: true,
-            reload_succeeded: now,
             spare: Observations::default(),
             withdrawn: false,
             expiring_until: None,
@@ -141,10 +152,10 @@ impl Exposition {
     }
 
     /// Records the outcome of a reload.
-    pub fn record_reload(&mut self, successful: bool, at: SystemTime) {
+    pub fn record_reload(&mut self, successful: bool) {
         self.reload_successful = successful;
         if successful {
-            self.reload_succeeded = at;
+            self.reload_succeeded = self.clock.booted();
         }
     }
 
@@ -154,17 +165,23 @@ impl Exposition {
         // cost five times the rest of a tick. Not after recording: then a scrape finds nothing to
         // take, and never releases what its thread holds in metrics-util.
         self.handle.run_upkeep();
+        self.follow_clock();
         let sensors = self.sensors.iter_mut();
         for sensor in sensors.filter(|sensor| !sensor.is_held(now)) {
-            sensor.tick(&self.recorder, &mut self.spare, now);
+            sensor.tick(&self.recorder, &mut self.spare, now, self.boot);
             self.withdrawn |= sensor.withdrawn;
         }
         let gauge = |key: &Key, value: f64| self.recorder.register_gauge(key, &METADATA).set(value);
         gauge(&self.build_info, 1.0);
         let successful = f64::from(u8::from(self.reload_successful));
         gauge(&Key::from_static_name(RELOAD_SUCCESSFUL), successful);
-        gauge(&Key::from_static_name(RELOAD_TIMESTAMP), unix_seconds(self.reload_succeeded));
-        ::metrics::with_local_recorder(&self.recorder, || self.process.collect());
+        let times = [(RELOAD_TIMESTAMP, self.reload_succeeded), (START_TIME, self.started)];
+        for (name, booted) in times {
+            gauge(&Key::from_static_name(name), unix_seconds(self.boot + booted));
+        }
+        for (name, value) in self.process.values(now) {
+            gauge(&Key::from_static_name(name), *value);
+        }
         if std::mem::take(&mut self.withdrawn) {
             self.expiring_until = Some(now + EXPIRED_AFTER);
         }
@@ -175,8 +192,24 @@ impl Exposition {
         }
     }
 
+    /// Takes over a step of the wall clock. Smaller differences are the time between reading two
+    /// clocks: times must not waver.
+    fn follow_clock(&mut self) {
+        const STEP: Duration = Duration::from_secs(1);
+        let boot = boot(&*self.clock);
+        let step = boot.duration_since(self.boot).unwrap_or_else(|error| error.duration());
+        if step > STEP {
+            self.boot = boot;
+        }
+    }
+
     /// Returns what a scrape returns.
     pub fn render(&self) -> String {
         self.handle.render()
     }
+}
+
+/// Returns the wall-clock time of the boot.
+fn boot(clock: &dyn Clock) -> SystemTime {
+    clock.wall() - clock.booted()
 }

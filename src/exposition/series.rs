@@ -1,12 +1,12 @@
 //! The series of one sensor, and how a tick sets them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ::metrics::{Key, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::metrics::{DIRECTIONS, Histogram, SENSOR_INFO};
+use super::metrics::{DIRECTIONS, Histogram, SENSOR_INFO, unix_seconds};
 use super::{METADATA, METRICS, Metric, Source, View};
 use crate::meter::{ChipInfo, Observations};
 
@@ -49,12 +49,14 @@ impl Series {
 
     /// Sets every series from the meter; exchanges `spare` for the meter's observations and empties
     /// those. Each series is registered and set in one step: one that is registered but not set
-    /// shows 0, and the handle of one that has expired sets nothing.
+    /// shows 0, and the handle of one that has expired sets nothing. `boot` is the wall-clock time
+    /// of the boot.
     pub(super) fn tick(
         &mut self,
         recorder: &PrometheusRecorder,
         spare: &mut Observations,
         now: Instant,
+        boot: SystemTime,
     ) {
         let mut meter = self.view.meter.lock();
         let observations = meter.take_observations(std::mem::take(spare));
@@ -76,6 +78,9 @@ impl Series {
             match source {
                 Source::Script(value) => _ = live.and_then(value).map(gauge),
                 Source::Reading(value) => _ = live.map(|reading| gauge(value(&meter, reading))),
+                Source::Time(value) => {
+                    _ = live.map(|reading| gauge(unix_seconds(boot + value(reading))));
+                }
                 Source::Extreme(value) => _ = live.and(extremes.as_ref()).map(|e| gauge(value(e))),
                 Source::State(value) => gauge(value(live.is_some())),
                 Source::Alert(value) => _ = live.map(|_| gauge(value(&meter))),

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::{Exposition, View};
 use crate::clock::{Clock, SystemClock};
@@ -40,8 +40,8 @@ impl Ticker {
     }
 
     /// Records the outcome of a reload.
-    pub fn record_reload(&self, successful: bool, at: SystemTime) {
-        self.send(move |exposition| exposition.record_reload(successful, at));
+    pub fn record_reload(&self, successful: bool) {
+        self.send(move |exposition| exposition.record_reload(successful));
     }
 
     fn send(&self, change: impl FnOnce(&mut Exposition) + Send + 'static) {

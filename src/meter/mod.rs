@@ -181,18 +181,11 @@ impl SharedMeter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::units::Measured;
 
     fn reading(at: Instant) -> Reading {
-        Reading {
-            at,
-            wall: SystemTime::UNIX_EPOCH,
-            measured: Measured::new(5.0, 1.0, 5.0),
-            raw: None,
-        }
+        Reading { at, booted: Duration::ZERO, measured: Measured::new(5.0, 1.0, 5.0), raw: None }
     }
 
     fn cycle(end: Instant) -> Cycle {

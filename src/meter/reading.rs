@@ -1,6 +1,6 @@
 //! One result in units, and the means of several.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::units::Measured;
 
@@ -20,8 +20,9 @@ pub struct Raw {
 pub struct Reading {
     /// Monotonic time at which it was read.
     pub at: Instant,
-    /// Wall-clock time at which it was read.
-    pub wall: SystemTime,
+    /// Time since boot at which it was read. It becomes a wall-clock time when it is shown: the
+    /// clock may be set in between.
+    pub booted: Duration,
     /// Means over the cycle, calibrated.
     pub measured: Measured,
     /// Values of the script's metrics, if the power register was read.

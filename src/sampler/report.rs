@@ -1,6 +1,6 @@
 //! Converts errors and measurements of the driver to those of the meter.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::i2c::{ErrorKind, mux};
 use crate::ina260::calibration::Calibration;
@@ -69,14 +69,14 @@ pub(super) fn reading(
     greater_counts: bool,
     calibration: &Calibration,
     at: Instant,
-    wall: SystemTime,
+    booted: Duration,
 ) -> Reading {
     let raw = measurement.power_register_milliwatts().map(|power| Raw {
         voltage: measurement.voltage().0,
         current: measurement.current_milliamperes(),
         power,
     });
-    Reading { at, wall, measured: calibration.apply(measurement.measured(greater_counts)), raw }
+    Reading { at, booted, measured: calibration.apply(measurement.measured(greater_counts)), raw }
 }
 
 #[cfg(test)]

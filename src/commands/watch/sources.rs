@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::clock::SystemClock;
 use crate::commands::Failure;
 use crate::config::Plan;
 use crate::exposition::{self, Exposition};
@@ -78,7 +79,7 @@ impl LocalSensors {
         if !wait_for_sensor {
             supervisor.probe_at_startup().map_err(nothing)?;
         }
-        let mut exposition = Exposition::new(recorder, SystemTime::now());
+        let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
         exposition.show(supervisor.views(), Instant::now());
         supervisor.start(Arc::new(|| {}))?;
         Ok(Self { supervisor, exposition })

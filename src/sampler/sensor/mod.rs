@@ -216,10 +216,10 @@ impl Sensor {
             PollOutcome::Configured(poller, chip) => self.start(poller, chip),
             PollOutcome::NoResult => {}
             PollOutcome::Result { at, measurement, cycle, greater_counts, alert } => {
-                let wall = access.clock.wall();
+                let booted = access.clock.booted();
                 let calibration = &self.setup.calibration;
                 let greater_counts = greater_counts && flags_are_whole;
-                let reading = reading(measurement, greater_counts, calibration, at, wall);
+                let reading = reading(measurement, greater_counts, calibration, at, booted);
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;

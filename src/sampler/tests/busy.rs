@@ -19,6 +19,10 @@ impl Clock for Busy {
         self.clock.wall()
     }
 
+    fn booted(&self) -> Duration {
+        self.clock.booted()
+    }
+
     fn suspended(&self) -> Duration {
         self.clock.suspended()
     }
