@@ -41,10 +41,10 @@ run: build ## run the daemon with a simulated sensor
 test: toolchain ## run the tests, which need neither hardware nor root
 	cargo test --locked
 
-bench: toolchain ## measure speed and memory; writes target/bench/summary.json
+bench: toolchain ## measure speed and memory; write target/bench/summary.json
 	benches/run
 
-docs: toolchain ## regenerate reference tables, completions, lists, chart of a day
+docs: toolchain ## regenerate reference tables, completions, lists, and the chart of a day
 	UPDATE_GOLDEN=1 cargo test --locked --test reference --test completions --test picture \
 		--test config
 
@@ -147,7 +147,7 @@ deb reproducible: export DEB_BUILD_OPTIONS ?= nocheck
 deb: ## build the package in dist/ for this machine, or ARCH=amd64, arm64 or armhf
 	.ci/build-deb $(ARCH)
 
-# Uses the Debian profile on Ubuntu too: that of Ubuntu rejects the names of Debian releases.
+# Uses the Debian profile on Ubuntu, too: Ubuntu's rejects the names of Debian releases.
 lintian: deb ## run lintian on the package
 	$(call need,lintian,apt-get install lintian)
 	lintian --profile debian --pedantic --fail-on error,warning --info target/deb/$(ARCH)/*.changes

@@ -27,7 +27,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     after_help = "\
 Examples:
   ina260-exporter scan                      find the sensors
-  ina260-exporter read                      print what they measure
+  ina260-exporter read                      print one result of each
   ina260-exporter --simulate                serve a simulated sensor on port 8000
   ina260-exporter --device orin --address 0x41 --port 9000
   ina260-exporter --check-config            print the configuration and the source of each value
@@ -35,7 +35,7 @@ Examples:
                                             start the service, now and at each boot
 
 Flags override environment variables (INA260_EXPORTER_LISTEN and so on), which override the file.
-Without any of them, one sensor at bus 1, address 0x40 is served on port 8000."
+Without any of them, one sensor on bus 1 at address 0x40 is served on port 8000."
 )]
 pub struct CommandLine {
     /// The subcommand, if one was given.
@@ -51,7 +51,7 @@ pub struct CommandLine {
 pub enum Command {
     /// Scan the I2C buses for INA260s; never writes to a sensor
     Scan(ScanArgs),
-    /// Print one result of each sensor, with its settings, flags and alert; changes no setting
+    /// Print one result of each sensor, with its settings, flags and alert; never changes a setting
     Read(ReadArgs),
     /// Show sensors live in the terminal: charts, extremes, energy, alerts
     Watch(WatchArgs),

@@ -75,7 +75,8 @@ fn old_rustc_is_reported_with_the_command() {
 fn missing_linker_is_reported_with_the_command() {
     let without_cc = [("cargo", ""), ("rustc", "rustc 1.89.0 (0 2025-01-01)")];
     let message = failure("run", &path(&without_cc));
-    let expected = format!("make: no C compiler (cc) found, which links the program: {GET}");
+    let expected =
+        format!("make: no C compiler (cc) found; it is needed to link the program: {GET}");
     assert_eq!(message, expected);
 }
 

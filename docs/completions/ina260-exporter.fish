@@ -25,33 +25,33 @@ function __fish_ina260_exporter_using_subcommand
 end
 
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l hostname -d 'Value of the label `hostname` [default: the machine\'s name]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l device -d 'Name of the single sensor, the label `device` [default: deepx]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l device -d 'Name of the single sensor (label `device`) [default: deepx]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l port -d 'TCP port to serve metrics on [default: 8000]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l listen -d 'Address to serve metrics on: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the single sensor, the N of /dev/i2c-N [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the single sensor, the N in /dev/i2c-N [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l address -d 'Address of the single sensor, 0x40 to 0x4f [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A (0x70 to 0x77) and channel (0 to 7) that the single sensor is downstream of, e.g. 0x70:3' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'Maximum time between two results; sensors may override it [default: 1s]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l simulate -d 'Run on simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'Least severe messages to log: error, warn, info, debug (every result) or trace (every transfer) [default: info]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l simulate -d 'Use simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'Minimum severity of messages to log: error, warn, info, debug (every result) or trace (every transfer) [default: info]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l wait-for-sensor -d 'Start even if no sensor responds, and keep retrying'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l check-config -d 'Check the configuration, print the effective settings with their sources, and exit'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l quiet -d 'With --check-config, print errors only'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s V -l version -d 'Print version'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "scan" -d 'Scan the I2C buses for INA260s; never writes to a sensor'
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; changes no setting'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; never changes a setting'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "watch" -d 'Show sensors live in the terminal: charts, extremes, energy, alerts'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Scan only this bus, the N of /dev/i2c-N' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Scan only this bus, the N in /dev/i2c-N' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l mux -d 'Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control registers'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l toml -d 'Print a [[sensor]] table for each INA260 that is not yet in the configuration, to append to it'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l bus -d 'Only the sensor on this bus, the N in /dev/i2c-N, instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l mux -d 'Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l interval -d 'With --follow, time between two lines of one sensor [default: the configured interval]' -r
@@ -61,8 +61,8 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l follow -d 'Print CSV continuously until interrupted'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated [default: the configured listen address of this machine]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price of a kilowatt-hour; adds the cost of the energy' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price per kilowatt-hour; adds the cost of the energy' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus, the N in /dev/i2c-N, instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
@@ -70,6 +70,6 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Read the configured sensors directly instead of through the service; their buses must not be in use'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "scan" -d 'Scan the I2C buses for INA260s; never writes to a sensor'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; changes no setting'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; never changes a setting'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "watch" -d 'Show sensors live in the terminal: charts, extremes, energy, alerts'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -10,7 +10,7 @@ use crate::simulated::Faults;
 // No doc comments on the structs: clap would print them as the program's.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LocationArgs {
-    /// Only the sensor on this bus, the N of /dev/i2c-N, instead of the configured ones
+    /// Only the sensor on this bus, the N in /dev/i2c-N, instead of the configured ones
     /// [default: 1]
     #[arg(long, value_name = "N")]
     pub bus: Option<String>,

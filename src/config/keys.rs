@@ -117,14 +117,15 @@ keys! {
         }) {
             name: "summary", default: r#""1m""#,
             expected: r#"a duration from "1s" to "24h", or "0" for none"#,
-            help: "Time between two log lines with the means of each sensor",
+            help: "Time between two log lines with the mean values of each sensor",
         }
         LOG: LogLevel = (|node| parse::one_of(node, LogLevel::ALL, LogLevel::name), |level| {
             print::quoted(level.name())
         }) {
             name: "log", flag: "--log-level", default: r#""info""#,
             expected: r#"one of "error", "warn", "info", "debug", "trace""#,
-            help: "Least severe messages to log; `debug` adds each result, `trace` each transfer",
+            help: "Minimum severity of messages to log; `debug` adds each result, `trace` each \
+                   transfer",
         }
         SCRIPT_METRICS: bool = (parse::boolean, ToString::to_string) {
             name: "script_metrics", default: "true", expected: BOOLEAN,
@@ -147,11 +148,11 @@ keys! {
     SINGLE_SENSOR {
         DEVICE: String = (parse::text, print::quoted) {
             name: "device", flag: "--device", default: r#""deepx""#, expected: STRING,
-            help: "Name of the sensor, the label `device`; different for each sensor",
+            help: "Name of the sensor (label `device`); must be unique",
         }
         BUS: u8 = (|node| parse::integer_up_to(node, 255), ToString::to_string) {
             name: "bus", flag: "--bus", default: "1", expected: "an integer from 0 to 255",
-            help: "I2C bus of the sensor, the N of `/dev/i2c-N`",
+            help: "I2C bus of the sensor, the N in `/dev/i2c-N`",
         }
         ADDRESS: Address = (|node| parse::address(node, &(0x40..=0x4f)), ToString::to_string) {
             name: "address", flag: "--address", default: "0x40",
@@ -182,7 +183,7 @@ keys! {
         }) {
             name: "averaging", default: r#""auto""#,
             expected: r#"one of "auto", 1, 4, 16, 64, 128, 256, 512, 1024"#,
-            help: r#"Conversions averaged in one result; `"auto"`: to suit the interval"#,
+            help: r#"Conversions averaged per result; `"auto"`: chosen to suit the interval"#,
         }
         VOLTAGE_CONVERSION_TIME: Option<ConversionTime> = (parse::conversion_time, |time| {
             print::value_or("auto", time.as_ref(), |time| format!("\"{}us\"", time.micros()))
@@ -206,12 +207,12 @@ keys! {
             name: "alert", default: r#""none""#,
             expected: r#""none" or a table such as { on = "over-current", limit = "5A" }"#,
             help: "Alert of the chip's comparator: `on` is one of `over-current`, `under-current`, \
-                   `over-voltage`, `under-voltage` and `over-power`, `limit` has the unit A, mA, \
-                   V, mV, W or mW, `polarity` is `active-low` (default) or `active-high`",
+                   `over-voltage`, `under-voltage` and `over-power`; `limit` is in A, mA, V, mV, W \
+                   or mW; `polarity` is `active-low` (default) or `active-high`",
         }
         POWER_GUARD: bool = (parse::boolean, ToString::to_string) {
             name: "power_guard", default: "true", expected: BOOLEAN,
-            help: "`false`: never use the chip's comparator, and so the ALERT pin, to check the \
+            help: "`false`: do not use the chip's comparator, which drives the ALERT pin, to check the \
                    power register; the power of pulsed loads can then read too low",
         }
         CURRENT_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
@@ -231,7 +232,7 @@ keys! {
         }
         REVERSE: bool = (parse::boolean, ToString::to_string) {
             name: "reverse", default: "false", expected: BOOLEAN,
-            help: "`true`: IN+ and IN- are exchanged; current and power change their sign",
+            help: "`true`: IN+ and IN- are swapped; current and power change sign",
         }
         LABELS: Vec<(String, String)> = (inline_tables::labels, |labels| {
             inline_tables::labels_toml(labels)

@@ -38,7 +38,7 @@ pub struct Plan {
     pub buckets: Vec<f64>,
     /// Time between two log lines with means; `None`: never.
     pub summary: Option<Duration>,
-    /// Least severe messages to log.
+    /// Minimum severity of messages to log.
     pub log: LogLevel,
     /// Whether the Python script's three gauges are served.
     pub script_metrics: bool,

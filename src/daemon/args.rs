@@ -15,7 +15,7 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
 
-    /// Name of the single sensor, the label `device` [default: deepx]
+    /// Name of the single sensor (label `device`) [default: deepx]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
 
@@ -32,7 +32,7 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
 
-    /// Bus of the single sensor, the N of /dev/i2c-N [default: 1]
+    /// Bus of the single sensor, the N in /dev/i2c-N [default: 1]
     #[arg(long, value_name = "N")]
     pub bus: Option<String>,
 
@@ -49,7 +49,7 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
 
-    /// Run on simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s
+    /// Use simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s
     #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
     pub simulate: Option<Faults>,
@@ -66,7 +66,7 @@ pub struct DaemonArgs {
     #[arg(long, requires = "check_config")]
     pub quiet: bool,
 
-    /// Least severe messages to log: error, warn, info, debug (every result) or trace (every
+    /// Minimum severity of messages to log: error, warn, info, debug (every result) or trace (every
     /// transfer) [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,

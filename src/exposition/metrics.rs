@@ -252,7 +252,7 @@ pub const METRICS: &[Metric] = &[
     ),
     metric(
         "ina260_overflows_total",
-        "Results with a quantity at the end of its register's range, by quantity.",
+        "Results with a quantity at full scale, by quantity.",
         Source::Counters {
             label: "quantity",
             values: || Quantity::ALL.iter().map(|quantity| quantity.name()).collect(),

@@ -232,7 +232,7 @@ mod tests {
     fn body_that_is_not_utf8_is_an_error() {
         let response = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na\x1f\x8b";
         let error = get(response, false).unwrap_err();
-        assert_eq!(error, "response is not text, from byte 2 on");
+        assert_eq!(error, "response is not text (invalid UTF-8 at byte 2)");
     }
 
     #[test]

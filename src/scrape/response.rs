@@ -101,7 +101,7 @@ mod tests {
             ("HTTP/1.1 404 Not Found\r\n\r\n", "HTTP status 404: wrong path, or another program"),
             (
                 "HTTP/1.1 403 Forbidden\r\n\r\n",
-                "HTTP status 403: this host is in no network of the exporter's `allow`",
+                "HTTP status 403: this host is not in any network of the exporter's `allow`",
             ),
             (
                 "HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n",

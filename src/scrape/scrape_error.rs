@@ -19,13 +19,13 @@ pub enum Error {
     TruncatedHead,
     #[error("connection closed mid-response, after {received} bytes of {length}")]
     TruncatedBody { received: usize, length: usize },
-    #[error("response is longer than {0} MiB, which no exporter sends")]
+    #[error("response is longer than {0} MiB, too long for an exporter")]
     TooLong(usize),
     #[error("not an HTTP response: {}", quote(.0))]
     NotHttp(String),
     #[error("{}", describe_status(*code, location.as_deref()))]
     Status { code: u16, location: Option<String> },
-    #[error("response is not text, from byte {0} on")]
+    #[error("response is not text (invalid UTF-8 at byte {0})")]
     NotText(usize),
     #[error("not metrics but a web page: {}", quote(.0))]
     WebPage(String),
@@ -58,7 +58,7 @@ fn describe_status(code: u16, location: Option<&str>) -> String {
     let hint = match (code, location) {
         (300..=399, Some(location)) => format!(": use {} instead", quote(location)),
         (401, _) => ": a password is required, which is not supported".to_owned(),
-        (403, _) => ": this host is in no network of the exporter's `allow`".to_owned(),
+        (403, _) => ": this host is not in any network of the exporter's `allow`".to_owned(),
         (404, _) => ": wrong path, or another program".to_owned(),
         (502..=504, _) => ": the web server cannot reach the exporter".to_owned(),
         _ => String::new(),

@@ -34,10 +34,10 @@ pub enum RestoreError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// After a power cut, an overlay may contain an older file again.
-    #[error("the state directory is on an overlay file system, which may bring back old counters")]
+    #[error("the state directory is on an overlay file system, which may restore old counters")]
     Overlay,
     /// The file was renamed to this path.
-    #[error("not a complete file of this version from this machine; kept as {}", .0.display())]
+    #[error("incomplete, or from another version or machine; kept as {}", .0.display())]
     Foreign(PathBuf),
 }
 

@@ -227,7 +227,7 @@ def check_many(prometheus: Prometheus, dashboard: dict, instance: str) -> list[s
 
 
 def replace(file: Path, content: list) -> None:
-    """Replaces the file at once: Prometheus reads it when it changes."""
+    """Replaces the file atomically: Prometheus reads it when it changes."""
     new = file.with_suffix(".new")
     new.write_text(json.dumps(content))
     new.rename(file)

@@ -27,7 +27,7 @@ use sensor_report::SensorReport;
 #[command(after_help = "\
 Examples:
   ina260-exporter read                      the configured sensors
-  ina260-exporter read --address 0x41       the sensor at bus 1, address 0x41
+  ina260-exporter read --address 0x41       the sensor on bus 1 at address 0x41
   ina260-exporter read --follow --interval 100ms > inrush.csv
   ina260-exporter read --json | jq '.sensors[].power_watts'
   ina260-exporter read --simulate           print an example without hardware")]

@@ -124,7 +124,7 @@ fn shared_read_takes_state_from_the_service() {
          settings  mean of 1024 × (588 µs current + 332 µs voltage) = 942.08 ms\n  \
          flags     alert\n  alert     over-current 1.25 A: active\n  \
          identity  INA260, die 0x2270\n            \
-         the bus is in use: settings and alert are those of the service's metrics\n"
+         the bus is in use: settings and alert are from the service's metrics\n"
     );
     assert_eq!(board.control_writes(), 0);
     board.inject(Fault::NoAnswer);

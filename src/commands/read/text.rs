@@ -42,7 +42,7 @@ fn lines(report: &SensorReport) -> Vec<(&'static str, String)> {
     match &report.state {
         Err(reason) => lines.push(("", reason.clone())),
         Ok(state) if state.is_from_service() => {
-            let note = "the bus is in use: settings and alert are those of the service's metrics";
+            let note = "the bus is in use: settings and alert are from the service's metrics";
             lines.push(("", note.to_owned()));
         }
         Ok(_) => {}

@@ -34,7 +34,7 @@ Examples:
                                             add every INA260 that responds to the configuration
   ina260-exporter scan --simulate           print an example without hardware")]
 pub struct ScanArgs {
-    /// Scan only this bus, the N of /dev/i2c-N
+    /// Scan only this bus, the N in /dev/i2c-N
     #[arg(long, value_name = "N")]
     pub bus: Option<u8>,
 
@@ -163,7 +163,7 @@ fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Resul
         let file = args.config.config.as_ref();
         let file = file.map_or(String::new(), |file| format!(" --config {}", file.display()));
         messages.push(format!(
-            "the configuration is invalid, so names of sensors are unknown; \
+            "the configuration is invalid, so sensor names are unknown; \
              `ina260-exporter --check-config{file}` lists the errors"
         ));
     }

@@ -36,7 +36,7 @@ Examples:
   ina260-exporter watch                     the service on this machine
   ina260-exporter watch --url pi4 --url pi5:9000 --price 0.35
                                             two hosts, with the cost of their energy
-  ina260-exporter watch --address 0x41      the sensor at bus 1, address 0x41, without the service
+  ina260-exporter watch --address 0x41      the sensor on bus 1 at address 0x41, without the service
   ina260-exporter watch --simulate          a simulated sensor, without hardware")]
 pub struct WatchArgs {
     /// Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated
@@ -49,7 +49,7 @@ pub struct WatchArgs {
     )]
     pub url: Vec<String>,
 
-    /// Price of a kilowatt-hour; adds the cost of the energy
+    /// Price per kilowatt-hour; adds the cost of the energy
     #[arg(long, value_parser = price)]
     pub price: Option<f64>,
 

@@ -13,7 +13,7 @@ apt --yes install "$package" 2>&1
 
 expect "device node after" "root i2c 660" "$(stat --format '%U %G %a' /dev/i2c-1)"
 group=$(getent group i2c | cut --delimiter=: --fields=3)
-((group < 1000)) || fail "group i2c has the ID $group and is no system group"
+((group < 1000)) || fail "group i2c has the ID $group and is not a system group"
 expect "service" "inactive disabled" "$(property ActiveState) $(property UnitFileState)"
 expect "configuration file" "root root 644" "$(stat --format '%U %G %a' "$configuration")"
 expect "conffiles" "$configuration" \

@@ -1,6 +1,6 @@
 #!/bin/bash
-# When a sensor stops responding, its readings leave the scrape, `ina260_up` is 0, and two lines are
-# logged however long the outage lasts.
+# When a sensor stops responding, its readings disappear from the scrape, `ina260_up` is 0, and two
+# lines are logged however long the outage lasts.
 . scenarios/lib.sh
 start_service 'summary = "0"'
 pid=$(property MainPID)
@@ -16,7 +16,7 @@ readings_are_gone() {
 start=$SECONDS
 chip plugged 0
 wait_until 10 readings_are_gone
-# 5 s, and some more in an emulated machine.
+# 5 s, and a few more in an emulated machine.
 ((SECONDS - start <= 8)) || fail "readings are gone only after $((SECONDS - start)) s"
 expect "up" 0 "$(metric ina260_up)"
 

@@ -44,8 +44,8 @@ must_fail scan --mux
 must_fail read_ --mux 0x70:0
 output_has "bus 1: muxes are not switched (in use by the service at $url)"
 
-# An alert that trips and ends while the service is stopped by a signal is still latched for it
-# after scans and reads.
+# An alert that trips and ends while the service is stopped by SIGSTOP is still latched for the
+# service after scans and reads.
 # trip COMMAND...: trips the alert and runs COMMAND while the service is stopped.
 trip() {
     systemctl kill --signal=STOP "$service"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A process that does not run, here stopped by a signal, is restarted by the watchdog.
+# A process that is stopped by a signal is restarted by the watchdog.
 . scenarios/lib.sh
 start_service
 pid=$(property MainPID)
