@@ -212,8 +212,8 @@ keys! {
         }
         POWER_GUARD: bool = (parse::boolean, ToString::to_string) {
             name: "power_guard", default: "true", expected: BOOLEAN,
-            help: "`false`: do not use the chip's comparator, which drives the ALERT pin, to check the \
-                   power register; the power of pulsed loads can then read too low",
+            help: "`false`: do not use the chip's comparator, which drives the ALERT pin, to check \
+                   the power register; the power of pulsed loads can then read too low",
         }
         CURRENT_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
