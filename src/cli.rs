@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{read::ReadArgs, scan::ScanArgs, watch::WatchArgs};
 use crate::daemon::DaemonArgs;
 
-/// Version, and the revision it was built from where the build knew it.
+/// Version, with the revision that it was built from if the build set it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let version = env!("CARGO_PKG_VERSION");
     match option_env!("INA260_EXPORTER_REVISION") {

@@ -16,7 +16,7 @@ use crate::config::LogLevel;
 pub struct Logging(reload::Handle<Targets, Registry>);
 
 impl Logging {
-    /// Starts logging. To be called once.
+    /// Starts logging. Must be called only once.
     pub fn start(level: LogLevel) -> Self {
         let (filter, handle) = reload::Layer::new(targets(level));
         let registry = tracing_subscriber::registry().with(filter);
@@ -38,8 +38,8 @@ impl Logging {
 }
 
 /// Returns the filter: messages of this program at `level`, those of its libraries only if they are
-/// errors. The HTTP library warns of every connection it cannot accept, which is megabytes per
-/// second when descriptors run out.
+/// errors. The HTTP library logs a warning for every connection that it cannot accept: megabytes
+/// per second when descriptors run out.
 fn targets(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(LevelFilter::ERROR)

@@ -1,4 +1,5 @@
-//! The entry point: parses the command line, dispatches, and alone decides on exit codes.
+//! The entry point: parses the command line, dispatches, and decides on exit codes, which no other
+//! module does.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use ina260_exporter::daemon;
 use ina260_exporter::printable::escape;
 use ina260_exporter::signals::{self, Event};
 
-/// Anything but the errors below.
+/// Any error except those below.
 const FAILURE: u8 = 1;
 /// The command line is invalid.
 const USAGE: u8 = 2;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // If neither output stream can be written to, there is nowhere left to report it.
             let _ = error.print();
-            // Help and version are no errors.
+            // Help and version are not errors.
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };

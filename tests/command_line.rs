@@ -292,7 +292,7 @@ fn sensor_flags_conflict_with_several_sensors() {
 }
 
 #[test]
-fn unwritable_output_is_no_panic() {
+fn unwritable_output_does_not_panic() {
     let directory = Directory::new();
     for config in ["", BAD] {
         let config = directory.write("test.toml", config);

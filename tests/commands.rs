@@ -242,7 +242,7 @@ fn watch_requires_a_terminal() {
 }
 
 #[test]
-fn watch_refuses_bad_price_and_conflicts() {
+fn watch_rejects_bad_price_and_conflicts() {
     for (arguments, message) in [
         (&["--price", "cheap"][..], "expected a number of at least 0"),
         (&["--price=-1"], "expected a number of at least 0"),

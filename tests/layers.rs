@@ -127,7 +127,7 @@ fn file_names_are_unique() {
 }
 
 #[test]
-fn files_of_a_module_import_no_cycle() {
+fn files_of_a_module_have_no_import_cycle() {
     let mut imports: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();
     let files: Vec<PathBuf> = sources().into_iter().map(|(file, _)| file).collect();
     for file in files.iter().filter(|file| !file.ends_with("mod.rs")) {
@@ -235,7 +235,7 @@ fn forbidden(module: &str, source: &str, depth: usize) -> Vec<String> {
     };
     let mut found = paths(source, root);
     found.retain(|path| !may(path));
-    // A path up to the root can lead anywhere.
+    // A path that reaches the root can lead anywhere.
     let up = "super::".repeat(depth);
     if source.contains(&up) {
         found.push(up);
@@ -303,7 +303,7 @@ fn tree<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
     }
 }
 
-/// Returns a source without comments. Strings are treated as code, which is the safe side.
+/// Returns a source without comments. Strings are treated as code, which errs on the safe side.
 fn code(source: &str) -> String {
     let lines = source.lines().map(|line| match line.find("//") {
         // Not the two of a URL.

@@ -28,7 +28,7 @@ fn path(scripts: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// Runs `make TARGET` with only these programs, and returns the first line on stderr.
+/// Runs `make TARGET` with only these programs in PATH, and returns the first line on stderr.
 fn failure(target: &str, path: &TempDir) -> String {
     let mut make = Command::new(path.path().join("make"));
     // Variables of an outer make would add its messages.

@@ -1,7 +1,7 @@
 //! The generated reference: lists of keys, metrics and options in the documentation, the manual
 //! pages and the shipped configuration file.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test reference` writes it, the test fails if it differs.
+//! `UPDATE_GOLDEN=1 cargo test --test reference` writes it; the test fails if it differs.
 
 use std::collections::BTreeSet;
 use std::{env, fs};
@@ -19,8 +19,8 @@ const MANUAL: &str = "docs/man/ina260-exporter.8";
 const CONFIGURATION_MANUAL: &str = "docs/man/ina260-exporter.toml.5";
 const WIDTH: usize = 100;
 
-/// Compares what stands between two lines of a file, or after one, with what is generated, or
-/// writes it.
+/// Compares the text between two lines of a file, or after one, with the generated text, or writes
+/// it.
 fn assert_generated(path: &str, begin: &str, end: Option<&str>, generated: &str) {
     let text = fs::read_to_string(path).unwrap();
     let (before, rest) =
@@ -351,6 +351,6 @@ fn flags_set_keys_or_are_known_not_to() {
     }
     let known: Vec<_> = command.get_arguments().filter_map(Arg::get_long).collect();
     for key in keys::at_top().filter(|key| !key.flag.is_empty()) {
-        assert!(known.contains(&&key.flag[2..]), "{} is no flag", key.flag);
+        assert!(known.contains(&&key.flag[2..]), "{} is not a flag", key.flag);
     }
 }

@@ -1,5 +1,5 @@
 //! The counted energy compared with the exact integral over the measured time; for reference, the
-//! error of one sample per second times a second, as by the Python script.
+//! error of sampling once per second, as the Python script does.
 //!
 //! Errors are relative to the gross energy of both directions, since the net energy of a reversal
 //! is close to zero.

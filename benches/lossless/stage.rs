@@ -145,7 +145,7 @@ pub(crate) fn single(conversion: ConversionTime) -> Settings {
 pub(crate) struct Cpu {
     /// Time for which it ran.
     pub(crate) used: Duration,
-    /// Time for which it was runnable but did not run.
+    /// Time for which it was runnable but not running.
     pub(crate) waited: Duration,
 }
 

@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use crate::shared::daemon::free_address;
 use crate::shared::process::Process;
 
-/// Argument with which this executable is the bare listener; a port follows.
+/// Argument that makes this executable the bare listener; a port follows.
 pub(crate) const ARGUMENT: &str = "bare-listener";
 
 /// Timeout of the start.
@@ -87,7 +87,7 @@ impl Sample<'_> {
         match kind {
             "counter" => metrics::counter!(name.to_owned(), labels).absolute(whole(value)),
             "histogram" => {
-                // The count stands for the whole histogram; the observed values do not matter.
+                // The count represents the whole histogram; the observed values do not matter.
                 if let Some(name) = name.strip_suffix("_count") {
                     let histogram = metrics::histogram!(name.to_owned(), labels);
                     histogram.record_many(0.001, usize::try_from(whole(value)).unwrap_or(1));

@@ -1,4 +1,4 @@
-//! The daemon, started like by systemd.
+//! The daemon, started as by systemd.
 
 use std::error::Error;
 use std::fs;
@@ -51,8 +51,7 @@ impl Daemon {
     }
 }
 
-/// Returns a free port on loopback. Another process may take it before it is used; then its user
-/// fails to bind it.
+/// Returns a free port on loopback. Another process may take it first; then binding it fails.
 pub(crate) fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_error_names_the_command_that_helps() {
+    fn open_error_names_the_remedy() {
         let adapter = Adapter { number: 1, name: "bcm2835 (i2c@7e804000)".to_owned() };
         let absent = |bus| OpenError::Absent { bus, existing: Vec::new() };
         let message =

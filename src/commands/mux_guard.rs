@@ -13,8 +13,8 @@ pub(super) enum MuxProbe {
     Bound(BoundDriver),
 }
 
-/// Finds the muxes of a bus. Another chip at such an address may have 0 or 1 in a register
-/// afterwards: only writing distinguishes it from a mux.
+/// Finds the muxes of a bus. Another chip at such an address may be left with 0 or 1 in a register:
+/// only writing distinguishes it from a mux.
 ///
 /// # Errors
 /// A timeout: the bus is stuck.

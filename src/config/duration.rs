@@ -11,7 +11,8 @@ const UNITS: [(&str, u128); 5] = [
     ("us", 1_000),
 ];
 
-/// Parses a number and a unit, or `0`. Exact: what is not a whole number of nanoseconds is refused.
+/// Parses a number and a unit, or `0`. Exact: a value that is not a whole number of nanoseconds is
+/// rejected.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_text_is_refused() {
+    fn ambiguous_text_is_rejected() {
         for text in [
             "",
             "1",

@@ -171,7 +171,7 @@ fn is_label_name(name: &str) -> bool {
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Expected where a name is parsed.
+/// Allowed values of a name, for "expected ...".
 pub(super) const LABEL_VALUE: &str = "a string of 1 to 255 printable bytes, in quotes";
 
 /// Labels of this exporter, of histograms and summaries, and those that Prometheus adds.

@@ -16,7 +16,7 @@ use super::toml_text::{self, parse};
 const PREFIX: &str = "INA260_EXPORTER_";
 /// Variable of the build, which may still be in the environment of `make run`.
 const BUILD_VARIABLE: &str = "INA260_EXPORTER_REVISION";
-/// Far more than any configuration needs; `/dev/zero` exceeds it.
+/// Upper bound on the size of the file: far more than needed; stops the reading of `/dev/zero`.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// One file, environment variable or flag, so that figment knows the origin of each value.

@@ -8,7 +8,7 @@ use strum::{IntoStaticStr, VariantArray};
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum LogLevel {
-    /// Failures that end the program or change it for good.
+    /// Failures that end the program or affect it permanently.
     Error,
     /// Faults that need attention.
     Warn,

@@ -123,7 +123,7 @@ fn list<T>(
     }))
 }
 
-/// Returns the items of a list. In the environment, commas are enough.
+/// Returns the items of a list. In the environment, brackets are optional.
 fn as_list(node: &Node) -> Option<Vec<Node>> {
     match &node.value {
         Value::List(items) => Some(items.clone()),

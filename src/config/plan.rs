@@ -1,4 +1,4 @@
-//! The plan: what the daemon runs on, as far as possible in types that hold only legal values.
+//! The plan that the daemon runs on, in types that hold only valid values where possible.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub struct Plan {
     pub window: Duration,
     /// Upper bounds of the power distribution in watts: finite, above 0, ascending.
     pub buckets: Vec<f64>,
-    /// Time between two log lines with means; `None`: never.
+    /// Time between two log lines with mean values; `None`: never.
     pub summary: Option<Duration>,
     /// Minimum severity of messages to log.
     pub log: LogLevel,
@@ -86,7 +86,7 @@ pub struct Loaded {
 
 impl Plan {
     /// Returns the networks of `allow` in the form that a listener needs: a dual-stack one sees
-    /// IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2), so each IPv4 network is there
+    /// IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2), so each IPv4 network is returned
     /// in both forms.
     pub fn allowed_peers(&self) -> Vec<String> {
         let mapped = self.allow.iter().copied().filter_map(ipv4_mapped);
@@ -94,7 +94,7 @@ impl Plan {
         all.map(|network| network.to_string()).collect()
     }
 
-    /// Takes over from `running` what needs a restart to change. Returns the keys that differed.
+    /// Keeps the values of `running` for keys that need a restart. Returns those that differed.
     pub fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
         fn keep<T: Clone + PartialEq>(
             key: &Key<T>,

@@ -24,7 +24,7 @@ pub(super) fn lines(lines: &[Line]) -> String {
     lines.iter().map(commented).collect::<Vec<_>>().concat()
 }
 
-/// Prints a string. Parsers refuse control characters in values.
+/// Prints a string. Parsers reject control characters in values.
 pub(super) fn quoted(text: &(impl Display + ?Sized)) -> String {
     let text = text.to_string();
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))

@@ -17,7 +17,7 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// Begins to read the table of a sensor, or, without a name, the top of the file.
+    /// Starts reading the table of a sensor or, without a name, the top of the file.
     pub(super) fn new(name: &str, table: Table, problems: &'a mut Problems) -> Self {
         let prefix = if name.is_empty() { String::new() } else { format!("{name}: ") };
         Self { prefix, table, problems, lines: Vec::new() }

@@ -78,7 +78,7 @@ fn node(raw: Raw, typed: bool, origin_of: &dyn Fn(Tag) -> Origin) -> Node {
         Raw::Num(_, Num::F64(number)) => Value::Float(number),
         // TOML's integers have 64 bits.
         Raw::Num(_, number) => Value::Integer(number.to_i128().unwrap_or(i128::MAX)),
-        // Neither is ever made from TOML.
+        // TOML produces neither of them.
         Raw::Char(..) | Raw::Empty(..) => Value::Text(String::new()),
         Raw::Dict(_, dict) if dict.contains_key(DATE_OR_TIME) => Value::DateTime,
         Raw::Dict(_, dict) => Value::Table(table(dict, typed, origin_of)),

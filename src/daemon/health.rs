@@ -1,7 +1,7 @@
 //! Checks that the HTTP listener responds.
 //!
-//! metrics-exporter-prometheus has no timeout for requests, so that enough idle clients occupy it
-//! for ever. The check is a request like any other.
+//! metrics-exporter-prometheus has no timeout for requests, so enough idle clients can block it
+//! indefinitely. The check is a request like any other.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ impl HealthCheck {
     pub(super) const MAX_SILENCE: Duration = Duration::from_secs(15);
 
     /// Starts a thread that sends requests to the listener until the process ends. Any HTTP
-    /// response counts: `allow` may refuse this machine.
+    /// response counts: `allow` may reject this machine.
     ///
     /// # Errors
     /// The kernel's error if the thread cannot be created.

@@ -69,8 +69,8 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Removes saved counters that are too old to be used: while the file exists, the start after a
-    /// kill would restore it.
+    /// Removes saved counters that are too old to be used: as long as the file exists, the next
+    /// start after a kill would restore them.
     fn remove_stale(&mut self) {
         if let Some(store) = self.stale
             && let Ok(_) | Err(RestoreError::Foreign(_)) = store.load_and_remove()

@@ -1,4 +1,4 @@
-//! The daemon: start-up and shutdown, each in its order.
+//! The daemon: the sequences of start-up and shutdown.
 
 use std::fmt::Display;
 use std::io;
@@ -31,7 +31,7 @@ use notify::Notifier;
 /// timeout of about a second.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// The daemon ended, and not because of a signal. The messages were logged.
+/// Reason why the daemon ended without a signal; the messages have been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The configuration is invalid.
@@ -54,7 +54,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         warn!("simulated sensors: served values are not real measurements");
     }
 
-    // Until signals are caught, one ends the process at once, even in a transfer that hangs.
+    // Until signals are caught, any signal ends the process at once, even in a transfer that hangs.
     let mut supervisor = open_buses(plan).map_err(|NothingToMeasure(messages)| {
         for message in messages {
             error!("{message}");
@@ -98,7 +98,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     Notifier::stopping();
 
     // While the socket accepts connections, no other process replaces it; afterwards the path may
-    // be another's.
+    // belong to another process.
     exposition::remove_socket(&listen);
     serving.stop();
     stop(supervisor, store.as_ref());

@@ -7,10 +7,10 @@ use tracing::debug;
 
 /// Sends notifications to the service manager.
 pub(super) struct Notifier {
-    /// The service manager's timeout for signs of life, if it has one.
+    /// Timeout of the service manager's watchdog, if it is enabled.
     watchdog: Option<Duration>,
     last_ping: Option<Instant>,
-    /// Beginning of each status.
+    /// Prefix of each status line.
     prefix: &'static str,
     status: String,
     status_sent: Option<Instant>,
@@ -20,7 +20,7 @@ impl Notifier {
     /// Minimum time between two status notifications.
     const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
-    /// Reads what systemd put into the environment. The status says so if sensors are simulated.
+    /// Reads the variables that systemd has set. The status says so if sensors are simulated.
     pub(super) fn from_environment(is_simulated: bool) -> Self {
         Self {
             watchdog: sd_notify::watchdog_enabled(),
@@ -41,7 +41,7 @@ impl Notifier {
         send(&[NotifyState::Stopping]);
     }
 
-    /// Reports a sign of life, three times within the watchdog's timeout.
+    /// Pings the watchdog, three times within its timeout.
     pub(super) fn alive(&mut self, now: Instant) {
         let Some(timeout) = self.watchdog else { return };
         let is_recent = |ping| now.duration_since(ping) < timeout / 3;

@@ -57,8 +57,8 @@ pub struct Listener {
 
 impl Listener {
     /// Binds the listener and creates the recorder that it serves. Peers outside the networks of
-    /// `allow` are refused with status 403; an empty list allows all. `power_buckets` are the upper
-    /// bounds of the distribution of power, in watts.
+    /// `allow` are rejected with status 403; an empty list allows all. `power_buckets` are the
+    /// upper bounds of the distribution of power, in watts.
     ///
     /// # Errors
     /// [`BindError`], with the address.
@@ -127,11 +127,12 @@ impl Serving {
     /// one that is freed, until their connections are closed.
     const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// Closes the socket and every connection: what is counted from now on is not served, and
-    /// descriptors are free again.
+    /// Closes the socket and every connection: later counts are not served, and descriptors are
+    /// free again.
     pub fn stop(self) {
         drop(self.stop);
-        // The thread sends nothing, and a listener that does not end changes nothing of the stop.
+        // The thread sends nothing, and a listener that does not end does not delay the shutdown
+        // further.
         let _ = self.ended.recv_timeout(Self::STOP_TIMEOUT);
     }
 }
@@ -160,8 +161,8 @@ fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
     Ok(builder)
 }
 
-/// Checks that nothing of value is at the path of the Unix socket: metrics-exporter-prometheus
-/// deletes what is there, a file or the socket of a running instance.
+/// Checks that the path of the Unix socket may be reused: metrics-exporter-prometheus
+/// deletes whatever exists there, a file or the socket of a running instance.
 fn check_path(path: &Path) -> Result<(), Cause> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

@@ -1,8 +1,9 @@
 //! Turns meters into the series that Prometheus scrapes.
 //!
-//! Nothing is recorded where it happens. Once a second, and when a sensor goes up or down, a tick
-//! sets every series of every sensor from its meter. A series that ticks no longer set, because its
-//! sensor is down or removed, expires: readings of a dead sensor disappear, scraped or not.
+//! Series are not updated at the point of measurement. Once a second, and when a sensor goes up or
+//! down, a tick sets every series of every sensor from its meter. A series that ticks no longer
+//! set, because its sensor is down or removed, expires: readings of a dead sensor disappear even if
+//! nothing scrapes.
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use series::Series;
 pub use ticker::Ticker;
 
 /// Time after which a series that is not set any more expires. Two ticks may be late before a
-/// series disappears; what the last tick before an outage set is gone with the third tick after it.
+/// series disappears; what the last tick before an outage set has expired by the third tick after
+/// it.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Time after which every series that is not set any more has expired: at the first tick after
@@ -80,7 +82,7 @@ pub struct Exposition {
     build_info: Key,
     reload_successful: bool,
     reload_succeeded: Duration,
-    /// Emptied lists, in exchange for the full ones of a meter: their memory is reused.
+    /// Empty lists to swap for the full ones of a meter: their memory is reused.
     spare: Observations,
     /// Whether a series was withdrawn since the last tick.
     withdrawn: bool,
@@ -129,8 +131,8 @@ impl Exposition {
     /// Shows the sensors of a configuration; series of other sensors expire.
     ///
     /// Where another sensor takes over a name, its series are held back until those of the old
-    /// sensor have expired: a counter cannot go back while it exists, and would stay at the old
-    /// value until the new sensor has counted as far.
+    /// sensor have expired: a counter must not decrease while it exists, and would stay at the old
+    /// value until the new sensor has counted that far.
     pub fn show(&mut self, views: Vec<View>, now: Instant) {
         let before = std::mem::take(&mut self.sensors);
         self.withdrawn = !before.is_empty();

@@ -47,7 +47,7 @@ impl Series {
         self.held_until.is_some_and(|until| now < until)
     }
 
-    /// Sets every series from the meter; exchanges `spare` for the meter's observations and empties
+    /// Sets every series from the meter; swaps `spare` with the meter's observations and empties
     /// those. Each series is registered and set in one step: one that is registered but not set
     /// shows 0, and the handle of one that has expired sets nothing. `boot` is the wall-clock time
     /// of the boot.

@@ -13,8 +13,8 @@ pub struct Adapter {
     pub name: String,
 }
 
-/// Returns all adapters in the order of their numbers, including those without a device node: the
-/// module `i2c-dev` is not loaded then.
+/// Returns all adapters in the order of their numbers, including those without a device node, for
+/// which the module `i2c-dev` is not loaded.
 pub fn adapters() -> Vec<Adapter> {
     adapters_in(Path::new("/sys/bus/i2c/devices"), Path::new("/dev"))
 }

@@ -1,8 +1,8 @@
 //! Alert comparator (SBOS656C, mask/enable and alert limit registers).
 //!
 //! The chip compares single conversions, not averages, so an alert shows peaks that a result hides.
-//! The alert is always latched. Each poll clears the latch, so the ALERT pin only pulses: it is no
-//! protection output.
+//! The alert is always latched. Each poll clears the latch, so the ALERT pin only pulses: it is not
+//! a protection output.
 
 use strum::{IntoStaticStr, VariantArray};
 

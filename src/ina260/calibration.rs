@@ -7,11 +7,11 @@ use crate::units::{Amperes, Measured, Volts, Watts};
 pub struct Calibration {
     /// Factor for the chip's current (gain error up to 0.15 % at 25 °C).
     pub current_gain: f64,
-    /// Offset added after that (offset error up to 5 mA).
+    /// Offset added afterwards (offset error up to 5 mA).
     pub current_offset: Amperes,
     /// Factor for the chip's voltage.
     pub voltage_gain: f64,
-    /// IN+ and IN- are interchanged.
+    /// IN+ and IN- are swapped.
     pub reverse: bool,
 }
 
@@ -26,8 +26,8 @@ impl Calibration {
         if self.reverse { -1.0 } else { 1.0 }
     }
 
-    /// Corrects voltage, current and power of the chip. The power is corrected by the gains and
-    /// the offset of both others.
+    /// Corrects voltage, current and power of the chip. Power is corrected by the gains and the
+    /// offset of the other two.
     pub fn apply(&self, chip: Measured) -> Measured {
         if *self == Self::default() {
             return chip;
@@ -60,8 +60,8 @@ impl Calibration {
         (current * self.sign() - self.current_offset.0) / self.current_gain
     }
 
-    /// Returns the chip's power for a true power, without the current offset: its power depends on
-    /// the voltage.
+    /// Returns the chip's power for a true power, without the current offset, whose share of the
+    /// power depends on the voltage.
     pub fn chip_power(&self, power: f64) -> f64 {
         power / (self.current_gain * self.voltage_gain)
     }

@@ -1,7 +1,7 @@
 //! The power guard: the comparator shows whether the current changed its direction within a result.
 //!
-//! The power register may average magnitudes. If no conversion lay on the other side of zero, their
-//! mean is the mean power; if one did, it is too much. See `docs/architecture.md`.
+//! The power register may average magnitudes. If all conversions had the same sign, the mean of
+//! magnitudes is the mean power; otherwise it is too high. See `docs/architecture.md`.
 
 use super::RegisterDump;
 use super::alert::Function;
@@ -45,7 +45,7 @@ impl Guard {
 }
 
 impl RegisterDump {
-    /// Returns the registers with the comparator used by a guard, or not used.
+    /// Returns the registers with the comparator used by a guard, or unused.
     #[must_use]
     pub fn with_guard(self, guard: Option<Guard>) -> Self {
         let function = guard.map_or(0, |guard| guard.function() as u16);

@@ -9,7 +9,7 @@ use crate::units::{Amperes, Measured, Volts, Watts};
 const PRODUCT: i64 = 15_625;
 /// One bit of the power register, 10 mW, in units of 1e-10 W.
 const POWER_STEP: i64 = 100_000_000;
-/// End of scale of the power register, 419.43 W.
+/// Full scale of the power register, 419.43 W.
 const POWER_LIMIT: u16 = 41_943;
 /// Rated current of the chip, 15 A, in steps of its register.
 const RATED_CURRENT: u16 = 12_000;
@@ -27,7 +27,7 @@ pub struct Measurement {
     pub overflow: bool,
 }
 
-/// Words of a result that are doubtful until they were read twice.
+/// Words of a result that are doubtful until they have been read twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Doubts {
     /// The voltage.
@@ -78,8 +78,8 @@ impl Measurement {
     /// the voltage changes with the current. The product has the finer resolution: it is used while
     /// it matches the register within one step, and if the register was not read or is invalid.
     ///
-    /// The register may average magnitudes, and so be too great if the current changes its
-    /// direction. A smaller register is always right, a greater one only if `greater_counts`.
+    /// The register may average magnitudes, and so read too high if the current changes its
+    /// direction. A smaller register is always right, but a greater one only if `greater_counts`.
     #[expect(clippy::cast_precision_loss, reason = "65535 × 32768 × 15625 is less than 2^53")]
     pub fn power(&self, greater_counts: bool) -> Watts {
         let product = self.product();
@@ -131,8 +131,8 @@ impl Measurement {
         doubts
     }
 
-    /// Returns whether product and power register are apart by more than a tenth and two steps, and
-    /// the excess of the previous result was not alike: a load whose power differs from voltage
+    /// Returns whether product and power register differ by more than a tenth and two steps, and
+    /// the excess of the previous result was not similar: a load whose power differs from voltage
     /// times current does so repeatedly.
     fn disagrees(&self, previous: Option<i64>) -> bool {
         let Some(excess) = self.excess() else {
@@ -147,7 +147,7 @@ impl Measurement {
         excess.abs() > tolerance && !is_alike
     }
 
-    /// Returns whether a register holds a word that it cannot hold.
+    /// Returns whether a word is impossible for its register.
     #[must_use]
     pub fn is_impossible(&self) -> bool {
         self.is_voltage_impossible() || self.is_power_impossible()
@@ -193,12 +193,12 @@ impl Measurement {
         f64::from(i32::from(self.current_word.cast_signed()) * 125) / 100.0
     }
 
-    /// Returns whether the voltage is at the end of its scale, 40.96 V, or invalid.
+    /// Returns whether the voltage is at full scale, 40.96 V, or invalid.
     pub const fn voltage_saturated(&self) -> bool {
         self.voltage_word >= 0x7FFF
     }
 
-    /// Returns whether the current is at an end of its scale, ±40.96 A.
+    /// Returns whether the current is at full scale, ±40.96 A.
     pub const fn current_saturated(&self) -> bool {
         matches!(self.current_word, 0x7FFF | 0x8000)
     }

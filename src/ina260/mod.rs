@@ -48,7 +48,7 @@ pub struct RegisterDump {
 }
 
 impl RegisterDump {
-    /// After power-on, a reset, or a brown-out.
+    /// Registers after power-on, a reset, or a brown-out.
     const POWER_ON: Self =
         Self { configuration: POWER_ON_CONFIGURATION, mask_enable: MaskEnable(0), alert_limit: 0 };
 
@@ -147,8 +147,8 @@ impl Ina260 {
     /// a conversion, and reads them back. Returns their content, without flags.
     ///
     /// A configuration that is already right is not written, since a write discards the running
-    /// average. In read-only mode, nothing is. `around_start` is called before and after the write
-    /// that restarts the conversions, if there is one.
+    /// average. In read-only mode, nothing is written. `around_start` is called before and after
+    /// the write that restarts the conversions, if there is one.
     ///
     /// # Errors
     /// A failed transfer, [`Error::RegisterMismatch`] or [`Error::NotContinuous`].
@@ -184,7 +184,7 @@ impl Ina260 {
         Ok(registers)
     }
 
-    /// Takes the settings over as another master wrote them.
+    /// Adopts the settings that another master wrote.
     fn adopt(&self, bus: &mut dyn Bus) -> Result<RegisterDump, Error> {
         let found = read_settings(bus, self.address)?;
         if Mode::from_word(found.configuration) != Mode::BothContinuous {
@@ -234,8 +234,8 @@ impl Ina260 {
         self.alert.is_some() || !self.configure && !registers.is_guarded()
     }
 
-    /// Changes the power guard. Function and limit of different guards never work together: the
-    /// comparator would trip on a load that is within both.
+    /// Changes the power guard. The function of one guard is never combined with the limit of
+    /// another: the comparator would trip on a load that is within both.
     ///
     /// # Errors
     /// A failed transfer.

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_values_are_refused() {
+    fn unsupported_values_are_rejected() {
         assert_eq!(Averaging::from_count(2), None);
         assert_eq!(ConversionTime::from_micros(141), None);
     }

@@ -80,7 +80,7 @@ fn identify_accepts_every_die_revision() {
 }
 
 #[test]
-fn identify_refuses_foreign_ids() {
+fn identify_rejects_foreign_ids() {
     for (manufacturer, die, message) in [
         (0x0054, 0x2270, "not an INA260 (manufacturer 0x0054, die 0x2270)"),
         (0x5449, 0x2260, "not an INA260 (manufacturer 0x5449, die 0x2260)"),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::units::Measured;
 
-/// Resolution of the window: of results closer together than this part of it, the extreme one is
-/// kept. Bounds the memory at any rate; results further apart are exact.
+/// Resolution of the window: of results closer together than this fraction of it, only the most
+/// extreme is kept. Bounds the memory at any rate; results further apart are exact.
 const SLOTS: u32 = 1_024;
 
 /// The results that can still become the maximum, oldest first, each smaller than those before it.

@@ -20,7 +20,7 @@ pub enum Failure {
     Settings,
     /// The mux failed, or has another channel selected.
     Mux,
-    /// A register read twice had two contents; or one that it cannot have.
+    /// A register was read twice with different contents, or its content is impossible.
     Corrupt,
 }
 

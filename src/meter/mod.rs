@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn means_cover_results_since_last_taken() {
+    fn means_cover_results_since_last_call() {
         let mut meter = Meter::default();
         assert_eq!(meter.take_sums().means(), None);
         for volts in [4.0, 6.0] {

@@ -27,7 +27,7 @@ impl Flow {
     /// second, a thousandth of the resolution of the chip's registers.
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "nanowatts and nanoamperes of this chip fit by far"
+        reason = "nanowatts and nanoamperes of this chip fit easily"
     )]
     fn add(&mut self, rate: f64, time: Duration) {
         let nano = (rate * 1e9).round() as i64;
@@ -76,7 +76,7 @@ pub struct Cycle {
 #[derive(Clone, Debug, Default)]
 pub struct Accumulator {
     totals: Totals,
-    /// Time before it is either measured or unmeasured already.
+    /// Time before this has already been accounted as measured or unmeasured.
     accounted: Option<Instant>,
     down: bool,
 }
@@ -88,7 +88,7 @@ impl Accumulator {
     }
 
     /// Accounts the time until `now`, and all time until the next restart, as unmeasured. The first
-    /// call or restart begins the account.
+    /// call or restart starts the accounting.
     pub fn mark_down(&mut self, now: Instant) {
         self.skip(now);
         self.down = true;
@@ -109,7 +109,7 @@ impl Accumulator {
     pub fn add(&mut self, measured: &Measured, cycle: &Cycle) {
         let span = self.span(cycle.end);
         let time = match cycle.elapsed {
-            // How much of it belongs to the account is unknown.
+            // How much of it falls within the accounted time is unknown.
             Some(0) => Duration::ZERO,
             Some(elapsed) => span / u32::try_from(elapsed).unwrap_or(u32::MAX),
             None => span.min(cycle.period),

@@ -49,11 +49,11 @@ pub struct Sampler {
 impl Sampler {
     /// Time between two passes without a sensor.
     const IDLE: Duration = Duration::from_secs(3600);
-    /// Consecutive timeouts that pause the bus; a single one can be the fault of one sensor.
+    /// Consecutive timeouts that pause the bus; a single one can be caused by one sensor.
     const MAX_TIMEOUTS: u32 = 2;
     /// Results that are overwritten within this time take precedence over saving mux transfers.
     const MUX_SLACK: Duration = Duration::from_millis(10);
-    /// Minimum duration of a suspend: less can pass between reading the two clocks.
+    /// Minimum duration of a suspend: shorter times can pass between reading the two clocks.
     const SUSPEND_THRESHOLD: Duration = Duration::from_millis(10);
 
     /// Returns a sampler that has not polled any sensor yet.

@@ -16,7 +16,7 @@ pub(super) enum PollOutcome {
     Configured(Box<Poller>, ChipInfo),
     /// No result has been completed since the last poll.
     NoResult,
-    /// A whole result.
+    /// A complete result.
     Result {
         /// When its registers were read.
         at: Instant,
@@ -72,10 +72,10 @@ impl Poller {
     /// Time between two checks of the registers that the flags do not cover.
     const CHECK_INTERVAL: Duration = Duration::from_secs(1);
     /// Longest cycle whose results are frequent enough for the checks: 1 s, and 10 % more of a slow
-    /// chip. A poll for nothing but a check costs a wake-up.
+    /// chip. A poll for a check alone costs a wake-up.
     const LONGEST_CHECKED: Duration = Duration::from_millis(1_100);
-    /// Torn reads in a row, the last of which is used: the bus is too slow, or the chip's flag is
-    /// wrong. Registers of neighbouring results are better than none.
+    /// Torn reads in a row after which the last one is used: the bus is too slow, or the chip's
+    /// flag is wrong. Registers of neighbouring results are better than none.
     const MAX_ATTEMPTS: usize = 4;
 
     /// Returns the poller of a chip that was configured `now`; `start` is the write that restarted
@@ -215,7 +215,8 @@ impl Poller {
             let too_slow = at.duration_since(flag_read.ended) > self.period() * 3 / 4;
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
             let mut doubts = measurement.doubts(self.previous.as_ref());
-            // A rail that is off looks like this; the next such result is not verified again.
+            // A rail that is switched off also reads like this; the next such result is not
+            // verified again.
             let looks_like_power_on = measurement.looks_like_power_on()
                 && !self.previous.is_some_and(|it| it.looks_like_power_on());
             doubts.voltage |= measurement.voltage_word == 0 && looks_like_power_on;

@@ -1,4 +1,4 @@
-//! Decides when the power guard is armed, and which results it vouches for.
+//! Decides when the power guard is armed, and which results it covers.
 
 use crate::ina260::Measurement;
 use crate::ina260::guard::Guard;
@@ -16,7 +16,7 @@ pub(super) struct PowerGuard {
     opposite: u32,
     /// Whether the comparator may have tripped in the conversions of the next result.
     next_is_tainted: bool,
-    /// Whether it may have in those of the last result found.
+    /// Whether it may have tripped in those of the last result found.
     is_tainted: bool,
     /// Results whose conversions may have begun before the comparator was written.
     unwatched: u32,
@@ -54,8 +54,8 @@ impl PowerGuard {
         !self.is_tainted && self.armed == Some(Guard::of(measurement.current_word))
     }
 
-    /// Requests what the result shows to be needed. `is_allowed` is whether the comparator may be
-    /// used.
+    /// Requests the change that the result shows to be necessary. `is_allowed` is whether the
+    /// comparator may be used.
     pub(super) fn add(&mut self, measurement: &Measurement, is_allowed: bool) {
         let direction = Guard::of(measurement.current_word);
         let current = measurement.current_word.cast_signed();

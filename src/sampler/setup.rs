@@ -1,4 +1,4 @@
-//! A sensor as the sampler needs it; the supervisor makes it from the plan.
+//! A sensor as the sampler needs it; the supervisor creates it from the plan.
 
 use crate::i2c::mux::Channel;
 use crate::ina260::Ina260;
@@ -23,7 +23,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Returns whether both are of the same location on the bus.
+    /// Returns whether both are at the same location on the bus.
     pub(super) fn has_location_of(&self, other: &Self) -> bool {
         (self.channel, self.chip.address) == (other.channel, other.chip.address)
     }

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn any_status_is_a_sign_of_life() {
+    fn any_status_counts_as_a_response() {
         let (url, serving) = server(b"HTTP/1.1 403 Forbidden\r\n\r\n", false);
         url.responds(TIMEOUT).unwrap();
         let request = serving.join().unwrap();

@@ -59,10 +59,10 @@ pub struct ScrapedAlert {
     pub active: bool,
 }
 
-/// A sensor's chip: where it is, and its settings.
+/// A sensor's chip: its location and settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScrapedChip {
-    /// The location as text, `simulated` in place of the bus if it is.
+    /// The location as text, with `simulated` in place of a simulated bus.
     pub location_text: String,
     /// The location on a bus; `None`: simulated.
     pub location: Option<Location>,
@@ -121,7 +121,7 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
     };
     let mut labels: Vec<_> =
         up.labels.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
-    // By name alone, a fleet would be sorted by device.
+    // Sorted by name alone, a fleet would be ordered by device.
     labels.sort_by_cached_key(|(name, _)| (name != "hostname", name != "device", name.clone()));
     let mut sensor = ScrapedSensor {
         labels,
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_that_is_not_finite_is_no_reading() {
+    fn non_finite_readings_are_left_out() {
         let text = "ina260_up{device=\"a\"} 1\nina260_bus_voltage_volts{device=\"a\"} NaN\n\
                     ina260_current_amperes{device=\"a\"} 1\nina260_power_watts{device=\"a\"} 1\n";
         assert_eq!(decode(text).unwrap()[0].readings, None);

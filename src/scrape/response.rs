@@ -66,7 +66,7 @@ impl Head {
 mod tests {
     use super::*;
 
-    /// Parses a head that arrives at once, and makes sure that byte by byte gives the same.
+    /// Parses a head that arrives at once, and checks that parsing it byte by byte gives the same.
     fn parse(response: &[u8]) -> Result<Head, String> {
         let at_once = Head::parse(response, true).map(Option::unwrap);
         let mut ends = 0..response.len();

@@ -1,4 +1,4 @@
-//! URLs of exporters, in the short forms that people type.
+//! URLs of exporters, also in short forms.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,7 +22,7 @@ pub(super) enum Endpoint {
 
 /// Reason why a text is not a usable URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[expect(missing_docs, reason = "the messages describe them")]
 pub enum InvalidUrl {
     #[error(
         "https is not supported; `ssh -L 8000:localhost:8000 HOST` forwards a remote port to \
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn listener_on_all_addresses_is_reached_at_loopback() {
+    fn listener_on_all_addresses_is_reached_via_loopback() {
         for (listen, url) in [
             ("0.0.0.0:9000", "http://127.0.0.1:9000/metrics"),
             ("[::]:8000", "http://[::1]:8000/metrics"),

@@ -10,14 +10,14 @@ use crate::ina260::registers::{
 };
 use crate::ina260::settings::Settings;
 
-/// End of scale of the power register: 419.43 W.
+/// Full scale of the power register: 419.43 W.
 const POWER_LIMIT: f64 = 41_943.0;
 /// One bit of the current and of the voltage register, in amperes or volts.
 const STEP: f64 = 0.00125;
 /// Whole cycles whose conversions are computed after a pause; earlier ones were overwritten.
 const MAX_CYCLES: u64 = 2;
 
-/// Number of results that the chip completed, and their fate.
+/// Numbers of results: completed, read, overwritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Completed.

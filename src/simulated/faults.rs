@@ -56,7 +56,7 @@ pub struct ScheduledFault {
     pub fault: Fault,
     /// Chip that is affected; `None` for all.
     pub address: Option<Address>,
-    /// Begin, as time since the bus was created.
+    /// Start, as time since the bus was created.
     pub from: Duration,
     /// End; `None` if the fault lasts.
     pub until: Option<Duration>,
@@ -71,7 +71,7 @@ impl ScheduledFault {
     }
 }
 
-/// Words of a chip that another word replaces on the wire.
+/// Corruption on the wire: reads of a register return another word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corruption {
     /// Chip that is read.

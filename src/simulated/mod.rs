@@ -71,7 +71,7 @@ impl Board {
         state.chips.insert((channel, address), chip);
     }
 
-    /// Returns whether there is a chip.
+    /// Returns whether there is a chip at the location.
     pub fn has_chip(&self, channel: Option<Channel>, address: Address) -> bool {
         self.state().chips.contains_key(&(channel, address))
     }

@@ -1,10 +1,10 @@
 //! Counters that are kept across restarts: written at the end of the process, and removed at the
 //! next start before they are used, so that no file exists while the daemon runs.
 //!
-//! A counter that goes back to an old value would make Prometheus count the increase since then
-//! twice; one that goes back to 0 it handles as a reset. So a file is used only after its removal
-//! is on the disk, and after an unclean end there is none. A file that cannot be removed is not
-//! used; the main loop retries its removal. `meter::counters` lists the saved counters.
+//! If a counter went back to an old value, Prometheus would count the increase since then twice; it
+//! treats a counter that goes back to 0 as a reset. So a file is used only after its removal is on
+//! the disk, and after an unclean stop there is none. A file that cannot be removed is not used;
+//! the main loop retries its removal. `meter::counters` lists the saved counters.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Returns the counters that the last clean end saved, and removes the file; without a file,
+    /// Returns the counters that the last clean stop saved, and removes the file; without a file,
     /// returns none.
     ///
     /// # Errors
@@ -141,7 +141,8 @@ impl Store {
         saved.map_err(|cause| {
             // If it cannot be removed, the next attempt overwrites it.
             let _ = self.remove(Self::NEW);
-            // A file that the start could not remove has older values than those served since.
+            // A file that could not be removed at the start has older values than those served
+            // since.
             match self.load_and_remove() {
                 Err(RestoreError::Io(source)) => {
                     SaveError::Stale { cause, path: self.path(Self::FILE), source }

@@ -1,4 +1,4 @@
-//! Power cuts and refused steps at each point of saving and restoring.
+//! Power cuts and failed steps at each point of saving and restoring.
 
 use std::cell::Cell;
 

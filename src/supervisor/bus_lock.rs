@@ -1,8 +1,9 @@
-//! A lock file for each bus in use, so that subcommands take no result or alert from the daemon.
+//! A lock file for each bus in use, so that subcommands do not take results or alerts from the
+//! daemon.
 //!
-//! Each is an advisory lock (flock(2)) on a file in a runtime directory. It ends with the process,
-//! however that ends. The file contains the URL where its holder serves metrics. Probing a lock
-//! needs read permission only.
+//! Each is an advisory lock (flock(2)) on a file in a runtime directory. It is released when the
+//! process ends, for any reason. The file contains the URL where its holder serves metrics. Probing
+//! a lock needs read permission only.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};

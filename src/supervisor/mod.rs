@@ -25,7 +25,7 @@ mod views;
 use bus_lock::BusLock;
 pub use bus_provider::BusProvider;
 
-/// A bus that is open and has no thread yet.
+/// An open bus that has no thread yet.
 struct OpenBus {
     bus: Box<dyn Bus>,
     lock: Option<BusLock>,

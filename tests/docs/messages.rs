@@ -58,7 +58,7 @@ fn every_warning_and_error_is_documented() {
         let message = call.split('"').nth(1).unwrap_or_default();
         let longest = fixed_parts(message, &['{', '}']).filter(|part| part.contains(' '));
         let Some(longest) = longest.max_by_key(|part| part.len()) else {
-            continue; // Made elsewhere, as an error.
+            continue; // Created elsewhere, as an error.
         };
         if !page.contains(longest) {
             missing.push(longest.to_owned());

@@ -173,7 +173,7 @@ def expression_of(dashboard: dict, title: str) -> str:
 
 
 def check_history(prometheus: Prometheus, dashboard: dict) -> list[str]:
-    """Two days of 10 W and of 100 mW. The gauge is 10 % off, to tell it from the counter."""
+    """Two days of 10 W and of 100 mW. The gauge is 10 % off, to distinguish it from the counter."""
 
     def ask(title: str, device: str, when: float, **windows: str) -> float:
         expression = fill_in(expression_of(dashboard, title), history.HOST, "", **windows)

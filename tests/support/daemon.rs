@@ -29,14 +29,14 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// The binary with these arguments.
+/// Returns the command that runs the binary with these arguments.
 pub fn daemon(arguments: &[&str]) -> Command {
     let mut words = program();
     words.extend(arguments.iter().map(|&argument| argument.to_owned()));
     command(&words)
 }
 
-/// Runs the binary, which is expected to end by itself.
+/// Runs the binary, which is expected to exit by itself.
 pub fn run(arguments: &[&str]) -> Ended {
     let child = daemon(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut process = Process(child);
@@ -54,7 +54,7 @@ struct Process(Child);
 
 impl Process {
     fn wait(&mut self, timeout: Duration) -> ExitStatus {
-        within(timeout, "the daemon's end", || self.0.try_wait().unwrap())
+        within(timeout, "the daemon exits", || self.0.try_wait().unwrap())
     }
 }
 
@@ -68,7 +68,7 @@ impl Drop for Process {
 /// Arguments, configuration and environment of a daemon.
 pub struct Launch {
     listen: String,
-    /// Empty where the configuration file says it.
+    /// Empty if the configuration file sets it.
     listen_flag: Vec<String>,
     config: String,
     arguments: Vec<String>,
@@ -77,7 +77,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A simulated sensor with these faults, on a loopback port.
+    /// Returns a launch with a simulated sensor with these faults, on a loopback port.
     pub fn simulated(faults: &str) -> Self {
         let launch = Self {
             listen: String::new(),
@@ -96,14 +96,14 @@ impl Launch {
         self
     }
 
-    /// Sets the port as the Python script was given it.
+    /// Sets the port with the flag of the Python script.
     pub fn port(mut self, port: u16) -> Self {
         self.listen = format!("127.0.0.1:{port}");
         self.listen_flag = vec!["--port".to_owned(), port.to_string()];
         self
     }
 
-    /// In the configuration file, which thereby is complete.
+    /// Sets the port in the configuration file, which contains nothing else.
     pub fn listen_in_file(mut self, port: u16) -> Self {
         self.listen = format!("127.0.0.1:{port}");
         self.listen_flag = Vec::new();
@@ -121,7 +121,7 @@ impl Launch {
         self
     }
 
-    /// With a service manager that wants to hear of it every so often, if at all.
+    /// Adds a service manager, with a watchdog if a timeout is given.
     pub fn notify(self, notify_socket: &NotifySocket, watchdog: Option<Duration>) -> Self {
         let launch = self.environment("NOTIFY_SOCKET", text(notify_socket.path()));
         match watchdog {
@@ -135,16 +135,16 @@ impl Launch {
         self
     }
 
-    /// Through a shell, which finds the daemon's command line in `"$@"`.
+    /// Runs the daemon from a shell script, which has the command line in `"$@"`.
     pub fn through(mut self, shell: &'static str) -> Self {
         self.wrapper = Some(shell);
         self
     }
 
-    /// Starts it and does not wait for anything.
+    /// Starts the daemon without waiting.
     pub fn spawn(self) -> Daemon {
         let directory = Directory::new();
-        // The machine's own file must not come in, even if the test needs none.
+        // The machine's own file must not be read, even if the test needs none.
         let config = directory.write("test.toml", &self.config);
         let shell = self.wrapper.map(|shell| ["sh", "-c", shell, "sh"]);
         let mut words: Vec<String> = shell.into_iter().flatten().map(str::to_owned).collect();
@@ -161,7 +161,7 @@ impl Launch {
         Daemon { process: Process(child), log, listen: self.listen, directory }
     }
 
-    /// Starts it and waits until it serves.
+    /// Starts the daemon and waits until it serves.
     pub fn start(self) -> Daemon {
         let daemon = self.spawn();
         daemon.wait_for_line("serving ");
@@ -169,7 +169,7 @@ impl Launch {
     }
 }
 
-/// A daemon at work.
+/// A running daemon.
 pub struct Daemon {
     process: Process,
     log: Log,
@@ -178,12 +178,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// What a scrape shows now.
+    /// Returns a scrape.
     pub fn scrape(&self) -> Scrape {
         get(&self.listen, "/metrics").scrape()
     }
 
-    /// Scrapes until a scrape is as it should be.
+    /// Scrapes until a scrape is as wanted, and returns it.
     pub fn scrape_until(&self, what: &str, mut wanted: impl FnMut(&Scrape) -> bool) -> Scrape {
         self.scrape_within(TIMEOUT, what, &mut wanted)
     }
@@ -201,7 +201,7 @@ impl Daemon {
         &self.listen
     }
 
-    /// The lines that it has written to standard error.
+    /// Returns the lines written to standard error so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lines()
     }
@@ -212,12 +212,12 @@ impl Daemon {
         lines
     }
 
-    /// Waits for a line on standard error, and returns the first such.
+    /// Waits for a line on standard error that contains `with`, and returns it.
     pub fn wait_for_line(&self, with: &str) -> String {
         self.wait_for_line_after(0, with)
     }
 
-    /// The same, among the lines after the first so many.
+    /// Does the same, ignoring the first `lines` lines.
     pub fn wait_for_line_after(&self, lines: usize, with: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -230,7 +230,7 @@ impl Daemon {
         }
     }
 
-    /// Replaces the configuration file and asks for a reload, whose last line is returned.
+    /// Replaces the configuration file, requests a reload, and returns its last log line.
     pub fn reload(&self, toml: &str) -> String {
         let before = self.log().len();
         self.directory.write("test.toml", toml);
@@ -244,7 +244,7 @@ impl Daemon {
         assert!(status.success());
     }
 
-    /// Waits for its end by itself; the exit code.
+    /// Waits until the daemon exits, and returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         self.wait_within(TIMEOUT)
     }

@@ -1,4 +1,4 @@
-//! A scraper.
+//! An HTTP client for scrapes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -7,16 +7,16 @@ use std::os::unix::net::UnixStream;
 
 use super::TIMEOUT;
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub body: String,
 }
 
-/// Asks a server at `IP:PORT` or `unix:/PATH`.
-pub fn get(listen: &str, path: &str) -> Answer {
-    let answer = if let Some(socket) = listen.strip_prefix("unix:") {
+/// Sends a request to a server at `IP:PORT` or `unix:/PATH`.
+pub fn get(listen: &str, path: &str) -> Response {
+    let response = if let Some(socket) = listen.strip_prefix("unix:") {
         let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         converse(stream, path)
@@ -25,20 +25,20 @@ pub fn get(listen: &str, path: &str) -> Answer {
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         converse(stream, path)
     };
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+    let (head, body) = response.split_once("\r\n\r\n").expect("an HTTP response");
     assert!(!head.to_lowercase().contains("chunked"), "{head}");
-    Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
+    Response { status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
 }
 
 fn converse(mut stream: impl Read + Write, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
 }
 
-impl Answer {
+impl Response {
     pub fn scrape(&self) -> Scrape {
         assert_eq!(self.status, 200, "{}", self.body);
         Scrape::parse(&self.body)
@@ -75,29 +75,29 @@ impl Scrape {
         Self { series, counters }
     }
 
-    /// The series of this name with (at least) these labels.
+    /// Returns the series of this name with (at least) these labels.
     pub fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Series> {
         self.series.iter().filter(|series| series.name == name && series.has(labels)).collect()
     }
 
-    /// The value of the only such series, if there is one.
+    /// Returns the value of the only such series, if there is one.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let all = self.all(name, labels);
         assert!(all.len() < 2, "{name} is ambiguous: {all:?}");
         all.first().map(|series| series.value)
     }
 
-    /// The same where it must be there.
+    /// Returns the value of the only series of this name, which must exist.
     pub fn the(&self, name: &str) -> f64 {
         self.value(name, &[]).unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
-    /// Whether the only such series has exactly this value.
+    /// Returns whether the only series of this name has exactly this value.
     pub fn is(&self, name: &str, value: f64) -> bool {
         self.value(name, &[]) == Some(value)
     }
 
-    /// Names of all that carries a label.
+    /// Returns the names of all series with these labels.
     pub fn names(&self, labels: &[(&str, &str)]) -> BTreeSet<&str> {
         self.series
             .iter()
@@ -106,7 +106,7 @@ impl Scrape {
             .collect()
     }
 
-    /// Counters of `before` that are less now, or gone.
+    /// Returns the counters of `before` that have decreased or disappeared.
     pub fn fallen(&self, before: &Self) -> Vec<String> {
         before
             .series

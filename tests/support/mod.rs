@@ -21,25 +21,25 @@ mod notify;
 mod program;
 
 pub use daemon::{Daemon, Ended, Launch, daemon, run};
-pub use http::{Answer, Scrape, get};
+pub use http::{Response, Scrape, get};
 pub use notify::{NotifySocket, Received};
 
 /// Upper bound on the wait for an event that takes a second or two on an idle machine.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Polls until there is a value.
-pub fn until<T>(what: &str, answer: impl FnMut() -> Option<T>) -> T {
-    within(TIMEOUT, what, answer)
+pub fn until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    within(TIMEOUT, what, probe)
 }
 
 /// Polls until there is a value, for at most `timeout`.
-pub fn within<T>(timeout: Duration, what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+pub fn within<T>(timeout: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         // Polls once more after the deadline: this thread may not have run until then.
         let late = begun.elapsed() > timeout;
-        if let Some(answer) = answer() {
-            return answer;
+        if let Some(value) = probe() {
+            return value;
         }
         assert!(!late, "not within {timeout:?}: {what}");
         thread::sleep(Duration::from_millis(20));

@@ -93,7 +93,8 @@ impl Reader {
         }
     }
 
-    /// Returns all known muxes of a bus: a channel selected on another one would respond as well.
+    /// Returns all known muxes of a bus: sensors downstream of a selected channel of another mux
+    /// would respond as well.
     fn muxes(&self, bus: u8) -> Vec<Address> {
         let on_bus = self.locations.iter().filter(|location| location.bus == bus);
         let muxes = on_bus.filter_map(|location| Some(location.mux?.multiplexer));

@@ -11,7 +11,7 @@ use crate::ina260::{self, Error, Measurement, RegisterDump};
 use crate::scrape::{ScrapedAlert, ScrapedSensor};
 use crate::units::Measured;
 
-/// End of scale of the power register, 419.43 W; beyond it, voltage times current is used.
+/// Full scale of the power register, 419.43 W; beyond it, voltage times current is used.
 const POWER_LIMIT: u16 = 41_943;
 
 /// A conversion may take 10 % longer than its nominal time.
@@ -26,9 +26,9 @@ pub(super) struct SensorReport {
     /// The die identity register.
     pub(super) die: String,
     pub(super) measured: Measured,
-    /// Whether a quantity is at the end of its register's range.
+    /// Whether a quantity is at full scale of its register.
     pub(super) saturated: bool,
-    /// Or why it is unknown: reading it would disturb the service.
+    /// State of the chip, or why it is unknown: reading it would disturb the service.
     pub(super) state: Result<ChipState, String>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct ChipState {
 impl ChipState {
     fn from_registers(registers: &RegisterDump, calibration: &Calibration) -> Self {
         let flags = registers.mask_enable;
-        // The power guard of a service is no alert.
+        // The power guard of a service is not an alert.
         let is_alert = !registers.is_guarded();
         let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration)
             .filter(|_| is_alert);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn power_guard_of_a_service_is_no_alert() {
+    fn power_guard_of_a_service_is_not_an_alert() {
         let board = board();
         let bus = &mut board.bus();
         for (register, word) in [(0x07, 0xFFF8), (0x06, 0x4001)] {

@@ -153,7 +153,7 @@ fn add_names(reports: &mut [BusReport], plan: &Plan) {
     }
 }
 
-/// Returns whether what was asked for was done.
+/// Returns the outcome: whether everything that was asked for was scanned.
 fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Result<(), Failure> {
     let problems = reports.iter().flat_map(|report| &report.problems);
     let is_complete = problems.clone().next().is_none();

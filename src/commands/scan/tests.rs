@@ -147,7 +147,7 @@ fn bus_in_use_shows_served_sensors_unswitched() {
     assert_eq!(board.control_writes(), 0);
 }
 
-/// A bus with a chip at 0x76 that is no mux, and kernel drivers at 0x40 and 0x71. Records the
+/// A bus with a chip at 0x76 that is not a mux, and kernel drivers at 0x40 and 0x71. Records the
 /// bytes sent.
 struct MixedBus(SimulatedBus, Vec<u8>);
 

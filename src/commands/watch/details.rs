@@ -29,7 +29,7 @@ pub(super) fn lines(
     lines.collect()
 }
 
-/// Returns each paragraph with whether it is an error.
+/// Returns each paragraph, and whether it is an error.
 fn paragraphs(screen: &Screen, entry: &Entry<'_>, now: Instant) -> Vec<(bool, String)> {
     let host = &entry.host.name;
     let mut paragraphs = Vec::new();
@@ -144,7 +144,7 @@ fn increase(count: f64) -> String {
 }
 
 /// Wraps a paragraph at spaces, with a margin of one space on the left.
-// ratatui's `Paragraph` wraps, too, but only an unstable feature tells how many lines that takes.
+// ratatui's `Paragraph` also wraps, but only an unstable feature returns how many lines that takes.
 fn wrapped(paragraph: &str, width: u16) -> Vec<String> {
     let width = usize::from(width).max(20);
     let mut lines: Vec<String> = Vec::new();

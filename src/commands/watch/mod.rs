@@ -77,9 +77,9 @@ fn price(text: &str) -> Result<f64, String> {
     price.ok_or_else(|| "expected a number of at least 0, e.g. 0.35".to_owned())
 }
 
-/// Time between two frames that scrapes cause.
+/// Minimum time between two frames that scrapes cause.
 const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(250);
-/// Time between two frames in any case: for how long a host has been failing is shown in seconds.
+/// Maximum time between two frames: the time for which a host has been failing is shown in seconds.
 const MAX_FRAME_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A message to the main loop.

@@ -46,7 +46,7 @@ pub(super) struct Screen {
     pub(super) price: Option<f64>,
     selected: usize,
     span: usize,
-    /// The model when the display was paused, and the time of that.
+    /// The model when the display was paused, and the time of the pause.
     paused: Option<(Model, Instant)>,
 }
 
@@ -57,7 +57,7 @@ impl Screen {
         Self { model, caps, price, selected: 0, span: 0, paused: None }
     }
 
-    /// Returns the model to display and the time that it is displayed for.
+    /// Returns the model to display, and the time at which it is displayed.
     pub(super) fn displayed(&self, now: Instant) -> (&Model, Instant) {
         match &self.paused {
             Some((model, then)) => (model, *then),

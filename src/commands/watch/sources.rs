@@ -32,7 +32,7 @@ pub trait ScrapeSource: Send {
     /// Returns the current metrics in the text format.
     ///
     /// # Errors
-    /// Why there are none.
+    /// A message, if there are none.
     fn scrape(&mut self) -> Result<String, scrape::Error>;
 
     /// Returns whether dropping the source has to finish before the process exits.

@@ -9,7 +9,7 @@ use crate::sampler::backoff::LogRateLimit;
 
 /// Logs one line when an alert becomes active and one when it is cleared.
 pub(super) struct AlertLog {
-    /// Not that of outages: an alert that flickers must not silence them.
+    /// Separate from that of outages, which a flickering alert must not suppress.
     limit: LogRateLimit,
     /// Whether the activation was logged; only then is the end logged, too.
     logged: bool,

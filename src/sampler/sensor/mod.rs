@@ -1,4 +1,4 @@
-//! One sensor: configured, polled, down, configured again.
+//! One sensor and its states: being configured, polled, down, configured again.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub(super) struct Sensor {
     log_limit: LogRateLimit,
     alert_log: AlertLog,
     foreign_writes: ForeignWriteBackoff,
-    /// Shortest time of a register read, if the sensor was ever configured.
+    /// Shortest time of a register read, once the sensor has been configured.
     pub(super) word_time: Option<Duration>,
     /// Cycle by the chip's settings; until it was configured, by those of the setup.
     nominal_cycle: Duration,

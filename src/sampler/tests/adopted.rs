@@ -62,7 +62,7 @@ fn power_register_depends_on_effective_cycle() {
 }
 
 #[test]
-fn dead_rail_costs_no_more_words() {
+fn unpowered_rail_costs_no_extra_words() {
     let words_per_result = |volts| {
         let mut setup = setup(FIRST, Duration::from_millis(1));
         setup.always_power = false;

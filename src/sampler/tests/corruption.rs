@@ -86,7 +86,7 @@ fn corrupted_flags_change_nothing() {
 }
 
 #[test]
-fn corrupted_flags_hide_no_result() {
+fn corrupted_flags_do_not_hide_a_result() {
     // Whichever poll it is: one that finds a result, or one of those that bracket an edge.
     for skipped in 0..40 {
         let mut scene = scene_of_load(Load::steady(5.0, 1.0), secs(1), true);
@@ -100,7 +100,7 @@ fn corrupted_flags_hide_no_result() {
 }
 
 #[test]
-fn corrupted_settings_are_no_reset() {
+fn corrupted_settings_are_not_a_reset() {
     for register in [Register::Configuration, Register::AlertLimit] {
         assert_harmless(5.0, 1.0, secs(1), true, (register, 0xFFFF));
     }
@@ -175,7 +175,7 @@ fn impossible_word_without_time_is_missed() {
 }
 
 #[test]
-fn corruption_behind_a_foreign_channel_is_not_counted() {
+fn corruption_on_a_foreign_channel_is_not_counted() {
     use crate::i2c::mux::Channel;
 
     let clock = Arc::new(SimulatedClock::default());
@@ -247,7 +247,7 @@ proptest! {
     }
 
     /// Single corrupted words of any content never change the account by more than a tenth of the
-    /// power of a result, and no result is lost to it.
+    /// power of a result, and no result is lost.
     #[test]
     fn corrupted_words_are_accounted(
         volts in 1.0..30.0_f64,

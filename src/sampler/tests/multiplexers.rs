@@ -211,7 +211,7 @@ fn chip_on_foreign_channel_is_never_written() {
 }
 
 #[test]
-fn foreign_selection_costs_no_count() {
+fn foreign_selection_loses_no_count() {
     // To the channel of the other sensor, and to an empty one; with the period unknown and known.
     for (other, settled) in [(1, secs(1) / 4), (1, secs(20)), (7, secs(1) / 4), (7, secs(20))] {
         let mut scene =

@@ -1,5 +1,6 @@
-//! The power of loads whose current changes its direction, pulses, or reverses, by chips with noise
-//! and offsets. The loads' own power is integrated numerically, not by the simulated chip.
+//! The power of loads whose current changes its direction, pulses, or reverses, measured by chips
+//! with noise and offsets. The power of the loads is integrated numerically, not by the simulated
+//! chip.
 
 use std::f64::consts::TAU;
 
@@ -157,7 +158,7 @@ fn guard_is_armed_by_a_greater_register_only() {
 }
 
 #[test]
-fn product_is_served_until_guard_saw_a_result() {
+fn product_is_served_until_guard_saw_whole_result() {
     // 88 ms: 256 × (204 + 140) us, 3 A in one half of each 7.3 ms.
     let shape = Shape::new(0.0, -4.0, pulses(0.0073, 0.0, 3.0));
     let mut scene =
@@ -177,7 +178,7 @@ fn product_is_served_until_guard_saw_a_result() {
 }
 
 #[test]
-fn tripped_guard_taints_two_results() {
+fn tripped_guard_invalidates_two_results() {
     let shape = Shape::new(0.0, -4.0, pulses(0.0073, 0.0, 3.0));
     let mut scene =
         scene_of_chip(Chip::new(shape.load()), setup(FIRST, Duration::from_millis(100)));
@@ -248,7 +249,7 @@ fn greater_register_never_counts_without_guard() {
 }
 
 #[test]
-fn trips_of_the_guard_are_no_alerts() {
+fn guard_trips_are_not_alerts() {
     let shape = Shape::new(12.602, 0.02, |t| 0.1 + 2.0 * (TAU * t / 0.0123).sin());
     let mut scene = scene_of_chip(Chip::new(shape.load()), setup(FIRST, secs(1)));
     scene.run(secs(60));
@@ -261,7 +262,7 @@ fn trips_of_the_guard_are_no_alerts() {
 }
 
 #[test]
-fn failed_write_of_the_guard_is_no_foreign_reset() {
+fn failed_guard_write_is_not_a_foreign_reset() {
     use crate::i2c;
     use crate::simulated::SimulatedBus;
 

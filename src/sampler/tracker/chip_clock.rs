@@ -20,11 +20,12 @@ pub(super) struct ChipClock {
 
 impl ChipClock {
     /// Upper bound on the deviation of a chip from its nominal period: 10 % by the data sheet, and
-    /// a margin. Larger deviations are something else.
+    /// a margin. Larger deviations have another cause.
     pub(super) const INITIAL_TOLERANCE: f64 = 0.12;
-    /// Relative change of the period by temperature until the next bracket.
+    /// Relative change of the period with temperature until the next bracket.
     const DRIFT: f64 = 5e-5;
-    /// Maximum distance in cycles of two brackets that measure the period: the temperature changes.
+    /// Maximum distance in cycles between two brackets that measure the period: the temperature
+    /// changes.
     const MEMORY: u64 = 1_024;
 
     /// Returns a clock of which at most one edge is known.

@@ -1,8 +1,8 @@
-//! Stalls that are too long to tell how many cycles ended in them.
+//! Stalls that are too long to determine how many cycles ended in them.
 //!
 //! The edges at both ends of a stall are known. The number of cycles between them follows as soon
-//! as the period is known well enough: on a busy machine often a few results later, after a very
-//! long stall never.
+//! as the period is known well enough: often a few results later on a busy machine, and never after
+//! a very long stall.
 
 use super::bracket::Bracket;
 use super::{count, seconds, to_f64};
@@ -25,10 +25,10 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// Upper bound on unresolved gaps: beyond it the oldest stays unmeasured time.
+    /// Upper bound on unresolved gaps: beyond it the oldest is dropped and stays unmeasured time.
     const MAX_OPEN: usize = 16;
-    /// A gap is resolved if its length is known to this part of a period: it is a whole number of
-    /// periods.
+    /// A gap is resolved if its length is known to this fraction of a period: it is a whole number
+    /// of periods.
     const RESOLVE_LIMIT: f64 = 0.45;
 
     /// Adds a stall between two edges.

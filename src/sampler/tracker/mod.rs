@@ -4,7 +4,7 @@
 //! steps until a result is ready shows that an edge lies between two flag reads: a *bracket*.
 //! Brackets give the chip's period and phase, and these the times of all further edges. Each result
 //! is then read with one poll, and results that were not read are counted. New brackets are taken
-//! at growing distances: the further apart two of them are, the better they measure the period.
+//! at growing intervals: the further apart two of them are, the better they measure the period.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(super) struct CycleTracker {
     index: u64,
     /// Whether `index` may be too small.
     is_ambiguous: bool,
-    /// Results counted so far, read or missed. One counted too many is made up for at the next
+    /// Results counted so far, read or missed. A result counted too many is corrected at the next
     /// miss.
     counted: u64,
     /// Index of the next edge to bracket.
@@ -53,7 +53,7 @@ pub(super) struct CycleTracker {
 }
 
 impl CycleTracker {
-    /// Maximum distance of two brackets, in cycles.
+    /// Maximum distance between two brackets, in cycles.
     const MAX_DISTANCE: u64 = 256;
     /// Flag reads after which the shortest is taken as the time of the transfer alone.
     const MIN_POLLS: u32 = 16;
@@ -107,7 +107,7 @@ impl CycleTracker {
     /// Records a flag read that found no result.
     pub(super) fn not_ready(&mut self, read: FlagRead) {
         self.record_latency(read);
-        // Polls for another reason than a result can come earlier.
+        // Polls for reasons other than a result can come earlier.
         if read.ended >= self.due {
             self.plan_step(read.ended);
         }
@@ -223,7 +223,7 @@ impl CycleTracker {
             .then(|| (count(from - uncertainty), count(to + uncertainty)))
     }
 
-    /// Returns whether an edge may lie between `flags`, the begin of the flag read, and `now`, the
+    /// Returns whether an edge may lie between `flags`, the start of the flag read, and `now`, the
     /// end of the data, so that the registers are of two results.
     pub(super) fn may_tear(&self, flags: Instant, now: Instant) -> bool {
         let Some(next) = self.clock.edge(self.index + 1) else {
@@ -269,7 +269,8 @@ impl CycleTracker {
         (uncertainty < Self::MAX_BRACKET * self.clock.period()).then_some((edge, uncertainty))
     }
 
-    /// Learns from a bracket. Returns the time of its edge, as far as it is known now.
+    /// Updates period and phase from a bracket. Returns the time of its edge, as far as it is
+    /// known.
     fn learn(&mut self, bracket: Bracket) -> Instant {
         let (bracket, is_consistent) = self.clock.learn(bracket);
         if let Some(anchor) = self.anchor.take() {

@@ -15,8 +15,8 @@ impl CycleTracker {
         self.due
     }
 
-    /// Returns from when on a poll is certain to find a result: somewhat before it is due, for a
-    /// thread that is awake anyway.
+    /// Returns from when on a poll is certain to find a result: slightly before it is due, for a
+    /// thread that is already awake.
     pub(in crate::sampler) fn ready_from(&self) -> Instant {
         self.due.min(self.certain)
     }

@@ -135,7 +135,7 @@ class Machine:
         """Stops the machine and returns its processor time in seconds."""
         used = 0
         if self.process.poll() is None:
-            # proc_pid_stat(5): behind the name in brackets, elements 11 and 12 are utime and stime.
+            # proc_pid_stat(5): after the name in brackets, fields 11 and 12 are utime and stime.
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
             used = int(fields[11]) + int(fields[12])
         self.process.kill()

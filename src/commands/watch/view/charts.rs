@@ -113,7 +113,7 @@ impl Panel<'_> {
             .bounds([low, high])
             .labels_alignment(Alignment::Right)
             .style(Style::new().dim());
-        // Less than that, and the chart would cut digits off.
+        // With less, the chart would cut digits off.
         if usize::from(area.width) / 3 >= LABEL_WIDTH {
             value_axis = value_axis.labels([low, high].map(|value| self.label(value).dim()));
         }
@@ -150,7 +150,7 @@ impl Panel<'_> {
         let extremes = self.sensor.history.extremes(self.quantity, span, self.now);
         if let Some((min, max)) = extremes {
             let (min, max) = si_pair(min, max, self.quantity.unit());
-            // Left out rather than cut off: part of a number is another number.
+            // Left out rather than cut off: part of a number would be a wrong number.
             let forms = [format!("  min {min} max {max}"), format!("  {min} to {max}")];
             let room = room(&title);
             let fitting = forms.into_iter().find(|form| form.len() <= room);

@@ -33,7 +33,7 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>, now: Instant) {
     let rows = Layout::vertical([line, Constraint::Min(0), line]);
     let [title_area, body, keys_area] = rows.areas(frame.area());
     let details = details::lines(screen, entry, body.width, now);
-    // In a low terminal the charts are left out first, then the end of the details.
+    // If the terminal is too low, the charts are left out first, then the end of the details.
     let height = usize::from(body.height);
     let full_table = entries.len() + 1;
     let table = full_table.min(height / 4).max(2);
@@ -82,7 +82,7 @@ fn title(screen: &Screen, model: &Model) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Replaces what the terminal cannot display.
+/// Replaces colours and characters that the terminal cannot display.
 fn degrade(buffer: &mut Buffer, caps: TerminalCaps) {
     for cell in &mut buffer.content {
         if !caps.colour {

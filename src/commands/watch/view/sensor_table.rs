@@ -15,7 +15,8 @@ use crate::units::Quantity;
 const MIN_WIDTH_FOR_READINGS: u16 = 60;
 /// Minimum width for the cost.
 const MIN_WIDTH_FOR_COST: u16 = 80;
-/// Minimum width of the names of host and device together; below, only the device's is shown.
+/// Minimum width of the names of host and device together; below it, only that of the device is
+/// shown.
 const MIN_WIDTH_OF_NAMES: u16 = 16;
 
 /// Contents of a column.
