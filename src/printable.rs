@@ -1,9 +1,9 @@
-//! Text that others wrote, made safe to print: on a terminal, in the log, in a message.
+//! Escapes text of other origin for terminals, the log and messages.
 
 use std::fmt::Write as _;
 
-/// Returns whether a character shows nothing, or changes how others are shown: control and format
-/// characters, every white space but the plain space, and what stands for bytes that are not text.
+/// Returns whether a character is invisible or changes how others are displayed: control and format
+/// characters, all white space except the space, and replacements for bytes that are not text.
 pub fn is_invisible(c: char) -> bool {
     // Default_Ignorable_Code_Point and Bidi_Control of Unicode 16, blank letters, and specials.
     let is_ignorable = matches!(
@@ -18,7 +18,7 @@ pub fn is_invisible(c: char) -> bool {
     is_ignorable || c.is_control() || (c.is_whitespace() && c != ' ')
 }
 
-/// Escapes invisible characters, so that text stays on its line and controls no terminal.
+/// Escapes invisible characters, so that text stays on one line and cannot control the terminal.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -194,8 +194,8 @@ impl Exposition {
         }
     }
 
-    /// Takes over a step of the wall clock. Smaller differences are the time between reading two
-    /// clocks: times must not waver.
+    /// Adopts a step of the wall clock. Smaller differences are the time between reading the two
+    /// clocks and are ignored, so that timestamps stay constant.
     fn follow_clock(&mut self) {
         const STEP: Duration = Duration::from_secs(1);
         let boot = boot(&*self.clock);

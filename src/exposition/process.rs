@@ -16,7 +16,7 @@ impl Process {
     const PERIOD: Duration = Duration::from_secs(10);
 
     /// Returns the name and value of each metric but the start time, which metrics-process can only
-    /// tell where all of `/proc` is visible.
+    /// determine if all of `/proc` is visible.
     pub(super) fn values(&mut self, now: Instant) -> &[(&'static str, f64)] {
         let is_recent = |at| now.saturating_duration_since(at) < Self::PERIOD;
         if !self.collected.is_some_and(is_recent) {
