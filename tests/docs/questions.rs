@@ -194,12 +194,12 @@ fn numbers_in_the_text() {
         format!("{:.2} Ah a day", offset * 24.0),
         format!("{:.1} Ah that never flowed", offset * 24.0 * 30.0),
         format!(
-            "5 mA at 18 V are {:.2} W, {:.1} Wh in 12 hours",
+            "5 mA at 18 V is {:.2} W, {:.1} Wh in 12 hours",
             offset * 18.0,
             offset * 18.0 * 12.0
         ),
         format!(
-            "5 mA at 5 V are {:.1} Wh a day, {:.2} kWh a year",
+            "5 mA at 5 V is {:.1} Wh a day, {:.2} kWh a year",
             offset * 5.0 * 24.0,
             offset * 5.0 * 24.0 * 365.0 / 1e3
         ),
