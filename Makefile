@@ -129,7 +129,8 @@ need_prometheus = $(call need,prometheus,apt-get install prometheus (or only its
 
 dashboard: build
 	$(need_prometheus)
-	tests/prometheus/dashboard.py $(binary)
+	cargo build --locked --example day
+	tests/prometheus/dashboard.py $(binary) $(target_dir)/debug/examples/day
 
 nginx: build
 	$(need_prometheus)

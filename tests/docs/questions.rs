@@ -207,6 +207,7 @@ fn numbers_in_the_text() {
         format!("{:.1} mV and {:.2} W at 15 A", ohms * rated * 1e3, ohms * rated * rated),
         format!("{rounding:.2} mA or {rounding:.2} mV", rounding = step / 12_f64.sqrt()),
         format!("1.25 mA, {:.2} mW at 5 V", step * 5.0),
+        format!("from 5 V to 12 V the offset can change by {:.2} mA", 0.15 * (12.0 - 5.0)),
         format!("±{:.2} A", step * 32_768.0 / 1e3),
     ];
     let text = read(SETTINGS).replace('\n', " ");

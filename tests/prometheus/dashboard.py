@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the dashboard with Grafana's types, and its queries with Prometheus and exporters.
 
-Usage: dashboard.py EXPORTER    (needs prometheus and promtool in PATH)
+Usage: dashboard.py EXPORTER DAY    (needs prometheus and promtool in PATH; DAY is day.rs)
 """
 
 import json
@@ -172,37 +172,49 @@ def expression_of(dashboard: dict, title: str) -> str:
     )
 
 
+# Time ranges: hours, seconds between two points, and $__rate_interval, as Grafana computes them for
+# a panel of 1,440 points and a scrape every 15 s.
+RANGES = ((3, 15, "1m"), (24, 60, "75s"))
+
+
+def mean_power_rule() -> str:
+    """Returns the expression of the recording rule of mean power."""
+    text = (EXAMPLES / "prometheus/rules.yml").read_text()
+    rule = text.split("- record: device:ina260_power_watts:mean5m\n")[1]
+    return rule.split("expr: |\n")[1].split("\n\n")[0]
+
+
 def check_history(prometheus: Prometheus, dashboard: dict) -> list[str]:
-    """Two days of 10 W and of 100 mW. The gauge is 10 % off, to distinguish it from the counter."""
+    """Mean power and energy are within 1 % of the truth, at each zoom of the dashboard."""
 
-    def ask(title: str, device: str, when: float, **windows: str) -> float:
-        expression = fill_in(expression_of(dashboard, title), history.HOST, "", **windows)
-        expression = expression.replace('device=~".+"', f'device="{device}"')
-        data = prometheus.get("query", query=expression, time=str(when))
-        return float(data["result"][0]["value"][1])
+    def mean(expression: str, hours: int, step: int, window: str) -> float:
+        text = fill_in(expression, history.HOST, "", __rate_interval=window, __interval=f"{step}s")
+        span = {"start": str(history.END - hours * 3600), "end": str(history.END)}
+        data = prometheus.get("query_range", query=text, step=str(step), **span)
+        found = {series["metric"]["device"]: series["values"] for series in data["result"]}
+        values = [float(value) for _, value in found.get(device, [])]
+        return sum(values) / len(values) if values else float("nan")
 
-    day = history.FIRST_DAY
     results = []
-    for device, watts in history.DEVICES.items():
-        expected = {
-            "Energy by day": (ask("Energy by day", device, day), watts * 86400 / 3.6e6),
-            "Cost by day": (ask("Cost by day", device, day), watts * 86400 / 3.6e6 * 0.35),
-            "Power, 1 min": (
-                ask("Power", device, day + 7200, __rate_interval="1m"),
-                watts * history.GAUGE,
-            ),
-            "Power, 1 h": (ask("Power", device, day + 7200, __rate_interval="1h"), watts),
-        }
-        # The counter is used from 100 J on: after 10 s of 10 W, or 1000 s of 100 mW.
-        expected["Power, 10 min"] = (
-            ask("Power", device, day + 7200, __rate_interval="10m"),
-            watts if watts > 1 else watts * history.GAUGE,
-        )
-        for what, (seen, right) in expected.items():
-            if abs(seen / right - 1) > 0.01:
-                raise TestFailure(f"{what} of {device}: {seen}, expected {right}")
-        values = (f"{what} {seen:.5g}" for what, (seen, _) in expected.items())
-        results.append(f"{watts} W: {', '.join(values)}")
+    for device, watts in history.MEANS.items():
+        seen = {"rule, 24 h": mean(mean_power_rule(), 24, 60, "")}
+        for title in ("Power", "Power of $device"):
+            for hours, step, window in RANGES:
+                expression = expression_of(dashboard, title)
+                seen[f"{title}, {hours} h"] = mean(expression, hours, step, window)
+        for what, power in seen.items():
+            if not abs(power / watts - 1) <= 0.01:
+                raise TestFailure(f"{what} of {device}: {power:.4g} W, expected {watts:.4g} W")
+        values = (f"{what} {power:.4g} W" for what, power in seen.items())
+        results.append(f"{device}, {watts:.4g} W: {'; '.join(values)}")
+
+    hours = history.MEANS["small"] * 86400 / 3.6e6
+    for title, right in {"Energy by day": hours, "Cost by day": hours * 0.35}.items():
+        expression = fill_in(expression_of(dashboard, title), history.HOST, "")
+        data = prometheus.get("query", query=expression, time=str(history.BEGIN))
+        found = {series["metric"]["device"]: series["value"][1] for series in data["result"]}
+        if abs(float(found["small"]) / right - 1) > 0.01:
+            raise TestFailure(f"{title}: {found['small']}, expected {right}")
     return results
 
 
@@ -233,7 +245,7 @@ def replace(file: Path, content: list) -> None:
     new.rename(file)
 
 
-def main(binary: str) -> None:
+def main(binary: str, day: str) -> None:
     dashboard = json.loads(FILE.read_text())
     results = [check_file(dashboard)]
     with Environment() as environment:
@@ -241,7 +253,7 @@ def main(binary: str) -> None:
         targets = environment.directory / "targets.json"
         targets.write_text("[]")
         data = environment.directory / "data"
-        history.write(environment.directory / "history.om", data)
+        history.write(day, environment.directory / "history.om", data)
         discovery = f"{{ files: [ {targets} ], refresh_interval: 5s }}"
         scrape = f"  - {{ job_name: ina260, file_sd_configs: [ {discovery} ] }}\n"
         prometheus = Prometheus(environment, scrape, data=data)
@@ -265,9 +277,9 @@ def main(binary: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 3:
         raise SystemExit(__doc__)
     try:
-        main(sys.argv[1])
+        main(sys.argv[1], sys.argv[2])
     except (TestFailure, subprocess.CalledProcessError) as failure:
         raise SystemExit(f"dashboard: {failure}") from failure

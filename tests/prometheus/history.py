@@ -1,6 +1,6 @@
-"""Writes two past days with known power as blocks of Prometheus.
+"""Writes a past day with known mean power as blocks of Prometheus.
 
-The gauges differ from the counters, so that a query shows which of them it reads.
+The gauge never sees the pulses of the loads, so a query that reads it is far off.
 """
 
 import subprocess
@@ -8,34 +8,15 @@ import time
 from pathlib import Path
 
 HOST = "history"
-DEVICES = {"large": 10.0, "small": 0.1}  # watts
-GAUGE = 1.1  # factor of the gauge
+MEANS = {"small": 0.1, "battery": 25 / 3}  # watts, from the pulses in day.rs
 DAY = 86400
-STEP = 30
-FIRST_DAY = int(time.time()) // DAY * DAY - 2 * DAY
+BEGIN = int(time.time()) // DAY * DAY - 2 * DAY
+END = BEGIN + DAY
 
 
-def write(text: Path, blocks: Path) -> None:
-    labels = f'hostname="{HOST}",device="%s",job="ina260",instance="history:8000"'
-    declared: set[str] = set()
+def write(program: str, text: Path, blocks: Path) -> None:
     with text.open("w") as file:
-
-        def metric(name: str, kind: str, value, extra: str = "") -> None:
-            if name not in declared:
-                declared.add(name)
-                print(f"# TYPE {name.removesuffix('_total')} {kind}", file=file)
-            for device, watts in DEVICES.items():
-                series = f"{name}{{{labels % device}{extra}}}"
-                for second in range(0, 2 * DAY + 1, STEP):
-                    print(f"{series} {value(watts, second)} {FIRST_DAY + second}", file=file)
-
-        energy = "ina260_energy_joules_total"
-        forward, reverse = ',direction="forward"', ',direction="reverse"'
-        metric(energy, "counter", lambda watts, second: int(watts * second), forward)
-        metric(energy, "counter", lambda *_: 0, reverse)
-        metric("ina260_measured_seconds_total", "counter", lambda _, second: second)
-        metric("ina260_power_watts", "gauge", lambda watts, _: watts * GAUGE)
-        print("# EOF", file=file)
+        subprocess.run([program, str(BEGIN)], check=True, stdout=file)
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", text, blocks],
         check=True,

@@ -10,13 +10,18 @@ close() {
 }
 reload=ina260_exporter_config_last_reload_success_timestamp_seconds
 
-set_at=$SECONDS real=$(date +%s)
+# SECONDS of bash follow the clock that is set here.
+uptime() {
+    cut --delimiter=. --fields=1 /proc/uptime
+}
+boot=$(($(date +%s) - $(uptime)))
 date --set @100000
 start_service
 close process_start_time_seconds 100000 || fail "start: $(series process_start_time_seconds)"
 close "$reload" 100000 || fail "reload: $(series "$reload")"
 
-date --set "@$((real + SECONDS - set_at))"
+real=$((boot + $(uptime)))
+date --set "@$real"
 for time in process_start_time_seconds "$reload" ina260_last_result_timestamp_seconds; do
     wait_until 10 close "$time" "$real"
 done
