@@ -12,9 +12,10 @@ fn main_loop_removes_stale_counters() {
     let store = Store::new(directory.path(), "0123456789abcdef");
     store.save(Vec::new()).unwrap();
     let saved = fs::read(&file).unwrap();
-    // A directory cannot be removed like a file.
+    // A directory is set aside, unless there is another one that is not empty.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
+    fs::create_dir_all(directory.path().join("totals.refused/x")).unwrap();
 
     let line = CommandLine::try_parse_from(["", "--simulate"]).unwrap();
     let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;

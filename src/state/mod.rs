@@ -7,9 +7,12 @@
 //! the main loop retries its removal. `meter::counters` lists the saved counters.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::i2c::Location;
 
@@ -62,6 +65,11 @@ pub enum SaveError {
     },
 }
 
+/// Another process uses the state directory.
+#[derive(Debug, thiserror::Error)]
+#[error("state directory {} is in use by another instance", .0.display())]
+pub struct InUse(PathBuf);
+
 type BeforeStep = Box<dyn Fn(&Path) -> io::Result<()>>;
 
 /// The state directory.
@@ -70,6 +78,8 @@ pub struct Store {
     /// Identifies the machine that wrote a file, see machine-id(5).
     machine: String,
     is_overlay: bool,
+    /// The locked directory, if this process uses it: what two instances write is lost for one.
+    lock: Option<File>,
     /// Runs before each step that changes the directory, with the path that it changes. Tests use
     /// it to interrupt a sequence of steps as a power cut does.
     before_step: BeforeStep,
@@ -79,14 +89,31 @@ impl Store {
     const FILE: &str = "totals";
     const NEW: &str = "totals.new";
     const REFUSED: &str = "totals.refused";
+    /// Upper bound on the size of a file, in bytes: ten thousand sensors need less.
+    const MAX_SIZE: u64 = 16 << 20;
 
     /// Returns the store in the directory that systemd created (systemd.exec(5),
-    /// `StateDirectory=`), if it did.
-    pub fn from_environment() -> Option<Self> {
-        let directories = std::env::var("STATE_DIRECTORY").ok()?;
-        let first = directories.split(':').next()?;
+    /// `StateDirectory=`), if it did, and locks it until it is dropped.
+    ///
+    /// # Errors
+    /// [`InUse`] if another process has locked it.
+    pub fn from_environment() -> Result<Option<Self>, InUse> {
+        let directories = std::env::var("STATE_DIRECTORY").unwrap_or_default();
+        let first = directories.split(':').next().unwrap_or_default();
+        if first.is_empty() {
+            return Ok(None);
+        }
         let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-        (!first.is_empty()).then(|| Self::new(Path::new(first), machine.trim()))
+        Self::new(Path::new(first), machine.trim()).locked().map(Some)
+    }
+
+    fn locked(mut self) -> Result<Self, InUse> {
+        self.lock = File::open(&self.directory).ok();
+        // A file system without locks has to do without this protection.
+        match self.lock.as_ref().map(File::try_lock) {
+            Some(Err(TryLockError::WouldBlock)) => Err(InUse(self.directory)),
+            _ => Ok(self),
+        }
     }
 
     /// Returns the store in a directory, on the machine with this ID.
@@ -98,6 +125,7 @@ impl Store {
             directory: directory.to_owned(),
             machine: machine.to_owned(),
             is_overlay,
+            lock: None,
             before_step: Box::new(|_| Ok(())),
         }
     }
@@ -108,7 +136,7 @@ impl Store {
     /// # Errors
     /// [`RestoreError`]: there is a file, but it must not be used.
     pub fn load_and_remove(&self) -> Result<Vec<SavedSensor>, RestoreError> {
-        let bytes = match fs::read(self.path(Self::FILE)) {
+        let bytes = match self.read(Self::FILE) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // A removal by an earlier attempt may not be on the disk yet.
@@ -152,6 +180,29 @@ impl Store {
         })
     }
 
+    /// Returns the content of a file; nothing if it is not a regular file, or too long to be one of
+    /// ours.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
+        const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
+        // Without a writer, opening a FIFO would block.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let options =
+            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).clone();
+        let mut bytes = Vec::new();
+        match options.open(self.path(name)) {
+            Ok(file) if file.metadata()?.is_file() => {
+                file.take(Self::MAX_SIZE).read_to_end(&mut bytes)?;
+            }
+            // The errors for a symbolic link and for a socket.
+            Err(error) if !matches!(error.raw_os_error(), Some(ELOOP | ENXIO)) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        Ok(bytes)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
@@ -164,7 +215,9 @@ impl Store {
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.path(name);
         (self.before_step)(&path)?;
-        let mut file = File::create(path)?;
+        // What is left there may be a FIFO or a link: it is replaced, not opened.
+        let _ = fs::remove_file(&path);
+        let mut file = File::create_new(path)?;
         file.write_all(content)?;
         file.sync_all()
     }

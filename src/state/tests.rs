@@ -160,8 +160,66 @@ fn unwritable_directory_is_an_error() {
     // A file cannot be renamed to the name of a directory.
     fs::create_dir_all(directory.path().join("totals/x")).unwrap();
     assert!(store(&directory).save(sensors()).is_err());
-    assert_eq!(names(&directory), ["totals"]);
-    assert!(matches!(store(&directory).load_and_remove(), Err(RestoreError::Io(_))));
+    // It is out of the way of the next attempt.
+    assert_eq!(names(&directory), ["totals.refused"]);
+    store(&directory).save(sensors()).unwrap();
+    assert_eq!(store(&directory).load_and_remove().unwrap(), sensors());
+}
+
+/// What another program may leave at the path of a state file.
+const NOT_REGULAR: [fn(&Path); 5] = [
+    |path| {
+        let status = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(status.success());
+    },
+    |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+    |path| std::os::unix::fs::symlink("dangling", path).unwrap(),
+    |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+    |path| fs::create_dir(path).unwrap(),
+];
+
+#[test]
+fn state_file_that_is_not_regular_is_set_aside() {
+    for create in NOT_REGULAR {
+        let directory = tempfile::tempdir().unwrap();
+        create(&directory.path().join("totals"));
+        let outcome = store(&directory).load_and_remove();
+        assert!(matches!(outcome, Err(RestoreError::Foreign(_))), "{outcome:?}");
+        store(&directory).save(sensors()).unwrap();
+        assert_eq!(store(&directory).load_and_remove().unwrap(), sensors());
+    }
+}
+
+#[test]
+fn save_replaces_files_that_are_not_regular() {
+    for create in &NOT_REGULAR[..4] {
+        let directory = tempfile::tempdir().unwrap();
+        create(&directory.path().join("totals"));
+        create(&directory.path().join("totals.new"));
+        store(&directory).save(sensors()).unwrap();
+        assert_eq!(names(&directory), ["totals"]);
+        assert_eq!(store(&directory).load_and_remove().unwrap(), sensors());
+    }
+}
+
+#[test]
+fn state_directory_has_one_user_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = store(&directory).locked().ok().unwrap();
+    let Err(in_use) = store(&directory).locked() else { panic!("two users") };
+    assert!(in_use.to_string().ends_with(" is in use by another instance"), "{in_use}");
+    drop(first);
+    assert!(store(&directory).locked().is_ok());
+}
+
+#[test]
+fn state_file_of_any_length_takes_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = File::create(directory.path().join("totals")).unwrap();
+    // A sparse file.
+    file.set_len(1 << 40).unwrap();
+    let outcome = store(&directory).load_and_remove();
+    assert!(matches!(outcome, Err(RestoreError::Foreign(_))), "{outcome:?}");
 }
 
 #[test]
