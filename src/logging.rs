@@ -1,39 +1,236 @@
 //! Logs to the journal if standard error is connected to it, else to standard error as lines of
 //! time, level and message.
+//!
+//! Messages go through a bounded queue to a thread that writes them. So nothing that measures waits
+//! for a full pipe, or for a journal that does not respond; messages that do not fit are dropped
+//! and counted.
 
+use std::collections::VecDeque;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
-use tracing_journald::{Priority, PriorityMappings};
+use tracing::{Level, Metadata, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::LogLevel;
 
-/// Handle of the running log, which can change its level.
-pub struct Logging(reload::Handle<Targets, Registry>);
+/// Upper bound on the text of all queued messages, in bytes: about 7,000 messages.
+const MAX_QUEUED: usize = 1 << 20;
+/// Upper bound on the text of a message, in bytes.
+const MAX_MESSAGE: usize = 32 << 10;
+/// Longest wait at the end of the process for messages that are still queued.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The journal's socket for messages, see systemd-journald.service(8).
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// Handle of the running log, which can change its level. Dropping it waits until the messages are
+/// written, for at most a second.
+pub struct Logging {
+    level: reload::Handle<Targets, Registry>,
+    queue: Arc<Queue>,
+    /// Whether the thread that writes was started.
+    has_thread: bool,
+}
 
 impl Logging {
     /// Starts logging. Must be called only once.
     pub fn start(level: LogLevel) -> Self {
         let (filter, handle) = reload::Layer::new(targets(level));
         let registry = tracing_subscriber::registry().with(filter);
-        let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
-        match journal {
-            Some(journal) => registry.with(journal.with_priority_mappings(priorities())).init(),
-            None => {
-                registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
-            }
+        let journal = stderr_is_the_journal().then(UnixDatagram::unbound).and_then(Result::ok);
+        let is_journal = journal.is_some();
+        let output = match journal {
+            Some(socket) => Output::Journal(socket),
+            None => Output::Stderr,
+        };
+        let queue = Arc::new(Queue { state: Mutex::default(), changed: Condvar::new(), output });
+        let writer = Writer { queue: queue.clone(), level: Level::INFO };
+        let layer = fmt::layer().with_target(false).with_writer(writer);
+        if is_journal {
+            // The journal has fields for these.
+            registry.with(layer.without_time().with_level(false).boxed()).init();
+        } else {
+            registry.with(layer.boxed()).init();
         }
-        Self(handle)
+        let thread = thread::Builder::new().name("log".to_owned());
+        let shared = queue.clone();
+        let has_thread = thread.spawn(move || shared.write_all()).is_ok();
+        Self { level: handle, queue, has_thread }
     }
 
     /// Logs messages of this level and more severe ones from now on.
     pub fn set_level(&self, level: LogLevel) {
         // Fails only if the subscriber was dropped, which happens at the end of the process.
-        let _ = self.0.reload(targets(level));
+        let _ = self.level.reload(targets(level));
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        if self.has_thread {
+            self.queue.wait_until_written(FLUSH_TIMEOUT);
+        } else {
+            while !self.queue.lock().messages.is_empty() {
+                self.queue.write_next();
+            }
+        }
+    }
+}
+
+/// A formatted message.
+struct Message {
+    level: Level,
+    text: Vec<u8>,
+}
+
+/// The messages that are still to be written.
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    output: Output,
+}
+
+#[derive(Default)]
+struct State {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    is_writing: bool,
+    /// Messages that did not fit or could not be written, since the start.
+    dropped: u64,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics with this lock")
+    }
+
+    fn add(&self, message: Message) {
+        let mut state = self.lock();
+        if state.bytes + message.text.len() > MAX_QUEUED {
+            state.dropped += 1;
+        } else {
+            state.bytes += message.text.len();
+            state.messages.push_back(message);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Writes messages until the process ends.
+    fn write_all(&self) {
+        let mut reported = 0;
+        loop {
+            let is_written = self.write_next();
+            let dropped = self.lock().dropped;
+            if is_written && dropped > reported {
+                reported = dropped;
+                warn!(
+                    "{dropped} log messages dropped since the start, because the log could not be \
+                     written"
+                );
+            }
+        }
+    }
+
+    /// Waits for the next message and writes it. Returns whether that succeeded.
+    fn write_next(&self) -> bool {
+        let is_empty = |state: &mut State| state.messages.is_empty();
+        let state = self.changed.wait_while(self.lock(), is_empty);
+        let mut state = state.expect("no thread panics with this lock");
+        let Some(message) = state.messages.pop_front() else { return false };
+        state.bytes -= message.text.len();
+        state.is_writing = true;
+        drop(state);
+        let is_written = self.output.write(&message).is_ok();
+        let mut state = self.lock();
+        state.is_writing = false;
+        state.dropped += u64::from(!is_written);
+        self.changed.notify_all();
+        is_written
+    }
+
+    fn wait_until_written(&self, timeout: Duration) {
+        let is_busy = |state: &mut State| state.is_writing || !state.messages.is_empty();
+        let _ = self.changed.wait_timeout_while(self.lock(), timeout, is_busy);
+    }
+}
+
+/// Where messages are written to.
+enum Output {
+    Journal(UnixDatagram),
+    Stderr,
+}
+
+impl Output {
+    fn write(&self, message: &Message) -> io::Result<()> {
+        match self {
+            Self::Journal(socket) => socket.send_to(&journal_entry(message), JOURNAL).map(drop),
+            Self::Stderr => io::stderr().write_all(&message.text),
+        }
+    }
+}
+
+/// Returns a message in systemd's native journal protocol. `MESSAGE` has its length in front of it,
+/// so that a newline in it does not begin another field.
+fn journal_entry(message: &Message) -> Vec<u8> {
+    // Priorities of syslog(3).
+    let priority = match message.level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    };
+    let text = message.text.trim_ascii_end();
+    let name = env!("CARGO_PKG_NAME");
+    let mut entry =
+        format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER={name}\nMESSAGE\n").into_bytes();
+    entry.extend((text.len() as u64).to_le_bytes());
+    entry.extend(text);
+    entry.push(b'\n');
+    entry
+}
+
+/// Puts the formatted messages of one level into the queue.
+#[derive(Clone)]
+struct Writer {
+    queue: Arc<Queue>,
+    level: Level,
+}
+
+impl<'a> MakeWriter<'a> for Writer {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self {
+        Self { level: *metadata.level(), ..self.clone() }
+    }
+}
+
+impl Write for Writer {
+    /// Takes a whole message.
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let mut message = Message { level: self.level, text: text.to_vec() };
+        if text.len() > MAX_MESSAGE {
+            message.text.truncate(MAX_MESSAGE);
+            message.text.extend_from_slice("…\n".as_bytes());
+        }
+        self.queue.add(message);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -46,17 +243,6 @@ fn targets(level: LogLevel) -> Targets {
         .with_target("ina260_exporter", level.name().parse().unwrap_or(LevelFilter::INFO))
 }
 
-/// Maps levels to the priorities of syslog(3); by default INFO would be a notice.
-fn priorities() -> PriorityMappings {
-    PriorityMappings {
-        error: Priority::Error,
-        warn: Priority::Warning,
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        trace: Priority::Debug,
-    }
-}
-
 /// Returns whether standard error is connected to the journal: `JOURNAL_STREAM` has its device and
 /// inode (systemd.exec(5)). A child may inherit the variable, but have another standard error.
 fn stderr_is_the_journal() -> bool {
@@ -67,4 +253,45 @@ fn stderr_is_the_journal() -> bool {
         return false;
     };
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> Message {
+        Message { level: Level::WARN, text: text.as_bytes().to_vec() }
+    }
+
+    /// See <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>.
+    #[test]
+    fn journal_entry_has_one_message_whatever_is_in_it() {
+        let entry = journal_entry(&message("a\nPRIORITY=0\n"));
+        let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=ina260-exporter\n\
+                         MESSAGE\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\n";
+        assert_eq!(entry, expected);
+    }
+
+    #[test]
+    fn full_queue_drops_and_counts() {
+        let output = Output::Stderr;
+        let queue = Queue { state: Mutex::default(), changed: Condvar::new(), output };
+        let text = "x".repeat(MAX_MESSAGE);
+        for _ in 0..40 {
+            queue.add(message(&text));
+        }
+        let state = queue.lock();
+        assert_eq!((state.messages.len(), state.bytes, state.dropped), (32, 1 << 20, 8));
+    }
+
+    #[test]
+    fn long_message_is_truncated() {
+        let output = Output::Stderr;
+        let state = Mutex::default();
+        let queue = Arc::new(Queue { state, changed: Condvar::new(), output });
+        let mut writer = Writer { queue: queue.clone(), level: Level::INFO };
+        writer.write_all(&vec![b'x'; MAX_QUEUED]).unwrap();
+        let state = queue.lock();
+        assert_eq!(state.messages[0].text.len(), MAX_MESSAGE + "…\n".len());
+    }
 }

@@ -95,10 +95,8 @@ const CRATES: &[(&str, &str)] = &[
     ("metrics_util", "exposition"),
     ("ratatui", "commands"),
     ("rppal", "i2c"),
-    ("sd_notify", "daemon"),
     ("signal_hook", "signals"),
     ("tokio", "exposition"),
-    ("tracing_journald", "logging"),
     ("tracing_subscriber", "logging"),
 ];
 

@@ -71,7 +71,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
             error!("{error}");
             Failure::Other
         })?;
-    let store = Store::from_environment().filter(|_| !is_simulated);
+    let store = if is_simulated { None } else { open_store() };
     let is_stale = restore_counters(&supervisor, store.as_ref());
 
     let no_thread = failed::<io::Error>("cannot start a thread");
@@ -86,7 +86,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let sensors = count_sensors(&supervisor);
     info!("serving {sensors} at {}", listen.url());
     let mut notifier = Notifier::from_environment(is_simulated);
-    Notifier::ready();
+    notifier.ready();
     let outcome = MainLoop {
         supervisor: &mut supervisor,
         health: &health,
@@ -95,7 +95,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         reload: &|supervisor| reload::reload(supervisor, &overrides, &logging, &ticker),
     }
     .run(&events);
-    Notifier::stopping();
+    notifier.stopping();
 
     // While the socket accepts connections, no other process replaces it; afterwards the path may
     // belong to another process.
@@ -141,6 +141,12 @@ fn failed<E: Display>(what: &str) -> impl Fn(E) -> Failure {
         error!("{what}: {error}");
         Failure::Other
     }
+}
+
+/// Returns the state directory, unless there is none or another instance uses it.
+fn open_store() -> Option<Store> {
+    let store = Store::from_environment();
+    store.inspect_err(|in_use| warn!("{in_use}; counters are not kept across a restart")).ok()?
 }
 
 /// Restores saved counters, if there are any. Returns whether a file is left that has to be
