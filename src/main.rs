@@ -26,10 +26,10 @@ fn main() -> ExitCode {
     let CommandLine { command, daemon } = match CommandLine::try_parse().or_else(escaped) {
         Ok(line) => line,
         Err(error) => {
-            // If neither output stream can be written to, there is nowhere left to report it.
-            let _ = error.print();
+            let printed = error.print().and_then(|()| io::stdout().flush());
             // Help and version are not errors.
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            let is_usage = error.use_stderr();
+            return if is_usage { USAGE.into() } else { command_exit(printed.map_err(Into::into)) };
         }
     };
     match command {
@@ -75,7 +75,9 @@ fn with_caller(
         output: &mut output,
         progress: progress.is_terminal().then_some(&mut progress),
         stop: &mut stop,
-    })
+    })?;
+    // At the end of the process, an error would be ignored.
+    Ok(output.flush()?)
 }
 
 /// Reports how a command ended: messages to standard error, and the exit code.
