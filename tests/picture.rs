@@ -153,7 +153,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
             }
         }
         exposition.tick(clock.now());
-        scrapes.extend(scrape::decode(&exposition.render()).unwrap());
+        scrapes.extend(scrape::decode(&exposition.render().into()).unwrap().sensors);
     }
     scrapes
 }

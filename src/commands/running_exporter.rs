@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::i2c::Location;
-use crate::scrape::{self, ScrapedSensor, Url};
+use crate::scrape::{self, LeftOut, Scrape, ScrapedSensor, Url};
 use crate::supervisor::{BusProvider, bus_lock};
 
 /// A working exporter responds within milliseconds.
@@ -24,6 +24,8 @@ pub(super) enum Unknown {
     Scrape { url: String, source: scrape::Error },
     #[error("{0} serves no metrics")]
     NotServed(String),
+    #[error("{url}: {left_out}")]
+    Incomplete { url: String, left_out: LeftOut },
 }
 
 impl RunningExporter {
@@ -35,10 +37,13 @@ impl RunningExporter {
         let url = bus_lock::holder_url(bus)?;
         let sensors = match url.parse::<Url>() {
             Err(_) => Err(Unknown::NotServed(url.clone())),
-            Ok(parsed) => parsed
-                .get(TIMEOUT)
-                .and_then(|text| scrape::decode(&text))
-                .map_err(|source| Unknown::Scrape { url: url.clone(), source }),
+            Ok(parsed) => match parsed.get(TIMEOUT).and_then(|body| scrape::decode(&body)) {
+                Ok(scrape) if scrape.left_out.is_empty() => Ok(scrape.sensors),
+                Ok(Scrape { left_out, .. }) => {
+                    Err(Unknown::Incomplete { url: url.clone(), left_out })
+                }
+                Err(source) => Err(Unknown::Scrape { url: url.clone(), source }),
+            },
         };
         Some(Self { url, sensors })
     }

@@ -9,19 +9,35 @@ use super::Error;
 use super::response::Head;
 use super::url::{Endpoint, Url};
 
-/// Upper bound on a response in MiB: ten thousand sensors send less.
-const MAX_MEBIBYTES: usize = 64;
+/// Upper bound on what is kept of a response, in bytes: a thousand sensors send less.
+pub(super) const MAX_RESPONSE: usize = 8 << 20;
+
+/// The body of a response.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Body {
+    pub(super) text: String,
+    /// Whether it was longer: the text ends with the last complete line before the limit.
+    pub(super) is_cut: bool,
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self { text, is_cut: false }
+    }
+}
 
 impl Url {
-    /// Returns the text that the server responds with.
+    /// Returns the text that the server responds with, or the beginning of a long one.
     ///
     /// # Errors
     /// [`Error`], within about `timeout` once the name of the host is resolved.
-    pub fn get(&self, timeout: Duration) -> Result<String, Error> {
+    pub fn get(&self, timeout: Duration) -> Result<Body, Error> {
         let mut connection = Connection::request(self, &self.path, timeout)?;
         let head = connection.head()?.check()?;
-        String::from_utf8(connection.body(&head)?)
-            .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))
+        let (body, is_cut) = connection.body(&head)?;
+        let text = String::from_utf8(body)
+            .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))?;
+        Ok(Body { text, is_cut })
     }
 
     /// Checks that the server responds, with any HTTP status. Requests `/health`, which costs the
@@ -91,17 +107,24 @@ impl Connection {
         }
     }
 
-    /// Reads to the `Content-Length`; without one, until the server closes the connection.
-    fn body(mut self, head: &Head) -> Result<Vec<u8>, Error> {
+    /// Reads to the `Content-Length`; without one, until the server closes the connection. Returns
+    /// the body, and whether it was longer than the limit.
+    fn body(mut self, head: &Head) -> Result<(Vec<u8>, bool), Error> {
         let length = head.content_length.unwrap_or(usize::MAX);
-        while self.received.len() - head.body_start < length && self.receive()? {}
-        let mut body = self.received.split_off(head.body_start);
+        self.received.drain(..head.body_start);
+        while self.received.len() < length.min(MAX_RESPONSE + 1) && self.receive()? {}
+        let mut body = self.received;
+        if body.len() > MAX_RESPONSE && length > MAX_RESPONSE {
+            body.truncate(MAX_RESPONSE);
+            body.truncate(body.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+            return Ok((body, true));
+        }
         if head.content_length.is_some() && body.len() < length {
             let received = body.len();
             return Err(Error::TruncatedBody { received, length });
         }
         body.truncate(length);
-        Ok(body)
+        Ok((body, false))
     }
 
     /// Reads the next part. Returns false at the end of the stream.
@@ -115,9 +138,6 @@ impl Connection {
             }
         };
         self.received.extend_from_slice(&part[..count]);
-        if self.received.len() > MAX_MEBIBYTES << 20 {
-            return Err(Error::TooLong(MAX_MEBIBYTES));
-        }
         Ok(count > 0)
     }
 }
@@ -179,7 +199,45 @@ mod tests {
 
     fn get(response: &'static [u8], closes: bool) -> Result<String, String> {
         let (url, _serving) = server(response, closes);
-        url.get(TIMEOUT).map_err(|error| error.to_string())
+        url.get(TIMEOUT).map(|body| body.text).map_err(|error| error.to_string())
+    }
+
+    /// Serves one client: sends the head and then `part` until the client closes the connection.
+    fn endless(head: &'static [u8], part: Vec<u8>) -> Url {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(head).unwrap();
+            while stream.write_all(&part).is_ok() {}
+        });
+        url
+    }
+
+    #[test]
+    fn endless_response_is_cut_after_a_line() {
+        let line = b"ina260_up{device=\"a\"} 1\n".repeat(1_000);
+        for head in [
+            &b"HTTP/1.0 200 OK\r\n\r\n"[..],
+            b"HTTP/1.0 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        ] {
+            let body = endless(head, line.clone()).get(TIMEOUT).unwrap();
+            assert!(body.is_cut && body.text.ends_with(" 1\n"));
+            assert!((MAX_RESPONSE - 30..=MAX_RESPONSE).contains(&body.text.len()));
+            assert!(body.text.capacity() <= 2 * MAX_RESPONSE);
+        }
+    }
+
+    #[test]
+    fn endless_line_is_left_out() {
+        let body = endless(b"HTTP/1.0 200 OK\r\n\r\n", vec![b'a'; 1 << 16]).get(TIMEOUT);
+        assert_eq!(body.unwrap(), Body { text: String::new(), is_cut: true });
+    }
+
+    #[test]
+    fn endless_head_is_not_http() {
+        let error = endless(b"HTTP/1.0 200 OK\r\n", b"a: b\r\n".repeat(10)).get(TIMEOUT);
+        assert_eq!(error.unwrap_err().to_string(), "not an HTTP response: \"HTTP/1.0 200 OK\"");
     }
 
     #[test]
@@ -201,7 +259,7 @@ mod tests {
     #[test]
     fn requests_are_http_1_0() {
         let (url, serving) = server(b"HTTP/1.0 200 OK\r\n\r\n", true);
-        assert_eq!(url.get(TIMEOUT).unwrap(), "");
+        assert_eq!(url.get(TIMEOUT).unwrap(), Body::from(String::new()));
         let request = serving.join().unwrap();
         let start = "GET /x HTTP/1.0\r\nHost: 127.0.0.1:";
         assert!(request.starts_with(start), "{request}");

@@ -1,12 +1,61 @@
 //! Sensors decoded from a scrape of this exporter.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
 
-use super::Error;
+use super::client::MAX_RESPONSE;
 use super::text_format::{Sample, parse_ours};
+use super::{Body, Error};
 use crate::i2c::Location;
 use crate::ina260::settings::{Averaging, ConversionTime, Settings};
 use crate::units::Measured;
+
+/// Upper bound on the number of series that are searched for the sensors of one device.
+const MAX_COMPARISONS: usize = 2_000_000;
+
+/// Upper bound on the number of sensors of a scrape.
+pub const MAX_SENSORS: usize = 1_000;
+
+/// The sensors of an exporter.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scrape {
+    /// In the order of their labels.
+    pub sensors: Vec<ScrapedSensor>,
+    /// What exceeded the bounds.
+    pub left_out: LeftOut,
+}
+
+/// What was left out of a response, because it exceeded a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Number of sensors.
+    pub sensors: usize,
+    /// Number of series, of which sensors may be incomplete.
+    pub series: usize,
+    /// Whether the end of the response was left out.
+    pub is_cut: bool,
+}
+
+impl LeftOut {
+    /// Returns whether nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = format!("everything after {} MiB", MAX_RESPONSE >> 20);
+        let parts = [
+            (self.sensors > 0).then(|| format!("{} sensors", self.sensors)),
+            (self.series > 0).then(|| format!("{} series", self.series)),
+            self.is_cut.then_some(end),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        write!(f, "too much data; left out: {}", parts.join(", "))
+    }
+}
 
 /// A sensor in a scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,12 +134,19 @@ impl ScrapedSensor {
     }
 }
 
-/// Returns the sensors in the response of an exporter, in the order of their labels.
+/// Returns the sensors in the response of an exporter.
 ///
 /// # Errors
 /// [`Error`] if it is not the response of this program.
-pub fn decode(text: &str) -> Result<Vec<ScrapedSensor>, Error> {
-    let samples = parse_ours(text)?;
+pub fn decode(body: &Body) -> Result<Scrape, Error> {
+    // One at a time: a response needs up to eight times its length.
+    static DECODING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = DECODING.lock();
+    if body.is_cut && body.text.is_empty() {
+        return Err(Error::LongLine(1));
+    }
+    let (samples, series) = parse_ours(&body.text)?;
+    let mut left_out = LeftOut { sensors: 0, series, is_cut: body.is_cut };
     let mut devices: BTreeMap<_, Vec<&Sample>> = BTreeMap::new();
     for sample in &samples {
         let key = (sample.label("hostname"), sample.label("device"));
@@ -99,10 +155,13 @@ pub fn decode(text: &str) -> Result<Vec<ScrapedSensor>, Error> {
     let mut sensors = Vec::new();
     for device in devices.values() {
         let ups = device.iter().filter(|sample| sample.name == "ina260_up");
-        sensors.extend(ups.map(|up| sensor(up, device)));
+        // Each goes through all series of the device.
+        let max = (MAX_SENSORS - sensors.len()).min(MAX_COMPARISONS / device.len());
+        left_out.sensors += ups.clone().count().saturating_sub(max);
+        sensors.extend(ups.take(max).map(|up| sensor(up, device)));
     }
     sensors.sort_by(|a: &ScrapedSensor, b| a.labels.cmp(&b.labels));
-    Ok(sensors)
+    Ok(Scrape { sensors, left_out })
 }
 
 /// Decodes the sensor of an `ina260_up` series from the series that have all of its labels.
@@ -196,10 +255,34 @@ fn is_set(sample: &Sample) -> bool {
 mod tests {
     use super::*;
 
+    fn sensors(text: &str) -> Vec<ScrapedSensor> {
+        let scrape = decode(&text.to_owned().into()).unwrap();
+        assert!(scrape.left_out.is_empty(), "{}", scrape.left_out);
+        scrape.sensors
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let up = |n| format!("ina260_up{{device=\"{n}\"}} 1\n");
+        let text = (0..50_000).map(up).collect::<String>();
+        let scrape = decode(&Body { text, is_cut: true }).unwrap();
+        assert_eq!(scrape.sensors.len(), 1_000);
+        assert_eq!(
+            scrape.left_out.to_string(),
+            "too much data; left out: 49000 sensors, everything after 8 MiB"
+        );
+        // All of one device, which would take the square of their number.
+        let up = |n| format!("ina260_up{{device=\"a\",label=\"{n}\"}} 1\n");
+        let text = (0..100_000).map(up).collect::<String>();
+        let scrape = decode(&text.into()).unwrap();
+        assert_eq!(scrape.sensors.len(), 20);
+        assert_eq!(scrape.left_out.sensors, 99_980);
+    }
+
     #[test]
     fn golden_scrape_is_decoded_completely() {
         let text = include_str!("../../tests/exposition/alert-and-multiplexer.prom");
-        let sensors = decode(text).unwrap();
+        let sensors = sensors(text);
         let [sensor] = sensors.as_slice() else { panic!("{sensors:?}") };
         let labels = sensor.labels.iter();
         let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={value}")).collect();
@@ -232,7 +315,7 @@ mod tests {
     #[test]
     fn dead_sensor_is_down_without_readings() {
         let text = include_str!("../../tests/exposition/one-dead-sensor.prom");
-        let sensors = decode(text).unwrap();
+        let sensors = sensors(text);
         let state = |sensor: &ScrapedSensor| {
             let device = sensor.label("device").to_owned();
             (device, sensor.up, sensor.readings.is_some())
@@ -247,7 +330,7 @@ mod tests {
         let text = "ina260_up{device=\"a\"} 1\nina260_sensor_info{device=\"a\",\
                     bus=\"simulated\",address=\"0x40\",die=\"0x2270\",averaging=\"4\",\
                     voltage_conversion_time=\"140us\",current_conversion_time=\"204us\"} 1\n";
-        let sensors = decode(text).unwrap();
+        let sensors = sensors(text);
         assert_eq!(sensors[0].location(), None);
         let chip = sensors[0].chip.as_ref().unwrap();
         assert_eq!(chip.location_text, "simulated, 0x40");
@@ -257,7 +340,7 @@ mod tests {
     fn order_of_labels_does_not_matter() {
         let text = "ina260_up{device=\"a\",hostname=\"b\"} 1\n\
                     ina260_alerts_total{hostname=\"b\",device=\"a\"} 2\n";
-        let sensors = decode(text).unwrap();
+        let sensors = sensors(text);
         assert_eq!((sensors.len(), sensors[0].alerts), (1, 2.0));
         assert_eq!(sensors[0].labels[0].0, "hostname");
     }
@@ -266,6 +349,6 @@ mod tests {
     fn non_finite_readings_are_left_out() {
         let text = "ina260_up{device=\"a\"} 1\nina260_bus_voltage_volts{device=\"a\"} NaN\n\
                     ina260_current_amperes{device=\"a\"} 1\nina260_power_watts{device=\"a\"} 1\n";
-        assert_eq!(decode(text).unwrap()[0].readings, None);
+        assert_eq!(sensors(text)[0].readings, None);
     }
 }

@@ -19,8 +19,8 @@ pub enum Error {
     TruncatedHead,
     #[error("connection closed mid-response, after {received} bytes of {length}")]
     TruncatedBody { received: usize, length: usize },
-    #[error("response is longer than {0} MiB, too long for an exporter")]
-    TooLong(usize),
+    #[error("line {0} of the response is longer than 64 KiB, too long for an exporter")]
+    LongLine(usize),
     #[error("not an HTTP response: {}", quote(.0))]
     NotHttp(String),
     #[error("{}", describe_status(*code, location.as_deref()))]

@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 
 use super::Error;
 
+/// Upper bound on the length of a line, in bytes.
+pub(super) const MAX_LINE: usize = 64 << 10;
+/// Upper bound on series and labels together that are kept of a response: a thousand sensors have
+/// about 150,000.
+const MAX_KEPT: usize = 300_000;
+
 /// One series with its value.
 #[derive(Debug)]
 pub(super) struct Sample<'a> {
@@ -21,18 +27,21 @@ impl Sample<'_> {
     }
 }
 
-/// Parses the response of an INA260 exporter.
-pub(super) fn parse_ours(text: &str) -> Result<Vec<Sample<'_>>, Error> {
-    let samples = parse(text)?;
+/// Parses the response of an INA260 exporter. Returns its series but the buckets of histograms, and
+/// how many were left out.
+pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> {
+    let (samples, left_out) =
+        parse(text, |name| name.starts_with("ina260_") && !name.ends_with("_bucket"))?;
     // Before the sensors are probed there are only metrics of the exporter itself.
     let is_ours =
         |sample: &Sample| sample.name == "ina260_up" || sample.name.starts_with("ina260_exporter_");
     if samples.iter().any(is_ours) {
-        return Ok(samples);
+        return Ok((samples, left_out));
     }
     if samples.iter().any(|sample| sample.name == "ina260_voltage") {
         return Err(Error::OtherExporter);
     }
+    let (samples, left_out) = parse(text, |_| true)?;
     let mut counts = BTreeMap::new();
     for sample in &samples {
         let prefix = sample.name.split('_').next().unwrap_or_default();
@@ -41,22 +50,35 @@ pub(super) fn parse_ours(text: &str) -> Result<Vec<Sample<'_>>, Error> {
     let Some((prefix, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
         return Err(Error::Empty);
     };
-    Err(Error::OtherProgram { count: samples.len(), prefix: prefix.to_owned() })
+    Err(Error::OtherProgram { count: samples.len() + left_out, prefix: prefix.to_owned() })
 }
 
-fn parse(text: &str) -> Result<Vec<Sample<'_>>, Error> {
-    let mut samples = Vec::new();
+/// Parses the series whose names are wanted. Returns them, and how many were left out.
+fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, usize), Error> {
+    let (mut samples, mut kept, mut left_out) = (Vec::new(), 0, 0);
     for (number, line) in (1..).zip(text.lines()) {
+        if line.len() > MAX_LINE {
+            return Err(Error::LongLine(number));
+        }
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        samples.push(sample(line).ok_or_else(|| not_metrics(text, number, line))?);
+        let sample = sample(line).ok_or_else(|| not_metrics(text, number, line))?;
+        if !is_wanted(sample.name) {
+            continue;
+        }
+        kept += 1 + sample.labels.len();
+        if kept > MAX_KEPT {
+            left_out += 1;
+        } else {
+            samples.push(sample);
+        }
     }
     if !text.is_empty() && !text.ends_with('\n') {
         return Err(Error::TruncatedLine);
     }
-    Ok(samples)
+    Ok((samples, left_out))
 }
 
 fn not_metrics(text: &str, number: usize, line: &str) -> Error {
@@ -64,12 +86,17 @@ fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     if start.starts_with('<') {
         let title = start.split_once("<title>");
         let title = title.and_then(|(_, rest)| rest.split_once("</title>"));
-        return Error::WebPage(title.map_or(start, |(title, _)| title).to_owned());
+        return Error::WebPage(excerpt(title.map_or(start, |(title, _)| title)));
     }
     if start.starts_with(['{', '[']) {
-        return Error::Json(text.to_owned());
+        return Error::Json(excerpt(start));
     }
-    Error::Line { number, text: line.to_owned() }
+    Error::Line { number, text: excerpt(line) }
+}
+
+/// Returns the beginning of a text, more than a message shows of it.
+fn excerpt(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 fn sample(line: &str) -> Option<Sample<'_>> {
@@ -94,6 +121,7 @@ fn sample(line: &str) -> Option<Sample<'_>> {
             inner = after;
         }
     }
+    labels.shrink_to_fit();
     // An optional timestamp may follow the value.
     let mut words = rest.split_ascii_whitespace();
     let value = words.next()?.parse().ok()?;
@@ -131,7 +159,7 @@ mod tests {
         let text = "# HELP a b\n\na 1\na:b_c{} -1.5e-3\n\
                     c { d = \"e\", f=\"\" , } +Inf 1700000000000\n\
                     g{h=\"i}\\\"\\\\\\nj,k=\\\"\"} NaN\n";
-        let samples = parse(text).unwrap();
+        let (samples, _) = parse(text, |_| true).unwrap();
         let names: Vec<_> = samples.iter().map(|sample| sample.name).collect();
         assert_eq!(names, ["a", "a:b_c", "c", "g"]);
         assert_eq!((samples[0].value, samples[1].value), (1.0, -1.5e-3));
@@ -144,8 +172,10 @@ mod tests {
     #[test]
     fn golden_scrape_is_parsed_whole() {
         let text = include_str!("../../tests/exposition/alert-and-multiplexer.prom");
-        let samples = parse_ours(text).unwrap();
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let (samples, left_out) = parse_ours(text).unwrap();
+        assert_eq!(left_out, 0);
+        let is_wanted = |line: &&str| line.starts_with("ina260_") && !line.contains("_bucket{");
+        let lines = text.lines().filter(is_wanted);
         assert_eq!(samples.len(), lines.count());
         let info = samples.iter().find(|s| s.name == "ina260_sensor_info");
         assert_eq!(info.unwrap().label("mux"), "0x70:3");
@@ -183,8 +213,25 @@ mod tests {
     fn truncated_line_is_never_a_sample() {
         let text = "ina260_up{hostname=\"a\",device=\"b\"} 1234\n";
         for end in 1..text.len() {
-            assert!(parse(&text[..end]).is_err(), "{}", &text[..end]);
+            assert!(parse(&text[..end], |_| true).is_err(), "{}", &text[..end]);
         }
-        assert_eq!(parse(text).unwrap().len(), 1);
+        assert_eq!(parse(text, |_| true).unwrap().0.len(), 1);
+    }
+
+    #[test]
+    fn series_and_labels_are_bounded_together() {
+        let line = "ina260_up{a=\"\",b=\"\",c=\"\",d=\"\"} 1\n";
+        let text = line.repeat(60_010);
+        let (samples, left_out) = parse_ours(&text).unwrap();
+        assert_eq!((samples.len(), left_out), (60_000, 10));
+        let text = format!("ina260_up{{{}}} 1\n", "a=\"\",".repeat(MAX_LINE / 5));
+        let error = parse_ours(&text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 1 of the response is longer than 64 KiB, too long for an exporter"
+        );
+        // Series of others are counted.
+        let error = parse_ours(&"node_x 1\n".repeat(600_000)).unwrap_err().to_string();
+        assert!(error.contains("most of the 600000 series are node_*"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::{panic, process};
 
 use ina260_exporter::commands::watch::{ScrapeSource, watch};
-use ina260_exporter::scrape::Error;
+use ina260_exporter::scrape::{Body, Error};
 
 /// Returns two scrapes, then panics.
 struct Panicking(u32);
@@ -15,10 +15,10 @@ impl ScrapeSource for Panicking {
         "panicking".to_owned()
     }
 
-    fn scrape(&mut self) -> Result<String, Error> {
+    fn scrape(&mut self) -> Result<Body, Error> {
         self.0 += 1;
         assert!(self.0 < 3, "on purpose");
-        Ok("ina260_up{device=\"panicking\"} 1\n".to_owned())
+        Ok("ina260_up{device=\"panicking\"} 1\n".to_owned().into())
     }
 }
 

@@ -38,6 +38,9 @@ fn paragraphs(screen: &Screen, entry: &Entry<'_>, now: Instant) -> Vec<(bool, St
         let text = format!("{host}: {error}; retrying every second, for {failing} so far");
         paragraphs.push((true, text));
     }
+    if !entry.host.left_out.is_empty() {
+        paragraphs.push((true, format!("{host}: {}", entry.host.left_out)));
+    }
     let Some(sensor) = entry.sensor else {
         if entry.host.state == HostState::Up {
             paragraphs.push((false, format!("{host}: responds, but has no sensors")));

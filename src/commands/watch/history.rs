@@ -20,7 +20,8 @@ pub(super) struct History(VecDeque<Point>);
 impl History {
     pub(super) const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 
-    pub(super) fn add(&mut self, at: Instant, readings: Option<Readings>) {
+    /// Adds a point, and removes those that are too old or more than `max_points`.
+    pub(super) fn add(&mut self, at: Instant, readings: Option<Readings>, max_points: usize) {
         // One point is enough for a gap of any length.
         let is_gap = |point: &Point| point.readings.is_none();
         if readings.is_none() && self.0.back().is_none_or(is_gap) {
@@ -28,7 +29,7 @@ impl History {
         }
         self.0.push_back(Point { at, readings });
         let is_old = |point: &Point| at.saturating_duration_since(point.at) > Self::MAX_AGE;
-        while self.0.front().is_some_and(is_old) {
+        while self.0.front().is_some_and(is_old) || self.0.len() > max_points {
             self.0.pop_front();
         }
     }
@@ -91,12 +92,14 @@ pub(super) mod tests {
         let start = Instant::now();
         let mut history = History::default();
         for second in 0..=2_000 {
-            history.add(start + seconds(second), Some(readings(1.0)));
+            history.add(start + seconds(second), Some(readings(1.0)), 1_000);
         }
         assert_eq!(history.0.len(), 901);
+        history.add(start + seconds(2_000), Some(readings(1.0)), 3);
+        assert_eq!(history.0.len(), 3);
         let points = history.points(seconds(2), start + seconds(2_000));
         let ages: Vec<_> = points.map(|(age, _)| age.as_secs()).collect();
-        assert_eq!(ages, [2, 1, 0]);
+        assert_eq!(ages, [1, 0, 0]);
     }
 
     #[test]
@@ -105,7 +108,7 @@ pub(super) mod tests {
         let mut history = History::default();
         let powers = [None, Some(2.0), None, None, Some(4.0), Some(6.0)];
         for (second, power) in (0..).zip(powers) {
-            history.add(start + seconds(second), power.map(readings));
+            history.add(start + seconds(second), power.map(readings), 1_000);
         }
         let now = start + seconds(5);
         let points = history.points(History::MAX_AGE, now);

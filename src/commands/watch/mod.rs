@@ -10,7 +10,7 @@ use clap::Args;
 use super::Failure;
 use super::shared_args::{ConfigArgs, LocationArgs};
 use crate::config;
-use crate::scrape::{self, ScrapedSensor, Url};
+use crate::scrape::{self, Scrape, Url};
 use crate::signals::Event;
 
 mod details;
@@ -81,12 +81,16 @@ fn price(text: &str) -> Result<f64, String> {
 const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum time between two frames: the time for which a host has been failing is shown in seconds.
 const MAX_FRAME_INTERVAL: Duration = Duration::from_secs(1);
+/// Time from a key to the next frame, for all keys that are pressed or pasted meanwhile.
+const KEY_DELAY: Duration = Duration::from_millis(15);
+/// Time for the display to restore the terminal after a signal.
+const DISPLAY_GRACE: Duration = Duration::from_millis(80);
 
 /// A message to the main loop.
 enum Message {
     Input(Input),
     /// The outcome of a scrape of the host with that index.
-    Scraped(usize, Result<Vec<ScrapedSensor>, scrape::Error>),
+    Scraped(usize, Result<Scrape, scrape::Error>),
     End(io::Result<()>),
 }
 
@@ -140,15 +144,18 @@ pub fn watch(
     for (host, source) in sources.into_iter().enumerate() {
         let messages = messages.clone();
         loops.push(ScrapeLoop::start(source, move |scrape| {
-            let sensors = scrape.and_then(|text| scrape::decode(&text));
-            messages.send(Message::Scraped(host, sensors)).is_ok()
+            let scrape = scrape.and_then(|body| scrape::decode(&body));
+            messages.send(Message::Scraped(host, scrape)).is_ok()
         })?);
     }
-    let signalled = messages.clone();
+    let (display_ended, ended) = mpsc::channel();
+    let (signalled, overdue) = (messages.clone(), display_ended.clone());
     spawn("signals", move || {
         // Any event ends it: a terminal that is closed sends SIGHUP, which is a reload elsewhere.
         if events.recv().is_ok() {
             end(&signalled, Ok(()));
+            thread::sleep(DISPLAY_GRACE);
+            let _ = overdue.send(None);
         }
     })?;
     let terminal = Terminal::open()?;
@@ -161,8 +168,15 @@ pub fn watch(
             }
         }
     })?;
+    // A thread of its own: if the terminal takes no output, it waits for that and for nothing else.
+    spawn("display", move || {
+        let _ = display_ended.send(Some(show(terminal, screen, &received)));
+    })?;
     // The terminal is restored before the sensors are stopped, which may take a moment.
-    let shown = show(terminal, screen, &received);
+    let shown = ended.recv().ok().flatten().unwrap_or_else(|| {
+        terminal::restore_mode();
+        Ok(())
+    });
     drop(loops);
     Ok(shown?)
 }
@@ -195,11 +209,11 @@ fn show(
                 if screen.execute(action, Instant::now()) {
                     return Ok(());
                 }
-                due = now;
+                due = due.min(now + KEY_DELAY);
             }
-            Ok(Message::Input(Input::Resized)) => due = now,
-            Ok(Message::Scraped(host, sensors)) => {
-                screen.model.on_scrape(host, sensors, Instant::now());
+            Ok(Message::Input(Input::Resized)) => due = due.min(now + KEY_DELAY),
+            Ok(Message::Scraped(host, scrape)) => {
+                screen.model.on_scrape(host, scrape, Instant::now());
                 due = due.min(soon);
             }
             Ok(Message::End(outcome)) => return outcome,

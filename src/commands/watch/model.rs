@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::history::History;
-use crate::scrape::{self, Readings, ScrapedSensor};
+use crate::scrape::{self, LeftOut, Readings, Scrape, ScrapedSensor};
 
 /// Time for which a sensor that is missing from the scrapes is still listed.
 const GONE_AFTER: Duration = Duration::from_secs(60);
+
+/// Upper bound on the points of all histories: for 277 sensors and fewer, 15 minutes each.
+const MAX_POINTS: usize = 250_000;
 
 /// All watched hosts.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Host {
     pub(super) name: String,
     pub(super) state: HostState,
     pub(super) sensors: Vec<WatchedSensor>,
+    /// What the last scrape had more than can be shown.
+    pub(super) left_out: LeftOut,
     last_scrape: Option<Instant>,
 }
 
@@ -83,6 +88,7 @@ impl Model {
             name,
             state: HostState::Connecting,
             sensors: Vec::new(),
+            left_out: LeftOut::default(),
             last_scrape: None,
         };
         Self { hosts: names.into_iter().map(host).collect(), started: now }
@@ -92,11 +98,13 @@ impl Model {
     pub(super) fn on_scrape(
         &mut self,
         host: usize,
-        scrape: Result<Vec<ScrapedSensor>, scrape::Error>,
+        scrape: Result<Scrape, scrape::Error>,
         now: Instant,
     ) {
+        let sensors: usize = self.hosts.iter().map(|host| host.sensors.len()).sum();
         if let Some(host) = self.hosts.get_mut(host) {
-            host.on_scrape(scrape, now);
+            let room = scrape::MAX_SENSORS.saturating_sub(sensors);
+            host.on_scrape(scrape, now, room, MAX_POINTS / sensors.max(1));
         }
     }
 
@@ -117,9 +125,20 @@ impl Model {
 }
 
 impl Host {
-    fn on_scrape(&mut self, scrape: Result<Vec<ScrapedSensor>, scrape::Error>, now: Instant) {
+    /// Adds the outcome of a scrape, with at most `room` new sensors, and histories of at most
+    /// `max_points`.
+    fn on_scrape(
+        &mut self,
+        scrape: Result<Scrape, scrape::Error>,
+        now: Instant,
+        mut room: usize,
+        max_points: usize,
+    ) {
         let scraped = match scrape {
-            Ok(scraped) => scraped,
+            Ok(scrape) => {
+                self.left_out = scrape.left_out;
+                scrape.sensors
+            }
             Err(error) => return self.on_failure(error.to_string(), now),
         };
         self.state = HostState::Up;
@@ -132,19 +151,24 @@ impl Host {
                 None => self.sensors.iter().position(is_same),
             };
             match index {
-                Some(index) => self.sensors[index].update(sensor, now),
-                None => self.sensors.push(WatchedSensor::new(sensor, now)),
+                Some(index) => self.sensors[index].update(sensor, now, max_points),
+                None if room == 0 => self.left_out.sensors += 1,
+                None => {
+                    self.sensors.push(WatchedSensor::new(sensor, now));
+                    room -= 1;
+                }
             }
         }
         for sensor in self.sensors.iter_mut().filter(|sensor| sensor.seen != now) {
-            sensor.history.add(now, None);
+            sensor.history.add(now, None, max_points);
         }
         self.sensors.retain(|sensor| now.saturating_duration_since(sensor.seen) < GONE_AFTER);
     }
 
     fn on_failure(&mut self, error: String, now: Instant) {
         for sensor in &mut self.sensors {
-            sensor.history.add(now, None);
+            // A gap is one point.
+            sensor.history.add(now, None, usize::MAX);
         }
         let since = match self.state {
             HostState::Failing { since, .. } => since,
@@ -157,11 +181,11 @@ impl Host {
 impl WatchedSensor {
     fn new(sensor: ScrapedSensor, now: Instant) -> Self {
         let mut history = History::default();
-        history.add(now, sensor.readings);
+        history.add(now, sensor.readings, usize::MAX);
         Self { last: sensor, history, increase: Increase::default(), seen: now }
     }
 
-    fn update(&mut self, sensor: ScrapedSensor, now: Instant) {
+    fn update(&mut self, sensor: ScrapedSensor, now: Instant, max_points: usize) {
         let before = &self.last;
         for (index, sum) in self.increase.energy.iter_mut().enumerate() {
             *sum += increase(before.energy[index], sensor.energy[index]);
@@ -171,7 +195,9 @@ impl WatchedSensor {
             let before = before.errors.get(name).copied().unwrap_or_default();
             *self.increase.errors.entry(name.clone()).or_default() += increase(before, *after);
         }
-        self.history.add(now, sensor.readings);
+        // A server could have other kinds in each scrape.
+        self.increase.errors.retain(|name, _| sensor.errors.contains_key(name));
+        self.history.add(now, sensor.readings, max_points);
         self.seen = now;
         // The exporter drops the info series while the sensor does not respond.
         let chip = self.last.chip.take();
@@ -237,6 +263,45 @@ pub(super) mod tests {
         }
     }
 
+    /// Returns a scrape from which nothing was left out.
+    pub(in super::super) fn scrape(sensors: Vec<ScrapedSensor>) -> Scrape {
+        Scrape { sensors, left_out: LeftOut::default() }
+    }
+
+    #[test]
+    fn sensors_of_all_hosts_are_bounded() {
+        let start = Instant::now();
+        let mut model = Model::new(["a".to_owned(), "b".to_owned()], start);
+        let sensors = |count| (0..count).map(|n| sensor(&format!("{n:03}"), 1.0, 0.0)).collect();
+        model.on_scrape(0, Ok(scrape(sensors(600))), start);
+        model.on_scrape(1, Ok(scrape(sensors(600))), start);
+        let host = |model: &Model, host: usize| {
+            let host = &model.hosts[host];
+            (host.sensors.len(), host.left_out.sensors)
+        };
+        assert_eq!([host(&model, 0), host(&model, 1)], [(600, 0), (400, 200)]);
+        for second in 1..300 {
+            model.on_scrape(0, Ok(scrape(sensors(600))), after(start, second));
+        }
+        let points = |sensor: &WatchedSensor| {
+            sensor.history.points(History::MAX_AGE, after(start, 300)).count()
+        };
+        let total: usize = model.hosts[0].sensors.iter().map(points).sum();
+        assert_eq!(total, 600 * 250);
+    }
+
+    #[test]
+    fn kinds_of_errors_do_not_accumulate() {
+        let start = Instant::now();
+        let mut model = Model::new(["a".to_owned()], start);
+        for second in 0..100 {
+            let mut sensor = sensor("x", 1.0, 0.0);
+            sensor.errors = BTreeMap::from([(format!("kind {second}"), 1.0)]);
+            model.on_scrape(0, Ok(scrape(vec![sensor])), after(start, second));
+        }
+        assert_eq!(model.hosts[0].sensors[0].increase.errors.len(), 1);
+    }
+
     fn conditions(model: &Model) -> Vec<Option<Condition>> {
         model.entries().map(|entry| entry.condition()).collect()
     }
@@ -250,17 +315,17 @@ pub(super) mod tests {
         let start = Instant::now();
         let mut model = Model::new(["a".to_owned(), "b".to_owned()], start);
         assert_eq!(conditions(&model), [None, None]);
-        model.on_scrape(0, Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]), start);
+        model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)])), start);
         assert_eq!(conditions(&model), [Some(Condition::Up), Some(Condition::Up), None]);
         // An unknown index is ignored.
-        model.on_scrape(7, Ok(Vec::new()), start);
+        model.on_scrape(7, Ok(scrape(Vec::new())), start);
     }
 
     #[test]
     fn failed_scrape_leaves_a_gap_and_no_reading() {
         let start = Instant::now();
         let mut model = Model::new(["a".to_owned()], start);
-        model.on_scrape(0, Ok(vec![sensor("x", 1.0, 5.0)]), start);
+        model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, 5.0)])), start);
         for (second, error) in (1..).zip([
             scrape::Error::NoResponse,
             scrape::Error::TruncatedHead,
@@ -273,7 +338,7 @@ pub(super) mod tests {
         let failing =
             HostState::Failing { since: after(start, 1), error: scrape::Error::Empty.to_string() };
         assert_eq!(model.hosts[0].state, failing);
-        model.on_scrape(0, Ok(vec![sensor("x", 2.0, 6.0)]), after(start, 4));
+        model.on_scrape(0, Ok(scrape(vec![sensor("x", 2.0, 6.0)])), after(start, 4));
         let sensor = &model.hosts[0].sensors[0];
         let points = sensor.history.points(History::MAX_AGE, after(start, 4));
         let points: Vec<_> = points.map(|(_, it)| it.map(|it| it.last.power.0)).collect();
@@ -286,7 +351,7 @@ pub(super) mod tests {
         let start = Instant::now();
         let mut model = Model::new(["a".to_owned()], start);
         for (second, joules) in (0..).zip([100.0, 110.0, 3.0, 5.0]) {
-            model.on_scrape(0, Ok(vec![sensor("x", 1.0, joules)]), after(start, second));
+            model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, joules)])), after(start, second));
         }
         let increase = &model.hosts[0].sensors[0].increase;
         assert_eq!((increase.energy, increase.errors["nack"]), ([15.0, 0.0], 15.0));
@@ -296,10 +361,10 @@ pub(super) mod tests {
     fn missing_sensor_is_gone_for_a_minute() {
         let start = Instant::now();
         let mut model = Model::new(["a".to_owned()], start);
-        model.on_scrape(0, Ok(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)]), start);
-        model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(start, 59));
+        model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)])), start);
+        model.on_scrape(0, Ok(scrape(vec![sensor("y", 1.0, 0.0)])), after(start, 59));
         assert_eq!(conditions(&model), [Some(Condition::Gone), Some(Condition::Up)]);
-        model.on_scrape(0, Ok(vec![sensor("y", 1.0, 0.0)]), after(start, 60));
+        model.on_scrape(0, Ok(scrape(vec![sensor("y", 1.0, 0.0)])), after(start, 60));
         assert_eq!(conditions(&model), [Some(Condition::Up)]);
     }
 
@@ -310,9 +375,9 @@ pub(super) mod tests {
         let mut alerting = sensor("x", 1.0, 0.0);
         alerting.alert = Some(ScrapedAlert { active: true, ..ScrapedAlert::default() });
         let down = ScrapedSensor { up: false, readings: None, chip: None, ..sensor("x", 1.0, 0.0) };
-        model.on_scrape(0, Ok(vec![alerting]), start);
+        model.on_scrape(0, Ok(scrape(vec![alerting])), start);
         assert_eq!(conditions(&model), [Some(Condition::Alert)]);
-        model.on_scrape(0, Ok(vec![down]), after(start, 1));
+        model.on_scrape(0, Ok(scrape(vec![down])), after(start, 1));
         assert_eq!(conditions(&model), [Some(Condition::Down)]);
         let last = &model.hosts[0].sensors[0].last;
         let chip = last.chip.as_ref().unwrap();

@@ -121,7 +121,7 @@ impl Screen {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::model::tests::sensor;
+    use super::super::model::tests::{scrape, sensor};
     use super::*;
 
     pub(in super::super) const CAPS: TerminalCaps =
@@ -131,8 +131,8 @@ pub(super) mod tests {
     fn screen(now: Instant) -> Screen {
         let mut model = Model::new(["a", "b", "c"].map(str::to_owned), now);
         let sensors = vec![sensor("x", 9.0, 0.0), sensor("y", 2.0, 0.0)];
-        model.on_scrape(0, Ok(sensors), now);
-        model.on_scrape(2, Ok(vec![sensor("z", 1.0, 0.0)]), now);
+        model.on_scrape(0, Ok(scrape(sensors)), now);
+        model.on_scrape(2, Ok(scrape(vec![sensor("z", 1.0, 0.0)])), now);
         Screen::new(model, CAPS, None)
     }
 
@@ -172,7 +172,7 @@ pub(super) mod tests {
         screen.execute(Action::Pause, now);
         let later = now + Duration::from_secs(1);
         let sensors = vec![sensor("new", 1.0, 0.0)];
-        screen.model.on_scrape(1, Ok(sensors), later);
+        screen.model.on_scrape(1, Ok(scrape(sensors)), later);
         let displayed = |screen: &Screen| {
             let (model, at) = screen.displayed(later);
             let sensors = model.entries().filter(|entry| entry.sensor.is_some());

@@ -11,7 +11,7 @@ use crate::clock::SystemClock;
 use crate::commands::Failure;
 use crate::config::Plan;
 use crate::exposition::{self, Exposition};
-use crate::scrape::{self, Url};
+use crate::scrape::{self, Body, Url};
 use crate::supervisor::bus_lock;
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 
@@ -33,7 +33,7 @@ pub trait ScrapeSource: Send {
     ///
     /// # Errors
     /// A message, if there are none.
-    fn scrape(&mut self) -> Result<String, scrape::Error>;
+    fn scrape(&mut self) -> Result<Body, scrape::Error>;
 
     /// Returns whether dropping the source has to finish before the process exits.
     fn needs_shutdown(&self) -> bool {
@@ -46,7 +46,7 @@ impl ScrapeSource for Url {
         self.authority()
     }
 
-    fn scrape(&mut self) -> Result<String, scrape::Error> {
+    fn scrape(&mut self) -> Result<Body, scrape::Error> {
         self.get(TIMEOUT)
     }
 }
@@ -102,9 +102,9 @@ impl ScrapeSource for LocalSensors {
         "local".to_owned()
     }
 
-    fn scrape(&mut self) -> Result<String, scrape::Error> {
+    fn scrape(&mut self) -> Result<Body, scrape::Error> {
         self.exposition.tick(Instant::now());
-        Ok(self.exposition.render())
+        Ok(self.exposition.render().into())
     }
 
     fn needs_shutdown(&self) -> bool {
@@ -132,7 +132,7 @@ impl ScrapeLoop {
     /// See [`thread::Builder::spawn`].
     pub(super) fn start(
         mut source: Box<dyn ScrapeSource>,
-        mut on_scrape: impl FnMut(Result<String, scrape::Error>) -> bool + Send + 'static,
+        mut on_scrape: impl FnMut(Result<Body, scrape::Error>) -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let (end, ended) = mpsc::channel::<Infallible>();
@@ -176,8 +176,8 @@ mod tests {
             String::new()
         }
 
-        fn scrape(&mut self) -> Result<String, scrape::Error> {
-            Ok("a 1\n".to_owned())
+        fn scrape(&mut self) -> Result<Body, scrape::Error> {
+            Ok("a 1\n".to_owned().into())
         }
 
         fn needs_shutdown(&self) -> bool {
@@ -197,7 +197,7 @@ mod tests {
         let (sender, scrapes) = mpsc::channel();
         let on_scrape = move |scrape| sender.send(scrape).is_ok();
         let scraping = ScrapeLoop::start(Box::new(Reporting(dropping)), on_scrape).unwrap();
-        assert_eq!(scrapes.recv().unwrap().unwrap(), "a 1\n");
+        assert_eq!(scrapes.recv().unwrap().unwrap(), "a 1\n".to_owned().into());
         drop(scraping);
         assert_eq!(dropped.try_recv(), Ok("dropped"));
     }

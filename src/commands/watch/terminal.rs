@@ -12,8 +12,9 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use ratatui::layout::{Rect, Size};
 use ratatui::symbols::Marker;
-use ratatui::{DefaultTerminal, Frame};
+use ratatui::{DefaultTerminal, Frame, TerminalOptions, Viewport};
 
 use super::screen::{Action, TerminalCaps};
 
@@ -24,8 +25,14 @@ pub(super) enum Input {
     Resized,
 }
 
+/// Upper bound on the drawn size: a cell takes memory, and a terminal can have any size.
+const MAX_SIZE: Size = Size::new(800, 300);
+
 /// A terminal in raw mode on its alternate screen; dropping it restores both.
-pub(super) struct Terminal(DefaultTerminal);
+pub(super) struct Terminal {
+    terminal: DefaultTerminal,
+    size: Size,
+}
 
 impl Terminal {
     /// Sets up the terminal of standard output.
@@ -35,10 +42,13 @@ impl Terminal {
     pub(super) fn open() -> io::Result<Self> {
         restore_on_panic();
         enable_raw_mode()?;
-        let opened = execute!(stdout(), EnterAlternateScreen)
-            .and_then(|()| DefaultTerminal::new(CrosstermBackend::new(stdout())));
+        let opened = execute!(stdout(), EnterAlternateScreen).and_then(|()| {
+            // Sized by the first frame.
+            let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
+            DefaultTerminal::with_options(CrosstermBackend::new(stdout()), options)
+        });
         match opened {
-            Ok(terminal) => Ok(Self(terminal)),
+            Ok(terminal) => Ok(Self { terminal, size: Size::ZERO }),
             Err(error) => {
                 restore();
                 Err(error)
@@ -47,7 +57,12 @@ impl Terminal {
     }
 
     pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        self.0.draw(render).map(drop)
+        let size = self.terminal.size()?;
+        if size != self.size {
+            self.terminal.resize(drawn(size))?;
+            self.size = size;
+        }
+        self.terminal.draw(render).map(drop)
     }
 }
 
@@ -57,9 +72,20 @@ impl Drop for Terminal {
     }
 }
 
+/// Returns the part of a terminal that is drawn on.
+fn drawn(size: Size) -> Rect {
+    let (width, height) = (size.width.min(MAX_SIZE.width), size.height.min(MAX_SIZE.height));
+    Rect::new(0, 0, width, height)
+}
+
+/// Restores what can be restored without output.
+pub(super) fn restore_mode() {
+    let _ = disable_raw_mode();
+}
+
 /// Restores the terminal; errors are ignored, since then it has been closed.
 fn restore() {
-    let _ = disable_raw_mode();
+    restore_mode();
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
 }
 
@@ -181,6 +207,14 @@ mod tests {
         let control = |c| pressed(KeyCode::Char(c), KeyModifiers::CONTROL);
         assert_eq!(control('c'), Some(Action::Quit));
         assert_eq!(control('q'), None);
+    }
+
+    #[test]
+    fn drawn_size_is_bounded() {
+        assert_eq!(drawn(Size::new(80, 24)), Rect::new(0, 0, 80, 24));
+        assert_eq!(drawn(Size::new(5_000, 24)), Rect::new(0, 0, 800, 24));
+        assert_eq!(drawn(Size::new(65_535, 65_535)), Rect::new(0, 0, 800, 300));
+        assert_eq!(drawn(Size::ZERO), Rect::ZERO);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
 use ratatui::symbols::Marker;
 
-use super::super::model::tests::sensor;
+use super::super::model::tests::{scrape, sensor};
 use super::super::screen::Action;
 use super::super::screen::tests::CAPS;
 use super::*;
@@ -38,12 +38,12 @@ fn watched(price: Option<f64>) -> (Screen, Instant) {
             ..sensor("orin", power, 0.0)
         };
         let down = ScrapedSensor { up: false, readings: None, ..sensor("disks", 1.0, 3.0) };
-        let scrape = if (40..50).contains(&second) {
+        let outcome = if (40..50).contains(&second) {
             Err(scrape::Error::NoResponse)
         } else {
             Ok(vec![down, orin])
         };
-        model.on_scrape(0, scrape, now);
+        model.on_scrape(0, outcome.map(scrape), now);
         let error = scrape::Error::Status { code: 404, location: None };
         model.on_scrape(1, Err(error), now);
     }
@@ -79,7 +79,7 @@ fn value_axes_align_for_negative_power() {
     let mut model = Model::new(["pi4:8000".to_owned()], start);
     for (second, power) in (0..).zip([-0.0123, -0.0456]) {
         let now = start + Duration::from_secs(second);
-        model.on_scrape(0, Ok(vec![sensor("orin", power, 0.0)]), now);
+        model.on_scrape(0, Ok(scrape(vec![sensor("orin", power, 0.0)])), now);
     }
     let screen = Screen::new(model, CAPS, None);
     let frame = frame(&screen, start + Duration::from_secs(1), 80, 24);
@@ -176,7 +176,7 @@ fn any_value_is_drawn() {
         let mut model = Model::new(["pi4".to_owned()], now);
         for (second, power) in (0..).zip(powers) {
             let at = now + Duration::from_secs(second);
-            model.on_scrape(0, Ok(vec![sensor("x", power, 0.0)]), at);
+            model.on_scrape(0, Ok(scrape(vec![sensor("x", power, 0.0)])), at);
         }
         let screen = Screen::new(model, CAPS, None);
         frame(&screen, now + Duration::from_secs(1), 80, 24);
@@ -190,7 +190,7 @@ fn control_characters_are_not_sent() {
     let mut sensor = sensor("a\x1b[2Jb\nc", 1.0, 0.0);
     let label = ("rail".to_owned(), "x\x1b]0;y\x07\u{9b}".to_owned());
     sensor.labels.push(label);
-    model.on_scrape(0, Ok(vec![sensor]), now);
+    model.on_scrape(0, Ok(scrape(vec![sensor])), now);
     let lines = frame(&Screen::new(model, CAPS, None), now, 80, 24).concat();
     assert!(lines.contains("a[2Jb") && lines.contains("x]0;y"), "{lines}");
     assert!(!lines.contains(char::is_control), "{lines:?}");
@@ -265,7 +265,7 @@ fn chart_connects_distant_points() {
     let mut model = Model::new(["pi4".to_owned()], start);
     let end = start + Duration::from_secs(120);
     for (at, power) in [(start, 1.0), (end, 9.0)] {
-        model.on_scrape(0, Ok(vec![sensor("x", power, 0.0)]), at);
+        model.on_scrape(0, Ok(scrape(vec![sensor("x", power, 0.0)])), at);
     }
     let lines = frame(&Screen::new(model, CAPS, None), end, 80, 24);
     assert_eq!(empty_columns(&lines[4..12]), [0; 0], "{lines:#?}");
@@ -291,11 +291,22 @@ fn pause_is_shown_in_the_title() {
 }
 
 #[test]
+fn what_was_left_out_is_shown() {
+    let now = Instant::now();
+    let mut model = Model::new(["pi4".to_owned()], now);
+    let mut scrape = scrape(vec![sensor("x", 1.0, 0.0)]);
+    scrape.left_out.sensors = 7;
+    model.on_scrape(0, Ok(scrape), now);
+    let lines = frame(&Screen::new(model, CAPS, None), now, 80, 24).join("\n");
+    assert!(lines.contains("pi4: too much data; left out: 7 sensors"), "{lines}");
+}
+
+#[test]
 fn thousand_sensors_scroll() {
     let now = Instant::now();
     let mut model = Model::new(["fleet".to_owned()], now);
     let sensors = (0..1_000).map(|n| sensor(&format!("s{n:03}"), 1.0, 0.0));
-    model.on_scrape(0, Ok(sensors.collect()), now);
+    model.on_scrape(0, Ok(scrape(sensors.collect())), now);
     let mut screen = Screen::new(model, CAPS, None);
     let devices = |screen: &Screen| {
         let lines = frame(screen, now, 80, 24);
