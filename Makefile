@@ -22,7 +22,7 @@ package     = dist/ina260-exporter_$(version)_$(ARCH).deb
 INSTALL    := install -D -p
 
 .DEFAULT_GOAL := build
-.PHONY: build run test bench docs system-test prometheus-test help clean toolchain \
+.PHONY: build run test fuzz soak bench docs system-test prometheus-test help clean toolchain \
         check version fmt clippy doc deny man shell workflows terminal unit scrape rules \
         dashboard nginx fleet deb lintian packages reproducible release from-nothing piuparts \
         autopkgtest test-arch install
@@ -41,6 +41,12 @@ run: build ## run the daemon with a simulated sensor
 test: toolchain ## run the tests, which need neither hardware nor root
 	cargo test --locked
 
+# Prints the seed; FUZZ_SEED repeats a run.
+fuzz: export FUZZ_SECONDS ?= 15
+fuzz: export FUZZ_SEED ?= $(shell date +%s)
+fuzz: toolchain ## fuzz configuration, scrapes, saved counters, words, for FUZZ_SECONDS=15
+	cargo test --locked --test fuzz -- --nocapture
+
 bench: toolchain ## measure speed and memory; write target/bench/summary.json
 	benches/run
 
@@ -50,6 +56,9 @@ docs: toolchain ## regenerate reference tables, completions, lists, and the char
 
 system-test: deb ## run the system tests in VMs: ONLY=scenario, RELEASE=trixie, ARCH=arm64 (root)
 	DEB=$(package) tests/system/run $(RELEASE:%=--release %) $(ONLY)
+
+soak: export FUZZ_SECONDS ?= 600
+soak: fuzz ## fuzz for 10 min each
 
 prometheus-test: dashboard nginx fleet ## test the examples with Prometheus, exporters and nginx
 

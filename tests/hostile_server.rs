@@ -53,7 +53,7 @@ impl Watch {
         let output = Arc::<Mutex<String>>::default();
         let shared = output.clone();
         thread::spawn(move || {
-            let mut part = [0; 1 << 16];
+            let mut part = [0; 8 << 10];
             if !is_read {
                 // Held open.
                 thread::sleep(Duration::from_secs(120));
@@ -146,10 +146,10 @@ fn servers_that_send_too_much_cost_at_most_64_mebibytes() {
         let part = b"ina260_up 1\n".repeat(10_000);
         serve(move |client| (0..1_600).try_for_each(|_| client.write_all(&part)))
     };
-    let line = serve(|client| (0..960).try_for_each(|_| client.write_all(&[b'a'; 1 << 16])));
+    let line = serve(|client| (0..3_840).try_for_each(|_| client.write_all(&[b'a'; 16 << 10])));
     let endless = serve(|client| {
         loop {
-            client.write_all(&[b'\n'; 1 << 16])?;
+            client.write_all(&[b'\n'; 16 << 10])?;
         }
     });
     for (url, message) in [

@@ -23,7 +23,7 @@ mod program;
 pub use daemon::{Daemon, Ended, Launch, daemon, run};
 pub use http::{Response, Scrape, get};
 pub use notify::{NotifySocket, Received};
-pub use program::program;
+pub(crate) use program::program;
 
 /// Upper bound on the wait for an event that takes a second or two on an idle machine.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
