@@ -24,7 +24,7 @@ INSTALL    := install -D -p
 .DEFAULT_GOAL := build
 .PHONY: build run test fuzz soak bench docs system-test prometheus-test help clean toolchain \
         check version fmt clippy doc deny man shell workflows terminal unit scrape rules \
-        dashboard nginx fleet deb lintian packages reproducible release from-nothing piuparts \
+        dashboard nginx fleet victoria container deb lintian packages reproducible release from-nothing piuparts \
         autopkgtest test-arch install
 
 # Shown by --version and in ina260_exporter_build_info.
@@ -60,7 +60,7 @@ system-test: deb ## run the system tests in VMs: ONLY=scenario, RELEASE=trixie, 
 soak: export FUZZ_SECONDS ?= 600
 soak: fuzz ## fuzz for 10 min each
 
-prometheus-test: dashboard nginx fleet ## test the examples with Prometheus, exporters and nginx
+prometheus-test: dashboard nginx fleet victoria ## test the examples with Prometheus, VictoriaMetrics and nginx
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -150,6 +150,10 @@ fleet: build
 	$(need_prometheus)
 	tests/prometheus/fleet.py $(binary)
 
+victoria: build
+	$(call need,victoria-metrics,apt-get install victoria-metrics (or only its program))
+	tests/prometheus/victoria.py $(binary)
+
 # -- packages --------------------------------------------------------------------------------------
 
 # The tests have their own target; in the package build they would double its time on a Pi.
@@ -176,6 +180,11 @@ release: ## set VERSION=1.2.3 everywhere, commit, build the packages and dist/SH
 from-nothing: ## run the README's first commands in a bare Debian 12 and Debian 13 (root)
 	tests/package/from-nothing bookworm
 	tests/package/from-nothing trixie
+
+container: build ## run the exporter in a container of systemd-nspawn (root)
+	$(call need,systemd-nspawn,apt-get install systemd-container)
+	$(call need,curl,apt-get install curl)
+	tests/package/container $(binary)
 
 piuparts: deb ## test installing, upgrading and purging on Debian 12 and 13 (root)
 	$(call need,piuparts,apt-get install piuparts)
