@@ -35,16 +35,7 @@ impl RunningExporter {
             return None;
         }
         let url = bus_lock::holder_url(bus)?;
-        let sensors = match url.parse::<Url>() {
-            Err(_) => Err(Unknown::NotServed(url.clone())),
-            Ok(parsed) => match parsed.get(TIMEOUT).and_then(|body| scrape::decode(&body)) {
-                Ok(scrape) if scrape.left_out.is_empty() => Ok(scrape.sensors),
-                Ok(Scrape { left_out, .. }) => {
-                    Err(Unknown::Incomplete { url: url.clone(), left_out })
-                }
-                Err(source) => Err(Unknown::Scrape { url: url.clone(), source }),
-            },
-        };
+        let sensors = sensors(&url);
         Some(Self { url, sensors })
     }
 
@@ -70,5 +61,40 @@ impl RunningExporter {
              with `ina260-exporter read`",
             self.name()
         )
+    }
+}
+
+/// Scrapes the sensors of the exporter at a URL.
+fn sensors(url: &str) -> Result<Vec<ScrapedSensor>, Unknown> {
+    let parsed: Url = url.parse().map_err(|_| Unknown::NotServed(url.to_owned()))?;
+    let url = url.to_owned();
+    match parsed.get(TIMEOUT).and_then(|body| scrape::decode(&body)) {
+        Ok(scrape) if scrape.left_out.is_empty() => Ok(scrape.sensors),
+        Ok(Scrape { left_out, .. }) => Err(Unknown::Incomplete { url, left_out }),
+        Err(source) => Err(Unknown::Scrape { url, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn exporter_with_too_many_sensors_is_unknown() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let up = |n| format!("ina260_up{{device=\"{n}\"}} 1\n");
+            let text: String = (0..1_007).map(up).collect();
+            stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{text}").as_bytes()).unwrap();
+        });
+        let error = sensors(&url).unwrap_err().to_string();
+        assert_eq!(error, format!("{url}: too much data; left out: 7 sensors"));
     }
 }

@@ -85,6 +85,8 @@ const MAX_FRAME_INTERVAL: Duration = Duration::from_secs(1);
 const KEY_DELAY: Duration = Duration::from_millis(15);
 /// Time for the display to restore the terminal after a signal.
 const DISPLAY_GRACE: Duration = Duration::from_millis(80);
+/// The same if the terminal takes output.
+const SLOW_DISPLAY_GRACE: Duration = Duration::from_secs(2);
 
 /// A message to the main loop.
 enum Message {
@@ -155,9 +157,33 @@ pub fn watch(
         if events.recv().is_ok() {
             end(&signalled, Ok(()));
             thread::sleep(DISPLAY_GRACE);
+            // It may only be slow.
+            let begun = Instant::now();
+            while terminal::takes_output() && begun.elapsed() < SLOW_DISPLAY_GRACE {
+                thread::sleep(DISPLAY_GRACE);
+            }
             let _ = overdue.send(None);
         }
     })?;
+    // A thread of its own: if the terminal takes no output, it waits for that and for nothing else.
+    spawn("display", move || {
+        let _ = display_ended.send(Some(display(screen, messages, &received)));
+    })?;
+    // The terminal is restored before the sensors are stopped, which may take a moment.
+    let shown = ended.recv().ok().flatten().unwrap_or_else(|| {
+        terminal::restore_mode();
+        Ok(())
+    });
+    drop(loops);
+    Ok(shown?)
+}
+
+/// Sets up the terminal, reads keys and draws, until a message ends it.
+fn display(
+    screen: Screen,
+    messages: Sender<Message>,
+    received: &Receiver<Message>,
+) -> io::Result<()> {
     let terminal = Terminal::open()?;
     spawn("keys", move || {
         loop {
@@ -168,17 +194,7 @@ pub fn watch(
             }
         }
     })?;
-    // A thread of its own: if the terminal takes no output, it waits for that and for nothing else.
-    spawn("display", move || {
-        let _ = display_ended.send(Some(show(terminal, screen, &received)));
-    })?;
-    // The terminal is restored before the sensors are stopped, which may take a moment.
-    let shown = ended.recv().ok().flatten().unwrap_or_else(|| {
-        terminal::restore_mode();
-        Ok(())
-    });
-    drop(loops);
-    Ok(shown?)
+    show(terminal, screen, received)
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {

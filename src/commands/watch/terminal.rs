@@ -15,6 +15,7 @@ use ratatui::crossterm::terminal::{
 use ratatui::layout::{Rect, Size};
 use ratatui::symbols::Marker;
 use ratatui::{DefaultTerminal, Frame, TerminalOptions, Viewport};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::screen::{Action, TerminalCaps};
 
@@ -76,6 +77,13 @@ impl Drop for Terminal {
 fn drawn(size: Size) -> Rect {
     let (width, height) = (size.width.min(MAX_SIZE.width), size.height.min(MAX_SIZE.height));
     Rect::new(0, 0, width, height)
+}
+
+/// Returns whether a write to the terminal would not block.
+pub(super) fn takes_output() -> bool {
+    let stdout = stdout();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 /// Restores what can be restored without output.
