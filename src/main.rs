@@ -93,7 +93,8 @@ fn command_exit(outcome: Result<(), Failure>) -> ExitCode {
         Err(Failure::Usage(message)) => (vec![message], USAGE),
         Err(Failure::Nothing(messages)) => (messages, UNAVAILABLE),
         Err(Failure::Configuration(problems)) => {
-            (problems.iter().map(ToString::to_string).collect(), CONFIG)
+            let code = if problems.is_temporary { FAILURE } else { CONFIG };
+            (problems.messages().collect(), code)
         }
     };
     for message in messages {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use ina260_exporter::i2c::Address;
 use ina260_exporter::printable::is_invisible;
 use ina260_exporter::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
 use ina260_exporter::supervisor::{BusProvider, Supervisor};
-use support::{Directory, Ended, Launch, daemon, run, text};
+use support::{Directory, Ended, Launch, daemon, program, run, text};
 
 mod support;
 
@@ -112,7 +113,9 @@ fn errors_escape_what_arguments_contain() {
         assert!(matches!(code, Some(2 | 78)), "{code:?} {arguments:?}: {stderr}");
         let shown = stderr.replace('\n', "");
         assert!(!shown.contains(is_invisible), "{arguments:?}: {stderr:?}");
-        assert!(stderr.contains("\\u{1b}[31m\\u{9b}2J\\u{7}\\u{202e}"), "{arguments:?}: {stderr}");
+        let is_shown = stderr.contains("\\u{1b}[31m\\u{9b}2J\\u{7}\\u{202e}");
+        // Without a terminal, `watch` does not come to its URL.
+        assert!(is_shown || arguments[0] == "watch", "{arguments:?}: {stderr}");
         assert!(!stderr.lines().any(|line| line.starts_with("end")), "{stderr}");
     }
 }
@@ -233,6 +236,31 @@ fn named_configuration_file_must_exist() {
 }
 
 const BAD: &str = "colour = \"red\"\naddress = 0x50\n";
+
+#[test]
+fn process_substitution_is_refused() {
+    for check in ["--check-config", "--simulate"] {
+        let script = format!("exec \"$@\" {check} --config <(echo 'interval = \"2s\"')");
+        let mut words = vec!["bash".to_owned(), "-c".to_owned(), script, "bash".to_owned()];
+        words.extend(program());
+        let ended = Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(78), "{stderr}");
+        assert!(stderr.contains(": is not a regular file"), "{stderr}");
+    }
+}
+
+#[test]
+fn little_memory_is_no_invalid_configuration() {
+    if program().len() > 1 {
+        return; // An emulator needs more.
+    }
+    let mut words = vec!["sh".to_owned(), "-c".to_owned()];
+    words.push("ulimit -v 120000; exec \"$@\" --check-config --quiet".to_owned());
+    words.extend(["sh".to_owned()].into_iter().chain(program()));
+    let ended = Command::new(&words[0]).args(&words[1..]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+}
 
 #[test]
 fn all_problems_of_a_configuration_are_logged() {

@@ -12,6 +12,10 @@ use ina260_exporter::i2c::Address;
 use ina260_exporter::simulated::Faults;
 use tempfile::NamedTempFile;
 
+#[path = "config/limits.rs"]
+mod limits;
+#[path = "config/messages.rs"]
+mod messages;
 #[path = "config/properties.rs"]
 mod properties;
 #[path = "config/sensors.rs"]
@@ -74,7 +78,7 @@ fn defaults_match_the_python_script() {
     assert!(plan.allow.is_empty());
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(plan.hostname, machine.trim());
-    assert_eq!(plan.summary, Some(Duration::from_secs(60)));
+    assert_eq!(plan.summary, Some(Duration::from_secs(3600)));
     assert_eq!(plan.log, LogLevel::Info);
     assert!(plan.script_metrics && !plan.wait_for_sensor && plan.simulate.is_none());
     let [sensor] = plan.sensors.as_slice() else {
@@ -100,7 +104,7 @@ fn python_script_flags_still_work() {
 #[test]
 fn environment_can_set_every_key() {
     let by_environment = |key, value| plan("", &[(key, value)], &[]);
-    for name in ["0042", "0x40", "1e3", "true", "1.10", "[a]", "\"a\"", "-1", "12V é"] {
+    for name in ["0042", "0x40", "1e3", "true", "1.10", "[a]", "5\"", "-1", "12V é"] {
         assert_eq!(by_environment("HOSTNAME", name).hostname, name);
         assert_eq!(by_environment("DEVICE", name).sensors[0].device, name);
     }
@@ -146,13 +150,13 @@ fn bad_variables_and_flags_are_named() {
         (
             &[("ADDRESS", "0x50")][..],
             &[][..],
-            "environment INA260_EXPORTER_ADDRESS: address 0x50 is invalid; \
+            "environment INA260_EXPORTER_ADDRESS: address \"0x50\" is invalid; \
              expected an integer from 0x40 to 0x4f",
         ),
         (
             &[],
             &["--address", "0x50"],
-            "--address: address 0x50 is invalid; expected an integer from 0x40 to 0x4f",
+            "--address: address \"0x50\" is invalid; expected an integer from 0x40 to 0x4f",
         ),
         (
             &[],
@@ -162,13 +166,13 @@ fn bad_variables_and_flags_are_named() {
         (
             &[],
             &["--log-level", "loud"],
-            "--log-level: log \"loud\" is invalid; \
-             expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+            "--log-level: log \"loud\" is invalid; expected one of error, warn, info, debug, trace",
         ),
         (
-            &[("PORT", "8000")],
+            &[("PORT", "80000")],
             &[],
-            "environment INA260_EXPORTER_PORT: port is a flag, not a key; set listen",
+            "environment INA260_EXPORTER_PORT: port \"80000\" is invalid; \
+             expected a number from 1 to 65535",
         ),
         (
             &[("CONFIG", "a.toml")],
@@ -180,13 +184,13 @@ fn bad_variables_and_flags_are_named() {
             &[("SENSOR__DEVICE", "orin")],
             &[],
             "environment INA260_EXPORTER_SENSOR__DEVICE: sensor {...} is not a list; expected \
-             [[sensor]], or in the environment [{ device = \"a\" }, { device = \"b\" }]",
+             a line [[sensor]] above the keys of each sensor",
         ),
         (
             &[("SENSOR", "[{device=a}]")],
             &[],
             "environment INA260_EXPORTER_SENSOR: sensor \"[{device=a}]\" is not a list; expected \
-             [[sensor]], or in the environment [{ device = \"a\" }, { device = \"b\" }]",
+             [{ device = \"a\" }, { device = \"b\" }]",
         ),
         (
             &[("SENSOR", "[{ device = \"a\", address = 0x50 }]")],
@@ -197,12 +201,128 @@ fn bad_variables_and_flags_are_named() {
         (
             &[("HOSTNAME", "caf\u{fffd}")],
             &[],
-            "environment INA260_EXPORTER_HOSTNAME: hostname \"caf\u{fffd}\" is invalid; \
-             expected a string of 1 to 255 printable bytes, in quotes",
+            "environment INA260_EXPORTER_HOSTNAME: hostname \"caf\\u{fffd}\" contains U+FFFD, \
+             which is invisible; remove it",
         ),
     ] {
         assert_eq!(problems("", environment, flags), message);
     }
+}
+
+#[test]
+fn variables_of_kubernetes_are_ignored() {
+    let links = [
+        ("SERVICE_HOST", "10.43.12.7"),
+        ("SERVICE_PORT", "8000"),
+        ("SERVICE_PORT_METRICS", "8000"),
+        ("SERVICE_PORT_HTTP_METRICS", "8000"),
+        ("PORT", "tcp://10.43.12.7:8000"),
+        ("PORT_8000_TCP", "tcp://10.43.12.7:8000"),
+        ("PORT_8000_TCP_PROTO", "tcp"),
+        ("PORT_8000_TCP_PORT", "8000"),
+        ("PORT_8000_TCP_ADDR", "10.43.12.7"),
+        ("PORT_53_UDP_ADDR", "10.43.12.7"),
+        ("PORT_36412_SCTP", "sctp://[fd00::7]:36412"),
+        // A second Service, whose name only begins with ours.
+        ("METRICS_SERVICE_HOST", "fd00::7"),
+        ("METRICS_SERVICE_PORT_WEB", "80"),
+        ("METRICS_PORT", "udp://[fd00::7]:80"),
+        ("METRICS_PORT_80_TCP_PORT", "80"),
+    ];
+    let seen = plan("interval = \"10ms\"", &links, &[]);
+    assert_eq!(seen, plan("interval = \"10ms\"", &[], &[]));
+    for typo in ["SERVICE_HOSTS", "SERVICES_PORT", "PORTS", "PORT_8000", "PORT_X_TCP", "LISTENN"] {
+        let message = problems("", &[(typo, "8000")], &[]);
+        assert!(message.contains("is not a known key"), "{typo}: {message}");
+    }
+    for value in ["", "0", "65536", "x", "tcp:80", "8000/tcp"] {
+        let message = problems("", &[("PORT", value)], &[]);
+        assert!(message.ends_with("expected a number from 1 to 65535"), "{message}");
+    }
+}
+
+#[test]
+fn port_variable_changes_only_the_port() {
+    let listen =
+        |file, environment: &[_], flags: &[_]| plan(file, environment, flags).listen.to_string();
+    let port = [("PORT", "9000")];
+    assert_eq!(listen("", &port, &[]), "0.0.0.0:9000");
+    assert_eq!(listen("listen = \"[::]:80\"", &[("PORT", "\"9000\"")], &[]), "[::]:9000");
+    assert_eq!(listen("", &[port[0], ("LISTEN", "127.0.0.1:80")], &[]), "127.0.0.1:9000");
+    assert_eq!(listen("", &port, &["--port", "9001"]), "0.0.0.0:9001");
+    assert_eq!(listen("", &port, &["--listen", "127.0.0.1:1"]), "127.0.0.1:1");
+    assert_eq!(
+        problems("listen = \"unix:/run/a.sock\"", &port, &[]),
+        "environment INA260_EXPORTER_PORT: 9000 conflicts with listen \"unix:/run/a.sock\" \
+         (FILE), which has no port"
+    );
+}
+
+#[test]
+fn variables_lose_the_quotes_around_them() {
+    let sensors = r#"[{ device = "a", bus = 2, labels = { rail = "12V" } }]"#;
+    for (key, value) in [
+        ("LISTEN", "127.0.0.1:9000"),
+        ("SOCKET_MODE", "0660"),
+        ("ALLOW", "10.0.0.0/8"),
+        ("ALLOW", "10.0.0.0/8, ::1"),
+        ("HOSTNAME", "orin"),
+        ("INTERVAL", "100ms"),
+        ("WINDOW", "2m"),
+        ("BUCKETS", "1, 5"),
+        ("BUCKETS", "[1, 5]"),
+        ("SUMMARY", "0"),
+        ("LOG", "debug"),
+        ("SCRIPT_METRICS", "false"),
+        ("WAIT_FOR_SENSOR", "true"),
+        ("DEVICE", "orin"),
+        ("BUS", "3"),
+        ("ADDRESS", "0x41"),
+        ("MUX", "0x70:3"),
+        ("MUX", "{ address = 0x70, channel = 3 }"),
+        ("PORT", "9000"),
+        ("SENSOR", sensors),
+    ] {
+        let bare = plan("", &[(key, value)], &[]);
+        assert_ne!(bare, plan("", &[], &[]), "{key}");
+        let escaped = format!("\"{}\"", value.replace('"', "\\\""));
+        for quoted in
+            [format!("'{value}'"), format!("\"{value}\""), escaped, format!(" '{value}'\r")]
+        {
+            assert_eq!(plan("", &[(key, &quoted)], &[]), bare, "{key} {quoted}");
+        }
+    }
+    let both = [("MUX__ADDRESS", "\"0x71\""), ("MUX__CHANNEL", "'2'")];
+    assert_eq!(plan("", &both, &[]), plan("", &[("MUX", "0x71:2")], &[]));
+    let allow = |list| plan("", &[("ALLOW", list)], &[]).allow;
+    assert_eq!(allow("\"10.0.0.0/8\",'::1'"), allow("10.0.0.0/8,::1"));
+    assert_eq!(allow("[10.0.0.0/8, \"::1\"]"), allow("10.0.0.0/8,::1"));
+    assert_eq!(plan("", &[], &["--device", "\"orin\""]).sensors[0].device, "orin");
+    // Only one pair is removed, and only around the whole.
+    for (written, name) in [
+        ("'\"orin\"'", "\"orin\""),
+        ("\"a\" and \"b\"", "\"a\" and \"b\""),
+        ("5\"", "5\""),
+        ("\"", "\""),
+        ("\"5\\\"\"", "5\""),
+    ] {
+        assert_eq!(plan("", &[("DEVICE", written)], &[]).sensors[0].device, name);
+    }
+}
+
+#[test]
+fn empty_hostname_leaves_the_label_out() {
+    for (file, environment, flags) in [
+        ("hostname = \"\"", &[][..], &[][..]),
+        ("hostname = \" \"", &[], &[]),
+        ("hostname = \"pi4\"", &[("HOSTNAME", "")], &[]),
+        ("", &[("HOSTNAME", "\"\"")], &[]),
+        ("", &[("HOSTNAME", "pi4")], &["--hostname", ""]),
+    ] {
+        assert_eq!(plan(file, environment, flags).hostname, "");
+    }
+    let effective = try_load("hostname = \"\"", &[], &[]).unwrap().effective;
+    assert!(effective.contains("\nhostname = \"\" "), "{effective}");
 }
 
 #[test]
@@ -300,8 +420,6 @@ fn named_file_must_be_readable() {
         problem("/nonexistent/a.toml"),
         "/nonexistent/a.toml: cannot be read: No such file or directory (os error 2)"
     );
-    assert_eq!(problem("/tmp"), "/tmp: cannot be read: Is a directory (os error 21)");
-    assert_eq!(problem("/dev/zero"), "/dev/zero: is longer than 1048576 bytes");
 }
 
 #[test]
@@ -355,21 +473,5 @@ fn shipped_file_shows_the_defaults() {
         assert_eq!(uncommented.plan.hostname, "pi4");
         let plan = Plan { hostname, ..uncommented.plan };
         assert_eq!(plan, defaults);
-    }
-}
-
-#[test]
-fn deep_nesting_does_not_overflow_the_stack() {
-    let dotted = "a.".repeat(75);
-    for levels in [1, 10, 75] {
-        let inline = format!("{{{dotted}a=").repeat(levels) + "1" + &"}".repeat(levels);
-        let _ = try_load(format!("[{dotted}a]\n{dotted}a={inline}"), &[], &[]);
-    }
-    for (open, close) in [("[", "]"), ("{a=", "}"), ("a.", "a=1")] {
-        let deep = open.repeat(100_000);
-        let _ = try_load(format!("sensor = {deep}{}", close.repeat(100_000)), &[], &[]);
-        let _ = try_load(format!("{deep}{close}"), &[], &[]);
-        let _ = try_load("", &[("SENSOR", &deep)], &[]);
-        let _ = try_load("", &[(&"a__".repeat(100_000), "1")], &[]);
     }
 }

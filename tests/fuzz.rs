@@ -205,8 +205,7 @@ fn configuration() {
                 format!("ok {}", loaded.plan.sensors.len().min(3))
             }
             Err(problems) => {
-                for problem in problems.iter() {
-                    let message = problem.to_string();
+                for message in problems.messages() {
                     assert!(!message.contains(char::is_control), "{message:?}");
                 }
                 problems.to_string().replace(path.to_str().unwrap(), "")

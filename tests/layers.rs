@@ -97,6 +97,7 @@ const CRATES: &[(&str, &str)] = &[
     ("rppal", "i2c"),
     ("signal_hook", "signals"),
     ("tokio", "exposition"),
+    ("toml_edit", "config"),
     ("tracing_subscriber", "logging"),
 ];
 

@@ -299,7 +299,8 @@ fn metrics_page_lists_the_metrics() {
 
 /// Returns the problems with one environment variable.
 fn problems(variable: &str, value: &str) -> String {
-    let overrides = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let overrides = Overrides { config: Some(file.path().into()), ..Overrides::default() };
     let environment = [(format!("INA260_EXPORTER_{variable}"), value.to_owned())];
     load(&overrides, environment).map_or_else(|problems| problems.to_string(), |_| String::new())
 }
@@ -338,7 +339,9 @@ fn flags_set_keys_or_are_known_not_to() {
         }
         let Some(key) = with_flag(&format!("--{long}")) else {
             let problems = problems(&long.replace('-', "_").to_uppercase(), "x");
-            assert!(problems.contains("is a flag") || long == "listen", "{long}: {problems}");
+            let known =
+                problems.contains("is a flag") || problems.contains("port \"x\" is invalid");
+            assert!(known, "{long}: {problems}");
             continue;
         };
         // The default in the help is that of the table.

@@ -1,5 +1,6 @@
 //! Checks that concern more than one key, or more than one sensor.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::duration;
@@ -108,6 +109,22 @@ pub(super) struct Identity {
     pub(super) origin: Origin,
     pub(super) device: Option<String>,
     pub(super) location: Option<Location>,
+}
+
+/// Upper bound on buses. Each has a thread; `TasksMax` of the unit fits it.
+pub const MAX_BUSES: usize = 128;
+
+/// Reports too many buses.
+pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
+    let buses: BTreeSet<_> = sensors.iter().filter_map(|it| Some(it.location?.bus)).collect();
+    if let Some(Identity { origin, .. }) = sensors.last()
+        && buses.len() > MAX_BUSES
+    {
+        problems.add(
+            origin,
+            format!("has {} buses, more than {MAX_BUSES} (each needs a thread)", buses.len()),
+        );
+    }
 }
 
 /// Reports sensors with the same device name, or with locations that respond at the same time.

@@ -1,7 +1,9 @@
 //! Parsers of values that are tables: `mux`, `alert` and `labels`.
 
+use std::collections::BTreeMap;
+
 use super::node::{Node, Table, Value, one_line};
-use super::parse::{self, Parsed, all_valid, one_of};
+use super::parse::{self, Parsed, all_valid, one_of, valid};
 use super::print::{self, quoted};
 use super::problem::Invalid;
 use super::quantity::{self, Quantity};
@@ -34,7 +36,7 @@ impl<'a> InlineTable<'a> {
         match parse(self.table.get(key)?) {
             Ok(value) => Some(value),
             Err(invalid) => {
-                let messages = invalid.messages(expected).into_iter();
+                let messages = invalid.messages(self.table.get(key)?, expected, parse).into_iter();
                 self.messages.extend(messages.map(|message| format!(".{key}{message}")));
                 None
             }
@@ -57,7 +59,7 @@ pub(super) fn mux(node: &Node) -> Parsed<Option<Channel>> {
         _ => None,
     };
     let table = from_text.as_ref().or(node.as_table());
-    let table = node.check(table)?;
+    let table = valid(table)?;
     let mut keys = InlineTable::new(table, &["address", "channel"], &[]);
     let address = keys
         .take("address", "an integer from 0x70 to 0x77", |node| parse::address(node, &ADDRESSES));
@@ -109,16 +111,16 @@ pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
     if node.as_text() == Some("none") {
         return Ok(None);
     }
-    let table = node.check(node.as_table())?;
+    let table = valid(node.as_table())?;
     let mut keys = InlineTable::new(table, &["on", "limit"], &["polarity"]);
     let functions = Function::ALL.iter().map(|function| quoted(function.name()));
     let functions = functions.collect::<Vec<_>>().join(", ");
     let function = keys.take("on", &format!("one of {functions}"), |node| {
         one_of(node, Function::ALL, Function::name)
     });
-    let expected = "a number with unit A, mA, V, mV, W or mW, in quotes";
+    let expected = "a number with unit A, mA, V, mV, W or mW, in quotes, such as \"5A\"";
     let limit =
-        keys.take("limit", expected, |node| node.check(node.as_text().and_then(quantity::parse)));
+        keys.take("limit", expected, |node| valid(node.as_text().and_then(quantity::parse)));
     let expected = "\"active-low\" or \"active-high\"";
     let polarity =
         keys.take("polarity", expected, |node| one_of(node, Polarity::ALL, Polarity::name));
@@ -137,8 +139,9 @@ pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
 
 /// Parses labels, sorted by name.
 pub(super) fn labels(node: &Node) -> Parsed<Vec<(String, String)>> {
-    let table = node.check(node.as_table())?;
-    all_valid(table.iter().map(|(name, value)| {
+    let table = valid(node.as_table())?;
+    let labels = all_valid(table.iter().map(|(name, value)| {
+        let name = name.trim();
         let shown = one_line(name);
         if !is_label_name(name) {
             Err(format!(
@@ -150,10 +153,16 @@ pub(super) fn labels(node: &Node) -> Parsed<Vec<(String, String)>> {
         {
             Err(format!(".{shown} is reserved by Prometheus or this exporter; choose another name"))
         } else {
-            let value = parse::text(value).map(|value| (name.clone(), value));
-            value.map_err(|invalid| format!(".{name}{}", invalid.messages(LABEL_VALUE).concat()))
+            parse::text(value).map(|value| (name.to_owned(), value)).map_err(|invalid| {
+                format!(".{shown}{}", invalid.messages(value, LABEL_VALUE, parse::text).concat())
+            })
         }
-    }))
+    }))?;
+    let by_name: BTreeMap<_, _> = labels.iter().cloned().collect();
+    if by_name.len() < labels.len() {
+        return Err(Invalid::Parts(vec![" has a name twice; remove one of them".to_owned()]));
+    }
+    Ok(by_name.into_iter().collect())
 }
 
 pub(super) fn labels_toml(labels: &[(String, String)]) -> String {

@@ -43,6 +43,8 @@ pub struct KeyInfo {
     pub needs_restart: bool,
     /// Meaning, as one line of Markdown without a final full stop.
     pub help: &'static str,
+    /// Returns whether the key's parser accepts a value.
+    pub(super) accepts: fn(&Node) -> bool,
 }
 
 impl KeyInfo {
@@ -54,6 +56,7 @@ impl KeyInfo {
         expected: "",
         needs_restart: false,
         help: "",
+        accepts: |_| false,
     };
 }
 
@@ -63,7 +66,14 @@ macro_rules! keys {
         $($field:ident: $value:expr),* $(,)?
     })* }) => {
         $(pub(super) static $key: Key<$type> = Key {
-            info: KeyInfo { $($field: $value,)* ..KeyInfo::BLANK },
+            info: KeyInfo {
+                $($field: $value,)*
+                accepts: |node| {
+                    let parse: fn(&Node) -> Parsed<$type> = $parse;
+                    parse(node).is_ok()
+                },
+                ..KeyInfo::BLANK
+            },
             parse: $parse,
             print: $print,
         };)*
@@ -87,12 +97,13 @@ keys! {
         }
         ALLOW: Vec<IpNet> = (parse::allow, |networks| print::list(networks, print::quoted)) {
             name: "allow", default: "[]", needs_restart: true,
-            expected: r#"an array of networks such as ["192.168.0.0/16", "::1"]"#,
+            expected: r#"an array of at most 256 networks such as ["192.168.0.0/16", "::1"]"#,
             help: "Networks that may scrape over TCP; empty: no restriction",
         }
-        HOSTNAME: String = (parse::text, print::quoted) {
+        HOSTNAME: String = (parse::text_or_none, print::quoted) {
             name: "hostname", flag: "--hostname",
-            default: r#""pi4""#, described_default: "the machine's name", expected: STRING,
+            default: r#""pi4""#, described_default: "the machine's name",
+            expected: r#"a string of at most 255 printable bytes, in quotes, or "" for no label"#,
             help: "Value of the label `hostname`",
         }
         INTERVAL: Duration = (|node| {
@@ -115,9 +126,9 @@ keys! {
         SUMMARY: Option<Duration> = (|node| parse::period(node, &(SECOND..=24 * HOUR)), |period| {
             print::duration(&period.unwrap_or_default())
         }) {
-            name: "summary", default: r#""1m""#,
+            name: "summary", default: r#""1h""#,
             expected: r#"a duration from "1s" to "24h", or "0" for none"#,
-            help: "Time between two log lines with the mean values of each sensor",
+            help: "Time between two log lines with the mean values of all sensors",
         }
         LOG: LogLevel = (|node| parse::one_of(node, LogLevel::ALL, LogLevel::name), |level| {
             print::quoted(level.name())
@@ -164,7 +175,7 @@ keys! {
         }) {
             name: "mux", flag: "--mux", default: r#""none""#,
             expected: "\"none\" or a table such as { address = 0x70, channel = 7 } \
-                       (as a flag, 0x70:7)",
+                       (as a flag or variable, 0x70:7)",
             help: "TCA9548A (0x70 to 0x77) and channel (0 to 7) that the sensor is downstream of",
         }
     }

@@ -1,23 +1,33 @@
 //! Merges the four layers: defaults, file, environment variables, flags.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use figment::value::{Dict, Map, Tag, Value as Raw};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
 use super::keys::{self, KeyInfo};
-use super::node::{Origin, Table};
+use super::listen::Listen;
+use super::node::{Node, Origin, Table};
 use super::problem::Problems;
 use super::toml_text::{self, parse};
+use super::{parse, print, syntax};
 
 const PREFIX: &str = "INA260_EXPORTER_";
 /// Variable of the build, which may still be in the environment of `make run`.
 const BUILD_VARIABLE: &str = "INA260_EXPORTER_REVISION";
-/// Upper bound on the size of the file: far more than needed; stops the reading of `/dev/zero`.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Far more than any configuration needs.
+const MAX_FILE_BYTES: u64 = 1 << 18;
+const MAX_VARIABLES: usize = 100;
+/// Device number of `/dev/null`, which is an empty file each time that it is read.
+const NULL_DEVICE: u64 = 0x103;
 
 /// One file, environment variable or flag, so that figment knows the origin of each value.
 struct Layer {
@@ -40,14 +50,17 @@ impl Provider for Layer {
 pub(super) struct Layers {
     figment: Figment,
     origins: Vec<Origin>,
+    /// Whether there is a file.
+    pub(super) has_file: bool,
 }
 
 impl Layers {
     /// Returns the layer of the defaults alone.
     pub(super) fn new() -> Self {
-        let mut layers = Self { figment: Figment::new(), origins: Vec::new() };
+        let mut layers = Self { figment: Figment::new(), origins: Vec::new(), has_file: false };
         let mut defaults = defaults(keys::at_top());
-        defaults.insert(keys::HOSTNAME.info.name.to_owned(), host_name().into());
+        let host_name = print::quoted(&host_name());
+        defaults.insert(keys::HOSTNAME.info.name.to_owned(), host_name.into());
         layers.add(Origin::Default, defaults);
         layers
     }
@@ -67,9 +80,18 @@ impl Layers {
         problems: &mut Problems,
     ) {
         let origin = Origin::File(path.to_owned());
-        match read(path, optional).and_then(|text| parse(&format!("{text}\n{appended}"))) {
+        let text = match read(path) {
+            Ok(text) => {
+                self.has_file = true;
+                text
+            }
+            Err(error) if optional && error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return add_read_error(&origin, &error, problems),
+        };
+        let text = if appended.is_empty() { text } else { format!("{text}\n{appended}") };
+        match parse(&text) {
             Ok(dict) => self.add(origin, dict),
-            Err(message) => problems.add(&origin, message),
+            Err(error) => problems.add(&origin, syntax::message(&text, &error)),
         }
     }
 
@@ -77,22 +99,59 @@ impl Layers {
     pub(super) fn add_environment(
         &mut self,
         environment: impl IntoIterator<Item = (String, String)>,
+        problems: &mut Problems,
     ) {
         // Sorted, so that the result does not depend on the order of the variables.
         for (name, value) in BTreeMap::from_iter(environment) {
             let Some(key) = name.strip_prefix(PREFIX) else {
                 continue;
             };
-            if name == BUILD_VARIABLE {
+            if name == BUILD_VARIABLE || is_service_link(key, &value) {
+                continue;
+            }
+            if self.origins.len() > MAX_VARIABLES {
+                problems.add(&Origin::Environment(name), "one variable too many");
                 continue;
             }
             let key = key.to_ascii_lowercase();
+            if key == "port" {
+                self.set_port(&value, Origin::Environment(name), problems);
+                continue;
+            }
             // No table is nested deeper; the rest of a longer name is one unknown key.
             let path = key.splitn(3, "__").collect::<Vec<_>>().into_iter().rev();
             let nest = |value, key: &str| Raw::from(Dict::from([(key.to_owned(), value)]));
             if let Raw::Dict(_, dict) = path.fold(Raw::from(value), nest) {
                 self.add(Origin::Environment(name), dict);
             }
+        }
+    }
+
+    /// Changes the port of `listen`.
+    pub(super) fn set_port(&mut self, port: &str, origin: Origin, problems: &mut Problems) {
+        let key = keys::LISTEN.info.name;
+        let Some(listen) = self.merged().remove(key) else {
+            return;
+        };
+        let given = Node::untyped(port, origin.clone());
+        let port = given.as_integer().and_then(|port| u16::try_from(port).ok());
+        match (parse::listen(&listen), port.filter(|port| *port != 0)) {
+            (_, None) => problems.add(
+                &origin,
+                format!("port {given} is invalid; expected a number from 1 to 65535"),
+            ),
+            (Ok(Listen::Tcp(address)), Some(port)) => {
+                let address = SocketAddr::new(address.ip(), port).to_string();
+                self.add(origin, Dict::from([(key.to_owned(), address.into())]));
+            }
+            (Ok(Listen::Unix(_)), Some(port)) => {
+                let from = &listen.origin;
+                let message =
+                    format!("{port} conflicts with listen {listen} ({from}), which has no port");
+                problems.add(&origin, message);
+            }
+            // Reported when it is read.
+            (Err(_), Some(_)) => {}
         }
     }
 
@@ -128,7 +187,20 @@ fn defaults(keys: impl Iterator<Item = &'static KeyInfo>) -> Dict {
     let fixed = keys.filter(|key| key.described_default.is_empty());
     let lines = fixed.map(|key| format!("{} = {}\n", key.name, key.default));
     // Tests parse all defaults.
-    toml_text::parse_here(&lines.collect::<String>()).unwrap_or_default()
+    parse(&lines.collect::<String>()).unwrap_or_default()
+}
+
+/// Returns whether Kubernetes sets a variable for a Service whose name begins like ours.
+fn is_service_link(key: &str, value: &str) -> bool {
+    let words: Vec<&str> = key.split('_').collect();
+    (0..words.len()).any(|index| match &words[index..] {
+        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] => true,
+        ["PORT"] => value.contains("://"),
+        ["PORT", number, "TCP" | "UDP" | "SCTP", rest @ ..] => {
+            number.parse::<u16>().is_ok() && matches!(rest, [] | ["PROTO" | "PORT" | "ADDR"])
+        }
+        _ => false,
+    })
 }
 
 /// Returns the machine's name (uname(2)), or `localhost` if it has none.
@@ -140,19 +212,58 @@ fn host_name() -> String {
     }
 }
 
-fn read(path: &Path, optional: bool) -> Result<String, String> {
+/// Reads a regular file. Others can block, cannot be read again, or have no end.
+fn read(path: &Path) -> io::Result<String> {
+    let refused = |message: String| io::Error::new(ErrorKind::InvalidData, message);
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    // A socket cannot be opened.
+    let metadata = opened.as_ref().map_or_else(|_| fs::metadata(path), fs::File::metadata);
+    let is_null = |it: &fs::Metadata| it.file_type().is_char_device() && it.rdev() == NULL_DEVICE;
+    if metadata.is_ok_and(|it| !it.is_file() && !is_null(&it)) {
+        return Err(refused(
+            "is not a regular file; expected one that can be read again".to_owned(),
+        ));
+    }
     let mut bytes = Vec::new();
-    let result =
-        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
-    match result {
-        Err(error) if optional && error.kind() == ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(format!("cannot be read: {error}")),
-        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
-            Err(format!("is longer than {MAX_FILE_BYTES} bytes"))
+    opened?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(refused(format!("is longer than {MAX_FILE_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        refused(format!("is not valid UTF-8 at byte {position}; save it as UTF-8"))
+    })
+}
+
+fn add_read_error(origin: &Origin, error: &io::Error, problems: &mut Problems) {
+    let errno = Errno::from_io_error(error);
+    let what = if errno.is_some() { "cannot be read: " } else { "" };
+    problems.add(origin, format!("{what}{error}"));
+    // Lack of resources, or a disk in trouble: the configuration may be valid.
+    problems.is_temporary |= matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR | Errno::IO)
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_resources_is_temporary() {
+        let is_temporary = |errno: Errno| {
+            let mut problems = Problems::default();
+            add_read_error(&Origin::File("/f".into()), &errno.into(), &mut problems);
+            assert!(problems.to_string().starts_with("/f: cannot be read: "), "{problems}");
+            problems.is_temporary
+        };
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::IO] {
+            assert!(is_temporary(errno), "{errno}");
         }
-        Ok(_) => String::from_utf8(bytes).map_err(|error| {
-            let position = error.utf8_error().valid_up_to();
-            format!("is not valid UTF-8 at byte {position}")
-        }),
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::NOTDIR, Errno::LOOP, Errno::PERM] {
+            assert!(!is_temporary(errno), "{errno}");
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! Lowest first: built-in defaults, the file, environment variables (`INA260_EXPORTER_*`),
 //! command-line flags. The keys are listed in [`keys`].
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 mod check;
@@ -21,12 +20,15 @@ mod problem;
 mod quantity;
 mod section;
 mod sensor_tables;
+mod spelling;
+mod syntax;
 mod toml_text;
 
+pub use check::MAX_BUSES;
 pub use listen::Listen;
 pub use log_level::LogLevel;
 pub use plan::{Loaded, Plan, SensorPlan};
-pub use problem::{Problem, Problems};
+pub use problem::Problems;
 
 use layers::Layers;
 use node::Origin;
@@ -41,11 +43,9 @@ pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
 pub struct Overrides {
     /// `--config`: the configuration file, which must exist.
     pub config: Option<PathBuf>,
-    /// `--port`: the port of `listen`; the address is that of the other layers.
-    pub port: Option<u16>,
     /// `--simulate`: simulated sensors, with faults to inject.
     pub simulate: Option<Faults>,
-    /// Keys with their values as text, see [`Overrides::with`].
+    /// Keys, and the port of `listen`, with their values as text, see [`Overrides::with`].
     pub values: Vec<(&'static str, String)>,
 }
 
@@ -90,7 +90,7 @@ pub fn load_with(
         Some(path) => layers.add_file(path, false, appended, &mut problems),
         None => layers.add_file(Path::new(DEFAULT_FILE), true, appended, &mut problems),
     }
-    layers.add_environment(environment);
+    layers.add_environment(environment, &mut problems);
     resolve(layers, overrides, problems)
 }
 
@@ -109,36 +109,11 @@ fn resolve(
     mut problems: Problems,
 ) -> Result<Loaded, Problems> {
     for (name, value) in &overrides.values {
-        let key = keys::at_top().find(|key| key.name == *name);
-        let flag = key.map_or("a flag", |key| key.flag);
-        layers.add_flag(flag, name, value);
+        match keys::at_top().find(|key| key.name == *name) {
+            Some(key) => layers.add_flag(key.flag, name, value),
+            None => layers.set_port(value, Origin::Flag("--port".to_owned()), &mut problems),
+        }
     }
-    if let Some(port) = overrides.port {
-        set_port(&mut layers, port, &mut problems);
-    }
-    let loaded = plan::read(layers.merged(), overrides.simulate.clone(), &mut problems);
+    let loaded = plan::read(&layers, overrides.simulate.clone(), &mut problems);
     loaded.ok_or(problems)
-}
-
-/// Sets the port of `listen` to that of `--port`.
-fn set_port(layers: &mut Layers, port: u16, problems: &mut Problems) {
-    let (key, flag) = (keys::LISTEN.info.name, "--port");
-    let Some(listen) = layers.merged().remove(key) else {
-        return;
-    };
-    match parse::listen(&listen) {
-        Ok(Listen::Tcp(address)) => {
-            let address = SocketAddr::new(address.ip(), port).to_string();
-            layers.add_flag(flag, key, &address);
-        }
-        Ok(Listen::Unix(_)) => {
-            let origin = &listen.origin;
-            problems.add(
-                &Origin::Flag(flag.to_owned()),
-                format!("{port} conflicts with listen {listen} ({origin}), which has no port"),
-            );
-        }
-        // Reported when it is read.
-        Err(_) => {}
-    }
 }

@@ -58,18 +58,36 @@ pub(super) enum Value {
     Untyped(String),
     /// A TOML string.
     Text(String),
-    Integer(i128),
-    Float(f64),
+    /// A whole number, and how it was written.
+    Integer(i64, String),
+    /// Any other number, and how it was written.
+    Float(f64, String),
     Bool(bool),
     /// A TOML date or time, which no key accepts.
-    DateTime,
+    DateTime(String),
     List(Vec<Node>),
     Table(Table),
 }
 
 impl Node {
-    pub(super) fn untyped(text: impl Into<String>, origin: Origin) -> Self {
-        Self { origin, value: Value::Untyped(text.into()) }
+    /// Returns the node of text from the environment or a flag, without outer spaces and without
+    /// the quotes around it that env files of containers keep.
+    pub(super) fn untyped(text: &str, origin: Origin) -> Self {
+        let text = text.trim();
+        Self { origin, value: Value::Untyped(unquoted(text).unwrap_or(text.to_owned())) }
+    }
+
+    /// Returns the value as it was written, unless it is a list or table.
+    pub(super) fn written(&self) -> Option<&str> {
+        match &self.value {
+            Value::Untyped(text)
+            | Value::Text(text)
+            | Value::Integer(_, text)
+            | Value::Float(_, text)
+            | Value::DateTime(text) => Some(text),
+            Value::Bool(yes) => Some(if *yes { "true" } else { "false" }),
+            Value::List(_) | Value::Table(_) => None,
+        }
     }
 
     pub(super) fn as_table(&self) -> Option<&Table> {
@@ -87,9 +105,9 @@ impl Node {
     }
 
     /// Returns a whole number; one in quotes in the file is a string.
-    pub(super) fn as_integer(&self) -> Option<i128> {
+    pub(super) fn as_integer(&self) -> Option<i64> {
         match &self.value {
-            Value::Integer(number) => Some(*number),
+            Value::Integer(number, _) => Some(*number),
             Value::Untyped(text) => integer(text),
             _ => None,
         }
@@ -97,11 +115,21 @@ impl Node {
 }
 
 /// Parses a decimal number, or a hexadecimal one with `0x`.
-pub(super) fn integer(text: &str) -> Option<i128> {
+pub(super) fn integer(text: &str) -> Option<i64> {
     match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok().map(i128::from),
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
     }
+}
+
+/// Returns what is in quotes; `None` if they are not around the whole text, as in `"a", "b"`.
+fn unquoted(text: &str) -> Option<String> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+    let escaped = format!("\\{quote}");
+    let is_toml = inner.starts_with(['[', '{']) && inner.ends_with([']', '}']);
+    let is_whole = is_toml || !inner.replace(&escaped, "").contains(quote);
+    is_whole.then(|| inner.replace(&escaped, &quote.to_string()))
 }
 
 impl fmt::Display for Node {
@@ -109,10 +137,10 @@ impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Value::Untyped(text) | Value::Text(text) => write!(f, "\"{}\"", one_line(text)),
-            Value::Integer(number) => number.fmt(f),
-            Value::Float(number) => write!(f, "{number:?}"),
+            Value::Integer(_, text) | Value::Float(_, text) | Value::DateTime(text) => {
+                f.write_str(&one_line(text))
+            }
             Value::Bool(yes) => yes.fmt(f),
-            Value::DateTime => f.write_str("(a date or time)"),
             Value::List(_) => f.write_str("[...]"),
             Value::Table(_) => f.write_str("{...}"),
         }

@@ -11,29 +11,39 @@ use super::listen::Listen;
 use super::node::{Node, Value, integer};
 use super::problem::Invalid;
 use super::quantity::{self, Quantity};
-use super::toml_text::parse_value;
+use super::spelling;
 use crate::i2c::Address;
 use crate::ina260::settings::{Averaging, ConversionTime};
+use crate::printable::is_invisible;
 
 pub(super) type Parsed<T> = Result<T, Invalid>;
 
-impl Node {
-    /// Returns the value that was parsed from this node; if there is none, the node is invalid.
-    pub(super) fn check<T>(&self, value: Option<T>) -> Parsed<T> {
-        value.ok_or_else(|| Invalid::Value(self.to_string()))
+/// Returns a value; if there is none, the node is invalid.
+pub(super) fn valid<T>(value: Option<T>) -> Parsed<T> {
+    value.ok_or(Invalid::Value)
+}
+
+/// Parses a name of 1 to 255 bytes, without outer spaces. In the environment, a number is a name,
+/// too.
+pub(super) fn text(node: &Node) -> Parsed<String> {
+    let text = node.as_text().unwrap_or_default().trim();
+    if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
+        let message = format!(" {node} contains U+{:04X}, which is invisible", u32::from(c));
+        return Err(Invalid::Parts(vec![message + "; remove it"]));
+    }
+    valid((1..=255).contains(&text.len()).then(|| text.to_owned()))
+}
+
+/// Parses a name; an empty one stands for none.
+pub(super) fn text_or_none(node: &Node) -> Parsed<String> {
+    match node.as_text().map(str::trim) {
+        Some("") => Ok(String::new()),
+        _ => text(node),
     }
 }
 
-/// Parses a name of 1 to 255 bytes. In the environment, a number is a name, too.
-pub(super) fn text(node: &Node) -> Parsed<String> {
-    // The replacement character stands for bytes of the environment that are not UTF-8.
-    let unprintable = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
-    let is_name = |text: &&str| (1..=255).contains(&text.len()) && !text.contains(unprintable);
-    node.check(node.as_text().filter(is_name).map(str::to_owned))
-}
-
 pub(super) fn boolean(node: &Node) -> Parsed<bool> {
-    node.check(match &node.value {
+    valid(match &node.value {
         Value::Bool(yes) => Some(*yes),
         Value::Untyped(text) => text.parse().ok(),
         _ => None,
@@ -43,7 +53,7 @@ pub(super) fn boolean(node: &Node) -> Parsed<bool> {
 /// Parses the name of one of the values of an enum.
 pub(super) fn one_of<T: Copy>(node: &Node, all: &[T], name: fn(T) -> &'static str) -> Parsed<T> {
     let is_named = |value: &T| node.as_text() == Some(name(*value));
-    node.check(all.iter().copied().find(is_named))
+    valid(all.iter().copied().find(is_named))
 }
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -51,7 +61,7 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 pub(super) fn duration(node: &Node, range: &RangeInclusive<Duration>) -> Parsed<Duration> {
     let duration = node.as_text().and_then(duration::parse);
-    node.check(duration.filter(|duration| range.contains(duration)))
+    valid(duration.filter(|duration| range.contains(duration)))
 }
 
 /// Parses a period; 0 is `None`.
@@ -67,7 +77,7 @@ pub(super) fn socket_mode(node: &Node) -> Parsed<u32> {
     let digits = node.as_text().map(|t| t.strip_prefix("0o").unwrap_or(t));
     let digits = digits.filter(|digits| digits.chars().all(|c| c.is_digit(8)));
     let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
-    node.check(mode.filter(|mode| *mode <= 0o777))
+    valid(mode.filter(|mode| *mode <= 0o777))
 }
 
 pub(super) fn listen(node: &Node) -> Parsed<Listen> {
@@ -76,9 +86,9 @@ pub(super) fn listen(node: &Node) -> Parsed<Listen> {
     let text = node.as_text().unwrap_or_default();
     let is_socket = |path: &&str| {
         let is_absolute = path.starts_with('/') && !path.ends_with('/');
-        is_absolute && !path.contains(char::is_control) && path.len() <= MAX_PATH_BYTES
+        is_absolute && !path.contains(is_invisible) && path.len() <= MAX_PATH_BYTES
     };
-    node.check(if let Some(path) = text.strip_prefix("unix:") {
+    valid(if let Some(path) = text.strip_prefix("unix:") {
         Some(path).filter(is_socket).map(|path| Listen::Unix(path.into()))
     } else {
         // With port 0, the kernel would choose one.
@@ -89,7 +99,7 @@ pub(super) fn listen(node: &Node) -> Parsed<Listen> {
 
 pub(super) fn allow(node: &Node) -> Parsed<Vec<IpNet>> {
     let expected = "a network such as \"192.168.0.0/16\" or \"::1\"";
-    list(node, 0..=usize::MAX, expected, |item, _| {
+    list(node, 0..=256, expected, |item, _| {
         let text = item.as_text()?;
         let network = text.parse::<IpNet>().map(|network| network.trunc());
         network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
@@ -113,12 +123,13 @@ fn list<T>(
     parse: impl Fn(&Node, Option<&Node>) -> Option<T>,
 ) -> Parsed<Vec<T>> {
     let items = as_list(node).filter(|items| count.contains(&items.len()));
-    let items = node.check(items)?;
+    let items = valid(items)?;
     all_valid(items.iter().enumerate().map(|(index, item)| {
         let previous = index.checked_sub(1).map(|previous| &items[previous]);
         parse(item, previous).ok_or_else(|| {
-            let number = index + 1;
-            format!("[{number}] {item} is invalid; expected {expected}")
+            let message =
+                spelling::message(item, expected, &|item| parse(item, previous).is_some());
+            format!("[{}]{message}", index + 1)
         })
     }))
 }
@@ -127,15 +138,14 @@ fn list<T>(
 fn as_list(node: &Node) -> Option<Vec<Node>> {
     match &node.value {
         Value::List(items) => Some(items.clone()),
-        Value::Untyped(text) if text.trim_start().starts_with('[') => {
-            match parse_value(text, &node.origin) {
-                Some(Value::List(items)) => Some(items),
-                _ => None,
-            }
-        }
+        Value::Untyped(text) if text == "[]" => Some(Vec::new()),
         Value::Untyped(text) => {
-            let item = |item: &str| Node::untyped(item.trim(), node.origin.clone());
-            Some(text.split(',').map(item).collect())
+            let items = match text.strip_prefix('[') {
+                Some(items) => items.strip_suffix(']')?,
+                None => text,
+            };
+            let item = |item| Node::untyped(item, node.origin.clone());
+            Some(items.split(',').map(item).collect())
         }
         _ => None,
     }
@@ -154,32 +164,29 @@ pub(super) fn all_valid<T>(results: impl Iterator<Item = Result<T, String>>) -> 
 }
 
 pub(super) fn integer_up_to(node: &Node, max: u8) -> Parsed<u8> {
-    node.check(byte(node.as_integer()).filter(|number| *number <= max))
+    valid(byte(node.as_integer()).filter(|number| *number <= max))
 }
 
 pub(super) fn address(node: &Node, range: &RangeInclusive<u8>) -> Parsed<Address> {
-    match byte(integer_or_text(node)) {
-        // Shown in hexadecimal, however it was written.
-        Some(byte) if !range.contains(&byte) => Err(Invalid::Value(Address(byte).to_string())),
-        byte => node.check(byte.map(Address)),
-    }
+    let byte = byte(integer_or_text(node)).filter(|byte| range.contains(byte));
+    valid(byte.map(Address))
 }
 
-fn byte(number: Option<i128>) -> Option<u8> {
+fn byte(number: Option<i64>) -> Option<u8> {
     u8::try_from(number?).ok()
 }
 
 /// Returns an integer, which may be in quotes.
-fn integer_or_text(node: &Node) -> Option<i128> {
+fn integer_or_text(node: &Node) -> Option<i64> {
     node.as_integer().or_else(|| node.as_text().and_then(integer))
 }
 
 /// Parses a finite number, with or without a decimal point.
 fn number(node: &Node) -> Option<f64> {
     let number = match &node.value {
-        Value::Float(number) => *number,
+        Value::Float(number, _) => *number,
         #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
-        Value::Integer(number) => *number as f64,
+        Value::Integer(number, _) => *number as f64,
         Value::Untyped(text) => text.parse().ok()?,
         _ => return None,
     };
@@ -187,13 +194,13 @@ fn number(node: &Node) -> Option<f64> {
 }
 
 pub(super) fn positive(node: &Node, max: f64) -> Parsed<f64> {
-    node.check(number(node).filter(|number| *number > 0.0 && *number <= max))
+    valid(number(node).filter(|number| *number > 0.0 && *number <= max))
 }
 
 pub(super) fn current(node: &Node, max_amperes: f64) -> Parsed<Quantity> {
     let current = node.as_text().and_then(quantity::parse);
     let in_range = |it: &Quantity| it.unit == "A" && it.number.abs() <= max_amperes;
-    node.check(current.filter(in_range))
+    valid(current.filter(in_range))
 }
 
 /// Parses a count; `auto` is `None`.
@@ -212,5 +219,5 @@ pub(super) fn conversion_time(node: &Node) -> Parsed<Option<ConversionTime>> {
 
 fn value_or_auto<T>(node: &Node, value: Option<T>) -> Parsed<Option<T>> {
     let auto = (node.as_text() == Some("auto")).then_some(None);
-    node.check(value.map(Some).or(auto))
+    valid(value.map(Some).or(auto))
 }

@@ -6,10 +6,10 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::check::{self, Identity};
 use super::keys::{self, Key, SINGLE_SENSOR};
-use super::layers::sensor_defaults;
+use super::layers::{Layers, sensor_defaults};
 use super::listen::Listen;
 use super::log_level::LogLevel;
-use super::node::{Origin, Table};
+use super::node::Origin;
 use super::print::{self, Line};
 use super::problem::Problems;
 use super::section::Section;
@@ -46,6 +46,9 @@ pub struct Plan {
     pub wait_for_sensor: bool,
     /// Faults of simulated sensors; `None`: real sensors.
     pub simulate: Option<Faults>,
+    /// Whether there is a configuration file. If so, a reload needs it: without it, the defaults
+    /// would silently take its place.
+    pub has_file: bool,
     /// At least one sensor.
     pub sensors: Vec<SensorPlan>,
 }
@@ -125,10 +128,11 @@ fn ipv4_mapped(network: IpNet) -> Option<IpNet> {
 
 /// Reads all keys; `None`: there are problems, which are reported.
 pub(super) fn read(
-    mut top: Table,
+    layers: &Layers,
     simulate: Option<Faults>,
     problems: &mut Problems,
 ) -> Option<Loaded> {
+    let mut top = layers.merged();
     let tables = sensor_tables::take(&mut top, problems);
     let mut section = Section::new("", top, problems);
     let listen = section.take(&keys::LISTEN);
@@ -148,6 +152,7 @@ pub(super) fn read(
         script_metrics: section.take(&keys::SCRIPT_METRICS),
         wait_for_sensor: section.take(&keys::WAIT_FOR_SENSOR),
         simulate,
+        has_file: layers.has_file,
         sensors: Vec::new(),
     };
     check::access(&mut section, &plan.listen);
@@ -168,7 +173,8 @@ pub(super) fn read(
         }
     }
     check::unique(&identities, problems);
-    problems.0.is_empty().then(|| Loaded {
+    check::bus_count(&identities, problems);
+    problems.is_empty().then(|| Loaded {
         plan,
         effective: print::lines(&lines) + &effective,
         with_tables,

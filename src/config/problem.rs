@@ -1,45 +1,66 @@
 //! Problems of a configuration: all of them are collected and reported at once.
 
-use super::node::Origin;
+use std::fmt::Display;
 
-/// All problems of a configuration; printed one per line.
+use super::node::{Node, Origin};
+use super::spelling;
+
+/// The problems of a configuration in the order in which they were found: origin, invalid key, and
+/// what is expected. Printed one per line.
 #[derive(Clone, Debug, Default, PartialEq, thiserror::Error)]
-#[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Problems(pub(super) Vec<Problem>);
-
-/// One problem: its origin, the invalid key, and what is expected.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{origin}: {message}")]
-pub struct Problem {
-    origin: Origin,
-    message: String,
+#[error("{}", self.messages().collect::<Vec<_>>().join("\n"))]
+pub struct Problems {
+    first: Vec<String>,
+    /// Number of those that have no message.
+    more: usize,
+    /// Whether one is a lack of resources: the configuration may be valid.
+    pub is_temporary: bool,
 }
 
 impl Problems {
-    pub(super) fn add(&mut self, origin: &Origin, message: impl Into<String>) {
-        self.0.push(Problem { origin: origin.clone(), message: message.into() });
+    /// A configuration with more problems is wrong as a whole.
+    const MAX_MESSAGES: usize = 20;
+
+    pub(super) fn add(&mut self, origin: &Origin, message: impl Display) {
+        if self.first.len() < Self::MAX_MESSAGES {
+            self.first.push(format!("{origin}: {message}"));
+        } else {
+            self.more += 1;
+        }
     }
 
-    /// Returns the problems in the order in which they were found.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Returns a message about each problem; many are cut short.
+    pub fn messages(&self) -> impl Iterator<Item = String> {
+        let more = (self.more > 0).then(|| format!("and {} more errors", self.more));
+        self.first.iter().cloned().chain(more)
     }
 }
 
 /// Reason why a value is not accepted.
 #[derive(Debug, PartialEq)]
 pub(super) enum Invalid {
-    /// The whole value, which is shown like this.
-    Value(String),
+    /// The whole value.
+    Value,
     /// Parts of it: messages that continue after the key's name.
     Parts(Vec<String>),
 }
 
 impl Invalid {
-    /// Returns messages that continue after the key's name.
-    pub(super) fn messages(self, expected: &str) -> Vec<String> {
+    /// Returns messages about `node` that continue after the key's name.
+    pub(super) fn messages<T>(
+        self,
+        node: &Node,
+        expected: &str,
+        parse: fn(&Node) -> Result<T, Self>,
+    ) -> Vec<String> {
         match self {
-            Self::Value(shown) => vec![format!(" {shown} is invalid; expected {expected}")],
+            Self::Value => {
+                vec![spelling::message(node, expected, &|node| parse(node).is_ok())]
+            }
             Self::Parts(messages) => messages,
         }
     }

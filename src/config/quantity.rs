@@ -9,22 +9,13 @@ pub(super) struct Quantity {
     pub(super) as_written: String,
 }
 
-/// Name, base unit, and exponent of ten of each unit.
-const UNITS: [(&str, &str, i32); 6] = [
-    ("A", "A", 0),
-    ("mA", "A", -3),
-    ("V", "V", 0),
-    ("mV", "V", -3),
-    ("W", "W", 0),
-    ("mW", "W", -3),
-];
-
 /// Parses a decimal number and a unit with nothing between them, to the nearest float: `0.3mA` and
 /// `0.0003A` are equal.
 pub(super) fn parse(text: &str) -> Option<Quantity> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let name = &text[number.len()..];
-    let (_, unit, exponent) = UNITS.into_iter().find(|unit| unit.0 == name)?;
+    let (name, exponent) = name.strip_prefix('m').map_or((name, 0), |base| (base, -3));
+    let unit = ["A", "V", "W"].into_iter().find(|unit| *unit == name)?;
     let magnitude = number.strip_prefix('-').unwrap_or(number);
     let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, "0"));
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());

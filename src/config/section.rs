@@ -44,7 +44,7 @@ impl<'a> Section<'a> {
                 value
             }
             Err(invalid) => {
-                for message in invalid.messages(expected) {
+                for message in invalid.messages(&node, expected, key.parse) {
                     self.problem(&node.origin, format_args!("{name}{message}"));
                 }
                 T::default()
@@ -110,6 +110,12 @@ impl<'a> Section<'a> {
                 let top = keys::at_top().filter(|_| is_top);
                 let known = top.chain(keys::in_sensor().filter(|_| !is_top));
                 let known: Vec<_> = known.map(|key| key.name).collect();
+                let meant = key.trim().to_ascii_lowercase().replace('-', "_");
+                let is_meant = |name: &&&str| meant == ***name || meant == format!("{name}s");
+                if let Some(name) = known.iter().find(is_meant) {
+                    let name = if *name == "sensor" { "[[sensor]]" } else { name };
+                    return format!("is not a known key; write {name}");
+                }
                 return format!("is not a known key; expected one of {}", known.join(", "));
             }
         };

@@ -14,6 +14,9 @@ pub(super) struct SensorTable {
     pub(super) table: Table,
 }
 
+/// Upper bound on sensors. More are a mistake, which has to be refused with little effort.
+const MAX_SENSORS: usize = 256;
+
 /// Takes the sensors out of the top-level table.
 pub(super) fn take(top: &mut Table, problems: &mut Problems) -> Vec<SensorTable> {
     let single = keys::SINGLE_SENSOR.iter();
@@ -66,13 +69,20 @@ fn tables(node: &Node, problems: &mut Problems) -> Vec<SensorTable> {
         value => Some(value.clone()),
     };
     let Some(Value::List(items)) = value else {
-        let expected = "[[sensor]], or in the environment [{ device = \"a\" }, { device = \"b\" }]";
+        let expected = match node.value {
+            Value::Untyped(_) => "[{ device = \"a\" }, { device = \"b\" }]",
+            _ => "a line [[sensor]] above the keys of each sensor",
+        };
         problems.add(origin, format!("sensor {node} is not a list; expected {expected}"));
         return Vec::new();
     };
     if items.is_empty() {
         let message = "sensor is an empty list; remove it to use device, bus, address and mux";
         problems.add(origin, message);
+    }
+    if items.len() > MAX_SENSORS {
+        problems.add(origin, format!("has {} sensors, more than {MAX_SENSORS}", items.len()));
+        return Vec::new();
     }
     let mut tables = Vec::new();
     for (item, number) in items.into_iter().zip(1..) {

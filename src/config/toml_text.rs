@@ -1,61 +1,98 @@
-//! Parses TOML text into nodes.
+//! Parses TOML text. Values that are no lists and no tables stay as they were written until they
+//! are converted into nodes: messages repeat them.
 
-use figment::providers::{Format, Toml};
-use figment::value::{Dict, Num, Tag, Value as Raw};
+use figment::value::{Dict, Tag, Value as Raw};
+use toml_edit::{ImDocument, Item, TableLike, Value as Toml};
 
-use super::node::{Node, Origin, Table, Value, one_line};
+use super::node::{Node, Origin, Table, Value};
 
-/// The only key of the table that figment makes of a date or time.
-const DATE_OR_TIME: &str = "$__toml_private_datetime";
+/// Reason why text cannot be parsed.
+pub(super) struct SyntaxError {
+    pub(super) offset: usize,
+    /// Description by the parser.
+    pub(super) words: String,
+    /// Whether it exceeds a limit; else it is not TOML.
+    pub(super) is_limit: bool,
+}
 
-/// Parses text of any origin. The error is a message without its origin.
-///
-/// Runs on a stack of its own: the parser limits the depth of keys and of brackets, but not the
-/// product of both, and a few kilobytes of text can need thousands of levels.
-pub(super) fn parse(text: &str) -> Result<Dict, String> {
-    const STACK: usize = 128 << 20; // reserved, not committed
+/// Parses text of any origin.
+pub(super) fn parse(text: &str) -> Result<Dict, SyntaxError> {
+    bound(text)?;
+    let document = ImDocument::parse(text).map_err(|error| SyntaxError {
+        offset: error.span().unwrap_or_default().start,
+        words: error.message().to_owned(),
+        is_limit: false,
+    })?;
+    Ok(dict(document.as_table(), text))
+}
+
+/// Bounds what the parser has to do. Parsing and all that follows is recursive: brackets times
+/// dotted keys are the levels of the stack.
+fn bound(text: &str) -> Result<(), SyntaxError> {
     const MAX_DEPTH: usize = 8;
-    let parse = || match parse_here(text)? {
-        dict if depth(&dict) > MAX_DEPTH => {
-            Err(format!("has tables nested more than {MAX_DEPTH} levels deep"))
+    const MAX_VALUES: usize = 16_384;
+    let (mut depth, mut dots, mut values, mut offset) = (0_usize, 0, 0, 0);
+    while let Some(c) = text[offset..].chars().next() {
+        match c {
+            '[' | '{' => (depth, dots, values) = (depth + 1, 0, values + 1),
+            ']' | '}' => (depth, dots) = (depth.saturating_sub(1), 0),
+            '=' | ',' => (dots, values) = (0, values + 1),
+            '\n' => dots = 0,
+            '.' => dots += 1,
+            _ => {}
         }
-        dict => Ok(dict),
-    };
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .stack_size(STACK)
-            .spawn_scoped(scope, parse)
-            .map_err(|error| format!("cannot be parsed: {error}"))?
-            .join()
-            .unwrap_or_else(|_| Err("cannot be parsed".to_owned()))
-    })
+        if depth > MAX_DEPTH || dots > MAX_DEPTH || values > MAX_VALUES {
+            let words = if values > MAX_VALUES {
+                format!("more than {MAX_VALUES} values")
+            } else {
+                format!("nested more than {MAX_DEPTH} levels deep")
+            };
+            return Err(SyntaxError { offset, words, is_limit: true });
+        }
+        offset += quoted_length(&text[offset..]).unwrap_or(c.len_utf8());
+    }
+    Ok(())
 }
 
-/// Parses text on the current stack.
-pub(super) fn parse_here(text: &str) -> Result<Dict, String> {
-    Toml::from_str(text).map_err(|error| {
-        let start = error.span().unwrap_or_default().start;
-        let before = text.get(..start).unwrap_or_default();
-        let line_before = before.rsplit('\n').next().unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = line_before.chars().count() + 1;
-        let message = error.message().replace('\n', "; ");
-        format!("line {line}, column {column}: {}", one_line(&message))
-    })
-}
-
-fn depth(dict: &Dict) -> usize {
-    fn value_depth(value: &Raw) -> usize {
-        match value {
-            Raw::Dict(_, dict) => depth(dict),
-            Raw::Array(_, items) => 1 + items.iter().map(value_depth).max().unwrap_or_default(),
-            _ => 0,
+/// Returns the length of the string or comment that text begins with. What is not terminated ends
+/// with its line, or, in three quotes, with the text.
+fn quoted_length(text: &str) -> Option<usize> {
+    let open = ["\"\"\"", "'''", "\"", "'", "#"].into_iter().find(|open| text.starts_with(open))?;
+    let close = if open == "#" { "\n" } else { open };
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices().skip(open.len()) {
+        if is_escaped {
+            is_escaped = false;
+        } else if c == '\\' && open.starts_with('"') {
+            is_escaped = true;
+        } else if text[at..].starts_with(close) {
+            return Some(at + close.len());
+        } else if c == '\n' && open.len() == 1 {
+            return Some(at);
         }
     }
-    1 + dict.values().map(value_depth).max().unwrap_or_default()
+    Some(text.len())
 }
 
-/// Parses a list or table in TOML syntax from the environment or a flag.
+fn dict(table: &dyn TableLike, text: &str) -> Dict {
+    table.iter().filter_map(|(key, item)| Some((key.to_owned(), raw(item, text)?))).collect()
+}
+
+fn raw(item: &Item, text: &str) -> Option<Raw> {
+    let value = item.as_value();
+    Some(if let Some(table) = item.as_table_like() {
+        Raw::from(dict(table, text))
+    } else if let Some(tables) = item.as_array_of_tables() {
+        Raw::from(tables.iter().map(|table| dict(table, text)).collect::<Vec<_>>())
+    } else if let Some(Toml::Array(items)) = value {
+        let items = items.iter().filter_map(|item| raw(&Item::Value(item.clone()), text));
+        Raw::from(items.collect::<Vec<_>>())
+    } else {
+        Raw::from(text.get(value?.span()?)?)
+    })
+}
+
+/// Parses a value in TOML syntax.
 pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<Value> {
     let mut dict = parse(&format!("value = {text}")).ok()?;
     let raw = dict.remove("value").filter(|_| dict.is_empty())?;
@@ -71,21 +108,30 @@ fn node(raw: Raw, typed: bool, origin_of: &dyn Fn(Tag) -> Origin) -> Node {
     let origin = origin_of(raw.tag());
     let value = match raw {
         Raw::String(_, text) => match origin {
-            Origin::Environment(_) | Origin::Flag(_) if !typed => Value::Untyped(text),
-            _ => Value::Text(text),
+            Origin::Environment(_) | Origin::Flag(_) if !typed => {
+                return Node::untyped(&text, origin);
+            }
+            _ => scalar(text),
         },
-        Raw::Bool(_, yes) => Value::Bool(yes),
-        Raw::Num(_, Num::F64(number)) => Value::Float(number),
-        // TOML's integers have 64 bits.
-        Raw::Num(_, number) => Value::Integer(number.to_i128().unwrap_or(i128::MAX)),
-        // TOML produces neither of them.
-        Raw::Char(..) | Raw::Empty(..) => Value::Text(String::new()),
-        Raw::Dict(_, dict) if dict.contains_key(DATE_OR_TIME) => Value::DateTime,
         Raw::Dict(_, dict) => Value::Table(table(dict, typed, origin_of)),
         Raw::Array(_, items) => {
             let items = items.into_iter().map(|item| node(item, typed, origin_of));
             Value::List(items.collect())
         }
+        // Never made by `raw`.
+        Raw::Char(..) | Raw::Bool(..) | Raw::Num(..) | Raw::Empty(..) => Value::Text(String::new()),
     };
     Node { origin, value }
+}
+
+/// Converts a TOML value that is no list and no table.
+fn scalar(written: String) -> Value {
+    match written.parse() {
+        Ok(Toml::String(text)) => Value::Text(text.into_value()),
+        Ok(Toml::Integer(number)) => Value::Integer(number.into_value(), written),
+        Ok(Toml::Float(number)) => Value::Float(number.into_value(), written),
+        Ok(Toml::Boolean(yes)) => Value::Bool(yes.into_value()),
+        Ok(Toml::Datetime(_)) => Value::DateTime(written),
+        Ok(Toml::Array(_) | Toml::InlineTable(_)) | Err(_) => Value::Text(written),
+    }
 }

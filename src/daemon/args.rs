@@ -77,13 +77,13 @@ impl DaemonArgs {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             config: self.config.clone(),
-            port: self.port,
             simulate: self.simulate.clone(),
             ..Overrides::default()
         }
         .with("hostname", self.hostname.as_deref())
         .with("device", self.device.as_deref())
         .with("listen", self.listen.as_deref())
+        .with("port", self.port.map(|port| port.to_string()).as_deref())
         .with("bus", self.bus.as_deref())
         .with("address", self.address.as_deref())
         .with("mux", self.mux.as_deref())

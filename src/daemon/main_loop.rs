@@ -92,14 +92,15 @@ impl MainLoop<'_> {
         sensors.collect::<Vec<_>>().join("; ")
     }
 
-    /// Logs the means since the last summary.
+    /// Logs the means since the last summary, of so many sensors on a line that a log can hold it.
     fn log_summary(&self, elapsed: Duration) {
-        for (sensor, meter) in self.supervisor.sensors() {
+        const SENSORS_PER_LINE: usize = 16;
+        let means = self.supervisor.sensors().filter_map(|(sensor, meter)| {
             let sums = meter.lock().take_sums();
-            if let Some(means) = sums.means() {
-                let (device, results, seconds) = (&sensor.device, sums.results, elapsed.as_secs());
-                info!("sensor {device}: {means} (means of {results} results in {seconds} s)");
-            }
+            Some(format!("{}: {} ({} results)", sensor.device, sums.means()?, sums.results))
+        });
+        for means in means.collect::<Vec<_>>().chunks(SENSORS_PER_LINE) {
+            info!("means of {} s: {}", elapsed.as_secs(), means.join("; "));
         }
     }
 }

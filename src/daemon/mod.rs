@@ -115,13 +115,13 @@ fn load(overrides: &Overrides) -> Result<(Plan, Logging), Failure> {
         Err(problems) => {
             let _logging = Logging::start(LogLevel::Info);
             log_problems(&problems);
-            Err(Failure::Configuration)
+            Err(if problems.is_temporary { Failure::Other } else { Failure::Configuration })
         }
     }
 }
 
 fn log_problems(problems: &Problems) {
-    problems.iter().for_each(|problem| error!("{problem}"));
+    problems.messages().for_each(|problem| error!("{problem}"));
 }
 
 /// Opens the buses, and probes the sensors unless the plan says to wait for them.

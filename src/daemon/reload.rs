@@ -3,7 +3,7 @@
 use tracing::{error, info, warn};
 
 use super::{count_sensors, log_problems};
-use crate::config::{self, Overrides, Plan};
+use crate::config::{self, DEFAULT_FILE, Overrides, Plan};
 use crate::exposition::Ticker;
 use crate::logging::Logging;
 use crate::supervisor::{ChangeError, Supervisor};
@@ -16,7 +16,8 @@ pub(super) fn reload(
     logging: &Logging,
     ticker: &Ticker,
 ) {
-    let is_changed = match config::load(overrides, config::environment()) {
+    let overrides = with_file(overrides, supervisor.plan());
+    let is_changed = match config::load(&overrides, config::environment()) {
         Ok(loaded) => {
             change(supervisor, loaded.plan).inspect_err(|error| error!("{error}")).is_ok()
         }
@@ -33,6 +34,15 @@ pub(super) fn reload(
         error!("reload failed; keeping the running configuration");
     }
     ticker.record_reload(is_changed);
+}
+
+/// Makes the file required if there was one: without it, a reload would go back to the defaults.
+pub(super) fn with_file(overrides: &Overrides, running: &Plan) -> Overrides {
+    let mut overrides = overrides.clone();
+    if running.has_file {
+        overrides.config.get_or_insert(DEFAULT_FILE.into());
+    }
+    overrides
 }
 
 /// Changes to a new plan, except for the keys that need a restart.

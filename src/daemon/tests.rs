@@ -39,3 +39,14 @@ fn main_loop_removes_stale_counters() {
     assert_eq!(main_loop.run(&events), Ok(()));
     assert!(main_loop.stale.is_none() && !file.exists());
 }
+
+#[test]
+fn reload_needs_the_file_of_the_start() {
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    let config = |overrides: &Overrides, plan: &Plan| reload::with_file(overrides, plan).config;
+    assert_eq!(config(&Overrides::default(), &plan), None);
+    plan.has_file = true;
+    assert_eq!(config(&Overrides::default(), &plan), Some(config::DEFAULT_FILE.into()));
+    let named = Overrides { config: Some("/a.toml".into()), ..Overrides::default() };
+    assert_eq!(config(&named, &plan), named.config);
+}

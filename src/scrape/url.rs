@@ -25,8 +25,8 @@ pub(super) enum Endpoint {
 #[expect(missing_docs, reason = "the messages describe them")]
 pub enum InvalidUrl {
     #[error(
-        "https is not supported; forward a remote port with `ssh -L 8000:localhost:8000 HOST`, or \
-         run a local proxy: see \"Exporters behind a web server\" in docs/commands.md"
+        "https is not supported; `ssh -L 8000:localhost:8000 HOST` forwards a remote port to \
+         http://localhost:8000/metrics"
     )]
     Https,
     #[error("{0} is not supported, only http and unix")]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn invalid_urls_are_explained() {
         for (given, wrong) in [
-            ("https://pi", "local proxy: see \"Exporters behind a web server\""),
+            ("https://pi", "ssh -L"),
             ("HTTPS://pi", "ssh -L"),
             ("::1", "in brackets: http://[::1]:PORT"),
             ("http://fe80::1/x", "in brackets: http://[fe80::1]:PORT"),

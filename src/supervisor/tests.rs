@@ -50,3 +50,17 @@ fn power_register_is_read_for_script_or_if_time_allows() {
         );
     }
 }
+
+#[test]
+fn empty_hostname_is_no_label() {
+    let labels = |hostname: &str| {
+        let line = CommandLine::try_parse_from(["", "--simulate", "--hostname", hostname]).unwrap();
+        let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
+        let provider = BusProvider::new(plan.simulate.as_ref());
+        let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+        let labels = supervisor.views().remove(0).labels;
+        labels.into_iter().map(|(name, value)| name + "=" + &value).collect::<Vec<_>>()
+    };
+    assert_eq!(labels("pi4"), ["hostname=pi4", "device=deepx"]);
+    assert_eq!(labels(""), ["device=deepx"]);
+}

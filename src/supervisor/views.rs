@@ -25,8 +25,10 @@ impl Supervisor {
 
     fn labels(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
         let own = [("hostname", &self.plan.hostname), ("device", &sensor.device)];
+        // Without a name, the label is left to the relabelling of Prometheus.
+        let own = own.into_iter().filter(|(_, value)| !value.is_empty());
         let own = own.map(|(name, value)| (name.to_owned(), value.clone()));
-        own.into_iter().chain(sensor.labels.iter().cloned()).collect()
+        own.chain(sensor.labels.iter().cloned()).collect()
     }
 
     fn info(&self, sensor: &SensorPlan) -> Vec<(String, String)> {

@@ -44,7 +44,7 @@ fn sensor_settings() -> impl Strategy<Value = String> {
 /// Generates files with valid values.
 fn valid_file() -> impl Strategy<Value = String> {
     let quoted = |name: String| format!("\"{}\"", name.replace('\\', r"\\").replace('"', r#"\""#));
-    let name = "[ -~é]{1,20}".prop_map(quoted);
+    let name = "[!-~é]([ -~é]{0,18}[!-~é])?".prop_map(quoted);
     let settings = (
         prop_oneof![Just("\"[::]:80\""), Just("\"unix:/run/a b\""), Just("\"127.0.0.1:1\"")],
         name.clone(),

@@ -46,7 +46,7 @@ fn environment_sets_window_and_buckets() {
         ("", format!("[1] \"\" {item}")),
         ("1,x", format!("[2] \"x\" {item}")),
         ("2,1", format!("[2] \"1\" {item}")),
-        ("[1", format!(" \"[1\" {list}")),
+        ("[1", format!(" \"[1\" {list}; write [1]")),
     ] {
         assert_eq!(
             problems("", &[("BUCKETS", buckets)], &[]),
@@ -90,8 +90,8 @@ fn every_layer_can_set_the_mux() {
 #[test]
 fn bad_mux_is_named_with_its_origin() {
     let two = "[[sensor]]\ndevice = \"a\"\n[[sensor]]\ndevice = \"b\"\nbus = 2";
-    let invalid = "is invalid; expected \"none\" or a table such as \
-                   { address = 0x70, channel = 7 } (as a flag, 0x70:7)";
+    let invalid = "is invalid; expected none or a table such as \
+                   { address = 0x70, channel = 7 } (as a flag or variable, 0x70:7)";
     let variable = "environment INA260_EXPORTER_MUX";
     for (file, environment, flags, message) in [
         (
@@ -104,7 +104,7 @@ fn bad_mux_is_named_with_its_origin() {
             "",
             &[],
             &["--mux", "0x40:x"],
-            "--mux: mux.address 0x40 is invalid; expected an integer from 0x70 to 0x77\n\
+            "--mux: mux.address \"0x40\" is invalid; expected an integer from 0x70 to 0x77\n\
              --mux: mux.channel \"x\" is invalid; expected an integer from 0 to 7"
                 .to_owned(),
         ),

@@ -1,7 +1,9 @@
 //! The built binary in a process of its own.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -232,8 +234,13 @@ impl Daemon {
 
     /// Replaces the configuration file, requests a reload, and returns its last log line.
     pub fn reload(&self, toml: &str) -> String {
+        self.reload_after(|path| fs::write(path, toml).unwrap())
+    }
+
+    /// Changes the configuration file and asks for a reload, whose last line is returned.
+    pub fn reload_after(&self, change: impl FnOnce(&Path)) -> String {
         let before = self.log().len();
-        self.directory.write("test.toml", toml);
+        change(&self.directory.path("test.toml"));
         self.signal("HUP");
         self.wait_for_line_after(before, "reload")
     }

@@ -80,7 +80,7 @@ fn identity(sensor: &WatchedSensor, host: &str) -> String {
     let parts = location.into_iter().chain([host.to_owned()]);
     let parts: Vec<_> = parts.chain(cycle).chain(labels).collect();
     let names = ["hostname", "device"].map(|name| sensor.last.label(name)).join(" ");
-    format!("{names}: {}", parts.join(", "))
+    format!("{}: {}", names.trim_start(), parts.join(", "))
 }
 
 /// Energies in joules.

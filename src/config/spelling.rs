@@ -1,0 +1,149 @@
+//! Finds the spelling of a value that its author may have meant. Each one is tried: only what the
+//! key accepts is suggested.
+
+use super::node::{Node, Origin, Value};
+use super::print::quoted;
+use super::toml_text::parse_value;
+use crate::printable::is_invisible;
+
+/// Our spelling of each unit, and others.
+const UNITS: &str = "s sec secs second seconds|m min mins minute minutes|h hr hrs hour hours|\
+    ms msec msecs millisecond milliseconds|us usec usecs microsecond microseconds|\
+    A amp amps ampere amperes|mA milliamp milliamps milliampere milliamperes|V volt volts|\
+    mV millivolt millivolts|W watt watts|mW milliwatt milliwatts";
+
+/// Our spelling of each word, and others.
+const WORDS: &str = "true 1 yes y on enable enabled|false 0 no n off disable disabled|warn warning|\
+    error err|none 0 no off false null nil never disabled ~|0 none no off false null nil never \
+    disabled ~";
+
+/// Returns the message about an invalid value; it continues after the key's name.
+pub(super) fn message(node: &Node, expected: &str, accepts: &dyn Fn(&Node) -> bool) -> String {
+    let meant = meant(node, expected, accepts).map_or(String::new(), |meant| {
+        let explained = match node.to_string().parse::<u32>() {
+            Ok(decimal) if meant.starts_with("0x") => {
+                format!(" (decimal {decimal} is {decimal:#x})")
+            }
+            _ => String::new(),
+        };
+        format!("; write {meant}{explained}")
+    });
+    let expected = match node.value {
+        // Variables and flags have no quotes.
+        Value::Untyped(_) => expected.replace(", in quotes", "").replace('"', ""),
+        _ => expected.to_owned(),
+    };
+    format!(" {node} is invalid; expected {expected}{meant}")
+}
+
+/// Returns the value that was probably meant, as it has to be written.
+pub(super) fn meant(
+    node: &Node,
+    expected: &str,
+    accepts: &dyn Fn(&Node) -> bool,
+) -> Option<String> {
+    const MAX_BYTES: usize = 256;
+    let text = node.written().filter(|text| text.len() <= MAX_BYTES)?;
+    let plain = ascii(text);
+    let plain = plain.trim_matches([' ', '"', '\'', '`']);
+    let with = |value| Node { value, origin: node.origin.clone() };
+    let is_untyped = matches!(node.value, Value::Untyped(_));
+    // What takes any text would take any spelling.
+    let is_name = accepts(&with(Value::Text("?".to_owned())));
+    let mut spellings = if is_name { vec![plain.to_owned()] } else { spellings(plain) };
+    if expected.starts_with("an integer from 0x") {
+        let digits = plain.to_ascii_lowercase();
+        spellings.push(format!("0x{}", digits.trim_start_matches("0x").trim_end_matches('h')));
+    }
+    spellings.into_iter().find_map(|spelling| {
+        if is_untyped {
+            return accepts(&Node::untyped(&spelling, node.origin.clone())).then_some(spelling);
+        }
+        let bare = parse_value(&spelling, &node.origin).map(|value| (spelling.clone(), value));
+        let text = (quoted(&spelling), Value::Text(spelling));
+        let mut forms = bare.into_iter().chain([text]);
+        forms.find(|(_, value)| accepts(&with(value.clone()))).map(|(written, _)| written)
+    })
+}
+
+/// Replaces what looks like an ASCII character, or like nothing.
+pub(super) fn ascii(text: &str) -> String {
+    let ascii = |c| match c {
+        '“' | '”' | '„' | '‟' | '«' | '»' => '"',
+        '‘' | '’' | '‚' | '‛' => '\'',
+        '‐'..='―' | '−' => '-',
+        'µ' | 'μ' => 'u',
+        '！'..='～' => char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c),
+        c if c.is_whitespace() => ' ',
+        c => c,
+    };
+    text.chars().map(ascii).filter(|c| !is_invisible(*c)).collect::<String>().trim().to_owned()
+}
+
+/// Returns likely spellings, the closest first.
+fn spellings(plain: &str) -> Vec<String> {
+    if plain.is_empty() {
+        return ["none", "0"].map(str::to_owned).into();
+    }
+    let lower = plain.to_ascii_lowercase();
+    let is_list = plain.starts_with(['[', '{']);
+    let compact = if is_list { plain.to_owned() } else { plain.replace(' ', "") };
+    let point = compact.replace(',', ".");
+    let digits = point.trim_start_matches(['+', '0']);
+    let zero = if digits.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
+    let number = format!("{zero}{digits}");
+    let mut all = vec![
+        plain.to_owned(),
+        lower.clone(),
+        compact.clone(),
+        lower.replace(' ', ""),
+        lower.replace([' ', '_'], "-"),
+        point.clone(),
+        number.trim_end_matches(".0").trim_end_matches('.').to_owned(),
+    ];
+    let end = point.find(|c: char| !"0123456789.+-".contains(c)).unwrap_or(point.len());
+    let (value, unit) = point.split_at(end);
+    if unit.is_empty() {
+        all.extend([format!("{number}s"), format!("{number}us")]);
+    }
+    all.extend(ours(UNITS, unit).map(|unit| format!("{value}{unit}")));
+    all.extend(ours(WORDS, &lower).map(str::to_owned));
+    // Addresses to listen on.
+    let host = lower.split_once("://").map_or(lower.as_str(), |(_, rest)| rest);
+    let host = host.trim_end_matches("/metrics").trim_end_matches('/');
+    let host = host.replace("localhost", "127.0.0.1").replace('*', "0.0.0.0");
+    all.extend([format!("0.0.0.0{host}"), format!("0.0.0.0:{host}"), format!("{host}:8000")]);
+    all.extend([format!("[{host}]:8000"), format!("unix:{plain}"), host]);
+    // Lists and tables.
+    let items = plain.trim_matches(['[', ']', '{', '}']).split([',', ';']);
+    let items: Vec<&str> = items.map(str::trim).filter(|item| !item.is_empty()).collect();
+    let pair = |item: &&str| {
+        let (name, value) = item.split_once(['=', ':'])?;
+        Some(format!("{} = {}", name.trim_matches([' ', '"', '\'']), toml(value)))
+    };
+    all.push(format!("[{}]", items.iter().map(|item| toml(item)).collect::<Vec<_>>().join(", ")));
+    if let Some(pairs) = items.iter().map(pair).collect::<Option<Vec<_>>>() {
+        all.push(format!("{{ {} }}", pairs.join(", ")));
+    }
+    if let Some((address, channel)) = compact.split_once(':') {
+        all.push(format!("{{ address = {}, channel = {} }}", toml(address), toml(channel)));
+    }
+    all
+}
+
+/// Returns our spellings of a unit or word.
+fn ours(table: &'static str, word: &str) -> impl Iterator<Item = &'static str> {
+    let is_in = |row: &&str| row.split(' ').any(|other| other.eq_ignore_ascii_case(word));
+    let rows: Vec<_> = table.split('|').filter(is_in).collect();
+    rows.into_iter().filter_map(|row| row.split(' ').next())
+}
+
+/// Writes an item of a list or table as TOML.
+fn toml(item: &str) -> String {
+    let item = item.trim_matches([' ', '"', '\'']);
+    let lower = item.to_ascii_lowercase();
+    match parse_value(&lower, &Origin::Default) {
+        Some(Value::Integer(..) | Value::Float(..) | Value::Bool(_)) => lower,
+        _ => quoted(item),
+    }
+}

@@ -1,0 +1,65 @@
+//! Messages about text that is not TOML: the line that was probably meant.
+
+use super::keys::{self, KeyInfo};
+use super::node::{Node, Origin, Value, one_line};
+use super::spelling;
+use super::toml_text::SyntaxError;
+
+/// Returns the message about an error in `text`.
+pub(super) fn message(text: &str, error: &SyntaxError) -> String {
+    let SyntaxError { offset, words, is_limit } = error;
+    let before = text.get(..*offset).unwrap_or_default();
+    let (above, line_before) = before.rsplit_once('\n').unwrap_or(("", before));
+    let number = before.matches('\n').count() + 1;
+    let position = format!("line {number}, column {}", line_before.chars().count() + 1);
+    let words = one_line(&words.replace('\n', "; "));
+    if *is_limit {
+        return format!("{position}: {words}");
+    }
+    let line = text[before.len() - line_before.len()..].lines().next().unwrap_or_default();
+    // An array that was not closed ends where the next setting begins.
+    let line = if line.trim().is_empty() { above.lines().last().unwrap_or_default() } else { line };
+    let what = match text[before.len()..].chars().next() {
+        Some(c) if !c.is_ascii() => format!("U+{:04X} is not allowed here", u32::from(c)),
+        _ => "invalid TOML".to_owned(),
+    };
+    let (setting, key) = setting(line);
+    let advice = match (setting, key) {
+        (Some(setting), _) if setting != line.trim_matches([' ', '\t', '\r']) => {
+            format!("{what}; write {setting}")
+        }
+        _ if words.starts_with("duplicate key") => format!("{words}; remove one of them"),
+        (_, Some(KeyInfo { name, expected, .. })) => {
+            format!("{what} ({words}); expected {name} = {expected}")
+        }
+        _ => format!(
+            "{what} ({words}); expected key = value with text in quotes, or # and a comment"
+        ),
+    };
+    format!("{position}: {advice}")
+}
+
+/// Returns the line that was probably meant, and its key.
+fn setting(line: &str) -> (Option<String>, Option<&'static KeyInfo>) {
+    let line = spelling::ascii(line);
+    let (item, line) = match line.strip_prefix("- ") {
+        Some(rest) => ("[[sensor]] on a line of its own, then ", rest),
+        None => ("", line.as_str()),
+    };
+    let header = line.trim_matches(['[', ']', ':', ' ', '-']).to_ascii_lowercase();
+    if header == "sensor" || header == "sensors" {
+        return (Some("[[sensor]]".to_owned()), None);
+    }
+    let Some((name, value)) = line.split_once(['=', ':']).or_else(|| line.split_once(' ')) else {
+        return (None, None);
+    };
+    let name = name.trim_matches([' ', '"', '\'']).to_ascii_lowercase().replace('-', "_");
+    let Some(key) = keys::at_top().chain(keys::in_sensor()).find(|key| key.name == name) else {
+        return (None, None);
+    };
+    let value = value.trim_start_matches(['=', ':', ' ']).split(" #").next().unwrap_or_default();
+    let value = value.split(" //").next().unwrap_or_default().trim().trim_end_matches([';', ',']);
+    let node = Node { origin: Origin::Default, value: Value::Text(value.to_owned()) };
+    let meant = spelling::meant(&node, key.expected, &key.accepts).filter(|_| !value.is_empty());
+    (meant.map(|meant| format!("{item}{name} = {meant}")), Some(key))
+}
