@@ -1,9 +1,12 @@
 //! The entry point: parses the command line, dispatches, and decides on exit codes, which no other
 //! module does.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::process::{self, ExitCode};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser as _;
 use ina260_exporter::cli::{Command, CommandLine};
@@ -55,22 +58,22 @@ fn escaped(error: clap::Error) -> Result<CommandLine, clap::Error> {
 
 /// Runs a subcommand until it is done, or a signal asks to end.
 fn run(command: &Command) -> Result<(), Failure> {
-    let events = signals::events()?;
     match command {
-        Command::Scan(args) => with_caller(&events, |caller| commands::scan::run(args, caller)),
-        Command::Read(args) => with_caller(&events, |caller| commands::read::run(args, caller)),
-        Command::Watch(args) => commands::watch::run(args, config::environment(), events),
+        Command::Scan(args) => with_caller(|caller| commands::scan::run(args, caller)),
+        Command::Read(args) => with_caller(|caller| commands::read::run(args, caller)),
+        Command::Watch(args) => commands::watch::run(args, config::environment(), signals::events),
     }
 }
 
 /// Connects a subcommand to standard output, and its progress to standard error if that is a
 /// terminal.
-fn with_caller(
-    events: &Receiver<Event>,
-    command: impl FnOnce(Caller<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut stop = |time| !matches!(events.recv_timeout(time), Err(RecvTimeoutError::Timeout));
-    let (mut output, mut progress) = (io::stdout().lock(), io::stderr().lock());
+fn with_caller(command: impl FnOnce(Caller<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+    let events = signals::events()?;
+    let (request, requests) = mpsc::channel();
+    let thread = thread::Builder::new().name("end".to_owned());
+    thread.spawn(move || end_at_signal(&events, request))?;
+    let mut stop = |time| requests.recv_timeout(time) == Err(RecvTimeoutError::Disconnected);
+    let (mut output, mut progress) = (io::stdout().lock(), io::stderr());
     command(Caller {
         output: &mut output,
         progress: progress.is_terminal().then_some(&mut progress),
@@ -78,6 +81,24 @@ fn with_caller(
     })?;
     // At the end of the process, an error would be ignored.
     Ok(output.flush()?)
+}
+
+/// Asks the subcommand to end at the first signal, by dropping `request`. Ends the process if the
+/// subcommand does not: a bus, an exporter or the reader of its output may block it for ever.
+fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>) {
+    const GRACE: Duration = Duration::from_millis(100);
+    // Fails only if no more signals are caught.
+    let Ok(Event::Stop | Event::Reload) = events.recv() else { return };
+    drop(request);
+    thread::sleep(GRACE);
+    // In a thread, since standard error may be what blocks.
+    let _ = thread::Builder::new().spawn(|| {
+        let message = "ended while waiting for a bus, an exporter or the output; if muxes were \
+                       scanned, a channel may still be selected";
+        let _ = writeln!(io::stderr(), "{message}");
+    });
+    thread::sleep(GRACE / 4);
+    process::exit(0);
 }
 
 /// Reports how a command ended: messages to standard error, and the exit code.

@@ -149,9 +149,18 @@ fn absent_sensor_is_named_with_its_address() {
 
 #[test]
 fn other_chip_is_reported_and_retried() {
-    let daemon = Launch::simulated("wrong-identity@0").start();
-    daemon.wait_for_line("not an INA260 (manufacturer 0x5449, die 0x2260); retrying");
+    let daemon = Launch::simulated("wrong-identity@0").arguments(&["--wait-for-sensor"]).start();
+    daemon.wait_for_line("WARN 0x40 on bus 1 is an INA226, not an INA260 (");
+    daemon.wait_for_line("an INA226, not an INA260 (manufacturer 0x5449, die 0x2260); retrying");
     daemon.scrape_until("a sensor that is down", |scrape| scrape.is("ina260_up", 0.0));
+}
+
+#[test]
+fn other_chip_is_nothing_to_measure() {
+    let ended = run_bare(&["--simulate=wrong-identity@0"]);
+    assert_eq!(ended.code, Some(69), "{ended:?}");
+    let message = "0x40 on bus 1 is an INA226, not an INA260 (manufacturer 0x5449, die 0x2260)";
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
 }
 
 #[test]
@@ -171,14 +180,14 @@ fn absent_sensor_lists_responding_sensors() {
     });
     let source =
         BusProvider::Simulated { faults: Faults::default(), boards: BTreeMap::from([(1, board)]) };
-    let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let supervisor = Supervisor::open(plan, source, String::new()).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,
         [
-            "sensor deepx (simulated bus 1, 0x41): cannot read register Manufacturer ID: \
+            "sensor deepx (simulated bus 1, 0x41): cannot read register Die ID: \
              no acknowledge (errno 121)",
-            "INA260s respond on bus 1 at 0x40, 0x4f",
+            "INA260s respond at bus 1, 0x40; bus 1, 0x4f",
         ]
     );
 }
@@ -201,13 +210,13 @@ fn failed_probe_deselects_all_channels() {
         faults: Faults::default(),
         boards: BTreeMap::from([(1, board.clone())]),
     };
-    let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let supervisor = Supervisor::open(plan, source, String::new()).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,
         [
             "sensor deepx (simulated bus 1, mux 0x70:7, 0x40): cannot read register \
-             Manufacturer ID: no acknowledge (errno 121)",
+             Die ID: no acknowledge (errno 121)",
             "no INA260 responds on bus 1 at 0x40-0x4f",
         ]
     );

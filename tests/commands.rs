@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use support::{Directory, Ended, run, text, until};
+use support::{Directory, Ended, daemon, run, text, until};
 
 mod support;
 
@@ -64,7 +66,7 @@ fn scan_names_configured_sensors() {
 fn scan_without_ina260_names_what_to_check() {
     let ended = run_with("", &["scan", "--simulate=wrong-identity@0"]);
     assert_eq!(ended.code, Some(69));
-    let chip = "0x40  not an INA260 (manufacturer 0x5449, die 0x2260)";
+    let chip = "0x40  an INA226, not an INA260 (manufacturer 0x5449, die 0x2260)";
     assert!(ended.stdout.contains(chip), "{}", ended.stdout);
     assert!(ended.stderr.contains("`--mux`"), "{}", ended.stderr);
 }
@@ -167,7 +169,7 @@ fn read_at_location_prints_json() {
 fn unresponsive_sensor_names_the_remedy() {
     let ended = run_with("", &["read", "--simulate=no-answer@0"]);
     assert_eq!(ended.code, Some(69));
-    let message = "sensor deepx (bus 1, 0x40): cannot read register Manufacturer ID: \
+    let message = "sensor deepx (bus 1, 0x40): cannot read register Die ID: \
                    no acknowledge (errno 121); check wiring and supply, `ina260-exporter scan` \
                    lists the devices that respond\n";
     assert_eq!(ended.stderr, message);
@@ -229,6 +231,25 @@ fn follow_prints_csv_until_stopped() {
         for (device, location) in [("orin", "1,0x70:2,0x40"), ("disks", "3,,0x44")] {
             let is_own = |line: &&String| line.contains(&format!(",{device},{location},5."));
             assert!(lines.iter().filter(is_own).count() >= 2, "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn signal_ends_a_blocked_command() {
+    for arguments in [&["scan"][..], &["scan", "--mux"], &["read"], &["read", "--follow"]] {
+        for signal in ["INT", "TERM"] {
+            let mut child =
+                daemon(&[arguments, &["--simulate=hang@0", "--config", "/dev/null"]].concat())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap();
+            // Time to begin the transfer; an earlier signal ends the process anyway.
+            thread::sleep(Duration::from_millis(500));
+            let kill = format!("kill -s {signal} {}", child.id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+            until("the end", || child.try_wait().unwrap());
         }
     }
 }

@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("printable", &[]),
     ("signals", &[]),
-    ("i2c", &["clock"]),
+    ("i2c", &["clock", "printable"]),
     ("ina260", &["i2c", "units"]),
     ("simulated", &["i2c", "clock", "ina260::registers", "ina260::settings"]),
     (
@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("meter", &["ina260::settings", "units"]),
     ("sampler", &["clock", "i2c", "ina260", "meter", "units"]),
     ("state", &["i2c::Location"]),
-    ("scrape", &["config::Listen", "i2c::Location", "ina260::settings", "units"]),
+    ("scrape", &["config::Listen", "i2c::Location", "ina260::settings", "printable", "units"]),
     ("exposition", &["clock", "config::Listen", "meter", "scrape", "units"]),
     (
         "supervisor",
@@ -44,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "i2c",
             "ina260",
             "meter",
+            "printable",
             "sampler",
             "simulated",
             "state::SavedSensor",
@@ -73,6 +74,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "exposition",
             "i2c",
             "ina260",
+            "printable",
             "scrape",
             "signals::Event",
             "simulated::Faults",

@@ -374,3 +374,13 @@ fn processor_time_is_served_in_fractions_of_a_second() {
         scrape.value("process_cpu_seconds_total", &[]).is_some_and(|time| time.fract() > 0.0)
     });
 }
+
+#[test]
+fn sighup_before_ready_is_a_reload_afterwards() {
+    // The probe at the start takes two seconds.
+    let daemon = Launch::simulated("hang@0+2").spawn();
+    daemon.wait_for_line("simulated");
+    daemon.signal("HUP");
+    daemon.wait_for_line("serving ");
+    daemon.wait_for_line("configuration reloaded: 1 sensor");
+}

@@ -12,7 +12,7 @@ use crate::config::{self, LogLevel, Overrides, Plan, Problems};
 use crate::exposition::{self, Exposition, Listener, Ticker};
 use crate::logging::Logging;
 use crate::scrape::Url;
-use crate::signals;
+use crate::signals::Signals;
 use crate::state::{RestoreError, Store};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 
@@ -47,21 +47,24 @@ pub enum Failure {
 /// # Errors
 /// [`Failure`], after its messages were logged.
 pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
+    let signals = Signals::catch_reload();
     let overrides = args.overrides();
     let (plan, logging) = load(&overrides)?;
+    let signals = signals.map_err(failed("cannot install signal handlers"))?;
     let is_simulated = plan.simulate.is_some();
     if is_simulated {
         warn!("simulated sensors: served values are not real measurements");
     }
 
-    // Until signals are caught, any signal ends the process at once, even in a transfer that hangs.
+    // Until they are caught, SIGTERM and SIGINT end the process at once, even in a transfer that
+    // hangs. A SIGHUP is a reload once the main loop runs.
     let mut supervisor = open_buses(plan).map_err(|NothingToMeasure(messages)| {
         for message in messages {
             error!("{message}");
         }
         Failure::NothingToMeasure
     })?;
-    let events = signals::events().map_err(failed("cannot install signal handlers"))?;
+    let events = signals.catch_stop().map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.
     let plan = supervisor.plan();
@@ -124,14 +127,12 @@ fn log_problems(problems: &Problems) {
     problems.messages().for_each(|problem| error!("{problem}"));
 }
 
-/// Opens the buses, and probes the sensors unless the plan says to wait for them.
+/// Opens the buses and probes the sensors.
 fn open_buses(plan: Plan) -> Result<Supervisor, NothingToMeasure> {
     let provider = BusProvider::new(plan.simulate.as_ref());
-    let (wait_for_sensor, url) = (plan.wait_for_sensor, plan.listen.url());
-    let mut supervisor = Supervisor::open(plan, provider, url)?;
-    if !wait_for_sensor {
-        supervisor.probe_at_startup()?;
-    }
+    let url = plan.listen.url();
+    let supervisor = Supervisor::open(plan, provider, url)?;
+    supervisor.probe_at_startup()?;
     Ok(supervisor)
 }
 

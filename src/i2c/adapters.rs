@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::printable::escape;
+
 /// An I2C adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adapter {
@@ -23,7 +25,7 @@ fn adapters_in(devices: &Path, nodes: &Path) -> Vec<Adapter> {
     let numbers: BTreeSet<u8> = numbers(devices).chain(numbers(nodes)).collect();
     let adapter = |number: u8| {
         let name = fs::read_to_string(devices.join(format!("i2c-{number}/name")));
-        let name = name.unwrap_or_default().trim().to_owned();
+        let name = escape(name.unwrap_or_default().trim());
         Adapter { number, name }
     };
     numbers.into_iter().map(adapter).collect()
@@ -48,10 +50,10 @@ mod tests {
         for directory in ["devices/i2c-20", "devices/1-0040", "devices/i2c-1", "dev"] {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
-        fs::write(devices.join("i2c-1/name"), "bcm2835 (i2c@7e804000)\n").unwrap();
+        fs::write(devices.join("i2c-1/name"), "bcm2835 (i2c@7e804000)\u{1b}[2J\n").unwrap();
         fs::write(nodes.join("i2c-3"), "").unwrap();
         let found = adapters_in(&devices, &nodes);
         let found: Vec<_> = found.iter().map(|a| (a.number, a.name.as_str())).collect();
-        assert_eq!(found, [(1, "bcm2835 (i2c@7e804000)"), (3, ""), (20, "")]);
+        assert_eq!(found, [(1, "bcm2835 (i2c@7e804000)\\u{1b}[2J"), (3, ""), (20, "")]);
     }
 }

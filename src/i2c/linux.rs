@@ -12,6 +12,7 @@ use rppal::i2c::{Error as RppalError, I2c};
 
 use super::adapters::numbers;
 use super::{Address, BoundDriver, Bus, Error, OpenError};
+use crate::printable::escape;
 
 const EPERM: i32 = 1;
 const EIO: i32 = 5;
@@ -162,7 +163,8 @@ fn bound_driver(bus: u8, address: Address) -> Option<BoundDriver> {
     let chip = format!("{bus}-{:04x}", address.0);
     let device = Path::new("/sys/bus/i2c/devices").join(&chip);
     let link = fs::read_link(device.join("driver")).ok()?;
-    let driver = link.file_name()?.to_string_lossy().into_owned();
+    let driver = escape(&link.file_name()?.to_string_lossy());
+    let name = fs::read(device.join("name")).unwrap_or_default();
     let unbind = format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind");
     let mut children: Vec<u8> = (0..8)
         .filter_map(|channel| {
@@ -172,7 +174,8 @@ fn bound_driver(bus: u8, address: Address) -> Option<BoundDriver> {
         })
         .collect();
     children.sort_unstable();
-    Some(BoundDriver { driver, unbind, children })
+    let device = escape(String::from_utf8_lossy(&name).trim());
+    Some(BoundDriver { driver, device, unbind, children })
 }
 
 #[cfg(test)]

@@ -49,12 +49,23 @@ pub trait Bus: Send {
 pub struct BoundDriver {
     /// Name of the driver.
     pub driver: String,
+    /// Name that the kernel gives the chip.
+    pub device: String,
     /// Shell command that unbinds the driver.
     pub unbind: String,
     /// Buses that the driver creates for the channels of a mux.
     pub children: Vec<u8>,
 }
 
+impl BoundDriver {
+    /// Describes a chip that is best left to its driver; `name` is that of the chip.
+    pub(crate) fn in_use(name: &str) -> String {
+        let article = if name.starts_with(['a', 'e', 'i', 'o', 'I']) { "an" } else { "a" };
+        format!("{article} {name} in use by the kernel")
+    }
+}
+
+/// Advises to unbind the driver.
 impl fmt::Display for BoundDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { driver, unbind, .. } = self;

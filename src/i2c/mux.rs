@@ -35,8 +35,8 @@ impl Channel {
 /// A mux that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A kernel driver has claimed the mux.
-    #[error("mux {0}: {1}")]
+    /// A kernel driver has claimed the mux, or another chip at its address.
+    #[error("mux {}: {}", .0, describe(.1))]
     Bound(Address, BoundDriver),
     /// A transfer failed.
     #[error("mux {0}: {1}")]
@@ -51,6 +51,15 @@ pub enum Error {
         /// Control register as read back.
         read: u8,
     },
+}
+
+/// Advises to unbind the driver of a mux, which provides buses; another chip is left alone.
+fn describe(driver: &BoundDriver) -> String {
+    if driver.children.is_empty() {
+        format!("{}, not a mux", BoundDriver::in_use(&driver.device))
+    } else {
+        driver.to_string()
+    }
 }
 
 impl Error {
@@ -195,6 +204,7 @@ mod tests {
         fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
             (address == Address(0x71)).then(|| BoundDriver {
                 driver: "pca954x".to_owned(),
+                device: "pca9548".to_owned(),
                 unbind: "echo 1-0071 > /sys/bus/i2c/drivers/pca954x/unbind".to_owned(),
                 children: vec![11, 12],
             })

@@ -6,9 +6,12 @@ use crate::i2c;
 /// A failed operation on a sensor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A kernel driver has claimed the chip.
+    /// A kernel driver has claimed the chip, which is an INA260.
     #[error("{0}")]
     Bound(i2c::BoundDriver),
+    /// Another chip is at the address, and a kernel driver has claimed it.
+    #[error("{}, not an INA260", i2c::BoundDriver::in_use(.0))]
+    InUse(String),
     /// A register could not be read.
     #[error("cannot read register {register}: {source}")]
     Read {
@@ -26,8 +29,13 @@ pub enum Error {
         source: i2c::Error,
     },
     /// Another chip is at the address.
-    #[error("not an INA260 (manufacturer {manufacturer:#06x}, die {die:#06x})")]
+    #[error(
+        "{}not an INA260 (manufacturer {manufacturer:#06x}, die {die:#06x})",
+        .name.map_or(String::new(), |name| format!("an {name}, "))
+    )]
     NotAnIna260 {
+        /// Name of the chip, if its registers tell it.
+        name: Option<&'static str>,
         /// Content of its manufacturer ID register.
         manufacturer: u16,
         /// Content of its die ID register.
@@ -49,10 +57,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether the address was acknowledged (a different chip, or one owned by a kernel
-    /// driver).
-    pub fn is_acknowledged(&self) -> bool {
-        matches!(self, Self::Bound(_) | Self::NotAnIna260 { .. })
+    /// Returns whether another chip is at the address.
+    pub fn is_other_chip(&self) -> bool {
+        matches!(self, Self::InUse(_) | Self::NotAnIna260 { .. })
     }
 
     /// Returns whether the bus is stuck: each further transfer would also time out.

@@ -9,6 +9,7 @@ pub mod calibration;
 mod error;
 pub mod guard;
 mod measurement;
+mod other_chips;
 pub mod registers;
 pub mod settings;
 
@@ -74,20 +75,34 @@ impl RegisterDump {
     }
 }
 
-/// Identifies the chip at `address` by its ID registers and returns its die ID.
+/// Kernel drivers that can hold an INA260, whatever name the kernel gives the chip.
+const DRIVERS: [&str; 2] = ["ina2xx", "ina2xx_adc"];
+
+/// Identifies the chip at `address` by its ID registers and returns its die ID. The chip of a
+/// kernel driver that cannot hold an INA260 is not accessed.
 ///
 /// # Errors
-/// A failed transfer, [`Error::Bound`] or [`Error::NotAnIna260`].
+/// A failed transfer, [`Error::Bound`], [`Error::InUse`] or [`Error::NotAnIna260`].
 pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<u16, Error> {
-    if let Some(driver) = bus.bound_driver(address) {
-        return Err(Error::Bound(driver));
+    let driver = bus.bound_driver(address);
+    if let Some(other) = driver.as_ref().filter(|it| !DRIVERS.contains(&it.driver.as_str())) {
+        return Err(Error::InUse(other.device.clone()));
     }
-    let manufacturer = read(bus, address, Register::ManufacturerId)?;
+    // The die first: 0xFE resets some humidity sensors at 0x40 (SHT2x, Si7021), which do not
+    // acknowledge 0xFF.
     let die = read(bus, address, Register::DieId)?;
-    if manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE {
-        Ok(die)
-    } else {
-        Err(Error::NotAnIna260 { manufacturer, die })
+    let manufacturer = read(bus, address, Register::ManufacturerId)?;
+    let is_ina260 = manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE;
+    match driver {
+        None if is_ina260 => Ok(die),
+        Some(driver) if is_ina260 => Err(Error::Bound(driver)),
+        other => {
+            let name = other_chips::name(bus, address, manufacturer, die);
+            Err(match other {
+                Some(driver) => Error::InUse(name.map_or(driver.device, str::to_owned)),
+                None => Error::NotAnIna260 { name, manufacturer, die },
+            })
+        }
     }
 }
 

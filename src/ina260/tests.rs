@@ -73,21 +73,98 @@ const CONFIGURED: RegisterDump =
 #[test]
 fn identify_accepts_every_die_revision() {
     for die in [0x2270, 0x227F] {
-        let mut bus = Script::new([Read(0xFE, Ok(0x5449)), Read(0xFF, Ok(die))]);
+        let mut bus = Script::new([Read(0xFF, Ok(die)), Read(0xFE, Ok(0x5449))]);
         assert_eq!(identify(&mut bus, CHIP.address), Ok(die));
         bus.finish();
     }
 }
 
+/// IDs of the data sheets: SBOS547B (INA226), SBOS576 (INA3221), SBOSA20 (INA228), SBOS448
+/// (INA219).
 #[test]
-fn identify_rejects_foreign_ids() {
-    for (manufacturer, die, message) in [
-        (0x0054, 0x2270, "not an INA260 (manufacturer 0x0054, die 0x2270)"),
-        (0x5449, 0x2260, "not an INA260 (manufacturer 0x5449, die 0x2260)"),
+fn other_chips_are_named_by_their_registers() {
+    for (die, manufacturer, more, message) in [
+        (0x2270, 0x0054, &[(0x3E, 0), (0x00, 0x6127)][..], "not an INA260 (manufacturer 0x0054, "),
+        (0x2260, 0x5449, &[], "an INA226, not an INA260 (manufacturer 0x5449, die 0x2260)"),
+        (0x3220, 0x5449, &[], "an INA3221, not an INA260 (manufacturer 0x5449, die 0x3220)"),
+        (0x2281, 0x5449, &[], "an INA228, not an INA260 "),
+        (0x0000, 0x0000, &[(0x3E, 0x5449), (0x3F, 0x2281)], "an INA228, not an INA260 "),
+        (0x0000, 0x0000, &[(0x3E, 0x5449), (0x3F, 0x2381)], "an INA238, not an INA260 "),
+        (0xFFFF, 0xFFFF, &[(0x3E, 0xFFFF), (0x00, 0x399F)], "an INA219, not an INA260 "),
+        (0x1E1E, 0x0000, &[(0x3E, 0x5449), (0x3F, 0x1234)], "not an INA260 (manufacturer 0x0000"),
     ] {
-        let mut bus = Script::new([Read(0xFE, Ok(manufacturer)), Read(0xFF, Ok(die))]);
-        assert_eq!(identify(&mut bus, CHIP.address).unwrap_err().to_string(), message);
+        let ids = [Read(0xFF, Ok(die)), Read(0xFE, Ok(manufacturer))];
+        let more = more.iter().map(|(register, word)| Read(*register, Ok(*word)));
+        let mut bus = Script::new(ids.into_iter().chain(more));
+        let error = identify(&mut bus, CHIP.address).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
         bus.finish();
+    }
+}
+
+#[test]
+fn humidity_sensor_is_not_reset() {
+    // 0xFE is its reset command; it does not acknowledge 0xFF.
+    let mut bus = Script::new([Read(0xFF, Err(121))]);
+    assert!(matches!(identify(&mut bus, CHIP.address), Err(Error::Read { .. })));
+    bus.finish();
+}
+
+/// A bus on which a kernel driver has claimed the chip.
+struct Claimed(Script, &'static str, &'static str);
+
+impl Bus for Claimed {
+    fn bound_driver(&self, _: Address) -> Option<i2c::BoundDriver> {
+        Some(i2c::BoundDriver {
+            driver: self.1.to_owned(),
+            device: self.2.to_owned(),
+            unbind: "echo 1-0041 > unbind".to_owned(),
+            children: Vec::new(),
+        })
+    }
+
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, i2c::Error> {
+        self.0.read_word(address, register)
+    }
+
+    fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), i2c::Error> {
+        panic!("a claimed chip is not written")
+    }
+
+    fn send_byte(&mut self, _: Address, _: u8) -> Result<(), i2c::Error> {
+        panic!("a claimed chip is not written")
+    }
+
+    fn receive_byte(&mut self, _: Address) -> Result<u8, i2c::Error> {
+        panic!("an INA260 has no byte transfers")
+    }
+}
+
+#[test]
+fn chip_of_another_driver_is_not_accessed() {
+    for (driver, device, message) in [
+        ("ina3221", "ina3221", "an ina3221 in use by the kernel, not an INA260"),
+        ("pca9685-pwm", "pca9685", "a pca9685 in use by the kernel, not an INA260"),
+        ("sht21", "htu21", "a htu21 in use by the kernel, not an INA260"),
+    ] {
+        let mut bus = Claimed(Script::new([]), driver, device);
+        assert_eq!(identify(&mut bus, CHIP.address).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn only_an_ina260_gets_the_advice_to_unbind() {
+    for driver in ["ina2xx", "ina2xx_adc"] {
+        for device in ["ina260", "ina226", "ina219"] {
+            let ids = Script::new([Read(0xFF, Ok(0x2271)), Read(0xFE, Ok(0x5449))]);
+            let error = identify(&mut Claimed(ids, driver, device), CHIP.address).unwrap_err();
+            let message =
+                format!("claimed by kernel driver {driver}; unbind it with `echo 1-0041 > unbind`");
+            assert_eq!(error.to_string(), message);
+        }
+        let ids = Script::new([Read(0xFF, Ok(0x2260)), Read(0xFE, Ok(0x5449))]);
+        let error = identify(&mut Claimed(ids, driver, "ina226"), CHIP.address).unwrap_err();
+        assert_eq!(error.to_string(), "an INA226 in use by the kernel, not an INA260");
     }
 }
 

@@ -34,7 +34,9 @@ impl Error {
         match self {
             Self::Chip(ina260::Error::Read { .. } | ina260::Error::Write { .. }) => None,
             Self::Chip(ina260::Error::Bound(_)) => Some(Failure::Io),
-            Self::Chip(ina260::Error::NotAnIna260 { .. }) => Some(Failure::Identity),
+            Self::Chip(ina260::Error::InUse(_) | ina260::Error::NotAnIna260 { .. }) => {
+                Some(Failure::Identity)
+            }
             Self::Chip(
                 ina260::Error::RegisterMismatch { .. } | ina260::Error::NotContinuous(_),
             ) => Some(Failure::Settings),

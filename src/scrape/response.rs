@@ -97,7 +97,7 @@ mod tests {
             ("", "connection closed without a response"),
             ("HTTP/1.1 20", "connection closed mid-response"),
             ("SSH-2.0-OpenSSH_9.2\r\n", "not an HTTP response: \"SSH-2.0-OpenSSH_9.2\""),
-            ("\x1b[2J", "not an HTTP response: \"\u{fffd}[2J\""),
+            ("\x1b[2J", "not an HTTP response: \"\\u{1b}[2J\""),
             ("HTTP/1.1 404 Not Found\r\n\r\n", "HTTP status 404: wrong path, or another program"),
             (
                 "HTTP/1.1 403 Forbidden\r\n\r\n",

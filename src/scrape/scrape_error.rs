@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
+use crate::printable::escape;
+
 /// Longest excerpt of another program's text in a message, in characters.
 const MAX_QUOTE: usize = 60;
 
@@ -66,11 +68,10 @@ fn describe_status(code: u16, location: Option<&str>) -> String {
     format!("HTTP status {code}{hint}")
 }
 
-/// Returns another program's text in quotes, shortened and without control characters.
+/// Returns another program's text in quotes, shortened and escaped.
 fn quote(text: &str) -> String {
     let text = text.trim();
-    let shown: String =
-        text.chars().take(MAX_QUOTE).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let shown = escape(&text.chars().take(MAX_QUOTE).collect::<String>());
     let rest = if text.chars().nth(MAX_QUOTE).is_some() { "…" } else { "" };
     format!("\"{shown}{rest}\"")
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Error;
+use crate::printable::{escape, is_invisible};
 
 /// Upper bound on the length of a line, in bytes.
 pub(super) const MAX_LINE: usize = 64 << 10;
@@ -117,7 +118,11 @@ fn sample(line: &str) -> Option<Sample<'_>> {
             }
             let (label, after) = inner.split_once('=')?;
             let (value, after) = quoted(after.trim_start().strip_prefix('"')?)?;
-            labels.push((label.trim_end(), value));
+            let (label, is_safe) = (label.trim_end(), !value.contains(is_invisible));
+            if !label.chars().all(is_name) {
+                return None;
+            }
+            labels.push((label, if is_safe { value } else { escape(&value).into() }));
             inner = after;
         }
     }
@@ -165,7 +170,7 @@ mod tests {
         assert_eq!((samples[0].value, samples[1].value), (1.0, -1.5e-3));
         assert_eq!((samples[2].label("d"), samples[2].label("f")), ("e", ""));
         assert_eq!(samples[2].value, f64::INFINITY);
-        assert_eq!(samples[3].label("h"), "i}\"\\\nj,k=\"");
+        assert_eq!(samples[3].label("h"), "i}\"\\\\nj,k=\"");
         assert!(samples[3].value.is_nan());
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::Listen;
+use crate::printable::is_invisible;
 
 /// URL of an exporter: `http://HOST:PORT/PATH` or `unix:/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,10 @@ impl FromStr for Url {
 
     /// Parses `http://HOST[:PORT][/PATH]`, `HOST[:PORT][/PATH]` or `unix:/PATH`.
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        // The backslash is that of escaped text.
+        if let Some(c) = text.chars().find(|c| is_invisible(*c) || *c == '\\') {
+            return Err(InvalidUrl::Character(c));
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
             if !path.is_absolute() {
@@ -94,8 +99,7 @@ impl FromStr for Url {
             },
         };
         // White space would end a line of the request, and @ would send a password in the clear.
-        let is_refused = |c: &char| c.is_whitespace() || c.is_control() || *c == '@';
-        if let Some(c) = text.chars().find(is_refused) {
+        if let Some(c) = text.chars().find(|c| [' ', '@'].contains(c)) {
             return Err(InvalidUrl::Character(c));
         }
         let (authority, path) = match rest.find('/') {
@@ -184,6 +188,9 @@ mod tests {
             ("pi /x", "' ' is not allowed in a URL"),
             ("user:word@pi", "'@' is not allowed in a URL"),
             ("unix:a.sock", "must be absolute"),
+            ("unix:/run/\u{1b}[2J", "'\\u{1b}' is not allowed in a URL"),
+            ("http://a\\u{1b}/", "'\\\\' is not allowed in a URL"),
+            ("pi\u{202e}4", "'\\u{202e}' is not allowed in a URL"),
         ] {
             let error = url(given).unwrap_err();
             assert!(error.contains(wrong), "{given}: {error}");

@@ -169,6 +169,10 @@ impl Store {
         saved.map_err(|cause| {
             // If it cannot be removed, the next attempt overwrites it.
             let _ = self.remove(Self::NEW);
+            let is_none = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+            if fs::symlink_metadata(self.path(Self::FILE)).is_err_and(is_none) {
+                return SaveError::Lost(cause);
+            }
             // A file that could not be removed at the start has older values than those served
             // since.
             match self.load_and_remove() {

@@ -155,7 +155,8 @@ fn file_of_another_machine_is_set_aside() {
 fn unwritable_directory_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let missing = Store::new(&directory.path().join("missing"), "");
-    assert!(missing.save(sensors()).is_err());
+    let error = missing.save(sensors()).unwrap_err();
+    assert!(matches!(error, SaveError::Lost(_)), "there is no older file: {error}");
     assert!(names(&directory).is_empty());
     // A file cannot be renamed to the name of a directory.
     fs::create_dir_all(directory.path().join("totals/x")).unwrap();

@@ -4,17 +4,23 @@
 //! Each is an advisory lock (flock(2)) on a file in a runtime directory. It is released when the
 //! process ends, for any reason. The file contains the URL where its holder serves metrics. Probing
 //! a lock needs read permission only.
+//!
+//! The directory or the file may be another user's. So no link is followed, everything is checked
+//! on the open file, and an existing file is only written if nobody else can have put it there.
 
 use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, open as open_fd};
+use rustix::fs::{Mode, OFlags, open as open_fd, openat};
+use rustix::process::geteuid;
 use tracing::{info, warn};
+
+use crate::printable::escape;
 
 /// Runtime directory of the service (systemd.exec(5), `RuntimeDirectory=`).
 const SERVICE: &str = "/run/ina260-exporter";
@@ -63,7 +69,7 @@ impl BusLock {
         None
     }
 
-    /// Creates the lock file in the first directory that is writable.
+    /// Creates the lock file in the first directory that is writable and not another user's.
     fn acquire_in(directories: &[PathBuf], bus: u8, url: &str) -> Result<Self, LockError> {
         let mut outcome = Err(ErrorKind::NotFound.into());
         for directory in directories {
@@ -73,10 +79,13 @@ impl BusLock {
             }
         }
         let failed = |source| LockError::Io { bus, source };
-        let mut file = outcome.map_err(failed)?;
+        let (mut file, is_own) = outcome.map_err(failed)?;
         if !lock(&file).map_err(failed)? {
             let url = url_in(&mut file);
             return Err(LockError::InUse { bus, url });
+        }
+        if !is_own {
+            return Err(failed(ErrorKind::PermissionDenied.into()));
         }
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{url}").map_err(failed)?;
@@ -84,21 +93,34 @@ impl BusLock {
     }
 }
 
-/// Returns the URL served by the process that has locked a bus, if there is one.
+/// Returns the URL served by the process that has locked a bus, if there is one. Only locks of
+/// root, of the same user, and in the service's directory are believed.
 pub fn holder_url(bus: u8) -> Option<String> {
-    holder_url_in(&all_directories(), bus)
+    let own = runtime_directory().into_iter().chain([PathBuf::from(SERVICE)]);
+    own.into_iter().find_map(|directory| holder_url_in(&directory, bus, |_| true)).or_else(|| {
+        let users = fs::read_dir(USERS).into_iter().flatten().flatten();
+        let mut users = users.map(|user| user.path().join(BELOW_USER));
+        users.find_map(|directory| holder_url_in(&directory, bus, is_believed))
+    })
 }
 
-fn holder_url_in(directories: &[PathBuf], bus: u8) -> Option<String> {
-    directories.iter().find_map(|directory| {
-        let mut file = open_regular(&path(directory, bus)).ok()?;
-        // A shared lock succeeds unless the daemon holds its exclusive one; closing the file
-        // releases it.
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(url_in(&mut file)),
-            Ok(()) | Err(TryLockError::Error(_)) => None,
-        }
-    })
+/// Returns whether a lock of the user with this ID is believed outside the service's directory.
+fn is_believed(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}
+
+fn holder_url_in(directory: &Path, bus: u8, is_believed: impl Fn(u32) -> bool) -> Option<String> {
+    let directory = open_directory(directory).ok()?;
+    let mut file = open_existing(&directory, bus, OFlags::RDONLY).ok()?;
+    if !is_believed(file.metadata().ok()?.uid()) {
+        return None;
+    }
+    // A shared lock succeeds unless the daemon holds its exclusive one; closing the file releases
+    // it.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(url_in(&mut file)),
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
 }
 
 /// Locks a file exclusively. Returns whether that succeeded.
@@ -116,43 +138,58 @@ fn lock(file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-fn path(directory: &Path, bus: u8) -> PathBuf {
-    directory.join(format!("bus-{bus}.lock"))
+fn name(bus: u8) -> String {
+    format!("bus-{bus}.lock")
 }
 
-/// Opens a lock file for writing, readable for all users whatever the umask (the service's hides
-/// its files).
-fn open(directory: &Path, bus: u8) -> io::Result<File> {
+fn open_directory(directory: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(open_fd(directory, flags, Mode::empty())?.into())
+}
+
+/// Opens a lock file, readable for all users whatever the umask (the service's hides its files).
+/// Returns with it whether it may be written: it is new, or its directory is this user's, too.
+fn open(directory: &Path, bus: u8) -> io::Result<(File, bool)> {
     if !directory.exists() {
         DirBuilder::new().mode(0o755).create(directory)?;
     }
-    let path = path(directory, bus);
-    if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(ErrorKind::AlreadyExists.into());
+    let directory = open_directory(directory)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    match openat(&directory, name(bus), flags, Mode::from_raw_mode(0o600)) {
+        Ok(file) => {
+            let file = File::from(file);
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            return Ok((file, true));
+        }
+        Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
     }
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o644))?;
-    Ok(file)
+    let file = open_existing(&directory, bus, OFlags::RDWR)
+        .or_else(|_| open_existing(&directory, bus, OFlags::RDONLY))?;
+    let (file_by, directory_by) = (file.metadata()?.uid(), directory.metadata()?);
+    let is_private = directory_by.mode() & 0o022 == 0;
+    let user = geteuid().as_raw();
+    Ok((file, is_private && [file_by, directory_by.uid()] == [user, user]))
 }
 
-/// Opens a regular file for reading; follows no link and does not block on a FIFO.
-fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = open_fd(path, flags, Mode::empty())?;
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
-        Ok(File::from(file))
+/// Opens a regular file with one name; follows no link and does not block on a FIFO.
+fn open_existing(directory: &File, bus: u8, access: OFlags) -> io::Result<File> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(directory, name(bus), flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.nlink() == 1 {
+        Ok(file)
     } else {
         Err(ErrorKind::InvalidInput.into())
     }
 }
 
-/// Reads the URL in a lock file, without control characters.
+/// Reads the URL in a lock file, escaped.
 fn url_in(file: &mut File) -> String {
     let mut text = String::new();
     // The file is empty until its holder has written to it.
     let _ = file.take(MAX_URL).read_to_string(&mut text);
-    let line = text.lines().next().unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).collect()
+    escape(text.lines().next().unwrap_or_default())
 }
 
 /// Returns the directories for the locks of this process: the service manager's, or those that a
@@ -161,22 +198,13 @@ fn own_directories() -> Vec<PathBuf> {
     if let Some(directory) = runtime_directory() {
         return vec![directory];
     }
-    let user = env::var_os("XDG_RUNTIME_DIR");
-    [PathBuf::from(SERVICE)]
-        .into_iter()
-        .chain(user.map(|directory| Path::new(&directory).join(BELOW_USER)))
-        .collect()
-}
-
-/// Returns every directory in which a daemon may have created its locks; those of other users are
-/// readable for root only.
-fn all_directories() -> Vec<PathBuf> {
-    let users = fs::read_dir(USERS).into_iter().flatten().flatten();
-    runtime_directory()
-        .into_iter()
-        .chain([PathBuf::from(SERVICE)])
-        .chain(users.map(|user| user.path().join(BELOW_USER)))
-        .collect()
+    // With sudo, it may be another user's.
+    let is_own = |directory: &PathBuf| {
+        fs::metadata(directory).is_ok_and(|metadata| metadata.uid() == geteuid().as_raw())
+    };
+    let user = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_own);
+    let user = user.map(|directory| directory.join(BELOW_USER));
+    [PathBuf::from(SERVICE)].into_iter().chain(user).collect()
 }
 
 /// Returns the directory that the service manager created for this process.
@@ -199,31 +227,38 @@ mod tests {
         (parent, directories)
     }
 
+    fn holder(directories: &[PathBuf], bus: u8) -> Option<String> {
+        holder_url_in(&directories[0], bus, is_believed)
+    }
+
     #[test]
     fn bus_is_in_use_while_its_lock_is_held() {
         let (_parent, at) = &runtime();
-        assert_eq!(holder_url_in(at, 1), None, "no directory");
+        assert_eq!(holder(at, 1), None, "no directory");
+        let hostile = BusLock::acquire_in(at, 1, "http://a\u{1b}[2J").unwrap();
+        assert_eq!(holder(at, 1).as_deref(), Some("http://a\\u{1b}[2J"));
+        drop(hostile);
         let lock = BusLock::acquire_in(at, 1, "http://0.0.0.0:8000/metrics").unwrap();
         let url = Some("http://0.0.0.0:8000/metrics".to_owned());
-        assert_eq!((holder_url_in(at, 1), holder_url_in(at, 2)), (url, None));
+        assert_eq!((holder(at, 1), holder(at, 2)), (url, None));
         drop(lock);
-        assert_eq!(holder_url_in(at, 1), None);
+        assert_eq!(holder(at, 1), None);
         // The file of an earlier process is overwritten.
         let _lock = BusLock::acquire_in(at, 1, "unix:/a").unwrap();
-        assert_eq!(holder_url_in(at, 1).as_deref(), Some("unix:/a"));
+        assert_eq!(holder(at, 1).as_deref(), Some("unix:/a"));
     }
 
     #[test]
     fn second_daemon_on_a_bus_sees_the_first() {
         let (_parent, at) = &runtime();
         let _lock = BusLock::acquire_in(at, 7, "http://a:1/metrics").unwrap();
-        let mode = fs::metadata(path(&at[0], 7)).unwrap().permissions().mode();
+        let mode = fs::metadata(at[0].join("bus-7.lock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644, "readable for all users");
         match BusLock::acquire_in(at, 7, "http://b:2/metrics") {
             Err(LockError::InUse { bus: 7, url }) => assert_eq!(url, "http://a:1/metrics"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(holder_url_in(at, 7).as_deref(), Some("http://a:1/metrics"));
+        assert_eq!(holder(at, 7).as_deref(), Some("http://a:1/metrics"));
     }
 
     #[test]
@@ -231,7 +266,7 @@ mod tests {
         let (_parent, at) = &runtime();
         drop(BusLock::acquire_in(at, 1, "unix:/a").unwrap());
         thread::scope(|scope| {
-            let probe = scope.spawn(|| (0..2_000).filter_map(|_| holder_url_in(at, 1)).count());
+            let probe = scope.spawn(|| (0..2_000).filter_map(|_| holder(at, 1)).count());
             for _ in 0..20 {
                 drop(BusLock::acquire_in(at, 1, "unix:/a").unwrap());
             }
@@ -245,9 +280,63 @@ mod tests {
         fs::create_dir(&at[0]).unwrap();
         let target = at[0].join("target");
         fs::write(&target, "precious").unwrap();
-        std::os::unix::fs::symlink(&target, path(&at[0], 1)).unwrap();
+        std::os::unix::fs::symlink(&target, at[0].join("bus-1.lock")).unwrap();
         assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
         assert_eq!(fs::read(&target).unwrap(), b"precious");
-        assert_eq!(holder_url_in(at, 1), None);
+        assert_eq!(holder(at, 1), None);
+    }
+
+    #[test]
+    fn link_in_place_of_the_directory_is_not_followed() {
+        let (parent, at) = &runtime();
+        let target = parent.path().join("target");
+        fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&target, &at[0]).unwrap();
+        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn second_name_of_a_file_is_neither_written_nor_read() {
+        let (_parent, at) = &runtime();
+        fs::create_dir(&at[0]).unwrap();
+        let target = at[0].join("target");
+        fs::write(&target, "precious").unwrap();
+        fs::set_permissions(&target, Permissions::from_mode(0o600)).unwrap();
+        fs::hard_link(&target, at[0].join("bus-1.lock")).unwrap();
+        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn file_in_a_directory_of_others_is_not_overwritten() {
+        let (_parent, at) = &runtime();
+        drop(BusLock::acquire_in(at, 1, "unix:/precious").unwrap());
+        let file = at[0].join("bus-1.lock");
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        // Any user may have renamed it.
+        fs::set_permissions(&at[0], Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert_eq!(fs::read(&file).unwrap(), b"unix:/precious\n");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        // A new file is safe there.
+        drop(BusLock::acquire_in(at, 2, "unix:/a").unwrap());
+        // A lock that is held there is seen.
+        let held = File::open(&file).unwrap();
+        held.lock().unwrap();
+        let refused = BusLock::acquire_in(at, 1, "unix:/a");
+        assert!(matches!(refused, Err(LockError::InUse { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn lock_of_another_user_is_not_believed() {
+        let (_parent, at) = &runtime();
+        let _lock = BusLock::acquire_in(at, 1, "http://192.0.2.1/metrics").unwrap();
+        let of_user = |user| holder_url_in(&at[0], 1, |uid| uid == user);
+        assert!(of_user(geteuid().as_raw()).is_some());
+        assert_eq!(of_user(geteuid().as_raw() + 1), None);
+        assert!(is_believed(0) && is_believed(geteuid().as_raw()));
+        assert!(!is_believed(geteuid().as_raw() + 1));
     }
 }

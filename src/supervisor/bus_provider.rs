@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
+use crate::i2c::adapters::adapters;
 use crate::i2c::linux::LinuxBus;
 use crate::i2c::{Bus, Location, OpenError};
 use crate::simulated::{Board, Chip, Faults, Load};
@@ -12,6 +13,7 @@ use crate::simulated::{Board, Chip, Faults, Load};
 const SIMULATED_HERTZ: u32 = 400_000;
 
 /// Opens buses by number.
+#[derive(Clone)]
 pub enum BusProvider {
     /// Opens `/dev/i2c-N`.
     Linux,
@@ -60,6 +62,14 @@ impl BusProvider {
                 }
                 Ok(Box::new(board.bus()))
             }
+        }
+    }
+
+    /// Returns the numbers of the buses that exist.
+    pub(super) fn existing(&self) -> Vec<u8> {
+        match self {
+            Self::Linux => adapters().into_iter().map(|adapter| adapter.number).collect(),
+            Self::Simulated { boards, .. } => boards.keys().copied().collect(),
         }
     }
 

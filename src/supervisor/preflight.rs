@@ -1,65 +1,192 @@
-//! Probes the sensors at start-up.
+//! Probes the sensors at start-up, before any thread starts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::{NothingToMeasure, Supervisor};
-use crate::config::SensorPlan;
+use super::{BusProvider, NothingToMeasure, Supervisor, buses, locations};
+use crate::config::{Plan, SensorPlan};
 use crate::i2c::mux::Multiplexers;
-use crate::i2c::{Address, Bus, retry_once};
+use crate::i2c::{Address, Bus, Location, retry_once};
 use crate::ina260;
 use crate::sampler::Error;
 
+/// Upper bound on the time of the probe if the daemon starts without a sensor, too: about that of
+/// two stuck buses.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Result of the probe.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) any_responds: bool,
+    /// Why sensors do not respond, except for those of `others`.
+    pub(super) failures: Vec<String>,
+    /// Other chips in place of sensors, and INA260s that respond and are not in the plan.
+    pub(super) others: Vec<String>,
+    /// Buses on which none responds, or that are stuck.
+    pub(super) empty: Vec<String>,
+}
+
 impl Supervisor {
-    /// Probes the sensors until one responds, before any thread starts. A different chip at the
-    /// address, or one claimed by a kernel driver, counts: its cause can be removed at run time.
+    /// Probes the sensors. Logs which other chips are in their place, and where INA260s respond
+    /// that are not in the plan.
     ///
     /// # Errors
-    /// [`NothingToMeasure`] if no sensor responds, with the addresses at which other INA260s do.
-    pub fn probe_at_startup(&mut self) -> Result<(), NothingToMeasure> {
-        let mut messages = Vec::new();
-        let mut stuck = BTreeSet::new();
+    /// [`NothingToMeasure`] if no sensor responds, unless the plan says to wait for one.
+    pub fn probe_at_startup(&self) -> Result<(), NothingToMeasure> {
+        let preflight = self.preflight();
+        let waits = self.plan.wait_for_sensor;
+        let findings = if waits { preflight.run_within(TIMEOUT) } else { preflight.run() };
+        if waits || findings.any_responds {
+            // The bus threads log the failures.
+            findings.others.iter().for_each(|message| warn!("{message}"));
+            return Ok(());
+        }
+        let Findings { failures, others, empty, .. } = findings;
+        Err(NothingToMeasure([failures, others, empty].concat()))
+    }
+
+    pub(super) fn preflight(&self) -> Preflight {
         let sensors = self.plan.sensors.iter();
-        let sensors: Vec<_> = sensors.map(|sensor| (sensor, self.sensor_name(sensor))).collect();
-        for (sensor, name) in sensors {
-            let number = sensor.location.bus;
-            let Some(open) = self.opened.get_mut(&number).filter(|_| !stuck.contains(&number))
-            else {
-                continue;
-            };
-            let on_bus = self.plan.sensors.iter().map(|sensor| sensor.location);
-            let channels = on_bus.filter(|on| on.bus == number).filter_map(|on| on.mux);
-            let mut multiplexers = Multiplexers::new(channels);
-            let probed = retry_once(
-                || probe(open.bus.as_mut(), &mut multiplexers, sensor),
-                Error::is_timeout,
-            );
-            match probed {
-                Ok(()) => return Ok(()),
-                Err(error) => {
-                    messages.push(format!("{name}: {error}"));
-                    // Each further transfer would take the adapter's timeout.
-                    if error.is_timeout() {
-                        stuck.insert(number);
+        Preflight {
+            plan: self.plan.clone(),
+            names: sensors.map(|sensor| self.sensor_name(sensor)).collect(),
+            provider: self.provider.clone(),
+            buses: BTreeMap::new(),
+            stuck: BTreeSet::new(),
+            is_cancelled: Arc::default(),
+        }
+    }
+}
+
+/// The probe, on handles of its own.
+pub(super) struct Preflight {
+    plan: Plan,
+    /// Name of each sensor in messages.
+    names: Vec<String>,
+    provider: BusProvider,
+    buses: BTreeMap<u8, Box<dyn Bus>>,
+    stuck: BTreeSet<u8>,
+    is_cancelled: Arc<AtomicBool>,
+}
+
+impl Preflight {
+    /// Runs in a thread, and goes on without it after `timeout`: a blocked transfer cannot be
+    /// aborted.
+    fn run_within(self, timeout: Duration) -> Findings {
+        let is_cancelled = self.is_cancelled.clone();
+        let (done, findings) = mpsc::channel();
+        let thread = thread::Builder::new().name("probe".to_owned());
+        // Without a thread nothing is found, and the bus threads log what fails.
+        let _ = thread.spawn(move || done.send(self.run()));
+        let findings = findings.recv_timeout(timeout).unwrap_or_default();
+        is_cancelled.store(true, Relaxed);
+        findings
+    }
+
+    pub(super) fn run(mut self) -> Findings {
+        let mut findings = Findings::default();
+        let mut to_scan = BTreeSet::new();
+        for (sensor, name) in self.plan.sensors.clone().iter().zip(mem::take(&mut self.names)) {
+            let Some(probed) = self.probe(sensor) else { continue };
+            if let Err(error) = probed {
+                to_scan.insert(sensor.location.bus);
+                match &error {
+                    Error::Chip(chip) if chip.is_other_chip() => {
+                        findings.others.push(describe_other(sensor.location, chip));
                     }
+                    error => findings.failures.push(format!("{name}: {error}")),
                 }
+            } else {
+                findings.any_responds = true;
             }
         }
-        for (number, open) in &mut self.opened {
-            messages.push(if stuck.contains(number) {
-                format!("bus {number} is stuck; not scanned")
-            } else {
-                match responding(open.bus.as_mut()) {
-                    others if others.is_empty() => {
-                        format!("no INA260 responds on bus {number} at 0x40-0x4f")
-                    }
-                    others => format!("INA260s respond on bus {number} at {}", others.join(", ")),
-                }
-            });
+        if !findings.any_responds {
+            to_scan.extend(buses(&self.plan).into_iter().chain(self.provider.existing()));
         }
-        Err(NothingToMeasure(messages))
+        if !to_scan.is_empty() {
+            self.scan(to_scan, &mut findings);
+        }
+        findings
     }
+
+    /// Probes a sensor, unless its bus cannot be opened or is stuck.
+    fn probe(&mut self, sensor: &SensorPlan) -> Option<Result<(), Error>> {
+        let number = sensor.location.bus;
+        let channels = locations(&self.plan).filter(|it| it.bus == number);
+        let mut multiplexers = Multiplexers::new(channels.filter_map(|it| it.mux));
+        let bus = self.open(number)?;
+        let probed = retry_once(|| probe(bus, &mut multiplexers, sensor), Error::is_timeout);
+        // Each further transfer would take the adapter's timeout.
+        if probed.as_ref().is_err_and(Error::is_timeout) {
+            self.stuck.insert(number);
+        }
+        Some(probed)
+    }
+
+    /// Reports the INA260s on these buses that are not in the plan.
+    fn scan(&mut self, numbers: BTreeSet<u8>, findings: &mut Findings) {
+        let planned: BTreeSet<Location> = locations(&self.plan).collect();
+        let (mut found, mut scanned) = (Vec::new(), Vec::new());
+        for number in numbers {
+            if self.open(number).is_some() {
+                let locations = self.responding(number).into_iter();
+                found.extend(locations.filter(|it| !planned.contains(it)).map(|it| it.to_string()));
+                scanned.push(number.to_string());
+            }
+            if self.stuck.contains(&number) {
+                findings.empty.push(format!("bus {number} is stuck; not scanned"));
+            }
+        }
+        if found.is_empty() {
+            let scanned = scanned.join(", ");
+            findings.empty.push(format!("no INA260 responds on bus {scanned} at 0x40-0x4f"));
+            return;
+        }
+        let found = format!("INA260s respond at {}", found.join("; "));
+        match findings.others.last_mut() {
+            Some(message) => *message = format!("{message}; {found}"),
+            None => findings.others.push(found),
+        }
+    }
+
+    /// Returns where INA260s respond on a bus; stops at a timeout.
+    fn responding(&mut self, number: u8) -> Vec<Location> {
+        let mut found = Vec::new();
+        for address in ina260::ADDRESSES.map(Address) {
+            let Some(bus) = self.open(number) else { break };
+            match ina260::identify(bus, address) {
+                Ok(_) => found.push(Location { bus: number, mux: None, address }),
+                Err(error) if error.is_timeout() => _ = self.stuck.insert(number),
+                Err(_) => {}
+            }
+        }
+        found
+    }
+
+    /// Returns a bus, opened at its first use, unless it cannot be opened or is stuck.
+    fn open(&mut self, number: u8) -> Option<&mut dyn Bus> {
+        if self.stuck.contains(&number) || self.is_cancelled.load(Relaxed) {
+            return None;
+        }
+        if !self.buses.contains_key(&number) {
+            let bus = self.provider.open(number, locations(&self.plan)).ok()?;
+            self.buses.insert(number, bus);
+        }
+        self.buses.get_mut(&number).map(|bus| bus.as_mut() as _)
+    }
+}
+
+/// Returns a sentence such as "0x40 on bus 1 is an INA226, not an INA260".
+fn describe_other(location: Location, error: &ina260::Error) -> String {
+    let text = location.to_string();
+    let (place, address) = text.rsplit_once(", ").unwrap_or_default();
+    format!("{address} on {place} is {error}")
 }
 
 /// Probes one sensor. No mux channel stays selected, unless the bus is stuck: chips downstream of
@@ -69,7 +196,7 @@ fn probe(
     multiplexers: &mut Multiplexers,
     sensor: &SensorPlan,
 ) -> Result<(), Error> {
-    let result = identify(bus, multiplexers, sensor);
+    let result = identify(bus, multiplexers, sensor.location);
     if !result.as_ref().is_err_and(Error::is_timeout)
         && let Err(error) = multiplexers.deselect_all(bus)
     {
@@ -81,26 +208,10 @@ fn probe(
 fn identify(
     bus: &mut dyn Bus,
     multiplexers: &mut Multiplexers,
-    sensor: &SensorPlan,
+    location: Location,
 ) -> Result<(), Error> {
-    if let Some(channel) = sensor.location.mux {
+    if let Some(channel) = location.mux {
         multiplexers.select(bus, channel)?;
     }
-    match ina260::identify(bus, sensor.location.address) {
-        Err(error) if !error.is_acknowledged() => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the addresses at which INA260s respond; stops at a timeout.
-fn responding(bus: &mut dyn Bus) -> Vec<String> {
-    let mut found = Vec::new();
-    for address in ina260::ADDRESSES.map(Address) {
-        match ina260::identify(bus, address) {
-            Ok(_) => found.push(address.to_string()),
-            Err(error) if error.is_timeout() => break,
-            Err(_) => {}
-        }
-    }
-    found
+    Ok(ina260::identify(bus, location.address).map(drop)?)
 }

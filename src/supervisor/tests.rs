@@ -1,12 +1,12 @@
 //! The sampler of a plan, on the simulated clock.
 
+use super::preflight::Findings;
 use super::*;
 use crate::cli::CommandLine;
 use crate::clock::{Clock, SimulatedClock};
-use crate::config;
+use crate::config::{self, Overrides};
 use crate::i2c::Address;
-use crate::simulated::Faults;
-use crate::simulated::{Board, Chip, Load};
+use crate::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
 use clap::Parser;
 
 /// Returns the number of transfers per result, including settings checks.
@@ -63,4 +63,66 @@ fn empty_hostname_is_no_label() {
     };
     assert_eq!(labels("pi4"), ["hostname=pi4", "device=deepx"]);
     assert_eq!(labels(""), ["device=deepx"]);
+}
+
+/// Returns what the probe at the start finds on these buses; the configured sensor is at 0x40 on
+/// bus 1, where another chip is if `is_other`.
+fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    plan.wait_for_sensor = true;
+    let boards = [1, 7].map(|bus| {
+        let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+        for (_, address) in at.iter().filter(|(on, _)| *on == bus) {
+            board.plug(Address(*address), Chip::new(Load::steady(5.0, 1.0)));
+        }
+        (bus, board)
+    });
+    if !at.contains(&(1, 0x40)) {
+        // Opening the bus adds a chip, which does not respond.
+        let fault = if is_other { Fault::WrongIdentity } else { Fault::NoAnswer };
+        let address = Some(Address(0x40));
+        let (from, until) = (Duration::ZERO, None);
+        boards[0].1.schedule(ScheduledFault { fault, address, from, until });
+    }
+    let boards = BTreeMap::from(boards);
+    let provider = BusProvider::Simulated { faults: Faults::default(), boards };
+    Supervisor::open(plan, provider, String::new()).unwrap().preflight().run()
+}
+
+#[test]
+fn chip_strapped_to_another_address_is_named_at_the_start() {
+    let findings = found_at_start(false, &[(1, 0x44)]);
+    assert_eq!(findings.others, ["INA260s respond at bus 1, 0x44"]);
+    assert!(findings.failures[0].contains("no acknowledge"), "{:?}", findings.failures);
+    let findings = found_at_start(false, &[]);
+    assert_eq!(findings.others, [""; 0]);
+    assert_eq!(findings.empty, ["no INA260 responds on bus 1, 7 at 0x40-0x4f"]);
+}
+
+#[test]
+fn other_chip_is_named_with_the_bus_of_the_ina260() {
+    let findings = found_at_start(true, &[(7, 0x40)]);
+    let message = "0x40 on bus 1 is an INA226, not an INA260 (manufacturer 0x5449, die 0x2260); \
+                   INA260s respond at bus 7, 0x40";
+    assert_eq!(findings.others, [message]);
+    assert!(!findings.any_responds && findings.failures.is_empty());
+}
+
+#[test]
+fn nothing_is_scanned_while_all_sensors_respond() {
+    let findings = found_at_start(false, &[(1, 0x40), (1, 0x44), (7, 0x40)]);
+    assert!(findings.any_responds && findings.others.is_empty() && findings.empty.is_empty());
+}
+
+#[test]
+fn blocked_probe_does_not_hold_up_the_service() {
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    plan.wait_for_sensor = true;
+    let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+    board.inject(Fault::Hang);
+    let boards = BTreeMap::from([(1, board.clone())]);
+    let provider = BusProvider::Simulated { faults: Faults::default(), boards };
+    let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+    assert!(supervisor.probe_at_startup().is_ok());
+    board.clear_faults();
 }

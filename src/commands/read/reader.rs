@@ -33,7 +33,7 @@ fn after_chip_error(error: &ina260::Error) -> &'static str {
     match error {
         // Its message has the command.
         ina260::Error::Bound(_) => "",
-        ina260::Error::NotAnIna260 { .. } => "; `ina260-exporter scan` lists the devices",
+        error if error.is_other_chip() => "; `ina260-exporter scan` lists the devices",
         error if error.is_timeout() => STUCK,
         _ => "; check wiring and supply, `ina260-exporter scan` lists the devices that respond",
     }
@@ -180,5 +180,5 @@ pub(super) fn read_via_service(
 fn retried(
     read: impl FnMut() -> Result<SensorReport, ina260::Error>,
 ) -> Result<SensorReport, Error> {
-    retry_once(read, |error| error.is_timeout() || error.is_acknowledged()).map_err(Error::Chip)
+    retry_once(read, ina260::Error::is_timeout).map_err(Error::Chip)
 }

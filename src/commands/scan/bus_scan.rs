@@ -3,9 +3,9 @@
 use super::probe::{Device, DeviceKind, Step, Stopped, probe};
 use crate::commands::mux_guard::{MuxGuard, MuxProbe, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
-use crate::i2c::Bus;
 use crate::i2c::adapters::Adapter;
 use crate::i2c::mux::Channel;
+use crate::i2c::{Bus, mux};
 
 /// Result of the scan of one bus.
 #[derive(Debug)]
@@ -109,7 +109,9 @@ impl BusReport {
                 MuxProbe::Other => format!(
                     "bus {number}, {address}: not a TCA9548A (does not retain what is written)"
                 ),
-                MuxProbe::Bound(driver) => format!("bus {number}, mux {address}: {driver}"),
+                MuxProbe::Bound(driver) => {
+                    format!("bus {number}, {}", mux::Error::Bound(address, driver))
+                }
             });
         }
         let mut guard = match MuxGuard::new(bus, &muxes) {

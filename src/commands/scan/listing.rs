@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::bus_scan::BusReport;
 use super::probe::{Device, DeviceKind};
+use crate::ina260::Error;
 
 /// Writes a paragraph for each bus, with a line for each device.
 pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
@@ -63,13 +64,16 @@ fn chip(device: &Device) -> Value {
     let (kind, more) = match &device.kind {
         DeviceKind::Ina260 { die } => ("ina260", json!({ "die": word(*die) })),
         DeviceKind::Served { up } => ("ina260", json!({ "up": up })),
-        DeviceKind::Other { manufacturer, die } => {
-            ("other", json!({ "manufacturer": word(*manufacturer), "die": word(*die) }))
-        }
-        DeviceKind::Bound(bound) => {
-            ("kernel-driver", json!({ "driver": bound.driver, "release": bound.unbind }))
-        }
-        DeviceKind::Failed(error) => ("error", json!({ "error": error.to_string() })),
+        DeviceKind::Unusable(Error::NotAnIna260 { name, manufacturer, die }) => (
+            "other",
+            json!({ "name": name, "manufacturer": word(*manufacturer), "die": word(*die) }),
+        ),
+        DeviceKind::Unusable(Error::InUse(name)) => ("kernel-driver", json!({ "name": name })),
+        DeviceKind::Unusable(Error::Bound(bound)) => (
+            "kernel-driver",
+            json!({ "name": "INA260", "driver": bound.driver, "release": bound.unbind }),
+        ),
+        DeviceKind::Unusable(error) => ("error", json!({ "error": error.to_string() })),
     };
     let mut chip = json!({
         "address": device.location.address.to_string(),

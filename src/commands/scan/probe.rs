@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::i2c::mux::Channel;
-use crate::i2c::{Address, BoundDriver, Bus, ErrorKind, Location};
+use crate::i2c::{Address, Bus, ErrorKind, Location};
 use crate::ina260::{self, Error};
 
 /// A device that responds, or is claimed by a kernel driver.
@@ -24,15 +24,9 @@ pub(super) enum DeviceKind {
     Served {
         up: bool,
     },
-    /// Another chip, by its identity registers.
-    Other {
-        manufacturer: u16,
-        die: u16,
-    },
-    /// A chip claimed by a kernel driver. It was not accessed.
-    Bound(BoundDriver),
-    /// A transfer failed, other than for a missing acknowledge.
-    Failed(Error),
+    /// Another chip, an INA260 claimed by a kernel driver, or a transfer that failed other than for
+    /// a missing acknowledge.
+    Unusable(Error),
 }
 
 impl DeviceKind {
@@ -47,11 +41,7 @@ impl fmt::Display for DeviceKind {
             Self::Ina260 { die } => write!(f, "INA260, die {die:#06x}"),
             Self::Served { up: true } => f.write_str("INA260, responds to the service"),
             Self::Served { up: false } => f.write_str("INA260, does not respond to the service"),
-            Self::Other { manufacturer, die } => {
-                Error::NotAnIna260 { manufacturer: *manufacturer, die: *die }.fmt(f)
-            }
-            Self::Bound(driver) => driver.fmt(f),
-            Self::Failed(error) => error.fmt(f),
+            Self::Unusable(error) => error.fmt(f),
         }
     }
 }
@@ -83,13 +73,9 @@ pub(super) fn probe(
         }
         let kind = match ina260::identify(bus, address) {
             Ok(die) => DeviceKind::Ina260 { die },
-            Err(Error::NotAnIna260 { manufacturer, die }) => {
-                DeviceKind::Other { manufacturer, die }
-            }
-            Err(Error::Bound(driver)) => DeviceKind::Bound(driver),
             Err(error) if error.is_timeout() => return Err(Stopped::Stuck),
             Err(Error::Read { source, .. }) if source.kind == ErrorKind::Nack => continue,
-            Err(error) => DeviceKind::Failed(error),
+            Err(error) => DeviceKind::Unusable(error),
         };
         devices.push(Device { location, kind, name: None });
     }

@@ -7,7 +7,8 @@ use crate::clock::SimulatedClock;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
 use crate::ina260::settings::Settings;
-use crate::scrape::{ScrapedChip, ScrapedSensor};
+use crate::printable::is_invisible;
+use crate::scrape::{ScrapedChip, ScrapedSensor, decode};
 use crate::simulated::{Board, Chip, Fault, Load, ScheduledFault, SimulatedBus};
 
 const URL: &str = "http://127.0.0.1:8000/metrics";
@@ -64,7 +65,8 @@ fn devices_are_identified_without_writes() {
     assert_eq!(
         text(scan_bus(&mut board.bus(), false, None)),
         "bus 1  bcm2835 (i2c@7e804000)\n  0x40  INA260, die 0x2270\n  \
-         0x44  not an INA260 (manufacturer 0x5449, die 0x2260)\n  0x4f  INA260, die 0x2270\n"
+         0x44  an INA226, not an INA260 (manufacturer 0x5449, die 0x2260)\n  \
+         0x4f  INA260, die 0x2270\n"
     );
     for address in [0x40, 0x44, 0x4F] {
         assert_eq!(board.chip(Address(address), |chip| chip.writes), 0);
@@ -155,11 +157,14 @@ impl Bus for MixedBus {
     fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
         let driver = match address {
             Address(0x40) => "ina2xx",
+            Address(0x4A) => "lm75",
             Address(0x71) => "pca954x",
+            Address(0x77) => "bmp280",
             _ => return None,
         };
         Some(BoundDriver {
             driver: driver.to_owned(),
+            device: driver.to_owned(),
             unbind: format!("echo > /sys/bus/i2c/drivers/{driver}/unbind"),
             children: if driver == "pca954x" { vec![11] } else { Vec::new() },
         })
@@ -197,9 +202,35 @@ fn bound_and_other_chips_are_reported() {
         "bus 1, mux 0x71: claimed by kernel driver pca954x; unbind it with `echo > \
          /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses it provides: 11",
         "bus 1, 0x76: not a TCA9548A (does not retain what is written)",
+        "0x4a  a lm75 in use by the kernel, not an INA260",
+        "bus 1, mux 0x77: a bmp280 in use by the kernel, not a mux",
     ] {
         assert!(text.contains(part), "{text}");
     }
     // Its original value, and the first byte that it did not retain.
     assert_eq!(bus.1, [0x58, 0x00]);
+}
+
+#[test]
+fn text_of_another_process_is_escaped() {
+    // ESC, BEL, a C1 control and bidi controls, as a process can serve or name them.
+    let hostile = "a\u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{2066}b";
+    let escaped = "a\\u{1b}[2J\\u{7}\\u{9b}31m\\u{202e}\\u{2066}b";
+    let metrics = format!(
+        "ina260_up{{device=\"{hostile}\"}} 1\nina260_sensor_info{{device=\"{hostile}\",bus=\"1\",\
+         address=\"0x41\",die=\"{hostile}\",averaging=\"4\",voltage_conversion_time=\"140us\",\
+         current_conversion_time=\"204us\"}} 1\n"
+    );
+    let sensors = decode(&metrics.into()).unwrap().sensors;
+    assert_eq!(sensors[0].chip.as_ref().unwrap().die, escaped);
+    let service = RunningExporter { url: URL.to_owned(), sensors: Ok(sensors) };
+    let report = scan_bus(&mut multiplexed().bus(), false, Some(&service));
+    let mut json = Vec::new();
+    listing::write_json(std::slice::from_ref(&report), &mut json).unwrap();
+    let json = String::from_utf8(json).unwrap();
+    for output in [text(report), json] {
+        assert!(output.contains("a\\"), "{output}");
+        let raw: String = output.chars().filter(|c| is_invisible(*c) && *c != '\n').collect();
+        assert_eq!(raw, "");
+    }
 }

@@ -51,7 +51,6 @@ fn table(location: Location, adapter: &str, loaded: &Loaded) -> String {
     while is_taken(&device) {
         device.push('_');
     }
-    let adapter: String = adapter.chars().filter(|c| !c.is_control()).collect();
     let comment = if adapter.is_empty() { String::new() } else { format!(" # {adapter}") };
     let mut table = format!(
         "\n[[sensor]]\ndevice = \"{device}\"\nbus = {}{comment}\naddress = {}\n",

@@ -47,7 +47,7 @@ pub struct WatchArgs {
         value_name = "URL",
         conflicts_with_all = ["direct", "simulate", "bus", "address", "mux", "config"]
     )]
-    pub url: Vec<String>,
+    pub url: Vec<Url>,
 
     /// Price per kilowatt-hour; adds the cost of the energy
     #[arg(long, value_parser = price)]
@@ -96,18 +96,21 @@ enum Message {
     End(io::Result<()>),
 }
 
-/// Shows the sources that the arguments name, until the user quits or a signal arrives.
+/// Shows the sources that the arguments name, until the user quits or a signal arrives. Signals are
+/// caught by `events` once the buses are open: until then, one ends the process at once, even in a
+/// transfer that hangs.
 ///
 /// # Errors
-/// [`Failure::Usage`] without a terminal or with an invalid URL, [`Failure::Configuration`],
+/// [`Failure::Usage`] without a terminal, [`Failure::Configuration`],
 /// [`Failure::Nothing`] if there is nothing to measure, [`Failure::Output`] of the terminal.
 pub fn run(
     args: &WatchArgs,
     environment: impl IntoIterator<Item = (String, String)>,
-    events: Receiver<Event>,
+    events: impl FnOnce() -> io::Result<Receiver<Event>>,
 ) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
-    watch(sources(args, environment)?, args.price, events)
+    let sources = sources(args, environment)?;
+    watch(sources, args.price, events()?)
 }
 
 fn sources(
@@ -115,11 +118,7 @@ fn sources(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Vec<Box<dyn ScrapeSource>>, Failure> {
     if !args.url.is_empty() {
-        let source = |text: &String| match text.parse::<Url>() {
-            Ok(url) => Ok(Box::new(url) as _),
-            Err(error) => Err(Failure::Usage(format!("--url {text}: {error}"))),
-        };
-        return args.url.iter().map(source).collect();
+        return Ok(args.url.iter().map(|url| Box::new(url.clone()) as _).collect());
     }
     let overrides = args.location.add_to(args.config.overrides());
     let plan = config::load(&overrides, environment)?.plan;

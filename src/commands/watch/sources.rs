@@ -71,14 +71,11 @@ impl LocalSensors {
         }
         let recorder = exposition::recorder(&plan.buckets)
             .map_err(|error| Failure::Nothing(vec![error.to_string()]))?;
-        let wait_for_sensor = plan.wait_for_sensor;
         let provider = BusProvider::new(plan.simulate.as_ref());
         let nothing = |nothing: NothingToMeasure| Failure::Nothing(nothing.0);
         let mut supervisor =
             Supervisor::open(plan, provider, WATCH_OWNER.to_owned()).map_err(nothing)?;
-        if !wait_for_sensor {
-            supervisor.probe_at_startup().map_err(nothing)?;
-        }
+        supervisor.probe_at_startup().map_err(nothing)?;
         let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
         exposition.show(supervisor.views(), Instant::now());
         supervisor.start(Arc::new(|| {}))?;

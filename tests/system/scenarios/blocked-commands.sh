@@ -1,0 +1,32 @@
+#!/bin/bash
+# A signal ends `scan` and `read` at once, also while a transfer does not return.
+# on one release
+. scenarios/lib.sh
+chip=1/mux chip plugged 1
+chip=1/mux chip control 0x10
+chip hang Y
+for command in scan 'scan --mux' read 'read --follow' 'watch --direct'; do
+    for signal in INT TERM; do
+        # `watch` needs a terminal.
+        # shellcheck disable=SC2086 # several words
+        script --quiet --command "exec ina260-exporter $command" /dev/null >/dev/null </dev/null &
+        wait_until 10 pgrep --exact ina260-exporter
+        sleep 2
+        pkill --signal "$signal" --exact ina260-exporter
+        # Ten times what it takes on an idle machine.
+        sleep 1
+        must_fail pgrep --exact ina260-exporter
+        wait $! || true
+    done
+done
+chip hang N
+
+# A signal between two transfers: the mux is restored.
+for address in {64..79}; do
+    chip=$(printf '1/0x%x' "$address") chip delay_us 30000
+done
+ina260-exporter scan --mux >/dev/null &
+sleep 2
+kill -TERM $!
+wait $!
+expect "control" 0x10 "$(printf '0x%02x' "$(chip=1/mux chip control)")"
