@@ -51,7 +51,7 @@ pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> 
     let Some((prefix, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
         return Err(Error::Empty);
     };
-    Err(Error::OtherProgram { count: samples.len() + left_out, prefix: prefix.to_owned() })
+    Err(Error::OtherProgram { count: samples.len() + left_out, prefix: excerpt(prefix) })
 }
 
 /// Parses the series whose names are wanted. Returns them, and how many were left out.
@@ -95,9 +95,9 @@ fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     Error::Line { number, text: excerpt(line) }
 }
 
-/// Returns the beginning of a text, more than a message shows of it.
+/// Returns the beginning of a text, more than a quote in a message shows of it.
 fn excerpt(text: &str) -> String {
-    text.chars().take(200).collect()
+    text.chars().take(100).collect()
 }
 
 fn sample(line: &str) -> Option<Sample<'_>> {
