@@ -183,7 +183,7 @@ fn invalid_values_are_explained() {
         (
             &["read", "--address", "0x50"],
             78,
-            "address 0x50 is invalid; expected an integer from 0x40 to 0x4f",
+            "address \"0x50\" is invalid; expected an integer from 0x40 to 0x4f",
         ),
         (&["read", "--follow", "--interval", "soon"], 78, "--interval: "),
         (&["read", "--interval", "1s"], 2, "--follow"),
