@@ -50,6 +50,9 @@ pub(super) fn meant(
     let is_untyped = matches!(node.value, Value::Untyped(_));
     // What takes any text would take any spelling.
     let is_name = accepts(&with(Value::Text("?".to_owned())));
+    if is_name && plain.contains('"') {
+        return None; // Two settings on a line, perhaps.
+    }
     let mut spellings = if is_name { vec![plain.to_owned()] } else { spellings(plain) };
     if expected.starts_with("an integer from 0x") {
         let digits = plain.to_ascii_lowercase();
@@ -96,7 +99,7 @@ fn spellings(plain: &str) -> Vec<String> {
         plain.to_owned(),
         lower.clone(),
         compact.clone(),
-        lower.replace(' ', ""),
+        compact.to_ascii_lowercase(),
         lower.replace([' ', '_'], "-"),
         point.clone(),
         number.trim_end_matches(".0").trim_end_matches('.').to_owned(),
@@ -115,7 +118,9 @@ fn spellings(plain: &str) -> Vec<String> {
     all.extend([format!("0.0.0.0{host}"), format!("0.0.0.0:{host}"), format!("{host}:8000")]);
     all.extend([format!("[{host}]:8000"), format!("unix:{plain}"), host]);
     // Lists and tables.
-    let items = plain.trim_matches(['[', ']', '{', '}']).split([',', ';']);
+    let is_spaced = plain.starts_with('[') && !plain.contains([',', ';']);
+    let separators: &[char] = if is_spaced { &[' '] } else { &[',', ';'] };
+    let items = plain.trim_matches(['[', ']', '{', '}']).split(separators);
     let items: Vec<&str> = items.map(str::trim).filter(|item| !item.is_empty()).collect();
     let pair = |item: &&str| {
         let (name, value) = item.split_once(['=', ':'])?;

@@ -59,6 +59,7 @@ fn lines_that_are_not_toml_are_written_anew() {
         ("window = 1 m", "window = \"1m\""),
         ("buckets = 1,10", "buckets = [1, 10]"),
         ("buckets = [1; 10]", "buckets = [1, 10]"),
+        ("buckets = [1 10 100]", "buckets = [1, 10, 100]"),
         ("mux = 0x70:3", "mux = { address = 0x70, channel = 3 }"),
         ("mux = { address: 0X70, channel: 3 }", "mux = { address = 0x70, channel = 3 }"),
         ("summary = off", "summary = \"0\""),
@@ -258,7 +259,16 @@ fn what_cannot_be_corrected_gets_the_expected_value() {
     ] {
         assert_eq!(self::message(file), message);
     }
-    for file in ["=", "---", "{", "hello", "device = ", "buckets = [0.1,\n 1 2]", "; a"] {
+    for file in [
+        "device = \"a\" device = \"b\"",
+        "=",
+        "---",
+        "{",
+        "hello",
+        "device = ",
+        "buckets = [0.1,\n 1 2]",
+        "; a",
+    ] {
         let message = message(file);
         assert!(message.starts_with("line ") && message.contains("; expected "), "{message}");
     }
