@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::calibrate::CalibrateArgs;
+use crate::commands::run::RunArgs;
 use crate::commands::{read::ReadArgs, scan::ScanArgs, watch::WatchArgs};
 use crate::daemon::DaemonArgs;
 
@@ -28,6 +30,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 Examples:
   ina260-exporter scan                      find the sensors
   ina260-exporter read                      print one result of each
+  ina260-exporter run -- make -j4           print the energy of a command
   ina260-exporter --simulate                serve a simulated sensor on port 8000
   ina260-exporter --device orin --address 0x41 --port 9000
   ina260-exporter --check-config            print the configuration and the source of each value
@@ -55,6 +58,10 @@ pub enum Command {
     Read(ReadArgs),
     /// Show sensors live in the terminal: charts, extremes, energy, alerts
     Watch(WatchArgs),
+    /// Run a command and print the energy that each sensor measured meanwhile
+    Run(RunArgs),
+    /// Measure a sensor's errors, without a load or with a reference, and print its calibration
+    Calibrate(CalibrateArgs),
 }
 
 #[cfg(test)]

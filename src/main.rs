@@ -24,6 +24,8 @@ const USAGE: u8 = 2;
 const UNAVAILABLE: u8 = 69;
 /// The configuration is invalid: `EX_CONFIG` of sysexits.h(3).
 const CONFIG: u8 = 78;
+/// Time for a subcommand to end at a signal.
+const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let CommandLine { command, daemon } = match CommandLine::try_parse().or_else(escaped) {
@@ -31,11 +33,23 @@ fn main() -> ExitCode {
         Err(error) => {
             let printed = error.print().and_then(|()| io::stdout().flush());
             // Help and version are not errors.
-            let is_usage = error.use_stderr();
-            return if is_usage { USAGE.into() } else { command_exit(printed.map_err(Into::into)) };
+            let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
+            return match error.use_stderr() {
+                true if is_run => ExitCode::from(commands::run::FAILURE),
+                true => USAGE.into(),
+                false => command_exit(printed.map_err(Into::into)),
+            };
         }
     };
     match command {
+        // As env(1) and timeout(1): the other codes are those of the command.
+        Some(Command::Run(args)) => match commands::run::run(&args) {
+            Ok(code) => ExitCode::from(code),
+            Err(failure) => {
+                report(&messages(failure).0);
+                ExitCode::from(commands::run::FAILURE)
+            }
+        },
         Some(command) => command_exit(run(&command)),
         None if daemon.check_config => {
             command_exit(commands::check_config(&daemon, &mut io::stdout()))
@@ -59,19 +73,28 @@ fn escaped(error: clap::Error) -> Result<CommandLine, clap::Error> {
 /// Runs a subcommand until it is done, or a signal asks to end.
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Scan(args) => with_caller(|caller| commands::scan::run(args, caller)),
-        Command::Read(args) => with_caller(|caller| commands::read::run(args, caller)),
+        Command::Scan(args) => with_caller(GRACE, |caller| commands::scan::run(args, caller)),
+        Command::Read(args) => with_caller(GRACE, |caller| commands::read::run(args, caller)),
         Command::Watch(args) => commands::watch::run(args, config::environment(), signals::events),
+        // Restores the chip first.
+        Command::Calibrate(args) => {
+            with_caller(50 * GRACE, |caller| commands::calibrate::run(args, caller))
+        }
+        // Has exit codes of its own.
+        Command::Run(_) => Ok(()),
     }
 }
 
 /// Connects a subcommand to standard output, and its progress to standard error if that is a
 /// terminal.
-fn with_caller(command: impl FnOnce(Caller<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+fn with_caller(
+    grace: Duration,
+    command: impl FnOnce(Caller<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let events = signals::events()?;
     let (request, requests) = mpsc::channel();
     let thread = thread::Builder::new().name("end".to_owned());
-    thread.spawn(move || end_at_signal(&events, request))?;
+    thread.spawn(move || end_at_signal(&events, request, grace))?;
     let mut stop = |time| requests.recv_timeout(time) == Err(RecvTimeoutError::Disconnected);
     let (mut output, mut progress) = (io::stdout().lock(), io::stderr());
     command(Caller {
@@ -85,12 +108,11 @@ fn with_caller(command: impl FnOnce(Caller<'_>) -> Result<(), Failure>) -> Resul
 
 /// Asks the subcommand to end at the first signal, by dropping `request`. Ends the process if the
 /// subcommand does not: a bus, an exporter or the reader of its output may block it for ever.
-fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>) {
-    const GRACE: Duration = Duration::from_millis(100);
+fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>, grace: Duration) {
     // Fails only if no more signals are caught.
     let Ok(Event::Stop | Event::Reload) = events.recv() else { return };
     drop(request);
-    thread::sleep(GRACE);
+    thread::sleep(grace);
     // In a thread, since standard error may be what blocks.
     let _ = thread::Builder::new().spawn(|| {
         let message = "ended while waiting for a bus, an exporter or the output; if muxes were \
@@ -103,24 +125,37 @@ fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>) {
 
 /// Reports how a command ended: messages to standard error, and the exit code.
 fn command_exit(outcome: Result<(), Failure>) -> ExitCode {
-    let (messages, code) = match outcome {
-        Ok(()) => return ExitCode::SUCCESS,
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
         // Ignore EPIPE; report any other write error.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            return ExitCode::SUCCESS;
+            ExitCode::SUCCESS
         }
-        Err(Failure::Output(error)) => (vec![format!("cannot write: {error}")], FAILURE),
-        Err(Failure::Partly(messages)) => (messages, FAILURE),
-        Err(Failure::Usage(message)) => (vec![message], USAGE),
-        Err(Failure::Nothing(messages)) => (messages, UNAVAILABLE),
-        Err(Failure::Configuration(problems)) => {
+        Err(failure) => {
+            let (messages, code) = messages(failure);
+            report(&messages);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Returns the messages of a failure and its exit code.
+fn messages(failure: Failure) -> (Vec<String>, u8) {
+    match failure {
+        Failure::Output(error) => (vec![format!("cannot write: {error}")], FAILURE),
+        Failure::Partly(messages) => (messages, FAILURE),
+        Failure::Usage(message) => (vec![message], USAGE),
+        Failure::Nothing(messages) => (messages, UNAVAILABLE),
+        Failure::Configuration(problems) => {
             let code = if problems.is_temporary { FAILURE } else { CONFIG };
             (problems.messages().collect(), code)
         }
-    };
+    }
+}
+
+fn report(messages: &[String]) {
     for message in messages {
         // If standard error cannot be written to, there is nowhere left to report it.
         let _ = writeln!(io::stderr(), "{message}");
     }
-    ExitCode::from(code)
 }

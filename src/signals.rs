@@ -4,13 +4,18 @@ use std::io;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator;
+
+/// Signals that end a program, or reload the daemon's configuration.
+pub const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+/// Signals of a terminal's keys, which every process in the foreground gets.
+pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
 
 /// Request from a user or the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGQUIT.
     Stop,
     /// SIGHUP.
     Reload,
@@ -28,28 +33,20 @@ impl Signals {
     /// # Errors
     /// The kernel's error if the handler cannot be installed or a thread cannot be created.
     pub fn catch_reload() -> io::Result<Self> {
-        let mut signals = iterator::Signals::new([SIGHUP])?;
-        let handle = signals.handle();
         let (sender, events) = mpsc::channel();
-        let forward = move || {
-            for signal in signals.forever() {
-                let event = if signal == SIGHUP { Event::Reload } else { Event::Stop };
-                if sender.send(event).is_err() {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("signals".to_owned());
-        thread.spawn(forward)?;
+        let handle = on_signals(&[SIGHUP], move |signal| {
+            sender.send(if signal == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
+        })?;
         Ok(Self { handle, events })
     }
 
-    /// Catches SIGTERM and SIGINT, too, and returns the channel of events.
+    /// Catches SIGTERM, SIGINT and SIGQUIT, too, and returns the channel of events.
     ///
     /// # Errors
     /// The kernel's error if a handler cannot be installed.
     pub fn catch_stop(self) -> io::Result<Receiver<Event>> {
         self.handle.add_signal(SIGINT)?;
+        self.handle.add_signal(SIGQUIT)?;
         self.handle.add_signal(SIGTERM)?;
         Ok(self.events)
     }
@@ -61,4 +58,19 @@ impl Signals {
 /// As for [`Signals`].
 pub fn events() -> io::Result<Receiver<Event>> {
     Signals::catch_reload()?.catch_stop()
+}
+
+/// Calls `on_signal` in a thread of its own for each of these signals, until it returns false.
+///
+/// # Errors
+/// The kernel's error if a handler cannot be installed or a thread cannot be created.
+pub fn on_signals(
+    signals: &[i32],
+    mut on_signal: impl FnMut(i32) -> bool + Send + 'static,
+) -> io::Result<iterator::Handle> {
+    let mut signals = iterator::Signals::new(signals)?;
+    let handle = signals.handle();
+    let thread = thread::Builder::new().name("signals".to_owned());
+    thread.spawn(move || _ = signals.forever().all(&mut on_signal))?;
+    Ok(handle)
 }

@@ -185,7 +185,7 @@ fn option(argument: &Arg) -> String {
 }
 
 fn options(command: &Command) -> String {
-    command.get_arguments().map(option).collect()
+    command.get_arguments().filter(|argument| !argument.is_positional()).map(option).collect()
 }
 
 #[test]

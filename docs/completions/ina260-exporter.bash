@@ -16,11 +16,17 @@ _ina260__exporter() {
             ",$1")
                 cmd="ina260__exporter"
                 ;;
+            ina260__exporter,calibrate)
+                cmd="ina260__exporter__subcmd__calibrate"
+                ;;
             ina260__exporter,help)
                 cmd="ina260__exporter__subcmd__help"
                 ;;
             ina260__exporter,read)
                 cmd="ina260__exporter__subcmd__read"
+                ;;
+            ina260__exporter,run)
+                cmd="ina260__exporter__subcmd__run"
                 ;;
             ina260__exporter,scan)
                 cmd="ina260__exporter__subcmd__scan"
@@ -28,11 +34,17 @@ _ina260__exporter() {
             ina260__exporter,watch)
                 cmd="ina260__exporter__subcmd__watch"
                 ;;
+            ina260__exporter__subcmd__help,calibrate)
+                cmd="ina260__exporter__subcmd__help__subcmd__calibrate"
+                ;;
             ina260__exporter__subcmd__help,help)
                 cmd="ina260__exporter__subcmd__help__subcmd__help"
                 ;;
             ina260__exporter__subcmd__help,read)
                 cmd="ina260__exporter__subcmd__help__subcmd__read"
+                ;;
+            ina260__exporter__subcmd__help,run)
+                cmd="ina260__exporter__subcmd__help__subcmd__run"
                 ;;
             ina260__exporter__subcmd__help,scan)
                 cmd="ina260__exporter__subcmd__help__subcmd__scan"
@@ -47,7 +59,7 @@ _ina260__exporter() {
 
     case "${cmd}" in
         ina260__exporter)
-            opts="-h -V --hostname --device --port --config --listen --bus --address --mux --interval --simulate --wait-for-sensor --check-config --quiet --log-level --help --version scan read watch help"
+            opts="-h -V --hostname --device --port --config --listen --bus --address --mux --interval --simulate --wait-for-sensor --check-config --quiet --log-level --help --version scan read watch run calibrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -104,9 +116,61 @@ _ina260__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ina260__exporter__subcmd__help)
-            opts="scan read watch help"
+        ina260__exporter__subcmd__calibrate)
+            opts="-h --zero --current --voltage --device --for --toml --direct --config --simulate --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --current)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --voltage)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --simulate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ina260__exporter__subcmd__help)
+            opts="scan read watch run calibrate help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ina260__exporter__subcmd__help__subcmd__calibrate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -133,6 +197,20 @@ _ina260__exporter() {
             return 0
             ;;
         ina260__exporter__subcmd__help__subcmd__read)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ina260__exporter__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -175,7 +253,7 @@ _ina260__exporter() {
             return 0
             ;;
         ina260__exporter__subcmd__read)
-            opts="-h --bus --address --mux --json --follow --interval --config --simulate --help"
+            opts="-h --bus --address --mux --json --follow --interval --for --config --simulate --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -194,6 +272,56 @@ _ina260__exporter() {
                     return 0
                     ;;
                 --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --simulate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ina260__exporter__subcmd__run)
+            opts="-h --device --repeat --warmup --idle --sum --direct --interval --json --csv --output --verbose --config --simulate --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repeat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --warmup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --idle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -11,8 +11,11 @@ use crate::daemon::DaemonArgs;
 use crate::i2c::OpenError;
 use crate::i2c::adapters::Adapter;
 
+pub mod calibrate;
+mod measuring;
 mod mux_guard;
 pub mod read;
+pub mod run;
 mod running_exporter;
 pub mod scan;
 mod shared_args;

@@ -1,10 +1,13 @@
 //! Arguments that several subcommands share; those of one subcommand are in its `mod.rs`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Overrides;
+use super::Failure;
+use crate::config::{self, Overrides, Plan};
+use crate::printable::escape;
 use crate::simulated::Faults;
 
 // No doc comments on the structs: clap would print them as the program's.
@@ -63,4 +66,23 @@ impl ConfigArgs {
             ..Overrides::default()
         }
     }
+}
+
+/// Parses a duration above 0, of at most an hour.
+pub(super) fn up_to_an_hour(text: &str) -> Result<Duration, &'static str> {
+    let hour = Duration::from_secs(3600);
+    let duration = config::parse_duration(text).filter(|time| !time.is_zero() && *time <= hour);
+    duration.ok_or("expected a duration above 0, at most 1h, such as 500ms or 10s")
+}
+
+/// Returns the plan with the configured sensors, or with those of these names.
+pub(super) fn sensors(args: &ConfigArgs, devices: &[String]) -> Result<Plan, Failure> {
+    let mut plan = config::load(&args.overrides(), config::environment())?.plan;
+    let known: Vec<&str> = plan.sensors.iter().map(|sensor| sensor.device.as_str()).collect();
+    if let Some(unknown) = devices.iter().find(|device| !known.contains(&device.as_str())) {
+        let (unknown, known) = (escape(unknown), known.join(", "));
+        return Err(Failure::Usage(format!("--device {unknown}: unknown; configured: {known}")));
+    }
+    plan.sensors.retain(|sensor| devices.is_empty() || devices.contains(&sensor.device));
+    Ok(plan)
 }

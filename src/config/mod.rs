@@ -4,6 +4,7 @@
 //! command-line flags. The keys are listed in [`keys`].
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 mod check;
 mod duration;
@@ -62,6 +63,16 @@ impl Overrides {
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Parses a duration with a unit, such as `1.5s`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    duration::parse(text)
+}
+
+/// Parses a quantity such as `500mA`. Returns its number and its base unit, `A`, `V` or `W`.
+pub fn parse_quantity(text: &str) -> Option<(f64, &'static str)> {
+    quantity::parse(text).map(|quantity| (quantity.number, quantity.unit))
 }
 
 /// Reads and checks all layers.

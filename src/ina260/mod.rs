@@ -118,6 +118,21 @@ pub fn read_settings(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump
     })
 }
 
+/// Writes the writable registers of a chip as they were read. The configuration is last, because it
+/// starts a conversion.
+///
+/// # Errors
+/// A failed transfer.
+pub fn write_settings(
+    bus: &mut dyn Bus,
+    address: Address,
+    registers: &RegisterDump,
+) -> Result<(), Error> {
+    write(bus, address, Register::AlertLimit, registers.alert_limit)?;
+    write(bus, address, Register::MaskEnable, registers.mask_enable.kept())?;
+    write(bus, address, Register::Configuration, registers.configuration)
+}
+
 /// Reads current, voltage and, if `with_power`, power. `overflow` is the flag of this result.
 /// Clears no flags.
 ///
@@ -144,6 +159,11 @@ pub fn measure(
 /// A failed transfer.
 pub fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
     bus.read_word(address, register as u8).map_err(|source| Error::Read { register, source })
+}
+
+fn write(bus: &mut dyn Bus, address: Address, register: Register, word: u16) -> Result<(), Error> {
+    bus.write_word(address, register as u8, word)
+        .map_err(|source| Error::Write { register, source })
 }
 
 impl Ina260 {
@@ -283,8 +303,7 @@ impl Ina260 {
     }
 
     fn write(&self, bus: &mut dyn Bus, register: Register, word: u16) -> Result<(), Error> {
-        bus.write_word(self.address, register as u8, word)
-            .map_err(|source| Error::Write { register, source })
+        write(bus, self.address, register, word)
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::ina260::settings::Settings;
-use crate::units::Quantity;
+use crate::units::{Measured, Quantity};
 
 /// Values that have not been added to the histograms yet.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +82,8 @@ pub struct Meter {
     pub window: Window,
     sums: Sums,
     observations: Observations,
+    /// Every result with its cycle, where they are asked for.
+    results: Option<Vec<(Measured, Cycle)>>,
 }
 
 impl Meter {
@@ -92,7 +94,15 @@ impl Meter {
         self.window.add(reading.at, &reading.measured);
         self.sums.add(&reading.measured);
         Observations::push(&mut self.observations.powers, reading.measured.power.0);
+        if let Some(results) = &mut self.results {
+            results.push((reading.measured, *cycle));
+        }
         self.last = Some(reading);
+    }
+
+    /// Removes and returns the results since the last call. The first call begins to keep them.
+    pub fn take_results(&mut self) -> Vec<(Measured, Cycle)> {
+        self.results.replace(Vec::new()).unwrap_or_default()
     }
 
     /// Marks the sensor as down from `now` on.
@@ -147,6 +157,7 @@ impl Meter {
             accumulator: self.accumulator.clone(),
             window: Window::default(),
             observations: Observations::default(),
+            results: None,
             ..*self
         }
     }
@@ -182,7 +193,6 @@ impl SharedMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Measured;
 
     fn reading(at: Instant) -> Reading {
         Reading { at, booted: Duration::ZERO, measured: Measured::new(5.0, 1.0, 5.0), raw: None }
@@ -229,6 +239,17 @@ mod tests {
         }
         assert_eq!(meter.take_sums().means(), Some(Measured::new(5.0, 1.0, 5.0)));
         assert_eq!(meter.take_sums().results, 0);
+    }
+
+    #[test]
+    fn results_are_kept_on_request() {
+        let now = Instant::now();
+        let mut meter = Meter::default();
+        meter.record(reading(now), &cycle(now));
+        assert_eq!(meter.take_results(), []);
+        meter.record(reading(now), &cycle(now));
+        assert_eq!(meter.take_results(), [(Measured::new(5.0, 1.0, 5.0), cycle(now))]);
+        assert_eq!(meter.take_results(), []);
     }
 
     #[test]

@@ -82,6 +82,13 @@ pub struct ScrapedSensor {
     pub unmeasured: f64,
     /// Seconds from one result to the next, as measured.
     pub cycle: Option<f64>,
+    /// Unix time of the last result; `None` while it is down.
+    pub last_result: Option<f64>,
+    /// Sum of the power of all results in watts, and their number.
+    pub power: [f64; 2],
+    /// Start of the process, and how often its listener was restarted: while both stay the same,
+    /// no counter was reset.
+    pub epoch: [f64; 2],
 }
 
 /// The last result, and the extremes of the exporter's window.
@@ -152,13 +159,18 @@ pub fn decode(body: &Body) -> Result<Scrape, Error> {
         let key = (sample.label("hostname"), sample.label("device"));
         devices.entry(key).or_default().push(sample);
     }
+    let total = |name: &str| {
+        samples.iter().filter(|sample| sample.name == name).map(|sample| sample.value).sum()
+    };
+    let epoch =
+        ["process_start_time_seconds", "ina260_exporter_listener_restarts_total"].map(total);
     let mut sensors = Vec::new();
     for device in devices.values() {
         let ups = device.iter().filter(|sample| sample.name == "ina260_up");
         // Each goes through all series of the device.
         let max = (MAX_SENSORS - sensors.len()).min(MAX_COMPARISONS / device.len());
         left_out.sensors += ups.clone().count().saturating_sub(max);
-        sensors.extend(ups.take(max).map(|up| sensor(up, device)));
+        sensors.extend(ups.take(max).map(|up| ScrapedSensor { epoch, ..sensor(up, device) }));
     }
     sensors.sort_by(|a: &ScrapedSensor, b| a.labels.cmp(&b.labels));
     Ok(Scrape { sensors, left_out })
@@ -195,6 +207,7 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
         measured: counter("ina260_measured_seconds_total"),
         unmeasured: counter("ina260_unmeasured_seconds_total"),
         cycle: gauge("ina260_cycle_seconds"),
+        last_result: gauge("ina260_last_result_timestamp_seconds"),
         ..ScrapedSensor::default()
     };
     let alert = |limit: &Sample, unit| {
@@ -212,6 +225,11 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
                 "reverse" => sensor.energy[1] = sample.value,
                 _ => sensor.energy[0] = sample.value,
             },
+            "ina260_power_distribution_watts_sum" => match sample.label("direction") {
+                "reverse" => sensor.power[0] -= sample.value,
+                _ => sensor.power[0] += sample.value,
+            },
+            "ina260_power_distribution_watts_count" => sensor.power[1] += sample.value,
             "ina260_alert_limit_amperes" => sensor.alert = alert(sample, "A"),
             "ina260_alert_limit_volts" => sensor.alert = alert(sample, "V"),
             "ina260_alert_limit_watts" => sensor.alert = alert(sample, "W"),
@@ -306,6 +324,7 @@ mod tests {
         assert_eq!((sensor.alerts, sensor.energy), (6.0, [1026.0, 0.0]));
         assert_eq!((sensor.measured, sensor.unmeasured), (55.0, 0.0));
         assert!((sensor.cycle.unwrap() - 0.942).abs() < 0.001);
+        assert_eq!(sensor.power, [1088.73, 59.0]);
         assert_eq!(sensor.errors.len(), 8 + 2 + 3 + 1);
         for name in ["nack", "brown-out reset", "power overflow", "missed"] {
             assert!(sensor.errors.contains_key(name), "{:?}", sensor.errors);

@@ -31,8 +31,10 @@ impl Sample<'_> {
 /// Parses the response of an INA260 exporter. Returns its series but the buckets of histograms, and
 /// how many were left out.
 pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> {
-    let (samples, left_out) =
-        parse(text, |name| name.starts_with("ina260_") && !name.ends_with("_bucket"))?;
+    let (samples, left_out) = parse(text, |name| {
+        let is_own = name.starts_with("ina260_") && !name.ends_with("_bucket");
+        is_own || name == "process_start_time_seconds"
+    })?;
     // Before the sensors are probed there are only metrics of the exporter itself.
     let is_ours =
         |sample: &Sample| sample.name == "ina260_up" || sample.name.starts_with("ina260_exporter_");

@@ -54,8 +54,10 @@ fn scan_and_read_flags_are_documented() {
 }
 
 #[test]
-fn watch_flags_are_documented() {
-    let flags = flags(&["watch", "--help"]);
-    assert_eq!(documented(COMMANDS, "## watch"), flags);
-    assert_eq!(man(MANUAL, "watch", ".It Fl \\-"), flags);
+fn flags_of_other_commands_are_documented() {
+    for command in ["watch", "run", "calibrate"] {
+        let flags = flags(&[command, "--help"]);
+        assert_eq!(documented(COMMANDS, &format!("## {command}")), flags);
+        assert_eq!(man(MANUAL, command, ".It Fl \\-"), flags);
+    }
 }

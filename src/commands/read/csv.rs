@@ -47,7 +47,7 @@ pub(super) fn write_row(row: &Row, output: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Returns a field, quoted if necessary.
-fn field(text: &str) -> Cow<'_, str> {
+pub(in crate::commands) fn field(text: &str) -> Cow<'_, str> {
     if text.contains(['"', ',', '\n', '\r']) {
         Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
     } else {

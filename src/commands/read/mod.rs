@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::shared_args::{ConfigArgs, LocationArgs};
+use super::shared_args::{self, ConfigArgs, LocationArgs};
 use super::{Caller, Failure};
 use crate::config::{self, Overrides, Plan, SensorPlan};
 use crate::supervisor::BusProvider;
 
 mod csv;
 mod json;
-mod reader;
+pub(super) mod reader;
 mod sensor_report;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub(super) use csv::field as csv_field;
 use reader::Reader;
 use sensor_report::SensorReport;
 
@@ -28,7 +29,7 @@ use sensor_report::SensorReport;
 Examples:
   ina260-exporter read                      the configured sensors
   ina260-exporter read --address 0x41       the sensor on bus 1 at address 0x41
-  ina260-exporter read --follow --interval 100ms > inrush.csv
+  ina260-exporter read --follow --interval 100ms --for 10s > inrush.csv
   ina260-exporter read --json | jq '.sensors[].power_watts'
   ina260-exporter read --simulate           print an example without hardware")]
 pub struct ReadArgs {
@@ -46,6 +47,11 @@ pub struct ReadArgs {
     /// With --follow, time between two lines of one sensor [default: the configured interval]
     #[arg(long, value_name = "DURATION", requires = "follow")]
     pub interval: Option<String>,
+
+    /// With --follow, end after this time, at most 1h [default: when interrupted]
+    #[arg(long = "for", value_name = "DURATION", requires = "follow")]
+    #[arg(value_parser = shared_args::up_to_an_hour)]
+    pub duration: Option<Duration>,
 
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -71,7 +77,7 @@ pub fn run(args: &ReadArgs, caller: Caller<'_>) -> Result<(), Failure> {
     let provider = BusProvider::new(plan.simulate.as_ref());
     let mut reader = Reader::new(&plan, provider, args.location.mux.is_some());
     if args.follow {
-        return follow(&plan, &mut reader, output, stop);
+        return follow(&plan, &mut reader, args.duration, output, stop);
     }
     let sensors = plan.sensors.iter();
     let rows: Vec<Row> = sensors.map(|sensor| reader.row(sensor, stop)).collect();
@@ -103,11 +109,12 @@ fn failure(row: &Row) -> Option<String> {
     Some(format!("sensor {device} ({location}): {error}"))
 }
 
-/// Writes a line for each sensor at its interval, until a request to stop. Missed lines are not
-/// made up for.
+/// Writes a line for each sensor at its interval, until a request to stop or the end of the
+/// duration. Missed lines are not made up for.
 fn follow(
     plan: &Plan,
     reader: &mut Reader,
+    duration: Option<Duration>,
     output: &mut dyn Write,
     stop: Stop,
 ) -> Result<(), Failure> {
@@ -116,7 +123,8 @@ fn follow(
     let sensors = plan.sensors.iter();
     let mut due: Vec<_> = sensors.map(|sensor| (begun, sensor)).collect();
     while let Some((at, sensor)) = due.iter_mut().min_by_key(|(at, _)| *at) {
-        if stop(at.saturating_duration_since(Instant::now())) {
+        let end = duration.map(|duration| begun + duration).filter(|end| end < at);
+        if stop(end.unwrap_or(*at).saturating_duration_since(Instant::now())) || end.is_some() {
             break;
         }
         csv::write_row(&reader.row(sensor, stop), output)?;

@@ -17,7 +17,7 @@ use crate::supervisor::BusProvider;
 
 /// Reason why a sensor was not read, with what to do next.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::commands) enum Error {
     #[error("{}{}", .0, after_chip_error(.0))]
     Chip(ina260::Error),
     #[error("{}{}", .0, after_mux_error(.0))]
@@ -53,8 +53,8 @@ fn after_mux_error(error: &mux::Error) -> &'static str {
 }
 
 /// Reads sensors on buses that are opened once.
-pub(super) struct Reader {
-    provider: BusProvider,
+pub(in crate::commands) struct Reader {
+    pub(in crate::commands) provider: BusProvider,
     locations: Vec<Location>,
     opened: BTreeMap<u8, Box<dyn Bus>>,
     /// Whether a mux was named on the command line.
@@ -62,7 +62,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(plan: &Plan, provider: BusProvider, is_mux_named: bool) -> Self {
+    pub(in crate::commands) fn new(plan: &Plan, provider: BusProvider, is_mux_named: bool) -> Self {
         Self {
             provider,
             locations: plan.sensors.iter().map(|it| it.location).collect(),
@@ -91,6 +91,16 @@ impl Reader {
                 read_exclusive(self.open(number)?, sensor, &muxes, pause)
             }
         }
+    }
+
+    /// Accesses a chip on a bus that no other program uses.
+    pub(in crate::commands) fn on_chip<T>(
+        &mut self,
+        location: Location,
+        access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
+    ) -> Result<T, Error> {
+        let muxes = self.muxes(location.bus);
+        on_chip(self.open(location.bus)?, location, &muxes, access)
     }
 
     /// Returns all known muxes of a bus: sensors downstream of a selected channel of another mux
@@ -123,13 +133,22 @@ pub(super) fn read_exclusive(
     pause: &mut dyn FnMut(Duration),
 ) -> Result<SensorReport, Error> {
     let (address, calibration) = (sensor.location.address, &sensor.calibration);
-    let mut read =
-        |bus: &mut dyn Bus| retried(|| SensorReport::read(bus, address, calibration, pause));
-    let Some(channel) = sensor.location.mux else {
-        return read(bus);
+    on_chip(bus, sensor.location, muxes, |bus| SensorReport::read(bus, address, calibration, pause))
+}
+
+/// Accesses a chip on a bus that no other program uses, through its mux if it has one.
+fn on_chip<T>(
+    bus: &mut dyn Bus,
+    location: Location,
+    muxes: &[Address],
+    mut access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
+) -> Result<T, Error> {
+    let mut access = |bus: &mut dyn Bus| retried(|| access(bus));
+    let Some(channel) = location.mux else {
+        return access(bus);
     };
     MuxGuard::new(bus, muxes)
-        .and_then(|mut guard| guard.on_channel(channel, read))
+        .and_then(|mut guard| guard.on_channel(channel, access))
         .map_err(Error::Mux)?
 }
 
@@ -177,8 +196,6 @@ pub(super) fn read_via_service(
 }
 
 /// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.
-fn retried(
-    read: impl FnMut() -> Result<SensorReport, ina260::Error>,
-) -> Result<SensorReport, Error> {
+fn retried<T>(read: impl FnMut() -> Result<T, ina260::Error>) -> Result<T, Error> {
     retry_once(read, ina260::Error::is_timeout).map_err(Error::Chip)
 }

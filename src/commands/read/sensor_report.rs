@@ -132,7 +132,7 @@ impl SensorReport {
     /// Returns the last result in the service's metrics, unless the sensor is down.
     pub(super) fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
         Some(Self {
-            at: SystemTime::now(),
+            at: SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(sensor.last_result?).ok()?,
             die: sensor.chip.as_ref()?.die.clone(),
             measured: sensor.readings?.last,
             saturated: false,

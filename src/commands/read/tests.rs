@@ -44,6 +44,7 @@ fn served(sensor: &SensorPlan) -> ScrapedSensor {
     ScrapedSensor {
         labels: vec![("device".to_owned(), "orin".to_owned())],
         up: true,
+        last_result: Some(1_767_225_600.5),
         readings: Some(Readings { last: measured, min: measured, max: measured }),
         chip: Some(ScrapedChip {
             location_text: String::new(),
@@ -107,8 +108,35 @@ fn stop_request_during_first_result_wait_is_sticky() {
         calls == 2
     };
     let mut output = Vec::new();
-    follow(&plan, &mut reader, &mut output, &mut sticky(&mut stop)).unwrap();
+    follow(&plan, &mut reader, None, &mut output, &mut sticky(&mut stop)).unwrap();
     assert_eq!(String::from_utf8(output).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn follow_ends_after_its_duration() {
+    let board = board();
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    plan.sensors = vec![sensor(&["--address", "0x41", "--interval", "20ms"])];
+    let provider =
+        BusProvider::Simulated { faults: Faults::default(), boards: BTreeMap::from([(1, board)]) };
+    let mut reader = Reader::new(&plan, provider, false);
+    let mut stop = |time| {
+        std::thread::sleep(time);
+        false
+    };
+    let (mut output, time) = (Vec::new(), Duration::from_millis(100));
+    follow(&plan, &mut reader, Some(time), &mut output, &mut stop).unwrap();
+    // The head and at most one line every 20 ms, the first and the last included.
+    let lines = String::from_utf8(output).unwrap().lines().count();
+    assert!((2..=7).contains(&lines), "{lines}");
+}
+
+#[test]
+fn result_of_the_service_has_its_own_time() {
+    let sensor = sensor(&["--mux", "0x70:2"]);
+    let report = read_via_service(&service(vec![served(&sensor)]), &sensor).unwrap();
+    let since = report.at.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(since, Duration::from_millis(1_767_225_600_500));
 }
 
 #[test]

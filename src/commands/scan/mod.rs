@@ -22,6 +22,7 @@ mod toml;
 
 use bus_scan::BusReport;
 use probe::Step;
+pub(super) use toml::table;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]

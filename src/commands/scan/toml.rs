@@ -30,7 +30,7 @@ pub(super) fn write(
         for device in &report.devices {
             if matches!(device.kind, DeviceKind::Ina260 { .. }) && !known.contains(&device.location)
             {
-                tables.push_str(&table(device.location, &report.adapter.name, loaded));
+                tables.push_str(&new_table(device.location, &report.adapter.name, loaded));
             }
         }
     }
@@ -42,7 +42,7 @@ pub(super) fn write(
     Ok(output.flush()?)
 }
 
-fn table(location: Location, adapter: &str, loaded: &Loaded) -> String {
+fn new_table(location: Location, adapter: &str, loaded: &Loaded) -> String {
     let is_taken = |name: &str| {
         let mut sensors = loaded.plan.sensors.iter();
         loaded.with_tables && sensors.any(|sensor| sensor.device == name)
@@ -51,6 +51,11 @@ fn table(location: Location, adapter: &str, loaded: &Loaded) -> String {
     while is_taken(&device) {
         device.push('_');
     }
+    table(&device, location, adapter)
+}
+
+/// Returns the table of a sensor, with the adapter of its bus as a comment.
+pub(in crate::commands) fn table(device: &str, location: Location, adapter: &str) -> String {
     let comment = if adapter.is_empty() { String::new() } else { format!(" # {adapter}") };
     let mut table = format!(
         "\n[[sensor]]\ndevice = \"{device}\"\nbus = {}{comment}\naddress = {}\n",
@@ -81,7 +86,7 @@ mod tests {
         let taken = "[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41\"\n";
         let flags = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
         let loaded = config::load_with(&flags, [], taken).unwrap();
-        let table = table(location, "i2c-1-mux (chan_id 0)", &loaded);
+        let table = new_table(location, "i2c-1-mux (chan_id 0)", &loaded);
         assert_eq!(
             table,
             "\n[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41_\"\nbus = 11 # i2c-1-mux (chan_id 0)\n\

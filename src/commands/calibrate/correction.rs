@@ -1,0 +1,196 @@
+//! Gains and offset from an average and a reference, within what the chip's data sheet allows.
+
+use super::average::Average;
+use crate::ina260::calibration::Calibration;
+use crate::units::Amperes;
+
+/// Rated current of the chip in amperes.
+pub(super) const RATED_AMPERES: f64 = 15.0;
+/// Maximum offset of the current in amperes, at 12 V (SBOS656C).
+const MAX_OFFSET: f64 = 0.005;
+/// Further offset per volt from 12 V, in amperes (SBOS656C, common-mode rejection).
+const MAX_OFFSET_PER_VOLT: f64 = 0.000_15;
+/// Voltage for which the offset is given.
+const OFFSET_VOLTS: f64 = 12.0;
+/// Maximum gain error over temperature (SBOS656C).
+const MAX_GAIN_ERROR: f64 = 0.005;
+/// Maximum offset of the bus voltage in volts (INA226, SBOS547B, which shares the core).
+const MAX_VOLTAGE_OFFSET: f64 = 0.0075;
+
+/// True values while the average was taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reference {
+    pub(super) amperes: Option<f64>,
+    pub(super) volts: Option<f64>,
+    /// Whether the load was disconnected.
+    pub(super) is_zero: bool,
+}
+
+/// A reading that the chip's errors cannot explain.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the chip reads {read:.4} {unit} where {reference:.4} {unit} is true; its own error is at most \
+     {max:.4} {unit} (data sheet): {hint}"
+)]
+pub(super) struct Implausible {
+    read: f64,
+    reference: f64,
+    max: f64,
+    unit: &'static str,
+    hint: &'static str,
+}
+
+/// Returns the calibration with which the average equals the reference. The average is that of the
+/// chip's own values, so what the `existing` calibration corrects is not corrected twice.
+pub(super) fn correct(
+    average: &Average,
+    reference: &Reference,
+    existing: &Calibration,
+) -> Result<Calibration, Implausible> {
+    let (amperes, volts) = (average.current.mean, average.voltage.mean);
+    let mut corrected = *existing;
+    if let Some(reference) = reference.volts {
+        let nominal = nominal(existing.voltage_gain);
+        let max = reference * MAX_GAIN_ERROR + MAX_VOLTAGE_OFFSET * nominal;
+        let read = volts * nominal;
+        if (read - reference).abs() > max {
+            let hint = "measure at VBUS of the sensor, not at the load; check the wire of VBUS";
+            return Err(Implausible { read, reference, max, unit: "V", hint });
+        }
+        corrected.voltage_gain = reference / volts;
+    }
+    if reference.is_zero {
+        let max = MAX_OFFSET + MAX_OFFSET_PER_VOLT * (volts - OFFSET_VOLTS).abs();
+        if amperes.abs() > max {
+            let hint = "a load is still connected, or a current flows past its switch";
+            return Err(Implausible { read: amperes, reference: 0.0, max, unit: "A", hint });
+        }
+        corrected.current_offset = Amperes(-amperes * existing.current_gain);
+    }
+    if let Some(reference) = reference.amperes {
+        // What the chip reads without a load, by the existing calibration.
+        let zero = -existing.current_offset.0 / existing.current_gain;
+        let nominal = nominal(existing.current_gain);
+        let sign = if existing.reverse { -1.0 } else { 1.0 };
+        let read = (amperes - zero) * nominal * sign;
+        let gain = reference * sign / (amperes - zero);
+        let max = reference.abs() * MAX_GAIN_ERROR;
+        if (gain / nominal - 1.0).abs() > MAX_GAIN_ERROR {
+            let hint = match read / reference {
+                ..0.0 => "exchange IN+ and IN-, or set reverse = true",
+                ..0.5 => "the current does not flow through the sensor, or not all of it",
+                _ => "calibrate --zero first; check the unit, and that nothing flows past either",
+            };
+            return Err(Implausible { read, reference, max, unit: "A", hint });
+        }
+        corrected.current_gain = gain;
+        // The offset is added after the gain.
+        corrected.current_offset = Amperes(-zero * gain);
+    }
+    Ok(corrected)
+}
+
+/// Returns the gain around which the chip's error is to be expected: 1, unless the existing gain is
+/// beyond any error of the chip, as that of a voltage divider is.
+fn nominal(existing: f64) -> f64 {
+    if (existing - 1.0).abs() > MAX_GAIN_ERROR { existing } else { 1.0 }
+}
+
+/// Returns the keys that follow from the reference, or `all` that are not at their default.
+pub(super) fn keys(corrected: &Calibration, reference: &Reference, all: bool) -> Vec<String> {
+    let gain = |key: &str, gain: f64, is_new: bool| {
+        (is_new || all && (gain - 1.0).abs() > 0.0).then(|| format!("{key} = {gain:.6}"))
+    };
+    let (offset, is_new) = (corrected.current_offset.0 * 1e3, reference.amperes.is_some());
+    let with_offset = reference.is_zero || (is_new || all) && offset.abs() > 0.0;
+    let lines = [
+        gain("current_gain", corrected.current_gain, is_new),
+        with_offset.then(|| format!("current_offset = \"{offset:.3}mA\"")),
+        gain("voltage_gain", corrected.voltage_gain, reference.volts.is_some()),
+        (all && corrected.reverse).then(|| "reverse = true".to_owned()),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::average::Mean;
+    use super::*;
+
+    fn average(amperes: f64, volts: f64) -> Average {
+        let mean = |mean| Mean { mean, error: 0.0 };
+        Average { results: 1_000, current: mean(amperes), voltage: mean(volts) }
+    }
+
+    const NONE: Reference = Reference { amperes: None, volts: None, is_zero: false };
+    const ZERO: Reference = Reference { is_zero: true, ..NONE };
+
+    #[test]
+    fn corrected_readings_equal_the_reference() {
+        for reverse in [false, true] {
+            // The chip reads 3 mA too much, and 0.4 % too little.
+            let chip = |amperes: f64| (if reverse { -amperes } else { amperes }) * 0.996 + 0.003;
+            let mut calibration = Calibration { reverse, ..Calibration::default() };
+            // The second time nothing changes.
+            for _ in 0..2 {
+                calibration = correct(&average(chip(0.0), 12.0), &ZERO, &calibration).unwrap();
+                assert!(calibration.true_current(chip(0.0)).abs() < 1e-12);
+                let load = Reference { amperes: Some(2.5), volts: Some(12.024), ..NONE };
+                calibration = correct(&average(chip(2.5), 12.0), &load, &calibration).unwrap();
+                for amperes in [0.0, 2.5, -5.0] {
+                    let read = calibration.true_current(chip(amperes));
+                    assert!((read - amperes).abs() < 1e-12, "{read} {amperes}");
+                }
+                assert!((calibration.current_gain - 1.0 / 0.996).abs() < 1e-12);
+                assert!((calibration.voltage_gain - 1.002).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn readings_beyond_the_data_sheet_are_refused() {
+        let load = |amperes| Reference { amperes: Some(amperes), ..NONE };
+        let supply = |volts| Reference { volts: Some(volts), ..NONE };
+        for (amperes, volts, reference, part) in [
+            // 5 mA, and 0.15 mA for each volt from 12 V.
+            (0.0051, 12.0, ZERO, "a load is still connected"),
+            (-0.0066, 22.0, ZERO, "a load is still connected"),
+            (2.4, 12.0, load(2.5), "calibrate --zero first"),
+            (-2.5, 12.0, load(2.5), "exchange IN+ and IN-"),
+            (0.0, 12.0, load(2.5), "does not flow through the sensor"),
+            (0.0, 11.9, supply(12.0), "measure at VBUS"),
+        ] {
+            let error = correct(&average(amperes, volts), &reference, &Calibration::default());
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        for (amperes, volts, reference) in [
+            (0.005, 12.0, ZERO),
+            (-0.0064, 22.0, ZERO),
+            (2.49, 12.0, load(2.5)),
+            (0.0, 11.94, supply(12.0)),
+        ] {
+            correct(&average(amperes, volts), &reference, &Calibration::default()).unwrap();
+        }
+    }
+
+    #[test]
+    fn gain_of_a_divider_is_kept_in_mind() {
+        let divider = Calibration { voltage_gain: 11.0, ..Calibration::default() };
+        let reference = Reference { volts: Some(48.1), ..NONE };
+        let corrected = correct(&average(0.0, 4.365), &reference, &divider).unwrap();
+        assert!((corrected.voltage_gain - 48.1 / 4.365).abs() < 1e-12);
+    }
+
+    #[test]
+    fn keys_are_those_that_were_measured() {
+        let corrected = Calibration {
+            current_gain: 1.002,
+            current_offset: Amperes(-0.001_02),
+            ..Calibration::default()
+        };
+        assert_eq!(keys(&corrected, &ZERO, false), ["current_offset = \"-1.020mA\""]);
+        let all = ["current_gain = 1.002000", "current_offset = \"-1.020mA\""];
+        assert_eq!(keys(&corrected, &ZERO, true), all);
+    }
+}

@@ -1,0 +1,151 @@
+//! The command: its process, the signals passed on to it, and how it ended.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
+use rustix::termios::tcgetpgrp;
+
+use crate::signals;
+
+/// The command cannot be run; [`Failed::code`] is that of env(1).
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run {command:?}: {source}")]
+pub(super) struct Failed {
+    command: OsString,
+    source: io::Error,
+}
+
+impl Failed {
+    pub(super) fn code(&self) -> u8 {
+        match self.source.kind() {
+            ErrorKind::NotFound => 127,
+            // No process could be created.
+            ErrorKind::WouldBlock | ErrorKind::OutOfMemory => super::FAILURE,
+            _ => 126,
+        }
+    }
+}
+
+/// Something that was waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event {
+    Signal(i32),
+    /// The command ended.
+    Ended(Instant),
+}
+
+/// Receives the end of a command and the signals that ask to end.
+pub(super) struct Events {
+    pub(super) sender: Sender<Event>,
+    receiver: Receiver<Event>,
+    /// The signal that asked to end.
+    pub(super) signal: Option<i32>,
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        Self { sender, receiver, signal: None }
+    }
+
+    /// Catches the signals, except for those that this process was started to ignore.
+    pub(super) fn catch() -> io::Result<Self> {
+        let events = Self::new();
+        let ignored = ignored_signals();
+        let is_caught = |signal: &i32| ignored >> (signal - 1) & 1 == 0;
+        let caught: Vec<i32> = signals::ENDING.into_iter().filter(is_caught).collect();
+        let signals = events.sender.clone();
+        signals::on_signals(&caught, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
+        Ok(events)
+    }
+
+    /// Waits for an event, at most for this time.
+    pub(super) fn wait(&mut self, timeout: Duration) -> Option<Event> {
+        match self.receiver.recv_timeout(timeout) {
+            Ok(event) => {
+                if let Event::Signal(signal) = event {
+                    self.signal = Some(signal);
+                }
+                Some(event)
+            }
+            // There is a sender for as long as there is a receiver.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Waits for this time, or for a signal. Returns whether there was one before the end.
+    pub(super) fn stop(&mut self, timeout: Duration) -> bool {
+        self.signal.is_some() || matches!(self.wait(timeout), Some(Event::Signal(_)))
+    }
+}
+
+/// Returns the mask of the signals that this process ignores, such as SIGHUP after nohup(1): a
+/// handler would be reset to the default in the command.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+/// A command that was started.
+pub(super) struct Running {
+    child: Child,
+    pub(super) begun: Instant,
+}
+
+impl Running {
+    /// Starts a command with the streams of this process. Its end becomes an event.
+    pub(super) fn start(words: &[OsString], events: &Events) -> Result<Self, Failed> {
+        let failed = |source| Failed { command: words[0].clone(), source };
+        let begun = Instant::now();
+        let child = Command::new(&words[0]).args(&words[1..]).spawn().map_err(failed)?;
+        let (pid, ended) = (Pid::from_child(&child), events.sender.clone());
+        thread::Builder::new()
+            .name("command".to_owned())
+            .spawn(move || {
+                // Leaves the process as it is: until it is reaped, its ID is its own.
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                while waitid(WaitId::Pid(pid), options)
+                    .is_err_and(|it| it == rustix::io::Errno::INTR)
+                {}
+                _ = ended.send(Event::Ended(Instant::now()));
+            })
+            .map_err(failed)?;
+        Ok(Self { child, begun })
+    }
+
+    /// Passes a signal on. One of the terminal's keys has reached the command already.
+    pub(super) fn pass_on(&self, signal: i32) {
+        if signals::KEYS.contains(&signal) && is_in_foreground() {
+            return;
+        }
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            // Fails only if the command ended meanwhile or has another user, like sudo.
+            let _ = kill_process(Pid::from_child(&self.child), signal);
+        }
+    }
+
+    /// Returns how it ended.
+    pub(super) fn status(mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+}
+
+/// Returns whether a terminal sends the signals of its keys to this process and the command.
+fn is_in_foreground() -> bool {
+    let terminal = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(tty)?));
+    terminal.is_ok_and(|group| group == getpgrp())
+}
+
+/// Returns the exit code for a command that ended so: its own, or 128 + the number of the signal.
+pub(super) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(super::FAILURE)
+}

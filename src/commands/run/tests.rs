@@ -1,0 +1,228 @@
+//! Real commands on a simulated bus in real time. Expected energies are those of the bus: its load,
+//! with the offsets of its chip, over the time of the command.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::config::{self, Overrides};
+use crate::i2c::{Address, Bus};
+use crate::simulated::{Board, Chip, Fault, Faults, Load};
+
+const HERE: Address = Address(0x40);
+const SIGTERM: i32 = 15;
+
+/// A board with a chip under a load.
+struct Bench {
+    board: Arc<Board>,
+    created: Instant,
+    plan: Plan,
+}
+
+fn bench(hertz: u32, load: Load) -> Bench {
+    let created = Instant::now();
+    let board = Board::new(Arc::new(SystemClock), hertz);
+    board.plug(HERE, Chip::new(load));
+    let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    Bench { board, created, plan }
+}
+
+impl Bench {
+    fn provider(&self) -> BusProvider {
+        let boards = BTreeMap::from([(1, self.board.clone())]);
+        BusProvider::Simulated { faults: Faults::default(), boards }
+    }
+
+    /// Runs a command. `meanwhile` gets a function that sends a signal.
+    fn run(
+        &self,
+        args: RunArgs,
+        command: &[&str],
+        meanwhile: impl FnOnce(&dyn Fn(i32)) + Send,
+    ) -> Result<(Summary, u8), Failure> {
+        let command = command.iter().map(OsString::from).collect();
+        let args = RunArgs { command, repeat: args.repeat.max(1), ..args };
+        let events = Events::new();
+        let sender = events.sender.clone();
+        thread::scope(|scope| {
+            scope.spawn(move || meanwhile(&|signal| sender.send(Event::Signal(signal)).unwrap()));
+            measure(&args, self.plan.clone(), self.provider(), || Ok(events))
+        })
+    }
+
+    /// Returns the energy that the chip sees in a run, in joules.
+    fn energy(&self, run: &Run, load: impl Fn(f64) -> (f64, f64)) -> f64 {
+        const STEP: f64 = 20e-6;
+        let (from, to) =
+            [run.begun, run.ended].map(|at| at.duration_since(self.created).as_secs_f64()).into();
+        let steps = ((to - from) / STEP).ceil();
+        let step = (to - from) / steps;
+        // Offsets of the simulated chip: 0.8 steps of the current, -2 of the voltage.
+        let power = |n: i32| {
+            let (amperes, volts) = load(from + (f64::from(n) + 0.5) * step);
+            (amperes + 0.001) * (volts - 0.0025)
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "some thousands")]
+        let sum: f64 = (0..steps as i32).map(power).sum();
+        sum * step
+    }
+}
+
+/// A load that swings and pulses.
+fn pulsed(t: f64) -> f64 {
+    1.2 + 0.8 * (t * 46.0).sin() + if (t * 11.0).fract() < 0.3 { 2.0 } else { 0.0 }
+}
+
+/// Waits until the sampler has configured the chip.
+fn configured(board: &Board) {
+    while board.chip(HERE, |chip| chip.writes) < 3 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(600));
+}
+
+#[test]
+fn energy_is_that_of_the_bus() {
+    let load = Load { source: 12.0, resistance: 0.05, current: Box::new(pulsed) };
+    let bench = bench(400_000, load);
+    let sleep = "sleep 0.0$(od -An -N1 -tu1 /dev/urandom | tr -d ' ')";
+    let args = RunArgs { repeat: 100, ..RunArgs::default() };
+    let (summary, code) = bench.run(args, &["sh", "-c", sleep], |_| ()).unwrap();
+    assert_eq!((code, summary.runs.len()), (0, 100));
+    let (cycle, mut wrong) = (summary.sensors[0].cycle().as_secs_f64(), Vec::new());
+    for run in &summary.runs {
+        let energy = run.energies[0];
+        let truth = bench.energy(run, |t| (pulsed(t), 12.0 - 0.05 * pulsed(t)));
+        // What a busy machine missed is not measured; it is 50 W at most.
+        let unmeasured = 50.0 * energy.unmeasured().as_secs_f64();
+        let error = truth - energy.joules;
+        if error < -energy.uncertainty || error > energy.uncertainty + unmeasured {
+            wrong.push((truth, energy));
+        }
+        // 50 W in the two cycles at the ends, and in what they may be early or late.
+        assert!(energy.uncertainty < 50.0 * 2.3 * cycle, "{energy:?}");
+    }
+    assert!(wrong.len() <= 5, "{wrong:#?}");
+    let figures = &summary.figures().0[0];
+    assert!(figures.runs == 100 && figures.deviation.unwrap() > 0.0, "{figures:?}");
+}
+
+#[test]
+fn lost_sensor_leaves_the_rest_measured() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    let board = bench.board.clone();
+    let lose = move |_: &dyn Fn(i32)| {
+        configured(&board);
+        board.inject(Fault::NoAnswer);
+    };
+    let (summary, code) = bench.run(RunArgs::default(), &["sleep", "1.5"], lose).unwrap();
+    let energy = summary.runs[0].energies[0];
+    assert_eq!(code, 0);
+    assert!(energy.unmeasured() > Duration::from_millis(300), "{energy:?}");
+    assert!(energy.measured > Duration::from_millis(50), "{energy:?}");
+    let expected = 12.0 * energy.measured.as_secs_f64();
+    assert!((energy.joules - expected).abs() < energy.uncertainty + 0.02, "{energy:?}");
+    let mut text = Vec::new();
+    summary.write(false, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\nwarning: deepx: ") && text.contains(" s not measured ("), "{text}");
+}
+
+#[test]
+fn signal_reaches_the_command_and_what_was_measured_is_shown() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    let found = [(0x07, 0x1234), (0x06, 0x8001), (0x00, 0x6E9F)];
+    for (register, word) in found {
+        bench.board.bus().write_word(HERE, register, word).unwrap();
+    }
+    let board = bench.board.clone();
+    let stop = move |signal: &dyn Fn(i32)| {
+        configured(&board);
+        signal(SIGTERM);
+    };
+    let args = RunArgs { repeat: 10, ..RunArgs::default() };
+    let (summary, code) = bench.run(args, &["sleep", "60"], stop).unwrap();
+    assert_eq!((code, summary.runs.len()), (128 + 15, 1));
+    let energy = summary.runs[0].energies[0];
+    let expected = 12.0 * (energy.duration - energy.unmeasured()).as_secs_f64();
+    assert!((energy.joules - expected).abs() < energy.uncertainty + 0.02, "{energy:?}");
+    let mut text = Vec::new();
+    summary.write(true, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\nrun 1 of 10 ended with exit code 143 after "), "{text}");
+    for (register, word) in found {
+        let read = bench.board.bus().read_word(HERE, register).unwrap();
+        assert_eq!(read & 0xFC03 | word & 0x03FC, word, "register {register:#04x}");
+    }
+}
+
+#[test]
+fn read_only_chip_is_not_written() {
+    let mut bench = bench(400_000, Load::steady(12.0, 1.0));
+    bench.plan.sensors[0].configure = false;
+    let (summary, code) = bench.run(RunArgs::default(), &["sleep", "0.1"], |_| ()).unwrap();
+    assert_eq!(code, 0);
+    let energy = summary.runs[0].energies[0];
+    assert!(energy.joules > 0.5 && bench.board.chip(HERE, |chip| chip.writes) == 0, "{energy:?}");
+}
+
+#[test]
+fn failed_run_ends_the_repetition() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("runs");
+    let script = format!("echo >> {0}; test $(wc -l < {0}) -lt 4 || exit 9", file.display());
+    let args = RunArgs {
+        repeat: 5,
+        warmup: 1,
+        idle: Some(Duration::from_millis(200)),
+        ..RunArgs::default()
+    };
+    let (summary, code) = bench.run(args, &["sh", "-c", &script], |_| ()).unwrap();
+    // The fourth run is the third that is measured.
+    assert_eq!((code, summary.runs.len(), summary.counted().len()), (9, 3, 2));
+    let net = summary.figures().0[0].net.unwrap();
+    assert!((net.idle_watts - 12.0).abs() < 0.1, "{net:?}");
+    assert!(net.joules.abs() < net.uncertainty, "the load is the same: {net:?}");
+}
+
+#[test]
+fn exit_codes_are_those_of_env() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    for (command, expected) in [
+        (&["/nonexistent"][..], 127),
+        (&["/"], 126),
+        (&["sh", "-c", "exit 3"], 3),
+        (&["sh", "-c", "kill -9 $$"], 137),
+    ] {
+        let (_, code) = bench.run(RunArgs::default(), command, |_| ()).unwrap();
+        assert_eq!(code, expected, "{command:?}");
+    }
+}
+
+#[test]
+fn cycle_that_the_bus_does_not_carry_is_refused() {
+    // Four transfers of 470 us.
+    let mut bench = bench(100_000, Load::steady(12.0, 1.0));
+    let args = RunArgs { interval: Some(Duration::from_micros(500)), ..RunArgs::default() };
+    let Err(Failure::Usage(message)) = bench.run(args, &["true"], |_| ()) else { panic!() };
+    assert!(message.contains("is more than bus 1 carries"), "{message}");
+    // Its power-on cycle is 2.2 ms, which another master would have to change.
+    bench.plan.sensors[0].configure = false;
+    let Err(Failure::Usage(message)) = bench.run(RunArgs::default(), &["true"], |_| ()) else {
+        panic!()
+    };
+    assert!(message.ends_with("let the other master average longer"), "{message}");
+}
+
+#[test]
+fn sensor_that_does_not_respond_is_named() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    bench.board.inject(Fault::NoAnswer);
+    let Err(Failure::Nothing(messages)) = bench.run(RunArgs::default(), &["true"], |_| ()) else {
+        panic!()
+    };
+    assert!(messages[0].starts_with("sensor deepx (bus 1, 0x40): "), "{messages:?}");
+}

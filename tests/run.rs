@@ -1,0 +1,198 @@
+//! `run` and `calibrate` of the built binary.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Daemon, Directory, Ended, Launch, daemon, free_port, get, run, text, until};
+
+mod support;
+
+/// Runs the binary on simulated sensors of this configuration.
+fn run_with(config: &str, arguments: &[&str]) -> Ended {
+    let directory = Directory::new();
+    let config = directory.write("test.toml", config);
+    let (command, rest) = arguments.split_first().unwrap();
+    run(&[&[*command, "--simulate", "--config", text(&config)], rest].concat())
+}
+
+#[test]
+fn bad_usage_exits_with_125_and_runs_nothing() {
+    for (arguments, message) in [
+        (&["run"][..], "<COMMAND>"),
+        (&["run", "--"], "<COMMAND>"),
+        (&["run", "--repeat", "0", "--", "true"], "0 is not in 1.."),
+        (&["run", "--idle", "61m", "--", "true"], "at most 1h"),
+        (&["run", "--idle", "0s", "--", "true"], "above 0"),
+        (
+            &["run", "--device", "gpu", "--", "true"],
+            "--device gpu: unknown; configured: cpu, disks",
+        ),
+        (&["run", "--interval", "300us", "--", "true"], "is more than bus 1 carries"),
+        (&["run", "--output", "/nonexistent/file", "--", "true"], "--output /nonexistent/file: "),
+    ] {
+        let config =
+            "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"disks\"\naddress = 0x41\n";
+        let directory = Directory::new();
+        let config = directory.write("test.toml", config);
+        let before = ["run", "--simulate", "--config", text(&config)];
+        let ended = run(&[&before, &arguments[1..]].concat());
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(125), ""), "{arguments:?}");
+        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    }
+    let ended = run_with("interval = \"soon\"\n", &["run", "--", "true"]);
+    assert_eq!(ended.code, Some(125), "{}", ended.stderr);
+}
+
+#[test]
+fn streams_and_exit_code_are_those_of_the_command() {
+    let script = "echo out; echo err >&2; exit 3";
+    let ended = run_with("", &["run", "--", "sh", "-c", script]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), "out\n"));
+    assert!(ended.stderr.starts_with("err\n deepx  "), "{}", ended.stderr);
+    for part in [" J ± ", " W mean    ", " W max    ", " V min    ", " s"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    let ended = run_with("", &["run", "--", "/nonexistent"]);
+    assert_eq!(ended.code, Some(127));
+    assert!(ended.stderr.contains("cannot run \"/nonexistent\": "), "{}", ended.stderr);
+}
+
+#[test]
+fn json_and_csv_have_every_run() {
+    let config = "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"a,b\"\naddress = 0x41\n";
+    let flags = ["run", "--repeat", "2", "--sum", "--idle", "100ms"];
+    let ended = run_with(config, &[&flags[..], &["--json", "--", "sleep", "0.1"]].concat());
+    let json: Value = serde_json::from_str(&ended.stderr).unwrap();
+    let energy = |value: &Value| value["energy_joules"].as_f64().unwrap();
+    let sensors = json["sensors"].as_array().unwrap();
+    let sum = energy(&sensors[0]) + energy(&sensors[1]);
+    assert!((energy(&json["sum"]) / sum - 1.0).abs() < 1e-6, "{json}");
+    assert_eq!((json["runs"].as_array().unwrap().len(), &sensors[1]["device"]), (2, &"a,b".into()));
+    assert!(sensors[0]["net_joules"].is_number() && json["runs"][1]["exit_code"] == 0);
+
+    let directory = Directory::new();
+    let output = directory.path("runs.csv");
+    let to = ["--csv", "--output", text(&output), "--", "true"];
+    let ended = run_with(config, &[&flags[..], &to].concat());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let csv = fs::read_to_string(output).unwrap();
+    let lines: Vec<&str> = csv.lines().collect();
+    assert!(lines[0].starts_with("run,device,exit_code,partial,energy_joules,"), "{csv}");
+    assert!(lines.len() == 5 && lines[4].starts_with("2,\"a,b\",0,false,"), "{csv}");
+}
+
+#[test]
+fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
+    let script = "trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.01; done";
+    let mut child = daemon(&["run", "--simulate", "--config", "/dev/null", "--repeat", "3", "--"])
+        .args(["sh", "-c", script])
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "ready");
+    thread::sleep(Duration::from_millis(300));
+    // To every process of the group, as a terminal does.
+    let kill = format!("kill -s INT -- -{}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert_eq!(lines.next().unwrap(), "caught");
+    let status = until("the end", || child.try_wait().unwrap());
+    let mut report = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut report).unwrap();
+    assert_eq!(status.code(), Some(7), "{report}");
+    assert!(report.contains(" J ± ") && report.contains("run 1 of 3 ended with exit code 7"));
+}
+
+/// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus.
+fn service(directory: &Directory, port: u16, of: Arc<Mutex<Daemon>>) -> File {
+    let lock = File::create(directory.path("bus-200.lock")).unwrap();
+    lock.try_lock().unwrap();
+    writeln!(&lock, "http://127.0.0.1:{port}/metrics").unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map(Result::unwrap) {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request);
+            let body = get(of.lock().unwrap().listen(), "/metrics").body;
+            let body = body.replace("bus=\"simulated\"", "bus=\"200\"");
+            let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    lock
+}
+
+fn simulated() -> Daemon {
+    let daemon = Launch::simulated("").arguments(&["--interval", "100ms"]).start();
+    daemon.scrape_until("a sensor", |scrape| {
+        !scrape.all("ina260_sensor_info", &[]).is_empty()
+            && !scrape.all("ina260_power_watts", &[]).is_empty()
+    });
+    daemon
+}
+
+#[test]
+fn service_on_the_bus_is_read() {
+    let directory = Directory::new();
+    let (port, exporter) = (free_port(), Arc::new(Mutex::new(simulated())));
+    let url = format!("http://127.0.0.1:{port}/metrics");
+    let _lock = service(&directory, port, exporter.clone());
+    let config = directory.write("test.toml", "bus = 200\n");
+    let runtime = directory.path("").display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = daemon(&["run", "--config", text(&config)]);
+        let output = command.args(arguments).env("RUNTIME_DIRECTORY", &runtime).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, report) = run(&["--json", "--", "sleep", "2.5"]);
+    let json: Value = serde_json::from_str(&report).unwrap();
+    let sensor = &json["sensors"][0];
+    // The simulated board draws 2.5 W to 9.7 W.
+    let watts = sensor["mean_watts"].as_f64().unwrap();
+    assert!(code == Some(0) && (2.0..10.0).contains(&watts), "{report}");
+    assert!(sensor["service"].as_str().unwrap().contains(&url), "{report}");
+    assert!(sensor["uncertainty_joules"].as_f64().unwrap() < 20.0, "{report}");
+
+    let (code, report) = run(&["--direct", "--", "true"]);
+    assert_eq!(code, Some(125));
+    assert!(report.contains(&format!("in use by the service at {url}")), "{report}");
+
+    let restart = thread::spawn(move || {
+        thread::sleep(Duration::from_secs(2));
+        let restarted = simulated();
+        *exporter.lock().unwrap() = restarted;
+    });
+    let (code, report) = run(&["--", "sleep", "5"]);
+    restart.join().unwrap();
+    assert_eq!(code, Some(0));
+    assert!(report.contains("counters of the service were reset (a restart)"), "{report}");
+    assert!(report.contains("measured through the service at "), "{report}");
+}
+
+#[test]
+fn calibrate_explains_what_it_cannot_use() {
+    let two = "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"disks\"\naddress = 0x41\n";
+    for (config, arguments, code, message) in [
+        ("", &["calibrate"][..], 2, "--zero|--current <CURRENT>|--voltage <VOLTAGE>"),
+        ("", &["calibrate", "--current", "0A"], 2, "without a current, use --zero"),
+        ("", &["calibrate", "--current", "2.5"], 2, "such as 2.500A"),
+        ("", &["calibrate", "--voltage", "12A"], 2, "such as 12.003V"),
+        ("", &["calibrate", "--zero", "--device", "gpu"], 2, "unknown; configured: deepx"),
+        (two, &["calibrate", "--zero"], 2, "--device is missing; one of cpu, disks"),
+        // The simulated load cannot be switched off.
+        ("", &["calibrate", "--zero", "--for", "1s"], 1, "sensor deepx (bus 1, 0x40): the c"),
+    ] {
+        let ended = run_with(config, arguments);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{}", ended.stderr);
+        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    }
+}
