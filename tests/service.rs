@@ -384,3 +384,30 @@ fn sighup_before_ready_is_a_reload_afterwards() {
     daemon.wait_for_line("serving ");
     daemon.wait_for_line("configuration reloaded: 1 sensor");
 }
+
+#[test]
+fn hardware_check_prints_register_and_product() {
+    let daemon = Launch::simulated("").arguments(&["--interval", "100ms"]).start();
+    daemon.scrape_until("a result", |scrape| scrape.value("ina260_power", &[]).is_some());
+    let directory = Directory::new();
+    let scrape = directory.write("scrape", &support::get(daemon.listen(), "/metrics").body);
+    let page = fs::read_to_string("docs/hardware-check.md").unwrap();
+    let begin = page.find("   for i in").unwrap();
+    let script = page[begin..].split("```").next().unwrap();
+    // One reading, with this scrape, and without curl, which a bare system lacks.
+    for shown in ["seq 20", "curl -s localhost:8001/metrics", "sleep 2"] {
+        assert!(script.contains(shown), "{shown}");
+    }
+    let script = script
+        .replace("seq 20", "seq 1")
+        .replace("curl -s localhost:8001/metrics", &format!("cat {}", text(&scrape)))
+        .replace("sleep 2", "");
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    let numbers: Vec<f64> = line.split([' ', '\n']).filter_map(|word| word.parse().ok()).collect();
+    let [register, product, current] = numbers[..] else { panic!("{line}") };
+    // The simulated board draws 0.5 A to 1.9 A at about 5 V; the register has steps of 10 mW.
+    assert!((500.0..1_900.0).contains(&current), "{line}");
+    assert!((product - current * 5.05).abs() < current * 0.1, "{line}");
+    assert!((register - product).abs() < product * 0.2, "{line}");
+}

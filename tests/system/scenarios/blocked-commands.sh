@@ -5,17 +5,19 @@
 chip=1/mux chip plugged 1
 chip=1/mux chip control 0x10
 chip hang Y
+# Returns whether a transfer has begun.
+is_blocked() {
+    (($(chip transfers) > transfers))
+}
 for command in scan 'scan --mux' read 'read --follow' 'watch --direct'; do
     for signal in INT TERM; do
         # `watch` needs a terminal.
         # shellcheck disable=SC2086 # several words
+        transfers=$(chip transfers)
         script --quiet --command "exec ina260-exporter $command" /dev/null >/dev/null </dev/null &
-        wait_until 10 pgrep --exact ina260-exporter
-        sleep 2
+        wait_until 20 is_blocked
         pkill --signal "$signal" --exact ina260-exporter
-        # Ten times what it takes on an idle machine.
-        sleep 1
-        must_fail pgrep --exact ina260-exporter
+        wait_until 5 eval "! pgrep --exact ina260-exporter"
         wait $! || true
     done
 done
