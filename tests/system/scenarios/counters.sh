@@ -100,3 +100,11 @@ mark_journal
 systemctl start "$service"
 started_from_0 30
 logged "cannot restore saved counters" || fail "no warning in the journal: $(journal)"
+
+# The documented command sets all counters to 0.
+measured_for 30
+command=$(sed -n 's/^ *sudo \(sh -c .*systemctl clean.*\)$/\1/p' \
+    "/usr/share/doc/$service/docs/metrics.md")
+[[ $command ]] || fail "no command in metrics.md"
+eval "$command"
+started_from_0 30
