@@ -5,12 +5,13 @@ By default that is the state with the package installed. Marks in a scenario's f
 
   # on the bare system   resume the state after boot, without the package
   # on one release       independent of systemd, dpkg and the kernel: run on the first release only
-  # on amd64             needs i2c-stub, which other Debian kernels do not have
+  # on amd64             needs i2c-stub, which other Debian kernels do not have, or version 0.1.0
+  # by name only         takes long: `make soak`
   # seconds: N           time limit
 
-The second and the third mark are ignored for a scenario given by NAME.
+All but the first mark and the time limit are ignored for a scenario given by NAME.
 
-Usage: scenarios.py PACKAGE RELEASE=IMAGE ... -- [NAME ...]
+Usage: scenarios.py PACKAGE RELEASE=IMAGE ... -- [NAME ...]    ($FIRST_RELEASE: package of 0.1.0)
 """
 
 import os
@@ -32,6 +33,7 @@ SECONDS = 300  # default time limit
 ON_BARE_SYSTEM = "\n# on the bare system\n"
 ON_ONE_RELEASE = "\n# on one release\n"
 ON_AMD64 = "\n# on amd64\n"
+BY_NAME_ONLY = "\n# by name only\n"
 CONSOLE_LINES = 40  # shown of a failed scenario's machine
 PREPARATION = "preparation"  # the script whose result most scenarios resume from
 PROGRESS = "(Reading database"  # dpkg's progress indicator
@@ -44,9 +46,11 @@ def pack(package: Path, payload: Path) -> None:
     """Writes the package, the scenarios and the scripts that they use to a tar archive."""
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "ina260-exporter.deb").write_bytes(package.read_bytes())
+        if first := os.environ.get("FIRST_RELEASE"):
+            (Path(directory) / "first-release.deb").write_bytes(Path(first).read_bytes())
         subprocess.run(
             ["tar", "--create", "--file", payload]
-            + ["-C", directory, "ina260-exporter.deb"]
+            + ["-C", directory, *os.listdir(directory)]
             + ["-C", HERE, "scenarios"]
             + ["-C", HERE.parent, "package/older"]
             + ["-C", HERE.parent.parent, "debian/tests"],
@@ -182,7 +186,7 @@ def main() -> int:
         for pair in images:
             release, _, image = pair.partition("=")
             installed = Path(directory) / release
-            skipped = [ON_ONE_RELEASE] if scenarios else []
+            skipped = [BY_NAME_ONLY, ON_ONE_RELEASE] if scenarios else [BY_NAME_ONLY]
             if (Path(image) / "architecture").read_text().strip() != "amd64":
                 skipped.append(ON_AMD64)
             wanted = names or [
