@@ -31,7 +31,8 @@ chip plugged 0
 starts_with "INA260s respond at bus 1, 0x44; bus 2, 0x40"
 chip=1/0x44 chip plugged 0
 
-# A chip with a driver of its own, which is not accessed. Debian's kernels have none for the INA3221.
+# A chip with a driver of its own, which is not accessed. Debian's kernels have none for the
+# INA3221.
 chip plugged 1
 bind sht21 sht21
 transfers=$(chip transfers)
