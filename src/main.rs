@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::panic;
 use std::process::{self, ExitCode};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -86,24 +87,31 @@ fn run(command: &Command) -> Result<(), Failure> {
 }
 
 /// Connects a subcommand to standard output, and its progress to standard error if that is a
-/// terminal.
+/// terminal. It runs in a thread: the kernel gives signals to the main thread, which must not be
+/// blocked in a transfer then.
 fn with_caller(
     grace: Duration,
-    command: impl FnOnce(Caller<'_>) -> Result<(), Failure>,
+    command: impl FnOnce(Caller<'_>) -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
     let events = signals::events()?;
     let (request, requests) = mpsc::channel();
-    let thread = thread::Builder::new().name("end".to_owned());
-    thread.spawn(move || end_at_signal(&events, request, grace))?;
-    let mut stop = |time| requests.recv_timeout(time) == Err(RecvTimeoutError::Disconnected);
-    let (mut output, mut progress) = (io::stdout().lock(), io::stderr());
-    command(Caller {
-        output: &mut output,
-        progress: progress.is_terminal().then_some(&mut progress),
-        stop: &mut stop,
-    })?;
-    // At the end of the process, an error would be ignored.
-    Ok(output.flush()?)
+    let thread = |name: &str| thread::Builder::new().name(name.to_owned());
+    thread("end").spawn(move || end_at_signal(&events, request, grace))?;
+    let run = move || {
+        let mut stop = |time| requests.recv_timeout(time) == Err(RecvTimeoutError::Disconnected);
+        let (mut output, mut progress) = (io::stdout().lock(), io::stderr());
+        command(Caller {
+            output: &mut output,
+            progress: progress.is_terminal().then_some(&mut progress),
+            stop: &mut stop,
+        })?;
+        // At the end of the process, an error would be ignored.
+        Ok(output.flush()?)
+    };
+    thread::scope(|scope| {
+        let running = thread("command").spawn_scoped(scope, run)?;
+        running.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })
 }
 
 /// Asks the subcommand to end at the first signal, by dropping `request`. Ends the process if the

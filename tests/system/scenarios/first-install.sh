@@ -33,13 +33,13 @@ wait_until 20 shows ina260_voltage 12
 expect "restarts" 0 "$(property NRestarts)"
 
 # A device that appears later belongs to the group, too.
+systemctl stop "$service"
 rmmod ina260-bus
 modprobe ina260-bus
 udevadm settle
 expect "new device node" "root i2c 660" "$(stat --format '%U %G %a' /dev/i2c-1)"
 
 # Without the group, as after a removal by hand, a reinstallation creates it again.
-systemctl stop "$service"
 groupdel i2c
 apt --yes --reinstall install "$package" 2>&1
 expect "device node after a reinstallation" "root i2c 660" \
