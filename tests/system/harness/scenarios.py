@@ -7,6 +7,7 @@ By default that is the state with the package installed. Marks in a scenario's f
   # on one release       independent of systemd, dpkg and the kernel: run on the first release only
   # on amd64             needs i2c-stub, which other Debian kernels do not have, or version 0.1.0
   # by name only         takes long: `make soak`
+  # with peers           needs the archive $PEERS of image/peers
   # seconds: N           time limit
 
 All but the first mark and the time limit are ignored for a scenario given by NAME.
@@ -34,6 +35,7 @@ ON_BARE_SYSTEM = "\n# on the bare system\n"
 ON_ONE_RELEASE = "\n# on one release\n"
 ON_AMD64 = "\n# on amd64\n"
 BY_NAME_ONLY = "\n# by name only\n"
+WITH_PEERS = "\n# with peers\n"
 CONSOLE_LINES = 40  # shown of a failed scenario's machine
 PREPARATION = "preparation"  # the script whose result most scenarios resume from
 PROGRESS = "(Reading database"  # dpkg's progress indicator
@@ -42,8 +44,8 @@ machines: set[Machine] = set()
 printing = threading.Lock()
 
 
-def pack(package: Path, payload: Path) -> None:
-    """Writes the package, the scenarios and the scripts that they use to a tar archive."""
+def pack(package: Path, payload: Path, *others: Path) -> None:
+    """Writes the package, the scenarios and the files that they use to a tar archive."""
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "ina260-exporter.deb").write_bytes(package.read_bytes())
         if first := os.environ.get("FIRST_RELEASE"):
@@ -53,11 +55,12 @@ def pack(package: Path, payload: Path) -> None:
             + ["-C", directory, *os.listdir(directory)]
             + ["-C", HERE, "scenarios"]
             + ["-C", HERE.parent, "package/older"]
-            + ["-C", HERE.parent.parent, "debian/tests"],
+            + ["-C", HERE.parent.parent, "debian/tests"]
+            + [word for path in others for word in ("-C", path.parent, path.name)],
             check=True,
         )
     if payload.stat().st_size > PAYLOAD_SIZE:
-        raise SystemExit(f"{package} is too large: the payload is limited to {PAYLOAD_SIZE} bytes")
+        raise SystemExit(f"payload too large: limited to {PAYLOAD_SIZE} bytes")
     os.truncate(payload, PAYLOAD_SIZE)
 
 
@@ -114,22 +117,17 @@ class Scenario:
     release: str
     name: str
     image: Path
+    payload: Path
+    is_measurement: bool  # prints figures
     seconds: int
 
-    @classmethod
-    def of(cls, release: str, name: str, text: str, bare: Path, installed: Path) -> "Scenario":
-        """Reads the marks in the scenario's text."""
-        limit = re.search(r"^# seconds: (\d+)$", text, re.MULTILINE)
-        image = bare if ON_BARE_SYSTEM in text else installed
-        return cls(release, name, image, int(limit[1]) if limit else SECONDS)
-
-    def run(self, payload: Path) -> bool:
+    def run(self) -> bool:
         """Runs the scenario, prints its result and returns whether it passed."""
         start = time.monotonic()
         output: list[str] = []
         error = None
         with tempfile.TemporaryDirectory() as directory:
-            machine = Machine(self.image, Path(directory), payload)
+            machine = Machine(self.image, Path(directory), self.payload)
             machines.add(machine)
             try:
                 play(machine, self.name, start + self.seconds, output)
@@ -142,8 +140,9 @@ class Scenario:
         with printing:
             took = f"{time.monotonic() - start:4.0f} s, {used:3.0f} s of processor time"
             print(f"{'FAILED' if error else 'passed':6}  {took}  {self.release} {self.name}")
-            if error:
+            if error or self.is_measurement:
                 print(*(f"        | {line}" for line in output), sep="\n")
+            if error:
                 print(f"        {error}; last lines of the console:")
                 print(*(f"        | {line}" for line in console[-CONSOLE_LINES:]), sep="\n")
                 # Repeated at the end of a long output.
@@ -181,6 +180,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=cache, prefix="run-") as directory, pool() as workers:
         payload = Path(directory) / "payload"
         pack(Path(package), payload)
+        with_peers = payload
+        if peers := os.environ.get("PEERS"):
+            with_peers = Path(directory) / "payload-with-peers"
+            pack(Path(package), with_peers, Path(peers))
         scenarios = []
         preparations = []
         for pair in images:
@@ -192,21 +195,32 @@ def main() -> int:
             wanted = names or [
                 name for name, text in files.items() if not any(mark in text for mark in skipped)
             ]
-            some = [
-                Scenario.of(release, name, files[name], Path(image), installed) for name in wanted
-            ]
+            some = []
+            for name in wanted:
+                text = files[name]
+                limit = re.search(r"^# seconds: (\d+)$", text, re.MULTILINE)
+                some.append(
+                    Scenario(
+                        release,
+                        name,
+                        Path(image) if ON_BARE_SYSTEM in text else installed,
+                        with_peers if WITH_PEERS in text else payload,
+                        WITH_PEERS in text,
+                        int(limit[1]) if limit else SECONDS,
+                    )
+                )
             if any(scenario.image == installed for scenario in some):
                 preparations.append(workers.submit(install, Path(image), payload, installed))
             scenarios += some
         for preparation in preparations:
             preparation.result()
-        runs = {workers.submit(scenario.run, payload): scenario for scenario in scenarios}
+        runs = {workers.submit(scenario.run): scenario for scenario in scenarios}
         failed = [runs[done] for done in as_completed(runs) if not done.result()]
         # An emulated machine can stall for seconds while others use the processors. A real failure
         # also occurs when the scenario runs alone.
         for scenario in failed:
             print(f"repeating alone: {scenario.release} {scenario.name}")
-        failed = [scenario for scenario in failed if not scenario.run(payload)]
+        failed = [scenario for scenario in failed if not scenario.run()]
     print(
         f"{len(runs) - len(failed)} passed, {len(failed)} failed{':' if failed else ''}",
         *(f"{scenario.release}/{scenario.name}" for scenario in failed),
