@@ -26,8 +26,8 @@ pub(super) enum Endpoint {
 #[expect(missing_docs, reason = "the messages describe them")]
 pub enum InvalidUrl {
     #[error(
-        "https is not supported; `ssh -L 8000:localhost:8000 HOST` forwards a remote port to \
-         http://localhost:8000/metrics"
+        "https is not supported; forward a remote port with `ssh -L 8000:localhost:8000 HOST`, or \
+         run a local proxy: see \"Exporters behind a web server\" in docs/commands.md"
     )]
     Https,
     #[error("{0} is not supported, only http and unix")]
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn invalid_urls_are_explained() {
         for (given, wrong) in [
-            ("https://pi", "ssh -L"),
+            ("https://pi", "local proxy: see \"Exporters behind a web server\""),
             ("HTTPS://pi", "ssh -L"),
             ("::1", "in brackets: http://[::1]:PORT"),
             ("http://fe80::1/x", "in brackets: http://[fe80::1]:PORT"),

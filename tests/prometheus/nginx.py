@@ -1,18 +1,26 @@
 #!/usr/bin/env python3
-"""Tests the nginx example, with other paths and another port, in front of an exporter.
+"""Tests the nginx examples, with other paths and ports: in front of an exporter, and as a local
+proxy for `watch`.
 
 Usage: nginx.py EXPORTER    (needs nginx, openssl and prometheus in PATH)
 """
 
 import base64
+import fcntl
 import http.client
+import os
+import pty
+import select
 import socket
 import ssl
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
-from harness import EXAMPLES, Prometheus, Environment, TestFailure, free_ports, report, wait_for
+from harness import EXAMPLES, ROOT, Prometheus, Environment, TestFailure, free_ports, report, wait_for
 
 FILE = EXAMPLES / "nginx/ina260-exporter.conf"
 PASSWORD = "correct horse"
@@ -50,29 +58,94 @@ def start(environment: Environment, binary: str) -> int:
         .replace("/etc/nginx/", f"{where}/")
         .replace("/run/ina260-exporter/metrics.sock", str(metrics_socket))
     )
-    (where / "example.conf").write_text(text.replace("8443", str(port)))
+    run_nginx(environment, "nginx", text.replace("8443", str(port)))
+    wait_for(60, "metrics through nginx", lambda: responds(port, where, PASSWORD))
+    return port
+
+
+def run_nginx(environment: Environment, name: str, text: str) -> None:
+    """Runs an nginx with the servers of a configuration."""
+    where = environment.directory / name
+    where.mkdir()
+    (where / "servers.conf").write_text(text)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {where}/{kind};" for kind in kinds)
     (where / "nginx.conf").write_text(
         f"daemon off; pid {where}/nginx.pid; worker_processes 1;\n"
         f"events {{ worker_connections 512; }}\n"
-        f"http {{ access_log off; {temporary} include {where}/example.conf; }}\n"
+        f"http {{ access_log off; {temporary} include {where}/servers.conf; }}\n"
     )
     files = ["-p", where, "-c", where / "nginx.conf", "-e", where / "error.log"]
-    nginx = environment.run("nginx", "nginx", *files)
+    nginx = environment.run(f"{name}-log", "nginx", *files)
     environment.ends.callback(nginx.wait, 60)
     environment.ends.callback(nginx.terminate)  # its worker would survive a kill
 
-    def responds() -> bool:
-        if nginx.poll() is not None:
-            raise TestFailure("nginx exited: " + environment.log("nginx"))
-        try:
-            return request(port, where, PASSWORD)[0] == 200
-        except OSError:
-            return False
 
-    wait_for(60, "metrics through nginx", responds)
-    return port
+def responds(port: int, where: Path, password: str | None, tls: bool = True) -> bool:
+    try:
+        return request(port, where, password, tls=tls)[0] == 200
+    except OSError:
+        return False
+
+
+def check_proxy(environment: Environment, binary: str, port: int) -> str:
+    """Watches the exporter through the local proxy of docs/commands.md."""
+    where = environment.directory
+    local = free_ports(1)[0]
+    names = {
+        "127.0.0.1:8443": f"127.0.0.1:{local}",
+        "https://pi4:8443": f"https://localhost:{port}",
+        "/etc/nginx/pi4.crt": f"{where}/ina260-exporter.crt",
+        "/etc/nginx/pi4.password": f"{where}/pi4.password",
+        "THE PASSWORD": PASSWORD,
+    }
+
+    def here(text: str) -> str:
+        for shown, used in names.items():
+            text = text.replace(shown, used)
+        return text
+
+    page = (ROOT / "docs/commands.md").read_text()
+    proxy = (EXAMPLES / "nginx/local-proxy.conf").read_text()
+    if page.split("```nginx\n")[1].split("```")[0] not in proxy:
+        raise TestFailure("docs/commands.md and local-proxy.conf differ")
+    command = "umask" + page.split("\numask")[1].split("\nsystemctl")[0]
+    subprocess.run(["sh", "-c", here(command)], check=True)
+    run_nginx(environment, "local", here(proxy))
+    wait_for(60, "metrics through the proxy", lambda: responds(local, where, None, tls=False))
+    watch(binary, f"localhost:{local}", "pi4")
+    return "a local proxy: `watch` shows the exporter through TLS and the password"
+
+
+def watch(binary: str, url: str, text: str) -> None:
+    """Runs `watch` in a terminal until it shows a text in its table, then quits it."""
+    terminal, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [binary, "watch", "--url", url],
+        stdin=other, stdout=other, stderr=other, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(other)
+    seen, end = b"", time.monotonic() + 60
+    try:
+        while b"deepx" not in seen or text.encode() not in seen:
+            if time.monotonic() > end or process.poll() is not None:
+                raise TestFailure(f"watch does not show {text}: {seen[-2000:]!r}")
+            if select.select([terminal], [], [], 1)[0]:
+                seen += os.read(terminal, 65536)
+        os.write(terminal, b"q")
+        while process.poll() is None and time.monotonic() < end:
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    os.read(terminal, 65536)
+                except OSError:
+                    break
+        if process.wait(60) != 0:
+            raise TestFailure(f"watch exited with {process.returncode}")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
 
 
 def request(
@@ -156,8 +229,10 @@ def check_prometheus(environment: Environment, port: int) -> str:
 
 def main(binary: str) -> None:
     with Environment() as environment:
-        port = start(environment, str(Path(binary).resolve()))
+        binary = str(Path(binary).resolve())
+        port = start(environment, binary)
         results = check_requests(port, environment.directory)
+        results.append(check_proxy(environment, binary, port))
         results.append(check_idle_clients(port, environment.directory))
         results.append(check_prometheus(environment, port))
     report(results)
