@@ -207,3 +207,30 @@ pub(super) fn slice(measured: &Measured, cycle: &Cycle, last: &mut Option<Instan
         edge: period.mul_f64(EDGE),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slice_is_the_time_since_the_last_result() {
+        let start = Instant::now();
+        let period = Duration::from_millis(4);
+        let at = |cycles: f64| start + period.mul_f64(cycles);
+        let measured = Measured::new(5.0, 1.0, 5.0);
+        let mut last = None;
+        for (end, elapsed, begin, missed) in [
+            (1.0, Some(1), 0.0, 0),
+            (2.25, Some(1), 1.0, 0),
+            // Two were missed; then the number is unknown; then the sensor was down.
+            (5.25, Some(3), 4.25, 2),
+            (8.25, None, 7.25, 0),
+            (100.0, Some(1), 99.0, 0),
+        ] {
+            let cycle = Cycle { end: at(end), elapsed, missed, period };
+            let slice = slice(&measured, &cycle, &mut last);
+            assert_eq!((slice.end, slice.begin), (at(end), at(begin)), "{end}");
+            assert_eq!((slice.measured, slice.missed), (slice.end - slice.begin, whole(missed)));
+        }
+    }
+}
