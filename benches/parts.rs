@@ -2,15 +2,14 @@
 //!
 //! The bus is an array, to measure the daemon alone. The transfers are also measured without it.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use divan::{Bencher, black_box};
 use ina260_exporter::clock::{Clock, SystemClock};
-use ina260_exporter::config::{Listen, LogLevel};
-use ina260_exporter::exposition::{Exposition, Listener, View};
+use ina260_exporter::config::LogLevel;
+use ina260_exporter::exposition::{self, Exposition, View};
 use ina260_exporter::i2c::{Address, Bus, Error};
 use ina260_exporter::ina260::Ina260;
 use ina260_exporter::ina260::calibration::Calibration;
@@ -250,13 +249,11 @@ fn measure(meter: &SharedMeter) {
 /// The tick, once per second, of 16 sensors.
 #[divan::bench(sample_size = 1, sample_count = 1000)]
 fn tick_of_16_sensors(bencher: Bencher<'_, '_>) {
-    let loopback = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let (_listener, recorder) = Listener::bind(&loopback, 0o666, &[], &[0.1, 1.0, 10.0, 100.0])
-        .expect("loopback has a free port");
+    let recorder = exposition::recorder(&[0.1, 1.0, 10.0, 100.0]).expect("there are bounds");
     let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
     let views = views();
     let meters: Vec<SharedMeter> = views.iter().map(|view| view.meter.clone()).collect();
-    exposition.show(views, Instant::now());
+    exposition.show(views);
     bencher
         .with_inputs(|| meters.iter().for_each(measure))
         .bench_local_values(|()| exposition.tick(Instant::now()));

@@ -140,7 +140,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
         alert: None,
         meter,
     };
-    exposition.show(vec![view], clock.now());
+    exposition.show(vec![view]);
     let mut next = clock.now();
     let mut scrapes = Vec::new();
     for _ in 0..MINUTES {

@@ -11,7 +11,7 @@ use clap::{Arg, Command};
 use ina260_exporter::cli::CommandLine;
 use ina260_exporter::config::keys::{self, KeyInfo};
 use ina260_exporter::config::{Overrides, load};
-use ina260_exporter::exposition::{METRICS, Metric, Source};
+use ina260_exporter::exposition::{METRICS, Metric, RestartCause, Source};
 use ina260_exporter::ina260::alert::Function;
 
 const CONFIGURATION: &str = "config/ina260-exporter.toml";
@@ -80,9 +80,6 @@ fn meaning(key: &KeyInfo, in_sensor: bool) -> String {
     let mut meaning = format!("{}.", key.help);
     if !in_sensor && keys::SINGLE_SENSOR.iter().any(|other| other.name == key.name) {
         meaning += " Only for a single sensor.";
-    }
-    if key.needs_restart {
-        meaning += " A change needs a restart.";
     }
     meaning
 }
@@ -259,6 +256,9 @@ fn labels(metric: &Metric) -> String {
     match metric.source {
         Source::Counters { label, values, .. } => with_values(label, values()),
         Source::Flow(_) => with_values("direction", vec!["forward", "reverse"]),
+        Source::Restarts => {
+            with_values("cause", RestartCause::ALL.iter().map(|cause| cause.name()).collect())
+        }
         Source::Histogram(_) => {
             match scraped_labels(&format!("{}_count", metric.name)).as_slice() {
                 [] => String::new(),

@@ -39,8 +39,6 @@ pub struct KeyInfo {
     pub described_default: &'static str,
     /// Allowed values, for "expected ...".
     pub expected: &'static str,
-    /// Whether a change takes effect at the next restart, not at a reload.
-    pub needs_restart: bool,
     /// Meaning, as one line of Markdown without a final full stop.
     pub help: &'static str,
     /// Returns whether the key's parser accepts a value.
@@ -54,7 +52,6 @@ impl KeyInfo {
         default: "",
         described_default: "",
         expected: "",
-        needs_restart: false,
         help: "",
         accepts: |_| false,
     };
@@ -65,7 +62,8 @@ macro_rules! keys {
     ($(#[$doc:meta])* $list:ident { $($key:ident: $type:ty = ($parse:expr, $print:expr) {
         $($field:ident: $value:expr),* $(,)?
     })* }) => {
-        $(pub(super) static $key: Key<$type> = Key {
+        $(#[allow(clippy::needless_update, reason = "some keys have every field")]
+        pub(super) static $key: Key<$type> = Key {
             info: KeyInfo {
                 $($field: $value,)*
                 accepts: |node| {
@@ -86,17 +84,17 @@ keys! {
     /// Keys of the daemon, at the top of the file.
     DAEMON {
         LISTEN: Listen = (parse::listen, print::quoted) {
-            name: "listen", flag: "--listen", default: r#""0.0.0.0:8000""#, needs_restart: true,
+            name: "listen", flag: "--listen", default: r#""0.0.0.0:8000""#,
             expected: r#""IP:PORT", "[IPV6]:PORT" or "unix:/PATH" with at most 107 bytes"#,
             help: r#"Address to serve metrics on; `"[::]:8000"` serves IPv6 and IPv4"#,
         }
         SOCKET_MODE: u32 = (parse::socket_mode, |mode| format!("\"{mode:04o}\"")) {
-            name: "socket_mode", default: r#""0666""#, needs_restart: true,
+            name: "socket_mode", default: r#""0666""#,
             expected: r#"an octal mode from "0000" to "0777""#,
             help: "Permissions of the Unix socket",
         }
         ALLOW: Vec<IpNet> = (parse::allow, |networks| print::list(networks, print::quoted)) {
-            name: "allow", default: "[]", needs_restart: true,
+            name: "allow", default: "[]",
             expected: r#"an array of at most 256 networks such as ["192.168.0.0/16", "::1"]"#,
             help: "Networks that may scrape over TCP; empty: no restriction",
         }
@@ -119,7 +117,7 @@ keys! {
             help: "Length of the min/max window",
         }
         BUCKETS: Vec<f64> = (parse::buckets, |watts| print::list(watts, print::bound)) {
-            name: "buckets", default: "[0.1, 1, 10, 100]", needs_restart: true,
+            name: "buckets", default: "[0.1, 1, 10, 100]",
             expected: "an array of 1 to 50 ascending numbers above 0",
             help: "Upper bounds of the power distribution, in watts",
         }

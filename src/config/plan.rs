@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv6Net};
 
 use super::check::{self, Identity};
-use super::keys::{self, Key, SINGLE_SENSOR};
+use super::keys::{self, SINGLE_SENSOR};
 use super::layers::{Layers, sensor_defaults};
 use super::listen::Listen;
 use super::log_level::LogLevel;
@@ -95,28 +95,6 @@ impl Plan {
         let mapped = self.allow.iter().copied().filter_map(ipv4_mapped);
         let all = self.allow.iter().copied().chain(mapped);
         all.map(|network| network.to_string()).collect()
-    }
-
-    /// Keeps the values of `running` for keys that need a restart. Returns those that differed.
-    pub fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
-        fn keep<T: Clone + PartialEq>(
-            key: &Key<T>,
-            next: &mut T,
-            running: &T,
-        ) -> Option<&'static str> {
-            if !key.info.needs_restart || next == running {
-                return None;
-            }
-            next.clone_from(running);
-            Some(key.info.name)
-        }
-        let kept = [
-            keep(&keys::LISTEN, &mut self.listen, &running.listen),
-            keep(&keys::SOCKET_MODE, &mut self.socket_mode, &running.socket_mode),
-            keep(&keys::ALLOW, &mut self.allow, &running.allow),
-            keep(&keys::BUCKETS, &mut self.buckets, &running.buckets),
-        ];
-        kept.into_iter().flatten().collect()
     }
 }
 

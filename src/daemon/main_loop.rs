@@ -3,11 +3,10 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::info;
 
-use super::Failure;
-use super::health::HealthCheck;
 use super::notify::Notifier;
+use crate::exposition::Server;
 use crate::signals::Event;
 use crate::state::{RestoreError, Store};
 use crate::supervisor::Supervisor;
@@ -21,35 +20,25 @@ const REMOVAL_PERIOD: Duration = Duration::from_secs(60);
 /// Everything the main loop acts on.
 pub(super) struct MainLoop<'a> {
     pub(super) supervisor: &'a mut Supervisor,
-    pub(super) health: &'a HealthCheck,
+    pub(super) server: &'a mut Server,
     pub(super) notifier: &'a mut Notifier,
     /// The store whose file could not be removed at start-up.
     pub(super) stale: Option<&'a Store>,
     /// Called on SIGHUP.
-    pub(super) reload: &'a dyn Fn(&mut Supervisor),
+    pub(super) reload: &'a dyn Fn(&mut Supervisor, &mut Server),
 }
 
 impl MainLoop<'_> {
     /// Runs until a signal asks to stop.
-    ///
-    /// # Errors
-    /// The listener does not respond.
-    pub(super) fn run(&mut self, events: &Receiver<Event>) -> Result<(), Failure> {
+    pub(super) fn run(&mut self, events: &Receiver<Event>) {
         let mut last_summary = Instant::now();
         let mut next_removal = last_summary;
         loop {
             let now = Instant::now();
             if self.supervisor.is_alive(now) {
                 self.notifier.alive(now);
-                if !self.health.is_healthy(now) {
-                    error!(
-                        "the HTTP listener has not responded for {:?}; exiting, to be restarted by \
-                         the service manager",
-                        HealthCheck::MAX_SILENCE
-                    );
-                    return Err(Failure::Other);
-                }
             }
+            self.server.check(now);
             self.notifier.status(&self.status(now), now);
             let elapsed = now.duration_since(last_summary);
             let period = self.supervisor.plan().summary;
@@ -62,8 +51,8 @@ impl MainLoop<'_> {
                 self.remove_stale();
             }
             match events.recv_timeout(PERIOD.min(self.notifier.max_interval())) {
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Ok(Event::Reload) => (self.reload)(self.supervisor),
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Event::Reload) => (self.reload)(self.supervisor, self.server),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }

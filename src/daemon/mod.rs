@@ -1,29 +1,25 @@
 //! The daemon: the sequences of start-up and shutdown.
 
 use std::fmt::Display;
-use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+use std::{io, panic, process};
 
 use tracing::{error, info, warn};
 
-use crate::clock::SystemClock;
 use crate::config::{self, LogLevel, Overrides, Plan, Problems};
-use crate::exposition::{self, Exposition, Listener, Ticker};
+use crate::exposition::{self, Prepared, Server, ServerSettings};
 use crate::logging::Logging;
-use crate::scrape::Url;
-use crate::signals::Signals;
+use crate::signals::{Event, Signals};
 use crate::state::{RestoreError, Store};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 
 mod args;
-mod health;
 mod main_loop;
 mod notify;
 mod reload;
 
 pub use args::DaemonArgs;
-use health::HealthCheck;
 use main_loop::MainLoop;
 use notify::Notifier;
 
@@ -67,45 +63,66 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let events = signals.catch_stop().map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.
-    let plan = supervisor.plan();
-    let (listen, allow) = (plan.listen.clone(), plan.allowed_peers());
-    let (listener, recorder) = Listener::bind(&listen, plan.socket_mode, &allow, &plan.buckets)
-        .map_err(|error| {
-            error!("{error}");
-            Failure::Other
-        })?;
+    let listener = Server::bind(server_settings(supervisor.plan())).map_err(|error| {
+        error!("{error}");
+        Failure::Other
+    })?;
     let store = if is_simulated { None } else { open_store() };
     let is_stale = restore_counters(&supervisor, store.as_ref());
-
-    let no_thread = failed::<io::Error>("cannot start a thread");
-    let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
-    exposition.show(supervisor.views(), Instant::now());
-    let ticker = Ticker::spawn(exposition).map_err(&no_thread)?;
-    let changed = ticker.clone();
-    supervisor.start(Arc::new(move || changed.tick())).map_err(&no_thread)?;
-    let serving = listener.serve().map_err(&no_thread)?;
-    let health = HealthCheck::start(Url::from(&listen)).map_err(&no_thread)?;
-
-    let sensors = count_sensors(&supervisor);
-    info!("serving {sensors} at {}", listen.url());
-    let mut notifier = Notifier::from_environment(is_simulated);
-    notifier.ready();
-    let outcome = MainLoop {
-        supervisor: &mut supervisor,
-        health: &health,
-        notifier: &mut notifier,
-        stale: store.as_ref().filter(|_| is_stale),
-        reload: &|supervisor| reload::reload(supervisor, &overrides, &logging, &ticker),
-    }
-    .run(&events);
-    notifier.stopping();
-
-    // While the socket accepts connections, no other process replaces it; afterwards the path may
-    // belong to another process.
-    exposition::remove_socket(&listen);
-    serving.stop();
+    // Only this process has the counters now: they are saved, whatever fails.
+    let stale = store.as_ref().filter(|_| is_stale);
+    let reload = |supervisor: &mut Supervisor, server: &mut Server| {
+        reload::reload(supervisor, server, &overrides, &logging);
+    };
+    let outcome = serve(&mut supervisor, listener, &events, stale, &reload);
     stop(supervisor, store.as_ref());
     outcome
+}
+
+/// Measures and serves until a signal asks to stop.
+fn serve(
+    supervisor: &mut Supervisor,
+    listener: Prepared,
+    events: &Receiver<Event>,
+    stale: Option<&Store>,
+    reload: &dyn Fn(&mut Supervisor, &mut Server),
+) -> Result<(), Failure> {
+    let no_thread = failed::<io::Error>("cannot start a thread");
+    let (mut server, listener) = Server::new(listener, supervisor.views()).map_err(&no_thread)?;
+    supervisor.start(server.on_change()).map_err(&no_thread)?;
+    server.serve(listener).map_err(&no_thread)?;
+    if server.is_serving() {
+        let (sensors, url) = (count_sensors(supervisor), supervisor.plan().listen.url());
+        info!("serving {sensors} at {url}");
+    }
+    let mut notifier = Notifier::from_environment(supervisor.plan().simulate.is_some());
+    notifier.ready();
+    MainLoop { supervisor, server: &mut server, notifier: &mut notifier, stale, reload }
+        .run(events);
+    notifier.stopping();
+    Ok(())
+}
+
+/// Returns what the plan says about the listener.
+fn server_settings(plan: &Plan) -> ServerSettings {
+    ServerSettings {
+        listen: plan.listen.clone(),
+        socket_mode: plan.socket_mode,
+        allow: plan.allowed_peers(),
+        power_buckets: plan.buckets.clone(),
+    }
+}
+
+/// Makes a panic end the process, so that the service manager restarts it. Only the listener's
+/// threads unwind: it is restarted alone.
+pub fn abort_on_panic() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        report(info);
+        if !exposition::is_restartable() {
+            process::abort();
+        }
+    }));
 }
 
 /// Loads the configuration and starts logging.

@@ -1,25 +1,27 @@
 //! Reload of the configuration while the daemon runs.
 
-use tracing::{error, info, warn};
+use std::error::Error;
 
-use super::{count_sensors, log_problems};
+use tracing::{error, info};
+
+use super::{count_sensors, log_problems, server_settings};
 use crate::config::{self, DEFAULT_FILE, Overrides, Plan};
-use crate::exposition::Ticker;
+use crate::exposition::Server;
 use crate::logging::Logging;
-use crate::supervisor::{ChangeError, Supervisor};
+use crate::supervisor::Supervisor;
 
-/// Loads the configuration again and runs it; if it is invalid or a bus cannot be opened, the
-/// running configuration stays.
+/// Loads the configuration again and runs it; if it is invalid, or an address or a bus cannot be
+/// opened, the running configuration stays.
 pub(super) fn reload(
     supervisor: &mut Supervisor,
+    server: &mut Server,
     overrides: &Overrides,
     logging: &Logging,
-    ticker: &Ticker,
 ) {
     let overrides = with_file(overrides, supervisor.plan());
     let is_changed = match config::load(&overrides, config::environment()) {
         Ok(loaded) => {
-            change(supervisor, loaded.plan).inspect_err(|error| error!("{error}")).is_ok()
+            change(supervisor, server, loaded.plan).inspect_err(|error| error!("{error}")).is_ok()
         }
         Err(problems) => {
             log_problems(&problems);
@@ -28,12 +30,11 @@ pub(super) fn reload(
     };
     if is_changed {
         logging.set_level(supervisor.plan().log);
-        ticker.show(supervisor.views());
         info!("configuration reloaded: {}", count_sensors(supervisor));
     } else {
         error!("reload failed; keeping the running configuration");
     }
-    ticker.record_reload(is_changed);
+    server.record_reload(is_changed);
 }
 
 /// Makes the file required if there was one: without it, a reload would go back to the defaults.
@@ -45,12 +46,14 @@ pub(super) fn with_file(overrides: &Overrides, running: &Plan) -> Overrides {
     overrides
 }
 
-/// Changes to a new plan, except for the keys that need a restart.
-fn change(supervisor: &mut Supervisor, mut plan: Plan) -> Result<(), ChangeError> {
-    let fixed = plan.keep_fixed(supervisor.plan());
+/// Changes to a new plan, or leaves everything as it is.
+fn change(
+    supervisor: &mut Supervisor,
+    server: &mut Server,
+    plan: Plan,
+) -> Result<(), Box<dyn Error>> {
+    let listener = server.prepare(server_settings(&plan))?;
     supervisor.change(plan)?;
-    if !fixed.is_empty() {
-        warn!("changes to {} take effect at the next restart", fixed.join(", "));
-    }
+    server.apply(listener, supervisor.views());
     Ok(())
 }

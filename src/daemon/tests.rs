@@ -3,6 +3,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::cli::CommandLine;
+use crate::config::Listen;
 use clap::Parser;
 
 #[test]
@@ -21,22 +22,25 @@ fn main_loop_removes_stale_counters() {
     let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
     let mut supervisor = open_buses(plan).unwrap();
     assert!(restore_counters(&supervisor, Some(&store)), "it is stale");
-    let health = HealthCheck::start("unix:/nonexistent".parse().unwrap()).unwrap();
+    let mut settings = server_settings(supervisor.plan());
+    settings.listen = Listen::Unix(directory.path().join("metrics.sock"));
+    let prepared = Server::bind(settings).unwrap();
+    let (mut server, _listener) = Server::new(prepared, supervisor.views()).unwrap();
     let mut main_loop = MainLoop {
         supervisor: &mut supervisor,
-        health: &health,
+        server: &mut server,
         notifier: &mut Notifier::from_environment(true),
         stale: Some(&store),
-        reload: &|_| panic!("not asked for"),
+        reload: &|_, _| panic!("not asked for"),
     };
     // Without a sender, each run is one pass.
     let (_, events) = mpsc::channel();
-    assert_eq!(main_loop.run(&events), Ok(()));
+    main_loop.run(&events);
     assert!(main_loop.stale.is_some(), "it is retried later");
 
     fs::remove_dir(&file).unwrap();
     fs::write(&file, saved).unwrap();
-    assert_eq!(main_loop.run(&events), Ok(()));
+    main_loop.run(&events);
     assert!(main_loop.stale.is_none() && !file.exists());
 }
 

@@ -1,12 +1,12 @@
-//! Binds the HTTP listener (TCP or Unix socket) and hardens what metrics-exporter-prometheus leaves
-//! to the caller.
+//! Binds the HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with what that
+//! leaves to the caller.
 
-use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -15,16 +15,27 @@ use metrics_exporter_prometheus::{
     BuildError, ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder,
 };
 use metrics_util::MetricKindMask;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::umask;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::oneshot;
 
-use super::metrics::Histogram;
-use super::{IDLE_TIMEOUT, METRICS, Source};
+use super::IDLE_TIMEOUT;
+use super::metrics::{Histogram, METRICS, Source};
 use crate::config::Listen;
 
-/// Number of scrapes that are rendered at the same time; others wait for less than a millisecond.
-/// Each costs a thread with memory of its own.
-const RENDER_THREADS: usize = 1;
+/// Everything that is fixed when a listener and its recorder are built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSettings {
+    /// Address that metrics are served on.
+    pub listen: Listen,
+    /// Permissions of the Unix socket.
+    pub socket_mode: u32,
+    /// Networks that may scrape; peers outside them are refused with status 403. Empty: all may.
+    pub allow: Vec<String>,
+    /// Upper bounds of the distribution of power, in watts.
+    pub power_buckets: Vec<f64>,
+}
 
 /// The listener could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +45,20 @@ pub struct BindError {
     source: Cause,
 }
 
+impl BindError {
+    /// Returns whether the machine does not have the address (yet).
+    pub fn is_absent(&self) -> bool {
+        matches!(self.source, Cause::Absent(_))
+    }
+}
+
+impl ServerSettings {
+    /// Returns an error for the address.
+    pub(super) fn error(&self, source: io::Error) -> BindError {
+        BindError { listen: self.listen.clone(), source: source.into() }
+    }
+}
+
 /// The cause of a [`BindError`].
 #[derive(Debug, thiserror::Error)]
 enum Cause {
@@ -41,6 +66,8 @@ enum Cause {
     Io(#[from] io::Error),
     #[error(transparent)]
     Exporter(#[from] BuildError),
+    #[error(transparent)]
+    Absent(io::Error),
     #[error("the file at this path is not a socket")]
     NotASocket,
     #[error("another process is listening on this socket")]
@@ -51,89 +78,79 @@ enum Cause {
 
 /// A bound listener that does not respond yet.
 pub struct Listener {
-    runtime: Runtime,
-    exporter: ExporterFuture,
+    pub(super) runtime: Runtime,
+    pub(super) exporter: ExporterFuture,
+    pub(super) socket: Option<SocketFile>,
 }
 
 impl Listener {
-    /// Binds the listener and creates the recorder that it serves. Peers outside the networks of
-    /// `allow` are rejected with status 403; an empty list allows all. `power_buckets` are the
-    /// upper bounds of the distribution of power, in watts.
+    /// Binds the listener and creates the recorder that it serves.
     ///
     /// # Errors
     /// [`BindError`], with the address.
-    pub fn bind(
-        listen: &Listen,
-        socket_mode: u32,
-        allow: &[String],
-        power_buckets: &[f64],
-    ) -> Result<(Self, PrometheusRecorder), BindError> {
+    pub fn bind(settings: &ServerSettings) -> Result<(Self, PrometheusRecorder), BindError> {
         let bind = || -> Result<_, Cause> {
-            let runtime = runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(RENDER_THREADS)
-                .thread_name("render")
-                .build()?;
-            let mut builder = builder(power_buckets)?;
-            builder = match listen {
-                Listen::Tcp(address) => builder.with_http_listener(*address),
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let mut builder = builder(&settings.power_buckets)?;
+            builder = match &settings.listen {
+                Listen::Tcp(address) => {
+                    check_address(*address).map_err(Cause::Absent)?;
+                    builder.with_http_listener(*address)
+                }
                 Listen::Unix(path) => {
                     check_path(path)?;
                     builder.with_http_uds_listener(path)
                 }
             };
-            for network in allow {
+            for network in &settings.allow {
                 builder = builder.add_allowed_address(network)?;
             }
             let guard = runtime.enter();
-            let (recorder, exporter) = builder.build()?;
+            // Nobody may connect before the socket has its mode. No other thread creates files.
+            let before = umask(Mode::from_raw_mode(0o777));
+            let built = builder.build();
+            umask(before);
+            let (recorder, exporter) = built?;
             drop(guard);
-            if let Listen::Unix(path) = listen {
-                fs::set_permissions(path, Permissions::from_mode(socket_mode))?;
-            }
-            Ok((Self { runtime, exporter }, recorder))
+            let socket = match &settings.listen {
+                Listen::Unix(path) => Some(SocketFile::new(path, settings.socket_mode)?),
+                Listen::Tcp(_) => None,
+            };
+            Ok((Self { runtime, exporter, socket }, recorder))
         };
-        bind().map_err(|source| BindError { listen: listen.clone(), source })
-    }
-
-    /// Serves scrapes in a thread.
-    ///
-    /// # Errors
-    /// The kernel's error if the thread cannot be created.
-    pub fn serve(self) -> io::Result<Serving> {
-        let Self { runtime, exporter } = self;
-        let (stop, stopped) = oneshot::channel::<Infallible>();
-        let (end, ended) = mpsc::channel();
-        thread::Builder::new().name("listener".to_owned()).spawn(move || {
-            // If the exporter ends early, the health check fails and ends the daemon.
-            runtime.spawn(exporter);
-            let _ = runtime.block_on(stopped);
-            runtime.shutdown_background();
-            drop(end);
-        })?;
-        Ok(Serving { stop, ended })
+        bind().map_err(|source| BindError { listen: settings.listen.clone(), source })
     }
 }
 
-/// A listener that serves scrapes until it is stopped.
-#[must_use]
-pub struct Serving {
-    stop: oneshot::Sender<Infallible>,
-    ended: mpsc::Receiver<Infallible>,
+/// The file of a Unix socket that this process has bound; removed with the value.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, which nothing else can have while the socket is open.
+    id: (u64, u64),
 }
 
-impl Serving {
-    /// Upper bound on the wait for the thread. Clients that hold every descriptor also take each
-    /// one that is freed, until their connections are closed.
-    const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+impl SocketFile {
+    fn new(path: &Path, mode: u32) -> io::Result<Self> {
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        Ok(Self { path: path.to_owned(), id: Self::id(path)? })
+    }
 
-    /// Closes the socket and every connection: later counts are not served, and descriptors are
-    /// free again.
-    pub fn stop(self) {
-        drop(self.stop);
-        // The thread sends nothing, and a listener that does not end does not delay the shutdown
-        // further.
-        let _ = self.ended.recv_timeout(Self::STOP_TIMEOUT);
+    fn id(path: &Path) -> io::Result<(u64, u64)> {
+        fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+
+    /// Returns whether the file is still there.
+    pub(super) fn exists(&self) -> bool {
+        Self::id(&self.path).is_ok_and(|id| id == self.id)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.exists() {
+            // If it cannot be removed, the next start finds that no process listens on it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -147,8 +164,11 @@ pub fn recorder(power_buckets: &[f64]) -> Result<PrometheusRecorder, BuildError>
 }
 
 fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let mut builder = PrometheusBuilder::new()
-        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT));
+        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT))
+        // Each tick does the upkeep.
+        .upkeep_timeout(YEAR);
     for metric in METRICS {
         let buckets = match metric.source {
             Source::Histogram(Histogram::PollDuration(bounds)) => bounds,
@@ -161,8 +181,22 @@ fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
     Ok(builder)
 }
 
-/// Checks that the path of the Unix socket may be reused: metrics-exporter-prometheus
-/// deletes whatever exists there, a file or the socket of a running instance.
+/// Checks that this machine has the address: of the exporter's error there is only the text.
+pub(super) fn check_address(mut address: SocketAddr) -> io::Result<()> {
+    address.set_port(0);
+    match UdpSocket::bind(address) {
+        Err(error) if is_absent(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether an error means that there is no such address, or no such interface.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::NODEV))
+}
+
+/// Checks that nothing of value is at the path of the Unix socket: metrics-exporter-prometheus
+/// deletes what is there, a file or the socket of a running instance.
 fn check_path(path: &Path) -> Result<(), Cause> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -190,12 +224,4 @@ fn connect(path: &Path) -> io::Result<()> {
         let _ = outcome.send(UnixStream::connect(path).map(drop));
     })?;
     received.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
-}
-
-/// Removes the Unix socket, which the listener leaves behind.
-pub fn remove_socket(listen: &Listen) {
-    if let Listen::Unix(path) = listen {
-        // If it cannot be removed, the next start finds that no process listens on it.
-        let _ = fs::remove_file(path);
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::meter::{Extremes, Failure, Meter, Observations, Reading, Reset, Totals};
 use crate::units::Quantity;
 
@@ -60,6 +62,8 @@ pub enum Source {
     Info,
     /// Gauge of the daemon.
     Daemon,
+    /// Counters of the listener's restarts, by cause.
+    Restarts,
 }
 
 /// Observations that a histogram consists of.
@@ -106,14 +110,53 @@ impl Source {
             | Self::AlertLimit(_)
             | Self::Info
             | Self::Daemon => "gauge",
-            Self::Counter(_) | Self::Flow(_) | Self::Counters { .. } | Self::Alerts(_) => "counter",
+            Self::Counter(_)
+            | Self::Flow(_)
+            | Self::Counters { .. }
+            | Self::Alerts(_)
+            | Self::Restarts => "counter",
             Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// Why the listener was restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum RestartCause {
+    /// Its address, or the file of its socket, is gone.
+    Address,
+    /// All connections were in use, and were dropped.
+    Connections,
+    /// It panicked.
+    Panic,
+    /// It does not respond.
+    Unresponsive,
+}
+
+impl RestartCause {
+    /// Every cause.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Returns the label value.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns what happened to the listener, for a message.
+    pub(super) fn describe(self) -> &'static str {
+        match self {
+            Self::Address => "lost its address",
+            Self::Connections => "has only connections that are in use",
+            Self::Panic => "panicked",
+            Self::Unresponsive => "does not respond",
         }
     }
 }
 
 pub(super) const SENSOR_INFO: &str = "ina260_sensor_info";
 pub(super) const BUILD_INFO: &str = "ina260_exporter_build_info";
+pub(super) const LISTENER_RESTARTS: &str = "ina260_exporter_listener_restarts_total";
 pub(super) const RELOAD_SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
 pub(super) const START_TIME: &str = "process_start_time_seconds";
 pub(super) const RELOAD_TIMESTAMP: &str =
@@ -290,6 +333,11 @@ pub const METRICS: &[Metric] = &[
         RELOAD_TIMESTAMP,
         "Unix time of the last successful load of the configuration.",
         Source::Daemon,
+    ),
+    metric(
+        LISTENER_RESTARTS,
+        "Times the HTTP listener was restarted, or dropped all connections, by cause.",
+        Source::Restarts,
     ),
 ];
 

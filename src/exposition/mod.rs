@@ -1,10 +1,13 @@
-//! Turns meters into the series that Prometheus scrapes.
+//! Turns meters into the series that Prometheus scrapes, and serves them.
 //!
 //! Series are not updated at the point of measurement. Once a second, and when a sensor goes up or
 //! down, a tick sets every series of every sensor from its meter. A series that ticks no longer
-//! set, because its sensor is down or removed, expires: readings of a dead sensor disappear even if
-//! nothing scrapes.
+//! set, because its sensor is down, expires: readings of a dead sensor disappear even if nothing
+//! scrapes.
+//!
+//! Recorder and listener can be replaced at any time: the meters hold every gauge and counter.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,20 +16,27 @@ use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::meter::{Observations, SharedMeter};
 
+mod health;
 mod listener;
 mod metrics;
 mod process;
 mod series;
+mod server;
+mod serving;
 mod ticker;
 
-use self::metrics::{BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, START_TIME, unix_seconds};
-pub use self::metrics::{METRICS, Metric, Source};
-pub use listener::{BindError, Listener, Serving, recorder, remove_socket};
+use self::metrics::{
+    BUILD_INFO, LISTENER_RESTARTS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, START_TIME, unix_seconds,
+};
+pub use self::metrics::{METRICS, Metric, RestartCause, Source};
+pub use listener::{BindError, Listener, ServerSettings, recorder};
 use process::Process;
-use series::Series;
+use series::{Series, Slot};
+pub use server::{Prepared, Server};
+pub use serving::is_restartable;
 pub use ticker::Ticker;
 
 /// Time after which a series that is not set any more expires. Two ticks may be late before a
@@ -37,6 +47,15 @@ const IDLE_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// Time after which every series that is not set any more has expired: at the first tick after
 /// [`IDLE_TIMEOUT`], or at the one after that.
 const EXPIRED_AFTER: Duration = Duration::from_millis(4_500);
+
+/// Time between two ticks after which live series may have expired.
+const MAX_GAP: Duration = Duration::from_secs(2);
+
+/// Time after such a gap during which a scrape that began in it may still remove live series.
+const UNSURE_FOR: Duration = Duration::from_secs(5);
+
+/// Time after which every series is registered again: what was removed all the same returns.
+const REGISTER_PERIOD: Duration = Duration::from_secs(10);
 
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);
 
@@ -53,6 +72,19 @@ pub struct View {
     pub alert: Option<AlertView>,
     /// Its values.
     pub meter: SharedMeter,
+}
+
+impl View {
+    /// Returns whether this sensor has every series of another view, from the same meter: a counter
+    /// of another meter could go back.
+    fn includes(&self, other: &Self) -> bool {
+        let function = |view: &Self| view.alert.map(|alert| (alert.on, alert.unit));
+        self.labels == other.labels
+            && self.info == other.info
+            && self.meter.is_same(&other.meter)
+            && self.script >= other.script
+            && (other.alert.is_none() || function(self) == function(other))
+    }
 }
 
 /// An alert as the exposition sees it.
@@ -77,9 +109,10 @@ pub struct Exposition {
     boot: SystemTime,
     started: Duration,
     sensors: Vec<Series>,
-    /// Views of earlier configurations, until their series have expired.
-    retired: Vec<(View, Instant)>,
-    build_info: Key,
+    /// Gauges of the daemon by name.
+    gauges: BTreeMap<&'static str, Slot>,
+    /// Counters in the order of [`RestartCause::ALL`].
+    restarts: Vec<(Slot, u64)>,
     reload_successful: bool,
     reload_succeeded: Duration,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
@@ -88,29 +121,25 @@ pub struct Exposition {
     withdrawn: bool,
     /// Time until which withdrawn series may still have to expire.
     expiring_until: Option<Instant>,
+    /// When the last tick was, when the last one that registered every series, and until when each
+    /// has to. In real time since boot, as series expire.
+    ticked: Duration,
+    registered: Duration,
+    unsure_until: Duration,
 }
 
 impl Exposition {
     /// Describes every metric; shows no sensor yet. The configuration was loaded now.
     pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
-        for metric in METRICS {
-            let (name, help) = (metric.name.into(), metric.help.into());
-            match metric.source.kind() {
-                "counter" => recorder.describe_counter(name, None, help),
-                "histogram" => recorder.describe_histogram(name, None, help),
-                _ => recorder.describe_gauge(name, None, help),
-            }
-        }
-        ::metrics::with_local_recorder(&recorder, || Collector::default().describe());
         let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
-        let build_info = Key::from_parts(
-            BUILD_INFO,
-            vec![
-                Label::new("version", env!("CARGO_PKG_VERSION")),
-                Label::new("revision", revision),
-            ],
-        );
-        Self {
+        let version = Label::new("version", env!("CARGO_PKG_VERSION"));
+        let labels = vec![version, Label::new("revision", revision)];
+        let build_info = Slot::new(Key::from_parts(BUILD_INFO, labels));
+        let restarts = RestartCause::ALL.iter().map(|cause| {
+            let label = Label::from_static_parts("cause", cause.name());
+            (Slot::new(Key::from_parts(LISTENER_RESTARTS, vec![label])), 0)
+        });
+        let exposition = Self {
             handle: recorder.handle(),
             recorder,
             process: Process::default(),
@@ -119,38 +148,45 @@ impl Exposition {
             reload_succeeded: clock.booted(),
             clock,
             sensors: Vec::new(),
-            retired: Vec::new(),
-            build_info,
+            gauges: BTreeMap::from([(BUILD_INFO, build_info)]),
+            restarts: restarts.collect(),
             reload_successful: true,
             spare: Observations::default(),
             withdrawn: false,
             expiring_until: None,
-        }
+            ticked: SystemClock.booted(),
+            registered: SystemClock.booted(),
+            unsure_until: Duration::ZERO,
+        };
+        exposition.describe();
+        exposition
     }
 
-    /// Shows the sensors of a configuration; series of other sensors expire.
-    ///
-    /// Where another sensor takes over a name, its series are held back until those of the old
-    /// sensor have expired: a counter must not decrease while it exists, and would stay at the old
-    /// value until the new sensor has counted that far.
-    pub fn show(&mut self, views: Vec<View>, now: Instant) {
-        let before = std::mem::take(&mut self.sensors);
-        self.withdrawn = !before.is_empty();
-        let until = now + EXPIRED_AFTER;
-        self.retired.retain(|(_, until)| now < *until);
-        self.retired.extend(before.into_iter().map(|series| (series.view, until)));
-        let takes_over = |view: &View| {
-            self.retired
-                .iter()
-                .any(|(old, _)| old.labels == view.labels && !old.meter.is_same(&view.meter))
-        };
-        self.sensors = views
-            .into_iter()
-            .map(|view| {
-                let held_until = takes_over(&view).then_some(until);
-                Series::new(view, held_until)
-            })
-            .collect();
+    fn describe(&self) {
+        for metric in METRICS {
+            let (name, help) = (metric.name.into(), metric.help.into());
+            match metric.source.kind() {
+                "counter" => self.recorder.describe_counter(name, None, help),
+                "histogram" => self.recorder.describe_histogram(name, None, help),
+                _ => self.recorder.describe_gauge(name, None, help),
+            }
+        }
+        ::metrics::with_local_recorder(&self.recorder, || Collector::default().describe());
+    }
+
+    /// Continues in another recorder, with these sensors. Only histograms restart from 0.
+    pub fn replace(&mut self, recorder: PrometheusRecorder, views: Vec<View>) {
+        self.handle = recorder.handle();
+        self.recorder = recorder;
+        self.describe();
+        self.show(views);
+        self.forget_handles();
+    }
+
+    /// Shows the sensors of a configuration. Histograms of other sensors stay.
+    pub fn show(&mut self, views: Vec<View>) {
+        self.withdrawn |= !self.sensors.is_empty();
+        self.sensors = views.into_iter().map(Series::new).collect();
     }
 
     /// Records the outcome of a reload.
@@ -161,6 +197,10 @@ impl Exposition {
         }
     }
 
+    fn count_restart(&mut self, cause: RestartCause) {
+        self.restarts[cause as usize].1 += 1;
+    }
+
     /// Sets every series, and expires those that were not set.
     pub fn tick(&mut self, now: Instant) {
         // Takes from the histograms what no scrape has taken since the last tick; rendering would
@@ -168,22 +208,23 @@ impl Exposition {
         // take, and never releases what its thread holds in metrics-util.
         self.handle.run_upkeep();
         self.follow_clock();
-        let sensors = self.sensors.iter_mut();
-        for sensor in sensors.filter(|sensor| !sensor.is_held(now)) {
+        self.check_handles();
+        for sensor in &mut self.sensors {
             sensor.tick(&self.recorder, &mut self.spare, now, self.boot);
             self.withdrawn |= sensor.withdrawn;
         }
-        let gauge = |key: &Key, value: f64| self.recorder.register_gauge(key, &METADATA).set(value);
-        gauge(&self.build_info, 1.0);
-        let successful = f64::from(u8::from(self.reload_successful));
-        gauge(&Key::from_static_name(RELOAD_SUCCESSFUL), successful);
-        let times = [(RELOAD_TIMESTAMP, self.reload_succeeded), (START_TIME, self.started)];
-        for (name, booted) in times {
-            gauge(&Key::from_static_name(name), unix_seconds(self.boot + booted));
+        let unix = |booted| unix_seconds(self.boot + booted);
+        let gauges = [
+            (BUILD_INFO, 1.0),
+            (RELOAD_SUCCESSFUL, f64::from(u8::from(self.reload_successful))),
+            (RELOAD_TIMESTAMP, unix(self.reload_succeeded)),
+            (START_TIME, unix(self.started)),
+        ];
+        for (name, value) in gauges.iter().chain(self.process.values(now)) {
+            let slot = || Slot::new(Key::from_static_name(name));
+            self.gauges.entry(name).or_insert_with(slot).set(&self.recorder, Some(*value));
         }
-        for (name, value) in self.process.values(now) {
-            gauge(&Key::from_static_name(name), *value);
-        }
+        self.restarts.iter_mut().for_each(|(slot, count)| slot.count(&self.recorder, *count));
         if std::mem::take(&mut self.withdrawn) {
             self.expiring_until = Some(now + EXPIRED_AFTER);
         }
@@ -203,6 +244,26 @@ impl Exposition {
         if step > STEP {
             self.boot = boot;
         }
+    }
+
+    /// Registers every series again where some may have expired while no tick set them. The
+    /// exporter's clock may include a suspend.
+    fn check_handles(&mut self) {
+        let now = SystemClock.booted();
+        if now.saturating_sub(self.ticked) > MAX_GAP {
+            self.unsure_until = now + UNSURE_FOR;
+        }
+        self.ticked = now;
+        if now < self.unsure_until || now.saturating_sub(self.registered) >= REGISTER_PERIOD {
+            self.registered = now;
+            self.forget_handles();
+        }
+    }
+
+    fn forget_handles(&mut self) {
+        self.sensors.iter_mut().for_each(Series::forget);
+        let restarts = self.restarts.iter_mut().map(|(slot, _)| slot);
+        self.gauges.values_mut().chain(restarts).for_each(Slot::forget);
     }
 
     /// Returns what a scrape returns.

@@ -3,22 +3,63 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use ::metrics::{Key, Label, Recorder};
+use ::metrics::{Counter, Gauge, Histogram as Observed, Key, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
 use super::metrics::{DIRECTIONS, Histogram, SENSOR_INFO, unix_seconds};
 use super::{METADATA, METRICS, Metric, Source, View};
 use crate::meter::{ChipInfo, Observations};
 
+/// A series, and its handle in the recorder. The handle of a series that has expired sets nothing,
+/// so it is forgotten when a tick leaves it out; and from time to time, see [`super::Exposition`].
+/// Registering costs much more than setting, and one that is registered but not set shows 0.
+pub(super) struct Slot {
+    key: Key,
+    gauge: Option<Gauge>,
+    counter: Option<Counter>,
+    histogram: Option<Observed>,
+}
+
+impl Slot {
+    pub(super) fn new(key: Key) -> Self {
+        Self { key, gauge: None, counter: None, histogram: None }
+    }
+
+    /// Sets a gauge, or leaves it out.
+    pub(super) fn set(&mut self, recorder: &PrometheusRecorder, value: Option<f64>) {
+        let Some(value) = value else {
+            self.gauge = None;
+            return;
+        };
+        let register = || recorder.register_gauge(&self.key, &METADATA);
+        self.gauge.get_or_insert_with(register).set(value);
+    }
+
+    /// Sets a counter.
+    pub(super) fn count(&mut self, recorder: &PrometheusRecorder, count: u64) {
+        let register = || recorder.register_counter(&self.key, &METADATA);
+        self.counter.get_or_insert_with(register).absolute(count);
+    }
+
+    fn observe(&mut self, recorder: &PrometheusRecorder, values: impl Iterator<Item = f64>) {
+        let register = || recorder.register_histogram(&self.key, &METADATA);
+        let histogram = self.histogram.get_or_insert_with(register);
+        values.for_each(|value| histogram.record(value));
+    }
+
+    /// Forgets what may have expired. Histograms do not expire.
+    pub(super) fn forget(&mut self) {
+        (self.gauge, self.counter) = (None, None);
+    }
+}
+
 /// The series of one sensor.
 pub(super) struct Series {
-    pub(super) view: View,
-    /// The key of each metric, or one for each value of its own label.
-    keys: Vec<(Source, Vec<Key>)>,
-    /// The key of the info series, which changes with the chip.
-    info: Option<(ChipInfo, Key)>,
-    /// Time before which nothing is shown.
-    held_until: Option<Instant>,
+    view: View,
+    /// The series of each metric: one, or one for each value of its own label.
+    slots: Vec<(Source, Vec<Slot>)>,
+    /// The info series, which changes with the chip.
+    info: Option<(ChipInfo, Slot)>,
     /// Whether the last tick set readings, and whether it set extremes.
     set: (bool, bool),
     /// Whether the last tick left out a series that the one before it had set.
@@ -26,31 +67,32 @@ pub(super) struct Series {
 }
 
 impl Series {
-    pub(super) fn new(view: View, held_until: Option<Instant>) -> Self {
+    pub(super) fn new(view: View) -> Self {
         let labels: Vec<Label> = view.labels.iter().map(label).collect();
         let shown = |metric: &&Metric| match metric.source {
             Source::Script(_) => view.script,
             Source::Alert(_) | Source::Alerts(_) => view.alert.is_some(),
             Source::AlertLimit(unit) => view.alert.is_some_and(|alert| alert.unit == unit),
-            Source::Info | Source::Daemon => false,
+            Source::Info | Source::Daemon | Source::Restarts => false,
             _ => true,
         };
-        let keys = METRICS
+        let slots = |metric| series_keys(metric, &labels, &view).into_iter().map(Slot::new);
+        let slots = METRICS
             .iter()
             .filter(shown)
-            .map(|metric| (metric.source, series_keys(metric, &labels, &view)))
+            .map(|metric| (metric.source, slots(metric).collect()))
             .collect();
-        Self { view, keys, info: None, held_until, set: (false, false), withdrawn: false }
+        Self { view, slots, info: None, set: (false, false), withdrawn: false }
     }
 
-    pub(super) fn is_held(&self, now: Instant) -> bool {
-        self.held_until.is_some_and(|until| now < until)
+    /// Forgets the handles of series that may have expired.
+    pub(super) fn forget(&mut self) {
+        let info = self.info.iter_mut().map(|(_, slot)| slot);
+        self.slots.iter_mut().flat_map(|(_, slots)| slots).chain(info).for_each(Slot::forget);
     }
 
     /// Sets every series from the meter; swaps `spare` with the meter's observations and empties
-    /// those. Each series is registered and set in one step: one that is registered but not set
-    /// shows 0, and the handle of one that has expired sets nothing. `boot` is the wall-clock time
-    /// of the boot.
+    /// those. `boot` is the wall-clock time of the boot.
     pub(super) fn tick(
         &mut self,
         recorder: &PrometheusRecorder,
@@ -69,34 +111,28 @@ impl Series {
         let set = (live.is_some(), live.is_some() && extremes.is_some());
         self.withdrawn = (self.set.0 && !set.0) || (self.set.1 && !set.1);
         self.set = set;
-        for (source, keys) in &self.keys {
-            let gauge = |value| recorder.register_gauge(&keys[0], &METADATA).set(value);
-            let counter = |key, count| recorder.register_counter(key, &METADATA).absolute(count);
-            let counters = |counts: &[u64]| {
-                keys.iter().zip(counts).for_each(|(key, count)| counter(key, *count));
-            };
+        for (source, slots) in &mut self.slots {
+            let mut gauge = |value| slots[0].set(recorder, value);
             match source {
-                Source::Script(value) => _ = live.and_then(value).map(gauge),
-                Source::Reading(value) => _ = live.map(|reading| gauge(value(&meter, reading))),
+                Source::Script(value) => gauge(live.and_then(value)),
+                Source::Reading(value) => gauge(live.map(|reading| value(&meter, reading))),
                 Source::Time(value) => {
-                    _ = live.map(|reading| gauge(unix_seconds(boot + value(reading))));
+                    gauge(live.map(|reading| unix_seconds(boot + value(reading))));
                 }
-                Source::Extreme(value) => _ = live.and(extremes.as_ref()).map(|e| gauge(value(e))),
-                Source::State(value) => gauge(value(live.is_some())),
-                Source::Alert(value) => _ = live.map(|_| gauge(value(&meter))),
-                Source::AlertLimit(_) => _ = self.view.alert.map(|alert| gauge(alert.limit)),
-                Source::Alerts(count) => counter(&keys[0], count(&meter)),
-                Source::Counter(count) => counter(&keys[0], count(&totals)),
-                Source::Flow(counts) => counters(&counts(&totals)),
-                Source::Counters { counts, .. } => counters(counts(&meter)),
+                Source::Extreme(value) => gauge(live.and(extremes.as_ref()).map(value)),
+                Source::State(value) => gauge(Some(value(live.is_some()))),
+                Source::Alert(value) => gauge(live.map(|_| value(&meter))),
+                Source::AlertLimit(_) => gauge(self.view.alert.map(|alert| alert.limit)),
+                Source::Alerts(count) => set_counters(slots, recorder, &[count(&meter)]),
+                Source::Counter(count) => set_counters(slots, recorder, &[count(&totals)]),
+                Source::Flow(counts) => set_counters(slots, recorder, &counts(&totals)),
+                Source::Counters { counts, .. } => set_counters(slots, recorder, counts(&meter)),
                 Source::Histogram(kind) => {
-                    for (key, reverse) in keys.iter().zip([false, true]) {
-                        let histogram = recorder.register_histogram(key, &METADATA);
-                        kind.observations(&observations, reverse)
-                            .for_each(|value| histogram.record(value));
+                    for (slot, reverse) in slots.iter_mut().zip([false, true]) {
+                        slot.observe(recorder, kind.observations(&observations, reverse));
                     }
                 }
-                Source::Info | Source::Daemon => {}
+                Source::Info | Source::Daemon | Source::Restarts => {}
             }
         }
         *spare = observations;
@@ -104,8 +140,8 @@ impl Series {
         if let Some(chip) = meter.chip {
             self.update_info(chip);
         }
-        if let Some((_, key)) = &self.info {
-            recorder.register_gauge(key, &METADATA).set(1.0);
+        if let Some((_, slot)) = &mut self.info {
+            slot.set(recorder, Some(1.0));
         }
     }
 
@@ -124,8 +160,12 @@ impl Series {
         let labels = self.view.labels.iter().chain(&self.view.info).map(label);
         let settings = settings.map(|(name, value)| Label::new(name, value));
         let labels: Vec<Label> = labels.chain(settings).collect();
-        self.info = Some((chip, Key::from_parts(SENSOR_INFO, labels)));
+        self.info = Some((chip, Slot::new(Key::from_parts(SENSOR_INFO, labels))));
     }
+}
+
+fn set_counters(slots: &mut [Slot], recorder: &PrometheusRecorder, counts: &[u64]) {
+    slots.iter_mut().zip(counts).for_each(|(slot, count)| slot.count(recorder, *count));
 }
 
 /// Creates a label of shared strings: every render clones all keys, with the text of owned strings.

@@ -1,11 +1,14 @@
 //! The thread that ticks.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Exposition, View};
+use metrics_exporter_prometheus::PrometheusRecorder;
+
+use super::{Exposition, RestartCause, View};
 use crate::clock::{Clock, SystemClock};
 
 type Change = Box<dyn FnOnce(&mut Exposition) + Send>;
@@ -34,14 +37,28 @@ impl Ticker {
         self.send(|_| ());
     }
 
-    /// Shows the sensors of a new configuration.
-    pub fn show(&self, views: Vec<View>) {
-        self.send(|exposition| exposition.show(views, SystemClock.now()));
+    /// Shows these sensors, in a new recorder if one is given. Returns when every series is set.
+    pub(super) fn show(&self, views: Vec<View>, recorder: Option<PrometheusRecorder>) {
+        let (done, is_done) = mpsc::channel::<Infallible>();
+        self.send(|exposition| {
+            match recorder {
+                Some(recorder) => exposition.replace(recorder, views),
+                None => exposition.show(views),
+            }
+            exposition.tick(SystemClock.now());
+            drop(done);
+        });
+        let _ = is_done.recv();
     }
 
     /// Records the outcome of a reload.
     pub fn record_reload(&self, successful: bool) {
         self.send(move |exposition| exposition.record_reload(successful));
+    }
+
+    /// Counts a restart of the listener.
+    pub(super) fn count_restart(&self, cause: RestartCause) {
+        self.send(move |exposition| exposition.count_restart(cause));
     }
 
     fn send(&self, change: impl FnOnce(&mut Exposition) + Send + 'static) {

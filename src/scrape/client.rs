@@ -1,7 +1,7 @@
 //! HTTP/1.0 client: one `GET` over TCP or a Unix socket, read to its end.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -145,7 +145,8 @@ impl Connection {
 /// Connects to the first address of a host that accepts, each with its share of the time.
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error> {
     let unresolved = |error| Error::Unresolved(host.to_owned(), error);
-    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(unresolved)?.collect();
+    let resolved = (host, port).to_socket_addrs().map_err(unresolved)?;
+    let addresses: Vec<_> = resolved.flat_map(loopback).collect();
     let mut failure = unresolved(io::Error::other("no addresses"));
     for (address, untried) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let share = remaining(deadline)? / u32::try_from(untried).unwrap_or(u32::MAX);
@@ -155,6 +156,16 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error>
         }
     }
     Err(failure)
+}
+
+/// Returns the address; instead of `[::]`, the two that reach such a listener: IPv6 may be
+/// disabled.
+fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
+    if address.ip() != Ipv6Addr::UNSPECIFIED {
+        return vec![address];
+    }
+    let either: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+    either.map(|ip| SocketAddr::new(ip, address.port())).into()
 }
 
 /// Returns the time until the deadline, never zero, which would mean no timeout.
@@ -168,7 +179,7 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::TcpListener;
     use std::thread;
 
     use super::*;

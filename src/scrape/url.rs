@@ -1,7 +1,7 @@
 //! URLs of exporters, also in short forms.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -63,9 +63,7 @@ impl Url {
 impl From<&Listen> for Url {
     fn from(listen: &Listen) -> Self {
         let endpoint = match listen {
-            Listen::Tcp(address) => {
-                Endpoint::Tcp { host: reachable(*address).to_string(), port: address.port() }
-            }
+            Listen::Tcp(address) => Endpoint::Tcp { host: host(*address), port: address.port() },
             Listen::Unix(path) => Endpoint::Unix(path.clone()),
         };
         let path = Self::PATH.to_owned();
@@ -134,12 +132,13 @@ impl fmt::Display for Url {
     }
 }
 
-/// Returns the address that reaches a listener: loopback if it listens on all addresses.
-fn reachable(address: SocketAddr) -> IpAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+/// Returns the address of a listener, with the interface of a link-local one; loopback if it
+/// listens on all IPv4 addresses.
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        other => other.ip().to_string(),
     }
 }
 
@@ -198,10 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn listener_on_all_addresses_is_reached_via_loopback() {
+    fn url_of_a_listener_reaches_it() {
         for (listen, url) in [
             ("0.0.0.0:9000", "http://127.0.0.1:9000/metrics"),
-            ("[::]:8000", "http://[::1]:8000/metrics"),
+            ("[::]:8000", "http://[::]:8000/metrics"),
+            ("[fe80::1%2]:8000", "http://[fe80::1%2]:8000/metrics"),
             ("192.0.2.1:8000", "http://192.0.2.1:8000/metrics"),
         ] {
             let listen = Listen::Tcp(listen.parse().unwrap());

@@ -56,16 +56,6 @@ fn environment_sets_window_and_buckets() {
 }
 
 #[test]
-fn changed_buckets_need_a_restart() {
-    let running = plan("", &[], &[]);
-    let mut next = plan("buckets = [1]\nwindow = \"1s\"", &[], &[]);
-    assert_eq!(next.keep_fixed(&running), ["buckets"]);
-    assert_eq!(next.buckets, running.buckets);
-    assert_eq!(next.window, Duration::from_secs(1));
-    assert!(next.keep_fixed(&running).is_empty());
-}
-
-#[test]
 fn every_layer_can_set_the_mux() {
     let mux = |file, environment: &[_], flags: &[_]| {
         plan(file, environment, flags).sensors[0].location.mux

@@ -75,7 +75,7 @@ fn main() {
     let mut sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), Arc::new(|| {}));
     let recorder = exposition::recorder(&[1.0]).expect("a bucket");
     let mut exposition = Exposition::new(recorder, clock.clone());
-    exposition.show(views, clock.now());
+    exposition.show(views);
     let begin = clock.now();
     for second in (0..=DAY).step_by(SCRAPE_INTERVAL) {
         let end = begin + Duration::from_secs(second);

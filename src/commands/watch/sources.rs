@@ -77,7 +77,7 @@ impl LocalSensors {
             Supervisor::open(plan, provider, WATCH_OWNER.to_owned()).map_err(nothing)?;
         supervisor.probe_at_startup().map_err(nothing)?;
         let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
-        exposition.show(supervisor.views(), Instant::now());
+        exposition.show(supervisor.views());
         supervisor.start(Arc::new(|| {}))?;
         Ok(Self { supervisor, exposition })
     }

@@ -1,0 +1,225 @@
+//! Serves scrapes, with bounds that metrics-exporter-prometheus does not have: on the number of
+//! connections, on the time that they can keep others out, and on the work of accepting them.
+//!
+//! The exporter accepts connections in one runtime and spawns them in another, which can be dropped
+//! with all of them, while the socket and the clients that wait in it stay.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::ExporterFuture;
+use tokio::runtime::{self, Handle, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::{coop, yield_now};
+use tokio::time::{Instant, sleep_until};
+
+use super::Listener;
+use super::listener::SocketFile;
+
+/// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header
+/// and as much of responses that are not read, and the kernel 2 MB.
+const MAX_CONNECTIONS: usize = 32;
+
+/// Time that all connections may be in use before they are dropped in favour of those that wait. A
+/// scrape takes milliseconds.
+const MAX_FULL: Duration = Duration::from_millis(250);
+
+/// Minimum time between two rounds of accepting: without descriptors each fails at once.
+const ACCEPT_PERIOD: Duration = Duration::from_millis(100);
+
+/// Number of operations that tokio lets a task do at a time.
+const BUDGET: usize = 128;
+
+/// Upper bound on the wait for a thread: one that does not end changes nothing of a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+const LISTENER: &str = "listener";
+const CONNECTIONS: &str = "connections";
+const RENDER: &str = "render";
+
+/// Returns whether a panic in the current thread ends the listener only, which is then restarted.
+pub fn is_restartable() -> bool {
+    matches!(thread::current().name(), Some(LISTENER | CONNECTIONS | RENDER))
+}
+
+/// A listener that serves scrapes until it is dropped.
+pub(super) struct Serving {
+    // Removed first: while the socket accepts connections, no other process replaces it.
+    socket: Option<SocketFile>,
+    stop: Option<oneshot::Sender<Infallible>>,
+    ended: Receiver<Infallible>,
+    drops: Arc<AtomicU64>,
+}
+
+impl Listener {
+    /// Serves scrapes in threads.
+    ///
+    /// # Errors
+    /// The kernel's error if a thread or a runtime cannot be created.
+    pub(super) fn serve(self) -> io::Result<Serving> {
+        let Self { runtime, exporter, socket } = self;
+        let (stop, stopped) = oneshot::channel::<Infallible>();
+        let (end, ended) = mpsc::channel::<Infallible>();
+        let (started, is_started) = mpsc::channel();
+        let drops = Arc::<AtomicU64>::default();
+        let counted = drops.clone();
+        let listen = move || {
+            let pool = match Pool::new(runtime.handle().clone(), end.clone()) {
+                Ok(pool) => pool,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let _ = started.send(Ok(()));
+            let mut accepting = runtime.spawn(accept(exporter, pool, counted));
+            let mut stopped = stopped;
+            // Accepting ends with a panic only.
+            runtime.block_on(poll_fn(|cx| {
+                let is_stopped = Pin::new(&mut stopped).poll(cx).is_ready();
+                let is_over = is_stopped || Pin::new(&mut accepting).poll(cx).is_ready();
+                if is_over { Poll::Ready(()) } else { Poll::Pending }
+            }));
+            drop(runtime);
+            drop(end);
+        };
+        thread::Builder::new().name(LISTENER.to_owned()).spawn(listen)?;
+        is_started.recv().unwrap_or_else(|_| Err(io::Error::other("the listener panicked")))?;
+        Ok(Serving { socket, stop: Some(stop), ended, drops })
+    }
+}
+
+impl Serving {
+    /// Returns whether it ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Returns whether clients can find it.
+    pub(super) fn has_socket(&self) -> bool {
+        self.socket.as_ref().is_none_or(SocketFile::exists)
+    }
+
+    /// Returns how many times all connections were dropped.
+    pub(super) fn drops(&self) -> u64 {
+        self.drops.load(Relaxed)
+    }
+}
+
+impl Drop for Serving {
+    /// Closes the socket and every connection: what is counted from now on is not served, and
+    /// descriptors are free again.
+    fn drop(&mut self) {
+        self.socket = None;
+        self.stop = None;
+        let _ = self.ended.recv_timeout(STOP_TIMEOUT);
+    }
+}
+
+/// Accepts connections.
+async fn accept(mut exporter: ExporterFuture, mut pool: Pool, drops: Arc<AtomicU64>) {
+    let mut full_since: Option<Instant> = None;
+    loop {
+        let next = Instant::now() + ACCEPT_PERIOD;
+        let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
+        // A round that uses all of its room leaves no room, or has no descriptors.
+        if room == 0 || accept_up_to(room, &mut exporter, &mut pool).await {
+            let since = *full_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= MAX_FULL {
+                pool.renew().expect("what was just closed can be opened again");
+                drops.fetch_add(1, Relaxed);
+                full_since = None;
+            }
+        } else {
+            full_since = None;
+        }
+        sleep_until(next).await;
+    }
+}
+
+/// Accepts as many connections at once, and returns when there may be more. Returns whether there
+/// was no room for more.
+async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, pool: &mut Pool) -> bool {
+    // Begins with the whole budget.
+    yield_now().await;
+    let mut is_woken = false;
+    poll_fn(|cx| {
+        if is_woken {
+            return Poll::Ready(false);
+        }
+        is_woken = true;
+        for _ in room..BUDGET {
+            if let Poll::Ready(unit) = coop::poll_proceed(cx) {
+                unit.made_progress();
+            }
+        }
+        let _guard = pool.handle.enter();
+        assert!(exporter.as_mut().poll(cx).is_pending(), "the exporter ended");
+        if coop::has_budget_remaining() { Poll::Pending } else { Poll::Ready(true) }
+    })
+    .await
+}
+
+/// The runtime of the connections, driven by a thread.
+struct Pool {
+    handle: Handle,
+    /// Dropped to drop the runtime.
+    keep: Option<oneshot::Sender<Infallible>>,
+    runtimes: Sender<(Runtime, oneshot::Receiver<Infallible>)>,
+    dropped: Receiver<()>,
+}
+
+impl Pool {
+    /// Starts the thread, which holds `end` while it runs. `handle` is that of any runtime.
+    fn new(handle: Handle, end: Sender<Infallible>) -> io::Result<Self> {
+        let (runtimes, received) = mpsc::channel::<(Runtime, oneshot::Receiver<_>)>();
+        let (drops, dropped) = mpsc::channel();
+        thread::Builder::new().name(CONNECTIONS.to_owned()).spawn(move || {
+            for (runtime, until) in received {
+                let _ = runtime.block_on(until);
+                runtime.shutdown_background();
+                // The receiver is gone at a stop.
+                let _ = drops.send(());
+            }
+            drop(end);
+        })?;
+        let mut pool = Self { handle, keep: None, runtimes, dropped };
+        pool.renew()?;
+        Ok(pool)
+    }
+
+    /// Drops all connections.
+    fn renew(&mut self) -> io::Result<()> {
+        if self.keep.take().is_some() {
+            match self.dropped.recv_timeout(STOP_TIMEOUT) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+        // One thread renders, from the start, so that no scrape needs another: others wait for less
+        // than a millisecond.
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .thread_keep_alive(Duration::from_secs(365 * 86_400))
+            .thread_name(RENDER)
+            .build()?;
+        catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())))
+            .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+        let (keep, until) = oneshot::channel();
+        self.handle = runtime.handle().clone();
+        self.keep = Some(keep);
+        self.runtimes.send((runtime, until)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(())
+    }
+
+    fn connections(&self) -> usize {
+        self.handle.metrics().num_alive_tasks()
+    }
+}
