@@ -178,8 +178,10 @@ fn absent_sensor_lists_responding_sensors() {
         from: Duration::ZERO,
         until: None,
     });
-    let source =
-        BusProvider::Simulated { faults: Faults::default(), boards: BTreeMap::from([(1, board)]) };
+    let source = BusProvider::Simulated {
+        faults: Faults::default(),
+        boards: BTreeMap::from([(1.into(), board)]),
+    };
     let supervisor = Supervisor::open(plan, source, String::new()).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
@@ -208,7 +210,7 @@ fn failed_probe_deselects_all_channels() {
     });
     let source = BusProvider::Simulated {
         faults: Faults::default(),
-        boards: BTreeMap::from([(1, board.clone())]),
+        boards: BTreeMap::from([(1.into(), board.clone())]),
     };
     let supervisor = Supervisor::open(plan, source, String::new()).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;

@@ -8,7 +8,7 @@ use std::{env, fs};
 use clap::Parser;
 use ina260_exporter::cli::CommandLine;
 use ina260_exporter::config::{Listen, Loaded, LogLevel, Overrides, Plan, keys, load};
-use ina260_exporter::i2c::Address;
+use ina260_exporter::i2c::{Address, BusName};
 use ina260_exporter::simulated::Faults;
 use tempfile::NamedTempFile;
 
@@ -86,7 +86,7 @@ fn defaults_match_the_python_script() {
     };
     assert_eq!(
         (sensor.device.as_str(), sensor.location.bus, sensor.location.address),
-        ("deepx", 1, Address(0x40))
+        ("deepx", BusName::Number(1), Address(0x40))
     );
     assert_eq!(sensor.interval, Duration::from_secs(1));
     assert_eq!(sensor.settings.averaging.count(), 1024);
@@ -110,7 +110,7 @@ fn environment_can_set_every_key() {
     }
     assert_eq!(by_environment("ADDRESS", "0x41").sensors[0].location.address, Address(0x41));
     assert_eq!(by_environment("ADDRESS", "65").sensors[0].location.address, Address(0x41));
-    assert_eq!(by_environment("BUS", "3").sensors[0].location.bus, 3);
+    assert_eq!(by_environment("BUS", "3").sensors[0].location.bus, BusName::Number(3));
     assert_eq!(by_environment("LISTEN", "[::]:80").listen.to_string(), "[::]:80");
     assert_eq!(by_environment("SOCKET_MODE", "0660").socket_mode, 0o660);
     assert_eq!(by_environment("INTERVAL", "100ms").sensors[0].interval, Duration::from_millis(100));
@@ -161,7 +161,8 @@ fn bad_variables_and_flags_are_named() {
         (
             &[],
             &["--bus", "one"],
-            "--bus: bus \"one\" is invalid; expected an integer from 0 to 255",
+            "--bus: bus \"one\" is invalid; expected an integer from 0 to 255, a path such as \
+             /dev/i2c-power, or name: and the beginning of an adapter's name",
         ),
         (
             &[],
@@ -357,7 +358,7 @@ fn single_sensor_flags_change_the_only_table() {
     assert_eq!(changed.len(), 1);
     assert_eq!(
         (changed[0].device.as_str(), changed[0].location.bus, changed[0].location.address),
-        ("nano", 3, Address(0x42))
+        ("nano", BusName::Number(3), Address(0x42))
     );
 
     let two = one.to_owned() + "[[sensor]]\ndevice = \"nano\"\n";
@@ -379,8 +380,34 @@ fn environment_sensors_replace_those_of_the_file() {
         let sensors = plan(file, &environment, &[]).sensors;
         assert_eq!(
             (sensors.len(), sensors[0].device.as_str(), sensors[0].location.bus),
-            (1, "a", 1)
+            (1, "a", BusName::Number(1))
         );
+    }
+}
+
+#[test]
+fn bus_is_a_number_a_path_or_a_name_in_each_layer() {
+    for (text, bus) in [
+        ("7", BusName::Number(7)),
+        ("/dev/i2c-power", BusName::Path("/dev/i2c-power")),
+        ("name:MCP2221", BusName::Adapter("MCP2221")),
+    ] {
+        let toml = if bus == BusName::Number(7) { text.to_owned() } else { format!("{text:?}") };
+        let file = format!("bus = {toml}");
+        for loaded in [
+            try_load(&file, &[], &[]),
+            try_load("", &[("BUS", text)], &[]),
+            try_load("", &[], &["--bus", text]),
+            try_load(format!("[[sensor]]\ndevice = \"a\"\n{file}"), &[], &[]),
+        ] {
+            let loaded = loaded.unwrap();
+            assert_eq!(loaded.plan.sensors[0].location.bus, bus);
+            assert!(loaded.effective.contains(&file), "{}", loaded.effective);
+        }
+    }
+    for bus in ["i2c-1", "dev/i2c-1", "/dev/", "name:", "MCP2221", "1.0", "256"] {
+        let message = try_load("", &[], &["--bus", bus]).unwrap_err();
+        assert!(message.contains("or name: and the beginning of an adapter's name"), "{message}");
     }
 }
 

@@ -18,7 +18,9 @@ const LAYERS: &[(&str, &[&str])] = &[
         "config",
         &[
             "i2c::Address",
+            "i2c::BusName",
             "i2c::Location",
+            "i2c::adapters",
             "i2c::mux",
             "ina260::alert",
             "ina260::calibration",

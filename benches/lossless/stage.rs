@@ -128,7 +128,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
 
 /// Returns the location of a sensor on the bus itself, from 0x40 on.
 pub(crate) fn direct(sensor: u8) -> Location {
-    Location { bus: 1, mux: None, address: Address(0x40 + sensor) }
+    Location { bus: 1.into(), mux: None, address: Address(0x40 + sensor) }
 }
 
 /// Returns settings with one conversion of each quantity per result.

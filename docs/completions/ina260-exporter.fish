@@ -29,7 +29,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l device 
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l port -d 'TCP port to serve metrics on [default: 8000]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l listen -d 'Address to serve metrics on: IP:PORT (IPv6 in brackets) or unix:/PATH [default: 0.0.0.0:8000]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the single sensor, the N in /dev/i2c-N [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the single sensor: the N in /dev/i2c-N, a path, or name:NAME [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l address -d 'Address of the single sensor, 0x40 to 0x4f [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A (0x70 to 0x77) and channel (0 to 7) that the single sensor is downstream of, e.g. 0x70:3' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'Maximum time between two results; sensors may override it [default: 1s]' -r
@@ -46,14 +46,14 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "wat
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "run" -d 'Run a command and print the energy that each sensor measured meanwhile'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "calibrate" -d 'Measure a sensor\'s errors, without a load or with a reference, and print its calibration'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Scan only this bus, the N in /dev/i2c-N' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Scan only this bus: the N in /dev/i2c-N, a path, or name:NAME' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l mux -d 'Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control registers'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l toml -d 'Print a [[sensor]] table for each INA260 that is not yet in the configuration, to append to it'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l bus -d 'Only the sensor on this bus, the N in /dev/i2c-N, instead of the configured ones [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l bus -d 'Only the sensor on this bus (the N in /dev/i2c-N, a path, or name:NAME), instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l mux -d 'Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l interval -d 'With --follow, time between two lines of one sensor [default: the configured interval]' -r
@@ -65,7 +65,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -l
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand read" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l url -d 'Exporter to watch: http://HOST:PORT/metrics, HOST[:PORT] or unix:/PATH; may be repeated [default: the configured listen address of this machine]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l price -d 'Price per kilowatt-hour; adds the cost of the energy' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus, the N in /dev/i2c-N, instead of the configured ones [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l bus -d 'Only the sensor on this bus (the N in /dev/i2c-N, a path, or name:NAME), instead of the configured ones [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l address -d 'Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l mux -d 'Only the sensor downstream of this TCA9548A (0x70 to 0x77) and channel (0 to 7), e.g. 0x70:3; selects the channel' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F

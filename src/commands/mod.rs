@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::config::{self, Problems};
 use crate::daemon::DaemonArgs;
 use crate::i2c::OpenError;
-use crate::i2c::adapters::Adapter;
+use crate::i2c::adapters::Adapters;
 
 pub mod calibrate;
 mod measuring;
@@ -107,7 +107,7 @@ pub fn check_config(args: &DaemonArgs, output: &mut dyn Write) -> Result<(), Fai
 }
 
 /// Returns why a bus cannot be opened, and the command that helps.
-fn describe_open_error(error: &OpenError, adapters: &[Adapter]) -> String {
+fn describe_open_error(error: &OpenError, adapters: &Adapters) -> String {
     match error {
         OpenError::Absent { bus, .. } if adapters.iter().any(|it| it.number == *bus) => format!(
             "/dev/i2c-{bus} does not exist, although the kernel has this bus; load the module with \
@@ -123,16 +123,20 @@ fn describe_open_error(error: &OpenError, adapters: &[Adapter]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::i2c::adapters::Adapter;
 
     #[test]
     fn open_error_names_the_remedy() {
-        let adapter = Adapter { number: 1, name: "bcm2835 (i2c@7e804000)".to_owned() };
+        let name = "bcm2835 (i2c@7e804000)".to_owned();
+        let adapters = Adapters::from(vec![Adapter { number: 1, name, ..Adapter::default() }]);
         let absent = |bus| OpenError::Absent { bus, existing: Vec::new() };
-        let message =
-            |error: OpenError| describe_open_error(&error, std::slice::from_ref(&adapter));
+        let message = |error: OpenError| describe_open_error(&error, &adapters);
         assert!(message(absent(1)).contains("`sudo modprobe i2c-dev`"));
         assert!(message(absent(2)).contains("raspi-config"));
-        let denied = |group: &str| OpenError::Denied { bus: 1, group: group.to_owned() };
+        let denied = |group: &str| OpenError::Denied {
+            node: "/dev/i2c-1".to_owned(),
+            group: group.to_owned(),
+        };
         assert!(message(denied("i2c")).contains("`sudo usermod -aG i2c $USER`"));
         let of_root = message(denied("root"));
         assert!(of_root.contains("udev rule"), "{of_root}");

@@ -1,7 +1,7 @@
 //! Finds the muxes of a bus that no other program uses, and restores them after use.
 
 use crate::i2c::mux::{self, Channel, Multiplexers};
-use crate::i2c::{Address, BoundDriver, Bus, Error, ErrorKind};
+use crate::i2c::{Address, BoundDriver, Bus, Error};
 
 /// Device at the address of a mux.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<Vec<(Address, MuxProbe)>,
                 found.push((address, MuxProbe::Mux));
             }
             Ok(_) => found.push((address, MuxProbe::Other)),
-            Err(error) if error.kind == ErrorKind::Timeout => return Err(error),
+            Err(error) if error.is_timeout() => return Err(error),
             Err(_) => {}
         }
     }
@@ -44,7 +44,7 @@ fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bo
         let retained = bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address));
         match retained {
             Ok(retained) if retained == byte => {}
-            Err(error) if error.kind == ErrorKind::Timeout => return Err(error),
+            Err(error) if error.is_timeout() => return Err(error),
             Ok(_) | Err(_) => return Ok(false),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::i2c::Location;
+use crate::i2c::adapters::Adapters;
+use crate::i2c::{BusName, Location};
 use crate::scrape::{self, LeftOut, Scrape, ScrapedSensor, Url};
 use crate::supervisor::{BusProvider, bus_lock};
 
@@ -30,7 +31,7 @@ pub(super) enum Unknown {
 
 impl RunningExporter {
     /// Finds the exporter that uses a bus, and scrapes it. Simulated buses have none.
-    pub(super) fn find(bus: u8, provider: &BusProvider) -> Option<Self> {
+    pub(super) fn find(bus: BusName, provider: &BusProvider) -> Option<Self> {
         if provider.is_simulated() {
             return None;
         }
@@ -41,8 +42,9 @@ impl RunningExporter {
 
     /// Returns its sensor at a location.
     pub(super) fn sensor(&self, location: Location) -> Result<Option<&ScrapedSensor>, &Unknown> {
-        let mut sensors = self.sensors.as_ref()?.iter();
-        Ok(sensors.find(|sensor| sensor.location() == Some(location)))
+        let (adapters, mut sensors) = (Adapters::read(), self.sensors.as_ref()?.iter());
+        let location = adapters.numbered(location);
+        Ok(sensors.find(|it| it.location().map(|it| adapters.numbered(it)) == Some(location)))
     }
 
     /// Returns its name for messages.
@@ -55,7 +57,7 @@ impl RunningExporter {
     }
 
     /// Returns why the muxes of its bus are not switched.
-    pub(super) fn refusal(&self, bus: u8) -> String {
+    pub(super) fn refusal(&self, bus: BusName) -> String {
         format!(
             "bus {bus}: muxes are not switched (in use by {}); stop it first, or see its sensors \
              with `ina260-exporter read`",

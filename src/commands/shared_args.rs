@@ -13,9 +13,9 @@ use crate::simulated::Faults;
 // No doc comments on the structs: clap would print them as the program's.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LocationArgs {
-    /// Only the sensor on this bus, the N in /dev/i2c-N, instead of the configured ones
-    /// [default: 1]
-    #[arg(long, value_name = "N")]
+    /// Only the sensor on this bus (the N in /dev/i2c-N, a path, or name:NAME), instead of the
+    /// configured ones [default: 1]
+    #[arg(long)]
     pub bus: Option<String>,
 
     /// Only the sensor at this address, 0x40 to 0x4f, instead of the configured ones

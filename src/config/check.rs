@@ -15,6 +15,7 @@ use super::print::quoted;
 use super::problem::Problems;
 use super::section::Section;
 use crate::i2c::Location;
+use crate::i2c::adapters::Adapters;
 use crate::ina260::alert::{Alert, OutOfRange};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings, TooShort};
@@ -127,8 +128,9 @@ pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
     }
 }
 
-/// Reports sensors with the same device name, or with locations that respond at the same time.
-pub(super) fn unique(sensors: &[Identity], problems: &mut Problems) {
+/// Reports sensors with the same device name, or with locations that respond at the same time; on
+/// real buses, also those that do because of the `adapters`.
+pub(super) fn unique(sensors: &[Identity], adapters: &Adapters, problems: &mut Problems) {
     for (index, sensor) in sensors.iter().enumerate() {
         let Identity { name, origin, device, location } = sensor;
         let mut report = |message| problems.add(origin, format!("{name}: {message}"));
@@ -148,11 +150,57 @@ pub(super) fn unique(sensors: &[Identity], problems: &mut Problems) {
                      downstream of the mux"
                 ))
             } else {
-                None
+                let conflict = adapters.conflict(location, other_location)?;
+                Some(format!(
+                    "{location} duplicates the location of {other}, {other_location}: {conflict}"
+                ))
             }
         });
         if let Some(message) = conflict {
             report(message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::i2c::adapters::tests::Machine;
+
+    #[test]
+    fn sensors_downstream_of_two_kernel_muxes_are_refused() {
+        let machine = Machine::new(&[
+            (1, "bcm2835 (i2c@7e804000)"),
+            (11, "i2c-1-mux (chan_id 0)"),
+            (19, "i2c-1-mux (chan_id 0)"),
+        ]);
+        machine.add_channel(11, "1-0070", "-1");
+        machine.add_channel(19, "1-0071", "-1");
+        let sensor = |name: &str, bus: &str| Identity {
+            name: name.to_owned(),
+            origin: Origin::Default,
+            device: Some(name.to_owned()),
+            location: Location::from_labels(bus, "", "0x40"),
+        };
+        let found = |buses: [&str; 2]| {
+            let mut problems = Problems::default();
+            let sensors = [sensor("a", buses[0]), sensor("b", buses[1])];
+            unique(&sensors, &machine.adapters(), &mut problems);
+            problems.to_string()
+        };
+        assert_eq!(
+            found(["11", "19"]),
+            "default: b: bus 19, 0x40 duplicates the location of a, bus 11, 0x40: they are \
+             downstream of two muxes on one bus, 1-0071 and 1-0070, whose channels stay selected, \
+             so that both respond; let the kernel deselect them (write -2 to idle_state of each, \
+             e.g. `echo -2 | sudo tee /sys/bus/i2c/devices/1-0071/idle_state`), or unbind the \
+             kernel's driver and set `mux` for both"
+        );
+        assert_eq!(
+            found(["1", "19"]),
+            "default: b: bus 19, 0x40 duplicates the location of a, bus 1, 0x40: one is \
+             upstream, the other downstream of mux 1-0071, on one set of wires; keep the one \
+             downstream"
+        );
     }
 }

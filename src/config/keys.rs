@@ -14,8 +14,8 @@ use super::node::Node;
 use super::parse::{self, HOUR, Parsed, SECOND};
 use super::print;
 use super::quantity::Quantity;
-use crate::i2c::Address;
 use crate::i2c::mux::Channel;
+use crate::i2c::{Address, BusName};
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 /// A key whose values are `T`.
@@ -159,9 +159,12 @@ keys! {
             name: "device", flag: "--device", default: r#""deepx""#, expected: STRING,
             help: "Name of the sensor (label `device`); must be unique",
         }
-        BUS: u8 = (|node| parse::integer_up_to(node, 255), ToString::to_string) {
-            name: "bus", flag: "--bus", default: "1", expected: "an integer from 0 to 255",
-            help: "I2C bus of the sensor, the N in `/dev/i2c-N`",
+        BUS: BusName = (parse::bus, |bus| match bus {
+            BusName::Number(number) => number.to_string(),
+            named => print::quoted(named),
+        }) {
+            name: "bus", flag: "--bus", default: "1", expected: BusName::EXPECTED,
+            help: "I2C bus of the sensor: the N in `/dev/i2c-N`, a path, or an adapter's name",
         }
         ADDRESS: Address = (|node| parse::address(node, &(0x40..=0x4f)), ToString::to_string) {
             name: "address", flag: "--address", default: "0x40",

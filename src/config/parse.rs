@@ -12,7 +12,7 @@ use super::node::{Node, Value, integer};
 use super::problem::Invalid;
 use super::quantity::{self, Quantity};
 use super::spelling;
-use crate::i2c::Address;
+use crate::i2c::{Address, BusName};
 use crate::ina260::settings::{Averaging, ConversionTime};
 use crate::printable::is_invisible;
 
@@ -165,6 +165,14 @@ pub(super) fn all_valid<T>(results: impl Iterator<Item = Result<T, String>>) -> 
 
 pub(super) fn integer_up_to(node: &Node, max: u8) -> Parsed<u8> {
     valid(byte(node.as_integer()).filter(|number| *number <= max))
+}
+
+/// Parses a bus. In the file, a number has no quotes.
+pub(super) fn bus(node: &Node) -> Parsed<BusName> {
+    let number = byte(node.as_integer()).map(BusName::Number);
+    let is_no_number = |bus: &BusName| !matches!(bus, BusName::Number(_));
+    let named = || node.as_text()?.parse().ok().filter(is_no_number);
+    valid(number.or_else(named))
 }
 
 pub(super) fn address(node: &Node, range: &RangeInclusive<u8>) -> Parsed<Address> {

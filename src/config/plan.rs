@@ -15,6 +15,7 @@ use super::problem::Problems;
 use super::section::Section;
 use super::sensor_tables::{self, SensorTable};
 use crate::i2c::Location;
+use crate::i2c::adapters::Adapters;
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings};
@@ -150,7 +151,9 @@ pub(super) fn read(
             lines.extend(sensor_lines.into_iter().filter(is_single));
         }
     }
-    check::unique(&identities, problems);
+    let is_real = plan.simulate.is_none() && identities.len() > 1;
+    let adapters = if is_real { Adapters::read() } else { Adapters::default() };
+    check::unique(&identities, &adapters, problems);
     check::bus_count(&identities, problems);
     problems.is_empty().then(|| Loaded {
         plan,

@@ -32,8 +32,8 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
 
-    /// Bus of the single sensor, the N in /dev/i2c-N [default: 1]
-    #[arg(long, value_name = "N")]
+    /// Bus of the single sensor: the N in /dev/i2c-N, a path, or name:NAME [default: 1]
+    #[arg(long)]
     pub bus: Option<String>,
 
     /// Address of the single sensor, 0x40 to 0x4f [default: 0x40]

@@ -7,11 +7,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rppal::i2c::{Error as RppalError, I2c};
+use tracing::error;
 
-use super::adapters::numbers;
-use super::{Address, BoundDriver, Bus, Error, OpenError};
+use super::adapters::{Adapter, Adapters};
+use super::{Address, BoundDriver, Bus, BusName, Error, ErrorKind, OpenError};
 use crate::printable::escape;
 
 const EPERM: i32 = 1;
@@ -20,32 +22,51 @@ const EACCES: i32 = 13;
 const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
 
-/// A Linux I2C adapter. Its device node is reopened after the adapter was removed.
+/// Claims an adapter, by the kernel's number, before a bus opens it, until the value is dropped.
+/// Fails with the bus that has claimed it.
+pub type Claim = Arc<dyn Fn(BusName, u32) -> Result<Box<dyn Send>, BusName> + Send + Sync>;
+
+/// A Linux I2C adapter. It is closed when it fails, so that the kernel can remove an adapter that
+/// was unplugged, and looked up and opened again at the next transfer.
 pub struct LinuxBus {
-    number: u8,
+    bus: BusName,
+    claim: Option<Claim>,
     node: Option<Node>,
+    /// The reason why it could not be opened, as last logged.
+    logged: String,
 }
 
 /// An open device node.
 struct Node {
     i2c: I2c,
+    adapter: Adapter,
     /// Address set in the kernel: saves an ioctl per transfer to the same chip.
     address: Option<Address>,
+    _claim: Option<Box<dyn Send>>,
 }
 
 impl LinuxBus {
-    /// Returns an adapter that is opened at its first transfer.
-    pub const fn closed(number: u8) -> Self {
-        Self { number, node: None }
+    /// Returns a bus that is opened at its first transfer; each time, its adapter is claimed.
+    pub const fn closed(bus: BusName, claim: Option<Claim>) -> Self {
+        Self { bus, claim, node: None, logged: String::new() }
     }
 
-    /// Opens `/dev/i2c-<number>`.
+    /// Opens the bus.
     ///
     /// # Errors
     /// [`OpenError`], whose text includes the remedy.
-    pub fn open(number: u8) -> Result<Self, OpenError> {
-        let node = Some(open_node(number)?);
-        Ok(Self { number, node })
+    pub fn open(mut self) -> Result<Self, OpenError> {
+        self.node = Some(self.open_node()?);
+        Ok(self)
+    }
+
+    fn open_node(&self) -> Result<Node, OpenError> {
+        let bus = self.bus;
+        let adapter = Adapters::read().resolve(bus)?.clone();
+        let claim = self.claim.as_ref().map(|claim| claim(bus, adapter.kernel_number));
+        let claim = claim.transpose().map_err(|other| OpenError::Taken(bus, other))?;
+        let i2c = open_i2c(adapter.number)?;
+        Ok(Node { i2c, adapter, address: None, _claim: claim })
     }
 
     fn transfer<T>(
@@ -53,31 +74,53 @@ impl LinuxBus {
         address: Address,
         call: impl FnOnce(&I2c) -> Result<T, RppalError>,
     ) -> Result<T, Error> {
-        let node = match &mut self.node {
+        let mut node = match self.node.take() {
             Some(node) => node,
-            closed => closed.insert(open_node(self.number).map_err(|error| match error {
-                OpenError::Io { source, .. } => io_error(&source),
-                OpenError::Denied { .. } => Error::from_errno(EACCES),
-                OpenError::Absent { .. } | OpenError::Incapable { .. } => Error::from_errno(ENODEV),
-            })?),
+            None => self.open_node().map_err(|error| self.log(&error))?,
         };
-        if node.address != Some(address) {
-            let result = node.i2c.set_slave_address(u16::from(address.0));
-            result.map_err(transfer_error)?;
-            node.address = Some(address);
-        }
-        call(&node.i2c).map_err(transfer_error).inspect_err(|error| {
-            // The adapter itself may be gone (a USB adapter that was unplugged).
-            if error.errno == ENODEV {
-                self.node = None;
+        let transfer = || {
+            if node.address != Some(address) {
+                node.i2c.set_slave_address(u16::from(address.0))?;
+                node.address = Some(address);
             }
-        })
+            call(&node.i2c)
+        };
+        let result = transfer().map_err(|error| transfer_error(error, &node.adapter.name));
+        if !result.as_ref().is_err_and(is_of_the_adapter) {
+            self.node = Some(node);
+        }
+        result
     }
+
+    /// Logs why the bus cannot be opened, unless that was the last reason, too.
+    fn log(&mut self, error: &OpenError) -> Error {
+        let message = error.to_string();
+        if message != self.logged {
+            error!("{message}; its sensors are down until the bus can be opened");
+            self.logged = message;
+        }
+        let errno = match error {
+            OpenError::Io { source, .. } => source.raw_os_error().unwrap_or(EIO),
+            OpenError::Denied { .. } => EACCES,
+            _ => ENODEV,
+        };
+        Error { kind: ErrorKind::Closed, errno }
+    }
+}
+
+/// Returns whether an error may be that of an adapter which is gone, rather than of a chip or of
+/// another master. Adapters on USB report that as EIO or ENODEV, among others.
+fn is_of_the_adapter(error: &Error) -> bool {
+    error.errno == ENODEV || !matches!(error.kind, ErrorKind::Nack | ErrorKind::Arbitration)
 }
 
 impl Bus for LinuxBus {
     fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
-        bound_driver(self.number, address)
+        let adapter = match &self.node {
+            Some(node) => node.adapter.kernel_number,
+            None => Adapters::read().resolve(self.bus).ok()?.kernel_number,
+        };
+        bound_driver(adapter, address)
     }
 
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
@@ -97,42 +140,38 @@ impl Bus for LinuxBus {
     }
 }
 
-fn open_node(bus: u8) -> Result<Node, OpenError> {
-    let i2c = I2c::with_bus(bus).map_err(|error| match error {
-        RppalError::Io(source) if source.kind() == io::ErrorKind::NotFound => {
-            let mut existing: Vec<u8> = numbers(Path::new("/dev")).collect();
-            existing.sort_unstable();
-            OpenError::Absent { bus, existing }
-        }
+fn open_i2c(number: u8) -> Result<I2c, OpenError> {
+    const ENOTTY: i32 = 25;
+    let node = format!("/dev/i2c-{number}");
+    let i2c = I2c::with_bus(number).map_err(|error| match error {
         // From the mode of the device node, or from a device policy of systemd.
         RppalError::Io(source) if matches!(source.raw_os_error(), Some(EACCES | EPERM)) => {
-            let group = owning_group(bus);
-            OpenError::Denied { bus, group }
+            OpenError::Denied { group: owning_group(&node), node: node.clone() }
         }
-        RppalError::Io(source) => OpenError::Io { bus, source },
-        other => OpenError::Io { bus, source: io::Error::other(other) },
+        RppalError::Io(source) if matches!(source.raw_os_error(), Some(ENOTTY | EINVAL)) => {
+            OpenError::NotAnAdapter(node.clone())
+        }
+        RppalError::Io(source) => OpenError::Io { node: node.clone(), source },
+        other => OpenError::Io { node: node.clone(), source: io::Error::other(other) },
     })?;
     let capabilities = i2c.capabilities();
     if capabilities.smbus_read_word() && capabilities.smbus_write_word() {
-        Ok(Node { i2c, address: None })
+        Ok(i2c)
     } else {
-        Err(OpenError::Incapable { bus })
+        Err(OpenError::Incapable(node))
     }
 }
 
-fn transfer_error(error: RppalError) -> Error {
-    match error {
-        RppalError::Io(source) => io_error(&source),
-        _ => Error::from_errno(EINVAL), // rejected by rppal before it reached the kernel
-    }
+fn transfer_error(error: RppalError, adapter: &str) -> Error {
+    let errno = match error {
+        RppalError::Io(source) => source.raw_os_error().unwrap_or(EIO),
+        _ => EINVAL, // rejected by rppal before it reached the kernel
+    };
+    Error::from_adapter(errno, adapter)
 }
 
-fn io_error(source: &io::Error) -> Error {
-    Error::from_errno(source.raw_os_error().unwrap_or(EIO))
-}
-
-fn owning_group(bus: u8) -> String {
-    fs::metadata(format!("/dev/i2c-{bus}")).map_or_else(
+fn owning_group(node: &str) -> String {
+    fs::metadata(node).map_or_else(
         |_| "unknown".to_owned(),
         |node| {
             let groups = fs::read_to_string("/etc/group").unwrap_or_default();
@@ -159,18 +198,20 @@ fn group_name(gid: u32, groups: &str) -> String {
 
 /// Reads the bound driver from sysfs: rppal always uses `I2C_SLAVE_FORCE`, which never fails with
 /// `EBUSY`.
-fn bound_driver(bus: u8, address: Address) -> Option<BoundDriver> {
-    let chip = format!("{bus}-{:04x}", address.0);
+fn bound_driver(adapter: u32, address: Address) -> Option<BoundDriver> {
+    let chip = format!("{adapter}-{:04x}", address.0);
     let device = Path::new("/sys/bus/i2c/devices").join(&chip);
     let link = fs::read_link(device.join("driver")).ok()?;
     let driver = escape(&link.file_name()?.to_string_lossy());
     let name = fs::read(device.join("name")).unwrap_or_default();
     let unbind = format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind");
+    let adapters = Adapters::read();
     let mut children: Vec<u8> = (0..8)
         .filter_map(|channel| {
             let link = fs::read_link(device.join(format!("channel-{channel}"))).ok()?;
             let name = link.file_name()?.to_str()?;
-            name.strip_prefix("i2c-")?.parse().ok()
+            let number = name.strip_prefix("i2c-")?.parse().ok()?;
+            Some(adapters.by_kernel_number(number)?.number)
         })
         .collect();
     children.sort_unstable();
@@ -192,8 +233,19 @@ mod tests {
 
     #[test]
     fn missing_bus_is_absent() {
-        let Err(OpenError::Absent { bus: 251, .. }) = LinuxBus::open(251) else {
-            panic!("bus 251 exists")
-        };
+        let missing = LinuxBus::closed(251.into(), None).open();
+        let Err(OpenError::Absent { bus: 251, .. }) = missing else { panic!("bus 251 exists") };
+    }
+
+    #[test]
+    fn adapter_is_closed_after_any_failure_but_of_a_chip_or_another_master() {
+        // EIO of i2c-tiny-usb and ENODEV of hid adapters are what unplugging looks like.
+        for errno in [5, 19, 110, 16, 71, 108, 32] {
+            assert!(is_of_the_adapter(&Error::from_errno(errno)), "{errno}");
+        }
+        for errno in [121, 6, 11] {
+            assert!(!is_of_the_adapter(&Error::from_errno(errno)), "{errno}");
+        }
+        assert!(is_of_the_adapter(&Error::from_adapter(11, "MCP2221 usb-i2c bridge")));
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::Address;
 use super::mux::Channel;
+use super::{Address, BusName};
 
 /// Location of a chip: a bus, optionally a mux channel on it, and an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    /// The N of `/dev/i2c-N`.
-    pub bus: u8,
+    /// The bus, as the configuration names it.
+    pub bus: BusName,
     /// Mux channel that the chip is downstream of; `None` if it is on the bus itself.
     pub mux: Option<Channel>,
     /// Address of the chip.
@@ -52,7 +52,7 @@ impl Location {
         let channel = self.mux.map_or(String::new(), |channel| {
             format!("-{}-{}", channel.multiplexer, channel.channel)
         });
-        format!("i2c-{}{channel}-{}", self.bus, self.address)
+        format!("{}{channel}-{}", self.bus.short(), self.address)
     }
 }
 
@@ -72,6 +72,11 @@ mod tests {
         assert_eq!(downstream.device_name(), "i2c-1-0x70-3-0x41");
         let direct = Location::from_labels("11", "", "0x4f").unwrap();
         assert_eq!(direct.to_string(), "bus 11, 0x4f");
+        let named = Location::from_labels("name:MCP2221", "", "0x40").unwrap();
+        assert_eq!(named.to_string(), "bus name:MCP2221, 0x40");
+        assert_eq!(named.device_name(), "MCP2221-0x40");
+        let linked = Location::from_labels("/dev/i2c-power", "0x70:3", "0x40").unwrap();
+        assert_eq!(linked.device_name(), "i2c-power-0x70-3-0x40");
         assert_eq!(Location::from_labels("simulated", "", "0x40"), None);
         assert_eq!(Location::from_labels("1", "0x70", "0x40"), None);
     }

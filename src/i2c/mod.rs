@@ -6,11 +6,15 @@ use std::fmt;
 use std::io;
 
 pub mod adapters;
+mod bus_name;
+mod kernel_mux;
 pub mod linux;
 mod location;
 pub mod mux;
 mod retry;
 
+pub use bus_name::{BusName, InvalidBusName};
+pub use kernel_mux::{Conflict, KernelMux};
 pub use location::Location;
 pub(crate) use retry::{Retry, retry_once};
 
@@ -87,9 +91,18 @@ pub enum ErrorKind {
     /// The adapter gave up, because a chip holds the clock or the data line.
     #[error("timed out")]
     Timeout,
-    /// Another master won the bus.
-    #[error("lost arbitration")]
+    /// The adapter refuses transfers, since it or the bus is busy.
+    #[error("adapter or bus busy, perhaps because a chip holds the clock or the data line")]
+    Busy,
+    /// The adapter could not free the bus.
+    #[error("bus hung: a chip holds the clock or the data line")]
+    Hung,
+    /// Another master won the bus; on some adapters also a bus that hangs.
+    #[error("lost arbitration, or the bus hangs")]
     Arbitration,
+    /// The bus is closed, and its adapter cannot be opened.
+    #[error("adapter not available")]
+    Closed,
     /// Any other error.
     #[error("transfer failed")]
     Io,
@@ -112,22 +125,42 @@ impl Error {
             // EREMOTEIO on a Raspberry Pi; other adapters return ENXIO or ENODEV.
             121 | 6 | 19 => ErrorKind::Nack,
             110 => ErrorKind::Timeout,    // ETIMEDOUT
+            16 => ErrorKind::Busy,        // EBUSY
             11 => ErrorKind::Arbitration, // EAGAIN
             _ => ErrorKind::Io,
         };
         Self { kind, errno }
     }
 
-    /// Returns whether the bus is stuck: each further transfer would also time out.
+    /// Classifies an error number by what the driver of the adapter with this name means by it.
+    pub fn from_adapter(errno: i32, name: &str) -> Self {
+        let error = Self::from_errno(errno);
+        let kind = match error.kind {
+            // hid-mcp2221: the command before has not ended.
+            ErrorKind::Arbitration if name.starts_with("MCP2221") => ErrorKind::Busy,
+            // i2c-omap (AM335x): the bus was not free, and an attempt to free it was made.
+            ErrorKind::Arbitration if name.starts_with("OMAP I2C") => ErrorKind::Hung,
+            kind => kind,
+        };
+        Self { kind, ..error }
+    }
+
+    /// Returns whether the bus is stuck: each further transfer would also fail, perhaps after the
+    /// adapter's timeout.
     pub fn is_timeout(&self) -> bool {
-        self.kind == ErrorKind::Timeout
+        matches!(self.kind, ErrorKind::Timeout | ErrorKind::Busy | ErrorKind::Hung)
+    }
+
+    /// Returns whether the bus is stuck if further transfers fail in this way, too.
+    pub fn may_be_stuck(&self) -> bool {
+        self.is_timeout() || self.kind == ErrorKind::Arbitration
     }
 }
 
 /// A bus that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The device node does not exist.
+    /// The device node of a number does not exist.
     #[error(
         "/dev/i2c-{bus} does not exist ({}); enable I2C with `raspi-config` or \
          `dtparam=i2c_arm=on` in config.txt, and load the module with `modprobe i2c-dev`",
@@ -139,25 +172,54 @@ pub enum OpenError {
         /// Numbers of the buses that exist.
         existing: Vec<u8>,
     },
+    /// A path does not exist; the numbers are those of the buses that do.
+    #[error(
+        "{0} does not exist ({existing}); connect its adapter, or correct the udev rule that makes \
+         the link",
+        existing = list(.1)
+    )]
+    NoPath(&'static str, Vec<u8>),
+    /// A path is not that of an I2C device node.
+    #[error("{0} is not an I2C adapter; expected a device node /dev/i2c-N, or a link to one")]
+    NotAnAdapter(String),
+    /// The device node of an adapter, by the kernel's number, has no name by which it can be
+    /// opened.
+    #[error(
+        "{0} is the I2C adapter {1}, which has no device node /dev/i2c-N; only under such a name \
+         it can be opened"
+    )]
+    NoNode(&'static str, u32),
+    /// No adapter has a name with this beginning; the text lists the existing ones.
+    #[error("bus name:{0}: no adapter has a name that begins like this; existing: {1}")]
+    NoName(&'static str, String),
+    /// Several adapters, which the text lists, have a name with this beginning.
+    #[error(
+        "bus name:{0}: several adapters have a name that begins like this: {1}; write more of it, \
+         or a path"
+    )]
+    Ambiguous(&'static str, String),
+    /// The second bus, which is open, is the same adapter.
+    #[error(
+        "bus {0}: the same adapter as bus {1}, which is open; write the same value of `bus` for \
+         all sensors on it"
+    )]
+    Taken(BusName, BusName),
     /// The device node may not be opened.
-    #[error("/dev/i2c-{bus}: permission denied {}", remedy(.group))]
+    #[error("{node}: permission denied {}", remedy(.group))]
     Denied {
-        /// Number of the bus.
-        bus: u8,
-        /// Name or number of the group that owns the device node.
+        /// Path of the device node.
+        node: String,
+        /// Name or number of the group that owns it.
         group: String,
     },
     /// The adapter has no SMBus word transfers.
-    #[error("/dev/i2c-{bus}: the adapter does not support SMBus word transfers")]
-    Incapable {
-        /// Number of the bus.
-        bus: u8,
-    },
+    #[error("{0}: the adapter does not support SMBus word transfers")]
+    Incapable(String),
     /// Any other error.
-    #[error("/dev/i2c-{bus}: {source}")]
+    #[error("{node}: {source}")]
     Io {
-        /// Number of the bus.
-        bus: u8,
+        /// Path of the device node.
+        node: String,
         /// Error from the kernel.
         source: io::Error,
     },
@@ -193,10 +255,31 @@ mod tests {
         for (errno, message) in [
             (121, "no acknowledge (errno 121)"),
             (110, "timed out (errno 110)"),
-            (11, "lost arbitration (errno 11)"),
+            (11, "lost arbitration, or the bus hangs (errno 11)"),
+            (
+                16,
+                "adapter or bus busy, perhaps because a chip holds the clock or the data line \
+                 (errno 16)",
+            ),
             (5, "transfer failed (errno 5)"),
         ] {
             assert_eq!(Error::from_errno(errno).to_string(), message);
+        }
+    }
+
+    /// EAGAIN: `i2c_transfer` of hid-mcp2221 and i2c-omap; report: circuits_i2c, AM335x.
+    #[test]
+    fn hung_bus_is_named_as_what_it_may_be_on_the_adapter() {
+        for (errno, name, kind) in [
+            (11, "MCP2221 usb-i2c bridge", ErrorKind::Busy),
+            (11, "OMAP I2C adapter", ErrorKind::Hung),
+            (11, "bcm2835 (i2c@7e804000)", ErrorKind::Arbitration),
+            (16, "SMBus I801 adapter at efa0", ErrorKind::Busy),
+            (121, "MCP2221 usb-i2c bridge", ErrorKind::Nack),
+        ] {
+            let error = Error::from_adapter(errno, name);
+            assert_eq!((error.kind, error.errno), (kind, errno), "{name}");
+            assert_eq!(error.may_be_stuck(), errno != 121, "{name}");
         }
     }
 
@@ -216,7 +299,7 @@ mod tests {
     fn denied_bus_names_the_remedy() {
         let message = |group: &str| {
             let group = group.to_owned();
-            OpenError::Denied { bus: 1, group }.to_string()
+            OpenError::Denied { node: "/dev/i2c-1".to_owned(), group }.to_string()
         };
         assert_eq!(
             message("i2c"),

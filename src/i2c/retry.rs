@@ -19,7 +19,7 @@ pub(crate) fn retry_once<T, E>(
 }
 
 /// A bus for one poll of a sensor. Retries each failed transfer once, except timeouts: the first
-/// has cost a second already, and a stuck bus stays stuck.
+/// has cost a second already, and a stuck bus stays stuck. Nor is a bus opened twice in a row.
 pub(crate) struct Retry<'a> {
     bus: &'a mut dyn Bus,
     clock: &'a dyn Clock,
@@ -40,7 +40,7 @@ impl<'a> Retry<'a> {
     ) -> Result<T, Error> {
         retry_once(
             || transfer(self.bus).inspect_err(|error| self.failures.push(error.kind)),
-            |error| error.kind == ErrorKind::Timeout,
+            |error| matches!(error.kind, ErrorKind::Timeout | ErrorKind::Closed),
         )
     }
 }

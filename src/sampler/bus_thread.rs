@@ -55,18 +55,17 @@ pub struct BusThread {
 }
 
 impl BusThread {
-    /// Starts a thread called `name`, which holds `lock` until it ends.
+    /// Starts a thread called `name`.
     ///
     /// # Errors
     /// The error of the kernel if the thread cannot be created.
-    pub fn spawn(name: &str, sampler: Sampler, lock: impl Send + 'static) -> io::Result<Self> {
+    pub fn spawn(name: &str, sampler: Sampler) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let deadline = sampler.deadline();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             set_timer_slack();
             run(sampler, &received);
-            drop(lock);
             drop(end);
         })?;
         Ok(Self { orders, deadline, ended })

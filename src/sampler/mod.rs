@@ -49,7 +49,8 @@ pub struct Sampler {
 impl Sampler {
     /// Time between two passes without a sensor.
     const IDLE: Duration = Duration::from_secs(3600);
-    /// Consecutive timeouts that pause the bus; a single one can be caused by one sensor.
+    /// Consecutive timeouts, or failures that a stuck bus can cause, that pause the bus; a single
+    /// one can be caused by one sensor, or another master's transfer.
     const MAX_TIMEOUTS: u32 = 2;
     /// Results that are overwritten within this time take precedence over saving mux transfers.
     const MUX_SLACK: Duration = Duration::from_millis(10);
@@ -173,8 +174,8 @@ impl Sampler {
         let (bus, clock) = (self.bus.as_mut(), self.clock.as_ref());
         let result = sensor.poll(bus, &mut self.multiplexers, clock, now);
         let mut changed = sensor.take_changed();
-        let timeout = result.err().filter(Error::is_timeout);
-        if let Some(error) = &timeout {
+        let failure = result.err().filter(Error::may_be_stuck);
+        if let Some(error) = &failure {
             self.consecutive_timeouts += 1;
             if self.consecutive_timeouts >= Self::MAX_TIMEOUTS {
                 changed |= self.pause_bus(error);
@@ -187,7 +188,7 @@ impl Sampler {
         if changed {
             (self.on_change)();
         }
-        timeout.is_none()
+        !failure.is_some_and(|error| error.is_timeout())
     }
 
     /// Pauses the bus and marks its sensors as down. Returns whether one of them was up.

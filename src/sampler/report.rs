@@ -1,8 +1,9 @@
 //! Converts errors and measurements of the driver to those of the meter.
 
+use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use crate::i2c::{ErrorKind, mux};
+use crate::i2c::{self, ErrorKind, mux};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::{self, Measurement};
 use crate::meter::{Failure, Raw, Reading};
@@ -22,10 +23,22 @@ pub enum Error {
 impl Error {
     /// Returns whether the bus is stuck.
     pub fn is_timeout(&self) -> bool {
-        match self {
-            Self::Chip(error) => error.is_timeout(),
-            Self::Mux(error) => error.is_timeout(),
-        }
+        self.transfer().is_some_and(i2c::Error::is_timeout)
+    }
+
+    /// Returns whether the bus is stuck if further polls fail in this way, too.
+    pub(super) fn may_be_stuck(&self) -> bool {
+        self.transfer().is_some_and(i2c::Error::may_be_stuck)
+    }
+
+    /// Returns whether the adapter could not be opened.
+    pub(super) fn is_closed(&self) -> bool {
+        self.transfer().is_some_and(|error| error.kind == ErrorKind::Closed)
+    }
+
+    /// Returns the failed transfer, if that is the cause.
+    fn transfer(&self) -> Option<&i2c::Error> {
+        self.source()?.downcast_ref()
     }
 
     /// Returns the kind to count the error as; `None` for failed transfers to the chip, which are
@@ -49,9 +62,9 @@ impl Error {
 pub(super) fn transfer_failure(kind: ErrorKind) -> Failure {
     match kind {
         ErrorKind::Nack => Failure::Nack,
-        ErrorKind::Timeout => Failure::Timeout,
+        ErrorKind::Timeout | ErrorKind::Busy | ErrorKind::Hung => Failure::Timeout,
         ErrorKind::Arbitration => Failure::Arbitration,
-        ErrorKind::Io => Failure::Io,
+        ErrorKind::Closed | ErrorKind::Io => Failure::Io,
     }
 }
 

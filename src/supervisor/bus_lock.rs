@@ -1,9 +1,10 @@
 //! A lock file for each bus in use, so that subcommands do not take results or alerts from the
 //! daemon.
 //!
-//! Each is an advisory lock (flock(2)) on a file in a runtime directory. It is released when the
-//! process ends, for any reason. The file contains the URL where its holder serves metrics. Probing
-//! a lock needs read permission only.
+//! Each is an advisory lock (flock(2)) on a file in a runtime directory, named after the kernel's
+//! number of the adapter, which is the same in every container. It is released when the process
+//! ends, for any reason. The file contains the URL where its holder serves metrics. Probing a lock
+//! needs read permission only.
 //!
 //! The directory or the file may be another user's. So no link is followed, everything is checked
 //! on the open file, and an existing file is only written if nobody else can have put it there.
@@ -20,6 +21,8 @@ use rustix::fs::{Mode, OFlags, open as open_fd, openat};
 use rustix::process::geteuid;
 use tracing::{info, warn};
 
+use crate::i2c::BusName;
+use crate::i2c::adapters::Adapters;
 use crate::printable::escape;
 
 /// Runtime directory of the service (systemd.exec(5), `RuntimeDirectory=`).
@@ -48,21 +51,22 @@ enum LockError {
         "bus {bus}: also in use by another process, which serves at {url}; results will be split \
          between the two"
     )]
-    InUse { bus: u8, url: String },
+    InUse { bus: u32, url: String },
     #[error(
         "cannot create a lock file for bus {bus} ({source}); `scan` and `read` will not see it as \
          in use"
     )]
-    Io { bus: u8, source: io::Error },
+    Io { bus: u32, source: io::Error },
 }
 
 impl BusLock {
-    /// Locks a bus for this process, which serves at `url`. If that fails, logs why; the bus is
-    /// measured nevertheless.
+    /// Locks a bus for this process, which serves at `url`. If that fails, logs why, unless
+    /// told not to; the bus is measured nevertheless.
     #[must_use]
-    pub fn acquire(bus: u8, url: &str) -> Option<Self> {
+    pub fn acquire(bus: u32, url: &str, is_logged: bool) -> Option<Self> {
         match Self::acquire_in(&own_directories(), bus, url) {
             Ok(lock) => return Some(lock),
+            Err(_) if !is_logged => {}
             Err(error @ LockError::InUse { .. }) => warn!("{error}"),
             Err(error @ LockError::Io { .. }) => info!("{error}"),
         }
@@ -70,7 +74,7 @@ impl BusLock {
     }
 
     /// Creates the lock file in the first directory that is writable and not another user's.
-    fn acquire_in(directories: &[PathBuf], bus: u8, url: &str) -> Result<Self, LockError> {
+    fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> Result<Self, LockError> {
         let mut outcome = Err(ErrorKind::NotFound.into());
         for directory in directories {
             outcome = open(directory, bus);
@@ -95,7 +99,8 @@ impl BusLock {
 
 /// Returns the URL served by the process that has locked a bus, if there is one. Only locks of
 /// root, of the same user, and in the service's directory are believed.
-pub fn holder_url(bus: u8) -> Option<String> {
+pub fn holder_url(bus: BusName) -> Option<String> {
+    let bus = Adapters::read().resolve(bus).ok()?.kernel_number;
     let own = runtime_directory().into_iter().chain([PathBuf::from(SERVICE)]);
     own.into_iter().find_map(|directory| holder_url_in(&directory, bus, |_| true)).or_else(|| {
         let users = fs::read_dir(USERS).into_iter().flatten().flatten();
@@ -109,7 +114,7 @@ fn is_believed(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw()
 }
 
-fn holder_url_in(directory: &Path, bus: u8, is_believed: impl Fn(u32) -> bool) -> Option<String> {
+fn holder_url_in(directory: &Path, bus: u32, is_believed: impl Fn(u32) -> bool) -> Option<String> {
     let directory = open_directory(directory).ok()?;
     let mut file = open_existing(&directory, bus, OFlags::RDONLY).ok()?;
     if !is_believed(file.metadata().ok()?.uid()) {
@@ -138,7 +143,7 @@ fn lock(file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-fn name(bus: u8) -> String {
+fn name(bus: u32) -> String {
     format!("bus-{bus}.lock")
 }
 
@@ -149,7 +154,7 @@ fn open_directory(directory: &Path) -> io::Result<File> {
 
 /// Opens a lock file, readable for all users whatever the umask (the service's hides its files).
 /// Returns with it whether it may be written: it is new, or its directory is this user's, too.
-fn open(directory: &Path, bus: u8) -> io::Result<(File, bool)> {
+fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
     if !directory.exists() {
         DirBuilder::new().mode(0o755).create(directory)?;
     }
@@ -173,7 +178,7 @@ fn open(directory: &Path, bus: u8) -> io::Result<(File, bool)> {
 }
 
 /// Opens a regular file with one name; follows no link and does not block on a FIFO.
-fn open_existing(directory: &File, bus: u8, access: OFlags) -> io::Result<File> {
+fn open_existing(directory: &File, bus: u32, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(directory, name(bus), flags, Mode::empty())?);
     let metadata = file.metadata()?;
@@ -227,7 +232,7 @@ mod tests {
         (parent, directories)
     }
 
-    fn holder(directories: &[PathBuf], bus: u8) -> Option<String> {
+    fn holder(directories: &[PathBuf], bus: u32) -> Option<String> {
         holder_url_in(&directories[0], bus, is_believed)
     }
 

@@ -4,32 +4,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
-use crate::i2c::adapters::adapters;
-use crate::i2c::linux::LinuxBus;
-use crate::i2c::{Bus, Location, OpenError};
+use crate::i2c::adapters::Adapters;
+use crate::i2c::linux::{Claim, LinuxBus};
+use crate::i2c::{Bus, BusName, Location, OpenError};
 use crate::simulated::{Board, Chip, Faults, Load};
 
 /// Clock of a simulated bus: I2C fast mode.
 const SIMULATED_HERTZ: u32 = 400_000;
 
-/// Opens buses by number.
+/// Opens buses by their names in the configuration.
 #[derive(Clone)]
 pub enum BusProvider {
-    /// Opens `/dev/i2c-N`.
-    Linux,
+    /// Opens the adapters of the kernel, and claims them.
+    Linux(Option<Claim>),
     /// Opens simulated buses, with these faults on each.
     Simulated {
         /// Faults to inject.
         faults: Faults,
-        /// The boards so far, by bus number.
-        boards: BTreeMap<u8, Arc<Board>>,
+        /// The boards so far.
+        boards: BTreeMap<BusName, Arc<Board>>,
     },
 }
 
 impl BusProvider {
     /// Returns simulated buses where `simulate` asks for them, else the kernel's.
     pub fn new(simulate: Option<&Faults>) -> Self {
-        simulate.map_or(Self::Linux, |faults| Self::Simulated {
+        simulate.map_or(Self::Linux(None), |faults| Self::Simulated {
             faults: faults.clone(),
             boards: BTreeMap::new(),
         })
@@ -42,13 +42,13 @@ impl BusProvider {
     /// [`OpenError`], which says what to do.
     pub fn open(
         &mut self,
-        number: u8,
+        name: BusName,
         locations: impl IntoIterator<Item = Location>,
     ) -> Result<Box<dyn Bus>, OpenError> {
         match self {
-            Self::Linux => Ok(Box::new(LinuxBus::open(number)?)),
+            Self::Linux(claim) => Ok(Box::new(LinuxBus::closed(name, claim.clone()).open()?)),
             Self::Simulated { faults, boards } => {
-                let board = boards.entry(number).or_insert_with(|| {
+                let board = boards.entry(name).or_insert_with(|| {
                     let board = Board::new(Arc::new(SystemClock), SIMULATED_HERTZ);
                     for fault in &faults.0 {
                         board.schedule(*fault);
@@ -56,7 +56,7 @@ impl BusProvider {
                     board
                 });
                 for location in locations {
-                    if location.bus == number {
+                    if location.bus == name {
                         populate(board, &location);
                     }
                 }
@@ -65,12 +65,28 @@ impl BusProvider {
         }
     }
 
-    /// Returns the numbers of the buses that exist.
-    pub(super) fn existing(&self) -> Vec<u8> {
+    /// Returns the adapters of the machine; simulated buses have none.
+    pub(super) fn adapters(&self) -> Adapters {
+        if self.is_simulated() { Adapters::default() } else { Adapters::read() }
+    }
+
+    /// Returns the buses that exist.
+    pub(super) fn existing(&self) -> Vec<BusName> {
         match self {
-            Self::Linux => adapters().into_iter().map(|adapter| adapter.number).collect(),
+            Self::Linux(_) => Adapters::read().iter().map(|it| it.number.into()).collect(),
             Self::Simulated { boards, .. } => boards.keys().copied().collect(),
         }
+    }
+
+    /// Returns a provider that claims no adapter.
+    pub(super) fn unclaimed(&self) -> Self {
+        if let Self::Linux(_) = self { Self::Linux(None) } else { self.clone() }
+    }
+
+    /// Returns a bus that is opened at its first transfer.
+    pub(super) fn closed(&self, name: BusName) -> Box<dyn Bus> {
+        let claim = if let Self::Linux(claim) = self { claim.clone() } else { None };
+        Box::new(LinuxBus::closed(name, claim))
     }
 
     /// Returns whether the buses are simulated.
@@ -84,7 +100,8 @@ fn populate(board: &Board, location: &Location) {
     let Location { bus, mux, address } = *location;
     if !board.has_chip(mux, address) {
         let channel = mux.map_or(0, |channel| u32::from(channel.channel) + 1);
-        let load = Load::board(u32::from(bus) * 16 + u32::from(address.0 & 0x0F) + channel);
+        let bus = if let BusName::Number(number) = bus { u32::from(number) } else { 1 };
+        let load = Load::board(bus * 16 + u32::from(address.0 & 0x0F) + channel);
         board.plug_at(mux, address, Chip::new(load));
     }
 }

@@ -6,44 +6,33 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::error;
-
 use crate::clock::SystemClock;
 use crate::config::{Plan, SensorPlan};
-use crate::i2c::linux::LinuxBus;
-use crate::i2c::{Bus, Location, OpenError};
+use crate::i2c::{Bus, BusName, Location, OpenError};
 use crate::ina260::Ina260;
 use crate::meter::SharedMeter;
 use crate::sampler::{BusThread, OnChange, Sampler, Setup};
 use crate::state::SavedSensor;
 
+mod bus_claims;
 pub mod bus_lock;
 mod bus_provider;
 mod preflight;
 mod views;
 
-use bus_lock::BusLock;
 pub use bus_provider::BusProvider;
-
-/// An open bus that has no thread yet.
-struct OpenBus {
-    bus: Box<dyn Bus>,
-    lock: Option<BusLock>,
-}
 
 /// Owns the plan and everything that runs on it, except what serves metrics.
 pub struct Supervisor {
     plan: Plan,
     provider: BusProvider,
-    /// URL in the lock file of each bus.
-    lock_url: String,
     /// Called when a sensor goes up or down.
     on_change: OnChange,
     /// The meter of each sensor of the plan, in its order.
     meters: Vec<SharedMeter>,
-    threads: BTreeMap<u8, BusThread>,
+    threads: BTreeMap<BusName, BusThread>,
     /// Buses without a thread, until [`Supervisor::start_threads`].
-    opened: BTreeMap<u8, OpenBus>,
+    opened: BTreeMap<BusName, Box<dyn Bus>>,
 }
 
 /// No sensor can be measured; the reasons, one line each.
@@ -62,6 +51,10 @@ pub enum ChangeError {
 }
 
 impl Supervisor {
+    /// Time for the threads of unused buses to end, whose adapters a new plan may use by another
+    /// name.
+    const RELEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
     /// Opens the buses of a plan. A bus that cannot be opened is retried later, if at least one
     /// other can be. Lock files contain `lock_url`, where this process serves its metrics.
     ///
@@ -69,39 +62,32 @@ impl Supervisor {
     /// [`NothingToMeasure`] if no bus can be opened.
     pub fn open(
         plan: Plan,
-        provider: BusProvider,
+        mut provider: BusProvider,
         lock_url: String,
     ) -> Result<Self, NothingToMeasure> {
-        let mut supervisor = Self {
+        if let BusProvider::Linux(claim) = &mut provider {
+            *claim = Some(bus_claims::claims(lock_url));
+        }
+        let (mut opened, mut failures) = (BTreeMap::new(), BTreeMap::new());
+        for name in buses(&plan) {
+            match provider.open(name, locations(&plan)) {
+                Ok(bus) => _ = opened.insert(name, bus),
+                Err(error) => _ = failures.insert(name, error.to_string()),
+            }
+        }
+        if opened.is_empty() {
+            return Err(NothingToMeasure(failures.into_values().collect()));
+        }
+        // Their first transfers log why.
+        opened.extend(failures.into_keys().map(|name| (name, provider.closed(name))));
+        Ok(Self {
             provider,
-            lock_url,
             on_change: Arc::new(|| ()),
             meters: plan.sensors.iter().map(|_| SharedMeter::default()).collect(),
             threads: BTreeMap::new(),
-            opened: BTreeMap::new(),
+            opened,
             plan,
-        };
-        let mut failures = BTreeMap::new();
-        for number in buses(&supervisor.plan) {
-            match supervisor.provider.open(number, locations(&supervisor.plan)) {
-                Ok(bus) => supervisor.add_open(number, bus),
-                Err(error) => _ = failures.insert(number, error.to_string()),
-            }
-        }
-        if supervisor.opened.is_empty() {
-            return Err(NothingToMeasure(failures.into_values().collect()));
-        }
-        for (number, failure) in failures {
-            error!("{failure}; its sensors are down until the bus can be opened");
-            supervisor.add_open(number, Box::new(LinuxBus::closed(number)));
-        }
-        Ok(supervisor)
-    }
-
-    fn add_open(&mut self, number: u8, bus: Box<dyn Bus>) {
-        let is_real = !self.provider.is_simulated();
-        let lock = is_real.then(|| BusLock::acquire(number, &self.lock_url)).flatten();
-        self.opened.insert(number, OpenBus { bus, lock });
+        })
     }
 
     /// Starts to measure. `on_change` is called when a sensor goes up or down.
@@ -118,17 +104,16 @@ impl Supervisor {
         for meter in &self.meters {
             meter.lock().window.set_length(self.plan.window);
         }
-        for (number, OpenBus { bus, lock }) in std::mem::take(&mut self.opened) {
-            let name = self.bus_name(number);
+        for (bus, opened) in std::mem::take(&mut self.opened) {
+            let name = self.describe_bus(bus);
             let sampler = Sampler::new(
                 name.clone(),
-                bus,
-                self.setups(number),
+                opened,
+                self.setups(bus),
                 Arc::new(SystemClock),
                 self.on_change.clone(),
             );
-            let thread = BusThread::spawn(&name, sampler, lock)?;
-            self.threads.insert(number, thread);
+            self.threads.insert(bus, BusThread::spawn(&name, sampler)?);
         }
         Ok(())
     }
@@ -139,28 +124,41 @@ impl Supervisor {
     /// [`ChangeError`].
     pub fn change(&mut self, plan: Plan) -> Result<(), ChangeError> {
         let wanted = buses(&plan);
-        for &number in &wanted {
-            let is_running = self.threads.contains_key(&number);
+        for &name in &wanted {
+            let is_running = self.threads.contains_key(&name);
             if is_running && !self.provider.is_simulated() {
                 continue;
             }
             // Opening a simulated bus again adds the chips of new sensors.
-            match self.provider.open(number, locations(&plan)) {
-                Ok(bus) if !is_running => self.add_open(number, bus),
-                Ok(_) => {}
+            let bus = match self.provider.open(name, locations(&plan)) {
+                // It is released below.
+                Err(OpenError::Taken(_, other)) if !wanted.contains(&other) => {
+                    self.provider.closed(name)
+                }
+                Ok(bus) => bus,
                 Err(error) => {
                     self.opened.clear();
                     return Err(error.into());
                 }
+            };
+            if !is_running {
+                self.opened.insert(name, bus);
             }
         }
         self.meters = plan.sensors.iter().map(|sensor| self.meter_at(sensor)).collect();
         self.plan = plan;
-        for (number, thread) in &self.threads {
-            thread.replace(self.setups(*number));
+        for (name, thread) in &self.threads {
+            thread.replace(self.setups(*name));
         }
-        // Dropping a bus thread stops it and releases its bus.
-        self.threads.retain(|number, _| wanted.contains(number));
+        let threads = std::mem::take(&mut self.threads).into_iter();
+        let (used, unused) = threads.partition(|(name, _)| wanted.contains(name));
+        self.threads = used;
+        let deadline = Instant::now() + Self::RELEASE_TIMEOUT;
+        for (_, thread) in unused {
+            thread.stop();
+            // One that is stuck ends later; its adapter is opened then.
+            let _ = thread.join_until(deadline);
+        }
         Ok(self.start_threads()?)
     }
 
@@ -220,7 +218,7 @@ impl Supervisor {
         std::mem::take(&mut self.threads).into_values().all(|thread| thread.join_until(deadline))
     }
 
-    fn setups(&self, bus: u8) -> Vec<Setup> {
+    fn setups(&self, bus: BusName) -> Vec<Setup> {
         let setup = |(sensor, meter): (&SensorPlan, &SharedMeter)| Setup {
             name: self.sensor_name(sensor),
             channel: sensor.location.mux,
@@ -243,8 +241,8 @@ impl Supervisor {
         format!("sensor {device} ({}{location})", self.name_prefix())
     }
 
-    fn bus_name(&self, number: u8) -> String {
-        format!("{}bus {number}", self.name_prefix())
+    fn describe_bus(&self, bus: BusName) -> String {
+        format!("{}bus {bus}", self.name_prefix())
     }
 
     fn name_prefix(&self) -> &'static str {
@@ -252,7 +250,7 @@ impl Supervisor {
     }
 }
 
-fn buses(plan: &Plan) -> BTreeSet<u8> {
+fn buses(plan: &Plan) -> BTreeSet<BusName> {
     locations(plan).map(|location| location.bus).collect()
 }
 

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::{BusProvider, NothingToMeasure, Supervisor, buses, locations};
 use crate::config::{Plan, SensorPlan};
 use crate::i2c::mux::Multiplexers;
-use crate::i2c::{Address, Bus, Location, retry_once};
+use crate::i2c::{Address, Bus, BusName, Location, retry_once};
 use crate::ina260;
 use crate::sampler::Error;
 
@@ -56,7 +56,7 @@ impl Supervisor {
         Preflight {
             plan: self.plan.clone(),
             names: sensors.map(|sensor| self.sensor_name(sensor)).collect(),
-            provider: self.provider.clone(),
+            provider: self.provider.unclaimed(),
             buses: BTreeMap::new(),
             stuck: BTreeSet::new(),
             is_cancelled: Arc::default(),
@@ -70,8 +70,8 @@ pub(super) struct Preflight {
     /// Name of each sensor in messages.
     names: Vec<String>,
     provider: BusProvider,
-    buses: BTreeMap<u8, Box<dyn Bus>>,
-    stuck: BTreeSet<u8>,
+    buses: BTreeMap<BusName, Box<dyn Bus>>,
+    stuck: BTreeSet<BusName>,
     is_cancelled: Arc<AtomicBool>,
 }
 
@@ -130,8 +130,13 @@ impl Preflight {
     }
 
     /// Reports the INA260s on these buses that are not in the plan.
-    fn scan(&mut self, numbers: BTreeSet<u8>, findings: &mut Findings) {
-        let planned: BTreeSet<Location> = locations(&self.plan).collect();
+    fn scan(&mut self, names: BTreeSet<BusName>, findings: &mut Findings) {
+        let adapters = self.provider.adapters();
+        let planned: BTreeSet<Location> =
+            locations(&self.plan).map(|it| adapters.numbered(it)).collect();
+        // One adapter by its number and another name is scanned once.
+        let number = |name| adapters.resolve(name).map_or(name, |it| it.number.into());
+        let numbers: BTreeSet<BusName> = names.into_iter().map(number).collect();
         let (mut found, mut scanned) = (Vec::new(), Vec::new());
         for number in numbers {
             if self.open(number).is_some() {
@@ -156,7 +161,7 @@ impl Preflight {
     }
 
     /// Returns where INA260s respond on a bus; stops at a timeout.
-    fn responding(&mut self, number: u8) -> Vec<Location> {
+    fn responding(&mut self, number: BusName) -> Vec<Location> {
         let mut found = Vec::new();
         for address in ina260::ADDRESSES.map(Address) {
             let Some(bus) = self.open(number) else { break };
@@ -170,7 +175,7 @@ impl Preflight {
     }
 
     /// Returns a bus, opened at its first use, unless it cannot be opened or is stuck.
-    fn open(&mut self, number: u8) -> Option<&mut dyn Bus> {
+    fn open(&mut self, number: BusName) -> Option<&mut dyn Bus> {
         if self.stuck.contains(&number) || self.is_cancelled.load(Relaxed) {
             return None;
         }

@@ -19,13 +19,13 @@ fn transfers_per_result(interval: &str, script_metrics: bool) -> f64 {
     board.plug(Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
     let source = BusProvider::Simulated {
         faults: Faults::default(),
-        boards: BTreeMap::from([(1, board.clone())]),
+        boards: BTreeMap::from([(1.into(), board.clone())]),
     };
     let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
     let mut sampler = Sampler::new(
-        supervisor.bus_name(1),
-        supervisor.opened.remove(&1).unwrap().bus,
-        supervisor.setups(1),
+        supervisor.describe_bus(1.into()),
+        supervisor.opened.remove(&1.into()).unwrap(),
+        supervisor.setups(1.into()),
         clock.clone(),
         Arc::new(|| ()),
     );
@@ -70,12 +70,12 @@ fn empty_hostname_is_no_label() {
 fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.wait_for_sensor = true;
-    let boards = [1, 7].map(|bus| {
+    let boards = [1, 7].map(|bus: u8| {
         let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
         for (_, address) in at.iter().filter(|(on, _)| *on == bus) {
             board.plug(Address(*address), Chip::new(Load::steady(5.0, 1.0)));
         }
-        (bus, board)
+        (bus.into(), board)
     });
     if !at.contains(&(1, 0x40)) {
         // Opening the bus adds a chip, which does not respond.
@@ -120,7 +120,7 @@ fn blocked_probe_does_not_hold_up_the_service() {
     plan.wait_for_sensor = true;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     board.inject(Fault::Hang);
-    let boards = BTreeMap::from([(1, board.clone())]);
+    let boards = BTreeMap::from([(1.into(), board.clone())]);
     let provider = BusProvider::Simulated { faults: Faults::default(), boards };
     let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
     assert!(supervisor.probe_at_startup().is_ok());

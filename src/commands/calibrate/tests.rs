@@ -28,7 +28,7 @@ fn calibrate_on(
     let args = CalibrateArgs { duration: Some(Duration::from_secs(1)), ..args };
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors[0].calibration = existing;
-    let boards = BTreeMap::from([(1, board.clone())]);
+    let boards = BTreeMap::from([(1.into(), board.clone())]);
     let provider = BusProvider::Simulated { faults: Faults::default(), boards };
     let mut output = Vec::new();
     let mut stop = |time| {

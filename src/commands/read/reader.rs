@@ -10,8 +10,8 @@ use crate::commands::describe_open_error;
 use crate::commands::mux_guard::MuxGuard;
 use crate::commands::running_exporter::RunningExporter;
 use crate::config::{Plan, SensorPlan};
-use crate::i2c::adapters::adapters;
-use crate::i2c::{Address, Bus, Location, mux, retry_once};
+use crate::i2c::adapters::Adapters;
+use crate::i2c::{Address, Bus, BusName, Location, mux, retry_once};
 use crate::ina260;
 use crate::supervisor::BusProvider;
 
@@ -56,7 +56,7 @@ fn after_mux_error(error: &mux::Error) -> &'static str {
 pub(in crate::commands) struct Reader {
     pub(in crate::commands) provider: BusProvider,
     locations: Vec<Location>,
-    opened: BTreeMap<u8, Box<dyn Bus>>,
+    opened: BTreeMap<BusName, Box<dyn Bus>>,
     /// Whether a mux was named on the command line.
     is_mux_named: bool,
 }
@@ -81,14 +81,14 @@ impl Reader {
         sensor: &SensorPlan,
         pause: &mut dyn FnMut(Duration),
     ) -> Result<SensorReport, Error> {
-        let number = sensor.location.bus;
-        match RunningExporter::find(number, &self.provider) {
-            Some(service) if self.is_mux_named => Err(Error::Bus(service.refusal(number))),
+        let bus = sensor.location.bus;
+        match RunningExporter::find(bus, &self.provider) {
+            Some(service) if self.is_mux_named => Err(Error::Bus(service.refusal(bus))),
             Some(service) if sensor.location.mux.is_some() => read_via_service(&service, sensor),
-            Some(service) => read_shared(&service, self.open(number)?, sensor),
+            Some(service) => read_shared(&service, self.open(bus)?, sensor),
             None => {
-                let muxes = self.muxes(number);
-                read_exclusive(self.open(number)?, sensor, &muxes, pause)
+                let muxes = self.muxes(bus);
+                read_exclusive(self.open(bus)?, sensor, &muxes, pause)
             }
         }
     }
@@ -105,22 +105,23 @@ impl Reader {
 
     /// Returns all known muxes of a bus: sensors downstream of a selected channel of another mux
     /// would respond as well.
-    fn muxes(&self, bus: u8) -> Vec<Address> {
+    fn muxes(&self, bus: BusName) -> Vec<Address> {
         let on_bus = self.locations.iter().filter(|location| location.bus == bus);
         let muxes = on_bus.filter_map(|location| Some(location.mux?.multiplexer));
         muxes.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn open(&mut self, number: u8) -> Result<&mut dyn Bus, Error> {
-        let bus = match self.opened.entry(number) {
-            Entry::Occupied(opened) => opened.into_mut(),
-            Entry::Vacant(vacant) => {
-                let bus = self.provider.open(number, self.locations.iter().copied());
-                vacant.insert(
-                    bus.map_err(|error| Error::Bus(describe_open_error(&error, &adapters())))?,
-                )
-            }
-        };
+    fn open(&mut self, name: BusName) -> Result<&mut dyn Bus, Error> {
+        let bus =
+            match self.opened.entry(name) {
+                Entry::Occupied(opened) => opened.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let bus = self.provider.open(name, self.locations.iter().copied());
+                    vacant.insert(bus.map_err(|error| {
+                        Error::Bus(describe_open_error(&error, &Adapters::read()))
+                    })?)
+                }
+            };
         Ok(bus.as_mut())
     }
 }

@@ -97,8 +97,10 @@ fn stop_request_during_first_result_wait_is_sticky() {
     board.plug(Address(0x40), Chip::new(Load::steady(0.0, 0.0)));
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors = vec![sensor(&[])];
-    let provider =
-        BusProvider::Simulated { faults: Faults::default(), boards: BTreeMap::from([(1, board)]) };
+    let provider = BusProvider::Simulated {
+        faults: Faults::default(),
+        boards: BTreeMap::from([(1.into(), board)]),
+    };
     let mut reader = Reader::new(&plan, provider, false);
     let mut calls = 0;
     let mut stop = |_| {
@@ -117,8 +119,10 @@ fn follow_ends_after_its_duration() {
     let board = board();
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors = vec![sensor(&["--address", "0x41", "--interval", "20ms"])];
-    let provider =
-        BusProvider::Simulated { faults: Faults::default(), boards: BTreeMap::from([(1, board)]) };
+    let provider = BusProvider::Simulated {
+        faults: Faults::default(),
+        boards: BTreeMap::from([(1.into(), board)]),
+    };
     let mut reader = Reader::new(&plan, provider, false);
     let mut stop = |time| {
         std::thread::sleep(time);

@@ -31,7 +31,7 @@ fn bench(hertz: u32, load: Load) -> Bench {
 
 impl Bench {
     fn provider(&self) -> BusProvider {
-        let boards = BTreeMap::from([(1, self.board.clone())]);
+        let boards = BTreeMap::from([(1.into(), self.board.clone())]);
         BusProvider::Simulated { faults: Faults::default(), boards }
     }
 

@@ -3,14 +3,16 @@
 use super::probe::{Device, DeviceKind, Step, Stopped, probe};
 use crate::commands::mux_guard::{MuxGuard, MuxProbe, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
-use crate::i2c::adapters::Adapter;
+use crate::i2c::adapters::Adapters;
 use crate::i2c::mux::Channel;
-use crate::i2c::{Bus, mux};
+use crate::i2c::{Bus, BusName, mux};
 
 /// Result of the scan of one bus.
 #[derive(Debug)]
 pub(super) struct BusReport {
-    pub(super) adapter: Adapter,
+    pub(super) bus: BusName,
+    /// Name of the adapter.
+    pub(super) name: String,
     /// Name of the program that uses the bus.
     pub(super) in_use: Option<String>,
     pub(super) devices: Vec<Device>,
@@ -19,8 +21,8 @@ pub(super) struct BusReport {
 }
 
 impl BusReport {
-    pub(super) fn new(adapter: Adapter) -> Self {
-        Self { adapter, in_use: None, devices: Vec::new(), problems: Vec::new() }
+    pub(super) fn new(bus: BusName, name: &str) -> Self {
+        Self { bus, name: name.to_owned(), in_use: None, devices: Vec::new(), problems: Vec::new() }
     }
 
     /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it.
@@ -31,7 +33,7 @@ impl BusReport {
         service: Option<&RunningExporter>,
         step: Step,
     ) {
-        let number = self.adapter.number;
+        let number = self.bus;
         match probe(bus, number, None, step) {
             Ok(devices) => self.devices = devices,
             Err(Stopped::Stuck) => {
@@ -57,7 +59,7 @@ impl BusReport {
     /// service has selected at the moment makes its devices appear on the bus itself; these are
     /// removed.
     fn add_served(&mut self, service: &RunningExporter) {
-        let number = self.adapter.number;
+        let number = self.bus;
         let sensors = match &service.sensors {
             Ok(sensors) => sensors,
             Err(error) => {
@@ -66,8 +68,10 @@ impl BusReport {
                     .push(format!("bus {number}: sensors of the service are unknown ({error})"));
             }
         };
+        let adapters = Adapters::read();
         for sensor in sensors {
-            let Some(location) = sensor.location().filter(|it| it.bus == number) else {
+            let location = sensor.location().map(|location| adapters.numbered(location));
+            let Some(location) = location.filter(|it| it.bus == number) else {
                 continue;
             };
             let name = Some(sensor.label("device").to_owned());
@@ -91,7 +95,7 @@ impl BusReport {
 
     /// Scans downstream of each channel of each mux, and restores the muxes.
     fn scan_muxes(&mut self, bus: &mut dyn Bus, step: Step) {
-        let number = self.adapter.number;
+        let number = self.bus;
         let probed = match probe_muxes(bus) {
             Ok(probed) => probed,
             Err(error) => {
@@ -136,7 +140,7 @@ impl BusReport {
 
     /// Scans downstream of a channel. Returns whether to go on.
     fn scan_channel(&mut self, guard: &mut MuxGuard, channel: Channel, step: Step) -> bool {
-        let number = self.adapter.number;
+        let number = self.bus;
         let probed = guard.on_channel(channel, |bus| probe(bus, number, Some(channel), step));
         let (problem, go_on) = match probed {
             Ok(Ok(mut devices)) => {

@@ -11,9 +11,9 @@ use crate::ina260::Error;
 /// Writes a paragraph for each bus, with a line for each device.
 pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
     for report in reports {
-        let name = &report.adapter.name;
+        let name = &report.name;
         let separator = if name.is_empty() { "" } else { "  " };
-        writeln!(output, "bus {}{separator}{name}", report.adapter.number)?;
+        writeln!(output, "bus {}{separator}{name}", report.bus)?;
         if let Some(user) = &report.in_use {
             writeln!(output, "  in use by {user}")?;
         }
@@ -47,8 +47,8 @@ fn on_bus(device: &Device) -> String {
 pub(super) fn write_json(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
     let bus = |report: &BusReport| {
         json!({
-            "bus": report.adapter.number,
-            "name": report.adapter.name,
+            "bus": report.bus,
+            "name": report.name,
             "in_use_by": report.in_use,
             "chips": report.devices.iter().map(chip).collect::<Vec<_>>(),
             "problems": report.problems,

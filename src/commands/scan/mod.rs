@@ -9,13 +9,14 @@ use super::running_exporter::RunningExporter;
 use super::shared_args::ConfigArgs;
 use super::{Caller, Failure, Progress, describe_open_error};
 use crate::config::{self, Overrides, Plan};
-use crate::i2c::Location;
-use crate::i2c::adapters::{Adapter, adapters};
+use crate::i2c::adapters::Adapters;
+use crate::i2c::{BusName, Location};
 use crate::supervisor::BusProvider;
 
 mod bus_scan;
 mod listing;
 mod probe;
+mod shared_wires;
 #[cfg(test)]
 mod tests;
 mod toml;
@@ -35,9 +36,9 @@ Examples:
                                             add every INA260 that responds to the configuration
   ina260-exporter scan --simulate           print an example without hardware")]
 pub struct ScanArgs {
-    /// Scan only this bus, the N in /dev/i2c-N
-    #[arg(long, value_name = "N")]
-    pub bus: Option<u8>,
+    /// Scan only this bus: the N in /dev/i2c-N, a path, or name:NAME
+    #[arg(long)]
+    pub bus: Option<BusName>,
 
     /// Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control
     /// registers
@@ -77,18 +78,22 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     let mut progress = Progress::new(caller.progress);
     let mut reports = Vec::new();
     let mut stopped = false;
-    for (index, adapter) in (1..).zip(buses) {
+    for (index, (bus, name)) in (1..).zip(buses) {
         let mut step = |location: Location| {
             progress.show(&format!("{location} (bus {index} of {count})"));
             stopped = stopped || (caller.stop)(Duration::ZERO);
             !stopped
         };
-        reports.push(scan(adapter, args.mux, &mut provider, plan, &mut step));
+        let report = BusReport::new(bus, &name);
+        reports.push(scan(report, args.mux, &mut provider, plan, &mut step));
         if stopped {
             break;
         }
     }
     drop(progress);
+    if !provider.is_simulated() {
+        shared_wires::keep_once(&mut reports, &Adapters::read().kernel_muxes());
+    }
     if is_configured {
         add_names(&mut reports, plan);
     }
@@ -105,40 +110,40 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     outcome(&reports, args, is_configured)
 }
 
-/// Returns the buses to scan. The given one is scanned even if the kernel does not list it.
-fn buses(only: Option<u8>, is_simulated: bool, plan: &Plan) -> Vec<Adapter> {
-    let adapter = |number, name: &str| Adapter { number, name: name.to_owned() };
-    let mut buses = if is_simulated {
-        let numbers: BTreeSet<u8> = plan.sensors.iter().map(|it| it.location.bus).collect();
-        let numbers = numbers.into_iter();
-        numbers.map(|number| adapter(number, "simulated")).collect()
+/// Returns the buses to scan, with their names. The given one is scanned even if the kernel does
+/// not list it.
+fn buses(only: Option<BusName>, is_simulated: bool, plan: &Plan) -> Vec<(BusName, String)> {
+    let mut buses: Vec<(BusName, String)> = if is_simulated {
+        let buses: BTreeSet<BusName> = plan.sensors.iter().map(|it| it.location.bus).collect();
+        buses.into_iter().map(|bus| (bus, "simulated".to_owned())).collect()
     } else {
-        adapters()
+        Adapters::read().iter().map(|it| (it.number.into(), it.name.clone())).collect()
     };
-    if let Some(number) = only {
-        buses.retain(|adapter| adapter.number == number);
+    if let Some(only) = only {
+        let adapters = if is_simulated { Adapters::default() } else { Adapters::read() };
+        let only = adapters.resolve(only).map_or(only, |adapter| adapter.number.into());
+        buses.retain(|(bus, _)| *bus == only);
         if buses.is_empty() {
-            buses.push(adapter(number, ""));
+            buses.push((only, String::new()));
         }
     }
     buses
 }
 
 fn scan(
-    adapter: Adapter,
+    mut report: BusReport,
     with_mux: bool,
     provider: &mut BusProvider,
     plan: &Plan,
     step: Step,
 ) -> BusReport {
-    let number = adapter.number;
-    let mut report = BusReport::new(adapter);
+    let bus = report.bus;
     let locations = plan.sensors.iter().map(|sensor| sensor.location);
-    match provider.open(number, locations) {
-        Err(error) => report.problems.push(describe_open_error(&error, &adapters())),
-        Ok(mut bus) => {
-            let service = RunningExporter::find(number, provider);
-            report.scan(bus.as_mut(), with_mux, service.as_ref(), step);
+    match provider.open(bus, locations) {
+        Err(error) => report.problems.push(describe_open_error(&error, &Adapters::read())),
+        Ok(mut opened) => {
+            let service = RunningExporter::find(bus, provider);
+            report.scan(opened.as_mut(), with_mux, service.as_ref(), step);
         }
     }
     report
@@ -146,10 +151,13 @@ fn scan(
 
 /// Adds the names in the configuration to devices without one.
 fn add_names(reports: &mut [BusReport], plan: &Plan) {
+    let adapters = Adapters::read();
     let devices = reports.iter_mut().flat_map(|report| &mut report.devices);
     for device in devices.filter(|device| device.name.is_none()) {
         let mut sensors = plan.sensors.iter();
-        let known = sensors.find(|sensor| sensor.location == device.location);
+        let is_device =
+            |it: Location| it == device.location || adapters.numbered(it) == device.location;
+        let known = sensors.find(|sensor| is_device(sensor.location));
         device.name = known.map(|sensor| sensor.device.clone());
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::i2c::mux::Channel;
-use crate::i2c::{Address, Bus, ErrorKind, Location};
+use crate::i2c::{Address, Bus, BusName, ErrorKind, Location};
 use crate::ina260::{self, Error};
 
 /// A device that responds, or is claimed by a kernel driver.
@@ -61,13 +61,13 @@ pub(super) type Step<'a> = &'a mut dyn FnMut(Location) -> bool;
 /// Probes every address that an INA260 can have.
 pub(super) fn probe(
     bus: &mut dyn Bus,
-    number: u8,
+    name: BusName,
     mux: Option<Channel>,
     step: Step,
 ) -> Result<Vec<Device>, Stopped> {
     let mut devices = Vec::new();
     for address in ina260::ADDRESSES.map(Address) {
-        let location = Location { bus: number, mux, address };
+        let location = Location { bus: name, mux, address };
         if !step(location) {
             return Err(Stopped::Requested);
         }

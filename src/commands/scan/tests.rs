@@ -44,7 +44,7 @@ fn multiplexed() -> Arc<Board> {
 }
 
 fn report() -> BusReport {
-    BusReport::new(Adapter { number: 1, name: "bcm2835 (i2c@7e804000)".to_owned() })
+    BusReport::new(1.into(), "bcm2835 (i2c@7e804000)")
 }
 
 fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>) -> BusReport {
@@ -121,7 +121,7 @@ fn bus_in_use_shows_served_sensors_unswitched() {
         up,
         chip: Some(ScrapedChip {
             location_text: String::new(),
-            location: Some(Location { bus: 1, mux, address: Address(address) }),
+            location: Some(Location { bus: 1.into(), mux, address: Address(address) }),
             die: "0x2270".to_owned(),
             settings: Settings::from_word(0x6007),
         }),

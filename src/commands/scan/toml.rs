@@ -1,8 +1,9 @@
 //! Output of a scan as tables to append to the configuration.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
+
+use serde_json::json;
 
 use super::ScanArgs;
 use super::bus_scan::BusReport;
@@ -10,6 +11,7 @@ use super::probe::DeviceKind;
 use crate::commands::Failure;
 use crate::config::{self, Loaded};
 use crate::i2c::Location;
+use crate::i2c::adapters::Adapters;
 
 /// Writes a table for each INA260 that is not in the configuration.
 ///
@@ -24,13 +26,17 @@ pub(super) fn write(
 ) -> Result<(), Failure> {
     // A configuration without tables has the one default sensor, which an appended table replaces.
     let sensors = loaded.plan.sensors.iter().filter(|_| loaded.with_tables);
-    let known: BTreeSet<Location> = sensors.map(|sensor| sensor.location).collect();
+    let adapters = Adapters::read();
+    let known: Vec<Location> = sensors.map(|sensor| sensor.location).collect();
+    let is_known = |found: Location| {
+        let is_found = |it: &Location| *it == found || adapters.conflict(*it, found).is_some();
+        known.iter().any(is_found)
+    };
     let mut tables = String::new();
     for report in reports {
         for device in &report.devices {
-            if matches!(device.kind, DeviceKind::Ina260 { .. }) && !known.contains(&device.location)
-            {
-                tables.push_str(&new_table(device.location, &report.adapter.name, loaded));
+            if matches!(device.kind, DeviceKind::Ina260 { .. }) && !is_known(device.location) {
+                tables.push_str(&new_table(device.location, &report.name, loaded));
             }
         }
     }
@@ -59,7 +65,8 @@ pub(in crate::commands) fn table(device: &str, location: Location, adapter: &str
     let comment = if adapter.is_empty() { String::new() } else { format!(" # {adapter}") };
     let mut table = format!(
         "\n[[sensor]]\ndevice = \"{device}\"\nbus = {}{comment}\naddress = {}\n",
-        location.bus, location.address
+        json!(location.bus),
+        location.address
     );
     if let Some(channel) = location.mux {
         let (address, channel) = (channel.multiplexer, channel.channel);
@@ -79,7 +86,7 @@ mod tests {
     #[test]
     fn generated_device_names_avoid_collisions() {
         let location = Location {
-            bus: 11,
+            bus: 11.into(),
             mux: Some(Channel { multiplexer: Address(0x70), channel: 3 }),
             address: Address(0x41),
         };

@@ -11,6 +11,7 @@ use crate::clock::SystemClock;
 use crate::commands::Failure;
 use crate::config::Plan;
 use crate::exposition::{self, Exposition};
+use crate::i2c::BusName;
 use crate::scrape::{self, Body, Url};
 use crate::supervisor::bus_lock;
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
@@ -84,7 +85,7 @@ impl LocalSensors {
 }
 
 /// Returns a message if a bus is in use by a daemon or another `watch`.
-fn in_use(bus: u8) -> Option<String> {
+fn in_use(bus: BusName) -> Option<String> {
     let user = bus_lock::holder_url(bus)?;
     let advice = match user.parse::<Url>() {
         Ok(_) => format!("use `ina260-exporter watch --url {user}`"),

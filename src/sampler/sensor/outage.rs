@@ -24,9 +24,12 @@ impl Outage {
         Self { retry_at, backoff: Backoff::default(), failed_attempts: 0, logged: false }
     }
 
-    fn add_failure(&mut self, now: Instant) {
+    fn add_failure(&mut self, error: &Error, now: Instant) {
+        /// To look for an adapter that is gone puts nothing on a bus.
+        const MAX_CLOSED: Duration = Duration::from_secs(10);
         self.failed_attempts += 1;
-        self.retry_at = now + self.backoff.pause();
+        let pause = self.backoff.pause();
+        self.retry_at = now + if error.is_closed() { pause.min(MAX_CLOSED) } else { pause };
     }
 
     /// Returns the message for the end of the outage, if its beginning was logged.
@@ -67,14 +70,14 @@ impl Sensor {
             self.setup.meter.lock().count_failure(failure);
         }
         if let State::Down(outage) = &mut self.state {
-            outage.add_failure(now);
+            outage.add_failure(error, now);
             let (name, attempts) = (&self.setup.name, outage.failed_attempts);
             debug!("{name}: {error}; failed attempts: {attempts}");
         } else {
             let (min, max) = (Backoff::MIN, Backoff::MAX);
             let message = format!("{error}; retrying in {min:?}, backing off to {max:?}");
             let mut outage = Outage::new(now);
-            outage.add_failure(now);
+            outage.add_failure(error, now);
             self.begin_outage(&message, now, outage);
         }
     }

@@ -238,6 +238,22 @@ fn stuck_bus_costs_one_timeout_per_pause() {
     assert!((0..16).all(|sensor| scene.up(sensor)));
 }
 
+/// EAGAIN of i2c-omap and others; without a pause, these sensors need 700 transfers.
+#[test]
+fn hung_bus_that_answers_eagain_is_paused() {
+    let mut scene = scene(&[secs(1); 16]);
+    scene.run(secs(10));
+    scene.board.inject(Fault::ArbitrationLost);
+    scene.run(secs(5));
+    assert!((0..16).all(|sensor| !scene.up(sensor)));
+    let words = scene.board.transfers();
+    scene.run(secs(600));
+    assert!(scene.board.transfers() - words <= 50, "{}", scene.board.transfers() - words);
+    scene.board.clear_faults();
+    scene.run(secs(35));
+    assert!((0..16).all(|sensor| scene.up(sensor)));
+}
+
 #[test]
 fn chip_is_reconfigured_after_brown_out() {
     let mut scene = scene(&[secs(1)]);

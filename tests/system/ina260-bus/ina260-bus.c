@@ -21,12 +21,19 @@
  *   energy            energy of these cycles in mJ: power at the end of each, or when the input
  *                     changes, times its nominal length
  *
- * Each bus can have a TCA9548A at 0x70, with a chip at 0x40 downstream of each channel, controlled
- * in <bus>/mux/<channel>/. They respond while the upstream 0x40 is not plugged in; if several
- * channels are selected, only the lowest one does. In <bus>/mux/ itself:
+ * Each bus can have a TCA9548A at 0x70 and another at 0x71, with a chip at 0x40 downstream of each
+ * channel, controlled in <bus>/mux/<channel>/ and <bus>/mux-0x71/<channel>/. They respond while the
+ * upstream 0x40 is not plugged in; if several channels are selected, only the lowest one does. In
+ * the directory of a mux itself:
  *
  *   plugged           1 or 0, initially 0
  *   control           its register: a bit for each selected channel
+ *
+ * In the directory of a bus:
+ *
+ *   number            the number of its adapter. Writing 0 unplugs it, as a USB adapter: transfers
+ *                     fail with EIO, and the write returns when nobody has it open any more.
+ *                     Writing another number plugs it in again.
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
@@ -41,6 +48,7 @@
 #define FIRST_ADDRESS 0x40
 #define CHIPS 16
 #define MUX_ADDRESS 0x70
+#define MUXES 2
 #define CHANNELS 8
 
 enum {
@@ -92,7 +100,8 @@ MODULE_PARM_DESC(buses, "number of buses, which are numbered from 1");
 static struct bus {
 	struct i2c_adapter adapter;
 	struct chip chips[CHIPS];
-	struct mux mux;
+	struct mux muxes[MUXES];
+	u32 number; /* 0: unplugged */
 } all_buses[MAX_BUSES];
 static struct dentry *control;
 
@@ -301,13 +310,15 @@ static void transfer_to_mux(struct mux *mux, struct i2c_msg *message)
 static struct chip *connected(struct bus *bus, unsigned int index)
 {
 	struct chip *chip = &bus->chips[index];
+	struct mux *mux;
 	int i;
 
-	if (index > 0 || chip->plugged || !bus->mux.plugged)
+	if (index > 0 || chip->plugged)
 		return chip;
-	for (i = 0; i < CHANNELS; i++)
-		if (bus->mux.control & BIT(i) && bus->mux.downstream[i].plugged)
-			return &bus->mux.downstream[i];
+	for (mux = bus->muxes; mux < bus->muxes + MUXES; mux++)
+		for (i = 0; mux->plugged && i < CHANNELS; i++)
+			if (mux->control & BIT(i) && mux->downstream[i].plugged)
+				return &mux->downstream[i];
 	return chip;
 }
 
@@ -318,11 +329,14 @@ static int transfer(struct i2c_adapter *adapter, struct i2c_msg *messages, int c
 	struct chip *chip, *before = NULL;
 	int i, error;
 
+	if (!READ_ONCE(bus->number))
+		return -EIO;
 	for (i = 0; i < count; i++) {
 		unsigned int index = messages[i].addr - FIRST_ADDRESS;
+		unsigned int mux = messages[i].addr - MUX_ADDRESS;
 
-		if (messages[i].addr == MUX_ADDRESS && bus->mux.plugged) {
-			transfer_to_mux(&bus->mux, &messages[i]);
+		if (mux < MUXES && bus->muxes[mux].plugged) {
+			transfer_to_mux(&bus->muxes[mux], &messages[i]);
 			continue;
 		}
 		if (index >= CHIPS)
@@ -466,6 +480,43 @@ static void add_chip(struct bus *bus, struct chip *chip, bool plugged, const cha
 	add_files(chip, debugfs_create_dir(name, directory));
 }
 
+static int get_number(void *data, u64 *value)
+{
+	*value = ((struct bus *)data)->number;
+	return 0;
+}
+
+static int set_number(void *data, u64 value)
+{
+	struct bus *bus = data;
+	u32 before = bus->number;
+
+	if (!before == !value)
+		return -EINVAL;
+	WRITE_ONCE(bus->number, value);
+	if (!value) {
+		i2c_del_adapter(&bus->adapter);
+		return 0;
+	}
+	bus->adapter.nr = value;
+	return i2c_add_numbered_adapter(&bus->adapter);
+}
+DEFINE_DEBUGFS_ATTRIBUTE(number_file, get_number, set_number, "%llu\n");
+
+static void add_mux(struct bus *bus, struct mux *mux, const char *name, struct dentry *parent)
+{
+	struct dentry *directory = debugfs_create_dir(name, parent);
+	char channel[4];
+	int i;
+
+	debugfs_create_bool("plugged", 0600, directory, &mux->plugged);
+	debugfs_create_x8("control", 0600, directory, &mux->control);
+	for (i = 0; i < CHANNELS; i++) {
+		snprintf(channel, sizeof(channel), "%d", i);
+		add_chip(bus, &mux->downstream[i], false, channel, directory);
+	}
+}
+
 static int add_bus(struct bus *bus, int number)
 {
 	struct dentry *directory;
@@ -483,13 +534,10 @@ static int add_bus(struct bus *bus, int number)
 		snprintf(name, sizeof(name), "0x%02x", FIRST_ADDRESS + i);
 		add_chip(bus, &bus->chips[i], i == 0, name, directory);
 	}
-	directory = debugfs_create_dir("mux", directory);
-	debugfs_create_bool("plugged", 0600, directory, &bus->mux.plugged);
-	debugfs_create_x8("control", 0600, directory, &bus->mux.control);
-	for (i = 0; i < CHANNELS; i++) {
-		snprintf(name, sizeof(name), "%d", i);
-		add_chip(bus, &bus->mux.downstream[i], false, name, directory);
-	}
+	add_mux(bus, &bus->muxes[0], "mux", directory);
+	add_mux(bus, &bus->muxes[1], "mux-0x71", directory);
+	bus->number = number;
+	debugfs_create_file_unsafe("number", 0600, directory, bus, &number_file);
 	return i2c_add_numbered_adapter(&bus->adapter);
 }
 
@@ -497,7 +545,8 @@ static void remove_buses(unsigned int count)
 {
 	debugfs_remove_recursive(control);
 	while (count--)
-		i2c_del_adapter(&all_buses[count].adapter);
+		if (all_buses[count].number)
+			i2c_del_adapter(&all_buses[count].adapter);
 }
 
 static int __init start(void)

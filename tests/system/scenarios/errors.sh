@@ -20,6 +20,7 @@ fails_with() {
 fails_with 121 nack
 fails_with 6 nack
 fails_with 110 timeout
+fails_with 16 timeout # EBUSY of a hung bus
 fails_with 11 arbitration
 fails_with 5 io
 

@@ -1,0 +1,118 @@
+//! Chips that respond on several buses: a mux that the kernel controls joins the wires of its
+//! selected channel to those upstream.
+
+use super::bus_scan::BusReport;
+use super::probe::{Device, DeviceKind};
+use crate::i2c::{Address, BusName, KernelMux};
+use crate::ina260::Error;
+
+/// Keeps each chip once, at the bus downstream; one that responds on all channels of a mux is
+/// upstream of it.
+pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
+    // On buses whose chip is downstream, and on buses whose chip is upstream.
+    let (mut surplus, mut repeated) = (Vec::<(BusName, Address)>::new(), Vec::new());
+    let mut notes: Vec<(BusName, String)> = Vec::new();
+    for mux in muxes {
+        let scanned = reports.iter().filter(|report| mux.channels.contains(&report.bus));
+        let scanned: Vec<&BusReport> = scanned.collect();
+        let Some(upstream) = reports.iter().find(|report| report.bus == mux.bus) else { continue };
+        for device in upstream.devices.iter().filter(|device| device.location.mux.is_none()) {
+            let address = device.location.address;
+            let responds = |report: &&&BusReport| report.devices.iter().any(|it| at(it, address));
+            let on: Vec<BusName> = scanned.iter().filter(responds).map(|it| it.bus).collect();
+            if on.is_empty() {
+                continue;
+            }
+            let is_known = mux.disconnects
+                || matches!(device.kind, DeviceKind::Unusable(Error::Bound(_) | Error::InUse(_)))
+                || repeated.contains(&(mux.bus, address));
+            let on_all = on.len() > 1 && on.len() == scanned.len();
+            if !is_known && !on_all {
+                surplus.push((mux.bus, address));
+                continue;
+            }
+            if !is_known {
+                let (bus, name) = (mux.bus, &mux.name);
+                notes.push((
+                    bus,
+                    format!(
+                        "bus {bus}, {address}: responds on all channels of mux {name}, too; if \
+                         each has a chip of its own, write -2 to \
+                         /sys/bus/i2c/devices/{name}/idle_state and scan again"
+                    ),
+                ));
+            }
+            repeated.extend(on.into_iter().map(|bus| (bus, address)));
+        }
+    }
+    surplus.extend(repeated);
+    for report in reports {
+        let bus = report.bus;
+        let is_surplus =
+            |it: &Device| surplus.iter().any(|(on, address)| *on == bus && at(it, *address));
+        report.devices.retain(|device| !is_surplus(device));
+        let notes = notes.iter().filter(|(on, _)| *on == bus);
+        report.problems.extend(notes.map(|(_, note)| note.clone()));
+    }
+}
+
+/// Returns whether a device is on the bus itself, at an address.
+fn at(device: &Device, address: Address) -> bool {
+    device.location.mux.is_none() && device.location.address == address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::i2c::Location;
+
+    /// Two muxes on bus 1: with buses 2 and 3, and with buses 4 and 5; on bus 2 another, with 6.
+    fn muxes(disconnects: bool) -> Vec<KernelMux> {
+        let mux = |name: &str, bus: u8, channels: &[u8]| KernelMux {
+            name: name.to_owned(),
+            bus: bus.into(),
+            channels: channels.iter().copied().map(BusName::from).collect(),
+            disconnects,
+        };
+        vec![mux("1-0070", 1, &[2, 3]), mux("1-0071", 1, &[4, 5]), mux("2-0072", 2, &[6])]
+    }
+
+    /// Returns the buses that are left of those on which a chip responds.
+    fn left(disconnects: bool, responds: &[u8]) -> Vec<u8> {
+        let mut reports: Vec<BusReport> = (1..=6)
+            .map(|bus: u8| {
+                let mut report = BusReport::new(bus.into(), "");
+                if responds.contains(&bus) {
+                    report.devices.push(Device {
+                        location: Location { bus: bus.into(), mux: None, address: Address(0x40) },
+                        kind: DeviceKind::Ina260 { die: 0x2270 },
+                        name: None,
+                    });
+                }
+                report
+            })
+            .collect();
+        keep_once(&mut reports, &muxes(disconnects));
+        (1..=6).zip(&reports).filter(|(_, it)| !it.devices.is_empty()).map(|(bus, _)| bus).collect()
+    }
+
+    #[test]
+    fn chip_on_a_channel_that_stays_selected_is_listed_at_the_child() {
+        assert_eq!(left(false, &[1, 2]), [2]);
+        assert_eq!(left(false, &[1, 2, 6]), [6], "nested");
+        // The channel of the second mux was selected during the whole scan of the first.
+        assert_eq!(left(false, &[1, 2, 3, 4]), [4]);
+    }
+
+    #[test]
+    fn chip_upstream_of_a_kernel_mux_is_listed_upstream() {
+        assert_eq!(left(false, &[1, 2, 3, 4, 5, 6]), [1]);
+        assert_eq!(left(true, &[1, 2]), [1], "the mux disconnects");
+    }
+
+    #[test]
+    fn chips_on_channels_that_are_not_selected_are_all_listed() {
+        assert_eq!(left(false, &[2, 3]), [2, 3]);
+        assert_eq!(left(false, &[1]), [1]);
+    }
+}
