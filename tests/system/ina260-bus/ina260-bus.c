@@ -34,14 +34,20 @@
  *   number            the number of its adapter. Writing 0 unplugs it, as a USB adapter: transfers
  *                     fail with EIO, and the write returns when nobody has it open any more.
  *                     Writing another number plugs it in again.
+ *
+ * The module also has a driver for such muxes, which Debian's kernel lacks on amd64: the mux at 0x70
+ * is bound by writing "pca9548 0x70" to new_device of the adapter. As with i2c-mux-pca954x, each
+ * channel becomes an adapter, and stays selected unless the file idle_state is -2.
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/i2c.h>
+#include <linux/i2c-mux.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
+#include <linux/version.h>
 
 #define FIRST_BUS 1
 #define MAX_BUSES 4
@@ -480,6 +486,97 @@ static void add_chip(struct bus *bus, struct chip *chip, bool plugged, const cha
 	add_files(chip, debugfs_create_dir(name, directory));
 }
 
+struct kernel_mux {
+	struct i2c_client *client;
+	int idle_state;
+};
+
+/* The adapter is locked already. */
+static int write_control(struct i2c_mux_core *core, u8 control)
+{
+	struct i2c_client *client = ((struct kernel_mux *)i2c_mux_priv(core))->client;
+	union i2c_smbus_data unused;
+
+	return __i2c_smbus_xfer(client->adapter, client->addr, client->flags, I2C_SMBUS_WRITE,
+				control, I2C_SMBUS_BYTE, &unused);
+}
+
+static int select_channel(struct i2c_mux_core *core, u32 channel)
+{
+	return write_control(core, BIT(channel));
+}
+
+static int deselect_channel(struct i2c_mux_core *core, u32 channel)
+{
+	struct kernel_mux *mux = i2c_mux_priv(core);
+
+	return mux->idle_state == -2 ? write_control(core, 0) : 0;
+}
+
+static ssize_t idle_state_show(struct device *device, struct device_attribute *attribute,
+			       char *text)
+{
+	struct kernel_mux *mux = i2c_mux_priv(dev_get_drvdata(device));
+
+	return sysfs_emit(text, "%d\n", mux->idle_state);
+}
+
+static ssize_t idle_state_store(struct device *device, struct device_attribute *attribute,
+				const char *text, size_t length)
+{
+	struct kernel_mux *mux = i2c_mux_priv(dev_get_drvdata(device));
+	int error = kstrtoint(text, 0, &mux->idle_state);
+
+	return error ?: length;
+}
+static DEVICE_ATTR_RW(idle_state);
+
+static struct attribute *mux_attrs[] = { &dev_attr_idle_state.attr, NULL };
+ATTRIBUTE_GROUPS(mux);
+
+static int bind_mux(struct i2c_client *client)
+{
+	struct i2c_mux_core *core = i2c_mux_alloc(client->adapter, &client->dev, CHANNELS,
+						  sizeof(struct kernel_mux), 0, select_channel,
+						  deselect_channel);
+	struct kernel_mux *mux;
+	int i, error = 0;
+
+	if (!core)
+		return -ENOMEM;
+	mux = i2c_mux_priv(core);
+	mux->client = client;
+	mux->idle_state = -1;
+	i2c_set_clientdata(client, core);
+	for (i = 0; i < CHANNELS && !error; i++)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+		error = i2c_mux_add_adapter(core, 0, i, 0);
+#else
+		error = i2c_mux_add_adapter(core, 0, i);
+#endif
+	if (error)
+		i2c_mux_del_adapters(core);
+	return error;
+}
+
+static void unbind_mux(struct i2c_client *client)
+{
+	i2c_mux_del_adapters(i2c_get_clientdata(client));
+}
+
+static const struct i2c_device_id mux_ids[] = { { "pca9548" }, {} };
+
+static struct i2c_driver mux_driver = {
+	.driver = { .name = "ina260-bus-mux", .dev_groups = mux_groups },
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+	.probe_new = bind_mux,
+#else
+	.probe = bind_mux,
+#endif
+	.remove = unbind_mux,
+	.id_table = mux_ids,
+};
+
 static int get_number(void *data, u64 *value)
 {
 	*value = ((struct bus *)data)->number;
@@ -564,12 +661,16 @@ static int __init start(void)
 			return error;
 		}
 	}
-	return 0;
+	error = i2c_add_driver(&mux_driver);
+	if (error)
+		remove_buses(buses);
+	return error;
 }
 module_init(start);
 
 static void __exit stop(void)
 {
+	i2c_del_driver(&mux_driver);
 	remove_buses(buses);
 }
 module_exit(stop);

@@ -10,7 +10,6 @@ for mux in mux mux-0x71; do
 done
 chip=1/mux/0 set_load 0x0fa0 0x0320      # 5 V 1 A
 chip=1/mux-0x71/0 set_load 0x2580 0x0640 # 12 V 2 A
-modprobe i2c-mux-pca954x
 echo pca9548 0x70 >/sys/bus/i2c/devices/i2c-1/new_device
 
 # child MUX: the bus of the mux's first channel

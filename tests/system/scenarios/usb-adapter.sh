@@ -7,10 +7,11 @@ modprobe --remove --quiet ina260-bus
 modprobe ina260-bus buses=2
 enable_i2c
 chip=2/0x40 set_load 0x2580 0x0320
-start_service \
+configure \
     '[[sensor]]' 'device = "fixed"' 'bus = 1' \
     '[[sensor]]' 'device = "usb"' 'bus = "name:INA260 test bus 2"'
-wait_until 20 shows ina260_up 1 'device="usb"'
+systemctl enable --quiet --now "$service"
+wait_until 20 shows ina260_voltage 12 'device="usb"'
 series ina260_sensor_info 'device="usb"' 'bus="name:INA260 test bus 2"'
 
 # The kernel waits for the descriptor of the daemon before it frees the number.
