@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use tracing::{Level, Metadata, warn};
+use tracing::{Dispatch, Level, Metadata, debug, dispatcher, error, info, warn};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -29,8 +29,6 @@ const MAX_QUEUED: usize = 1 << 20;
 const MAX_MESSAGE: usize = 32 << 10;
 /// Longest wait at the end of the process for messages that are still queued.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// The journal's socket for messages, see systemd-journald.service(8).
-const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// Handle of the running log, which can change its level. Dropping it waits until the messages are
 /// written, for at most a second.
@@ -46,12 +44,14 @@ impl Logging {
     pub fn start(level: LogLevel) -> Self {
         let (filter, handle) = reload::Layer::new(targets(level));
         let registry = tracing_subscriber::registry().with(filter);
-        let journal = stderr_is_the_journal().then(UnixDatagram::unbound).and_then(Result::ok);
+        let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
         let is_journal = journal.is_some();
-        let output = match journal {
-            Some(socket) => Output::Journal(socket),
-            None => Output::Stderr,
-        };
+        let output = journal.map_or(Output::Stderr, |journal| {
+            let journal = journal.with_priority_mappings(priorities());
+            // Only what `Output::write` passes on: other call sites stay disabled.
+            let own = Targets::new().with_target(module_path!(), Level::DEBUG);
+            Output::Journal(tracing_subscriber::registry().with(own).with(journal).into())
+        });
         let queue = Arc::new(Queue { state: Mutex::default(), changed: Condvar::new(), output });
         let writer = Writer { queue: queue.clone(), level: Level::INFO };
         let layer = fmt::layer().with_target(false).with_writer(writer);
@@ -165,37 +165,38 @@ impl Queue {
 
 /// Where messages are written to.
 enum Output {
-    Journal(UnixDatagram),
+    /// Subscriber of the writing thread alone.
+    Journal(Dispatch),
     Stderr,
 }
 
 impl Output {
     fn write(&self, message: &Message) -> io::Result<()> {
         match self {
-            Self::Journal(socket) => socket.send_to(&journal_entry(message), JOURNAL).map(drop),
+            Self::Journal(journal) => {
+                let text = String::from_utf8_lossy(message.text.trim_ascii_end());
+                dispatcher::with_default(journal, || match message.level {
+                    Level::ERROR => error!("{text}"),
+                    Level::WARN => warn!("{text}"),
+                    Level::INFO => info!("{text}"),
+                    Level::DEBUG | Level::TRACE => debug!("{text}"),
+                });
+                Ok(())
+            }
             Self::Stderr => io::stderr().write_all(&message.text),
         }
     }
 }
 
-/// Returns a message in systemd's native journal protocol. `MESSAGE` has its length in front of it,
-/// so that a newline in it does not begin another field.
-fn journal_entry(message: &Message) -> Vec<u8> {
-    // Priorities of syslog(3).
-    let priority = match message.level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
-    };
-    let text = message.text.trim_ascii_end();
-    let name = env!("CARGO_PKG_NAME");
-    let mut entry =
-        format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER={name}\nMESSAGE\n").into_bytes();
-    entry.extend((text.len() as u64).to_le_bytes());
-    entry.extend(text);
-    entry.push(b'\n');
-    entry
+/// Maps levels to the priorities of syslog(3); by default INFO would be a notice.
+fn priorities() -> PriorityMappings {
+    PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    }
 }
 
 /// Puts the formatted messages of one level into the queue.
@@ -261,15 +262,6 @@ mod tests {
 
     fn message(text: &str) -> Message {
         Message { level: Level::WARN, text: text.as_bytes().to_vec() }
-    }
-
-    /// See <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>.
-    #[test]
-    fn journal_entry_has_one_message_whatever_is_in_it() {
-        let entry = journal_entry(&message("a\nPRIORITY=0\n"));
-        let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=ina260-exporter\n\
-                         MESSAGE\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\n";
-        assert_eq!(entry, expected);
     }
 
     #[test]

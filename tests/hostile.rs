@@ -87,7 +87,8 @@ fn unread_notify_socket_does_not_stop_measuring() {
     assert_eq!(daemon.stop("TERM").0, Some(0));
 
     let mut daemon = launch();
-    measures(daemon.listen(), 100.0);
+    // Long enough for more notifications than the queue holds.
+    measures(daemon.listen(), 1_000.0);
     // The end of start-up is reported as soon as there is room.
     let mut buffer = [0; 4096];
     until("READY=1", || {

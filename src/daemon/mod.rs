@@ -95,7 +95,8 @@ fn serve(
         let (sensors, url) = (count_sensors(supervisor), supervisor.plan().listen.url());
         info!("serving {sensors} at {url}");
     }
-    let mut notifier = Notifier::from_environment(supervisor.plan().simulate.is_some());
+    let is_simulated = supervisor.plan().simulate.is_some();
+    let mut notifier = Notifier::from_environment(is_simulated).map_err(&no_thread)?;
     notifier.ready();
     MainLoop { supervisor, server: &mut server, notifier: &mut notifier, stale, reload }
         .run(events);

@@ -29,7 +29,7 @@ fn main_loop_removes_stale_counters() {
     let mut main_loop = MainLoop {
         supervisor: &mut supervisor,
         server: &mut server,
-        notifier: &mut Notifier::from_environment(true),
+        notifier: &mut Notifier::from_environment(true).unwrap(),
         stale: Some(&store),
         reload: &|_, _| panic!("not asked for"),
     };
