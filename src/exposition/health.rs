@@ -67,14 +67,14 @@ impl HealthCheck {
         self.silence = Duration::ZERO;
     }
 
-    /// Returns the time without a response; zero if there was one since the last call. Time that
-    /// this process did not run does not count.
-    pub(super) fn silence(&mut self, now: Instant) -> Duration {
+    /// Returns the time without a response or another sign of life, zero if there was one since the
+    /// last call. Time that this process did not run does not count.
+    pub(super) fn silence(&mut self, now: Instant, is_alive: bool) -> Duration {
         let step = now.duration_since(self.checked).min(Self::MAX_STEP);
         self.checked = now;
         let responses = self.shared.responses.load(Relaxed);
-        self.silence =
-            if responses == self.responses { self.silence + step } else { Duration::ZERO };
+        let is_silent = responses == self.responses && !is_alive;
+        self.silence = if is_silent { self.silence + step } else { Duration::ZERO };
         self.responses = responses;
         self.silence
     }

@@ -28,8 +28,9 @@ pub struct Server {
     restarted: Option<Instant>,
     /// Number of drops of all connections that were seen.
     drops: u64,
-    /// Time of the last restart for too many connections.
+    /// When the last drop was seen, and when the last one was counted.
     dropped: Option<Instant>,
+    counted: Option<Instant>,
     /// Whether a message said that the listener does not work.
     in_trouble: bool,
 }
@@ -81,6 +82,7 @@ impl Server {
             restarted: None,
             drops: 0,
             dropped: None,
+            counted: None,
             in_trouble: listener.is_none(),
         };
         Ok((server, listener))
@@ -118,7 +120,9 @@ impl Server {
 
     /// Restarts the listener if it does not work, at most once in 30 s; to be called once a second.
     pub fn check(&mut self, now: Instant) {
-        let silence = self.health.silence(now);
+        let drops = self.serving.as_ref().map_or(0, Serving::drops);
+        let has_dropped = std::mem::replace(&mut self.drops, drops) < drops;
+        let silence = self.health.silence(now, has_dropped);
         let Some(serving) = &self.serving else {
             // It has been reported.
             let _ = self.open();
@@ -145,16 +149,13 @@ impl Server {
             }
             return;
         }
-        let drops = serving.drops();
-        if drops != self.drops {
-            self.drops = drops;
-            if is_due(self.dropped) {
-                self.dropped = Some(now);
+        if has_dropped {
+            self.dropped = Some(now);
+            if is_due(self.counted) {
+                self.counted = Some(now);
                 self.ticker.count_restart(RestartCause::Connections);
-                self.report(
-                    RestartCause::Connections,
-                    "dropping them in favour of those that wait",
-                );
+                let outcome = "dropping them in favour of those that wait";
+                self.report(RestartCause::Connections, outcome);
             }
         } else if self.in_trouble && silence.is_zero() && is_due(self.dropped) {
             self.in_trouble = false;

@@ -245,8 +245,12 @@ impl Daemon {
         self.wait_for_line_after(before, "reload")
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     pub fn signal(&self, name: &str) {
-        let script = format!("kill -s {name} {}", self.process.0.id());
+        let script = format!("kill -s {name} {}", self.id());
         let status = command(&["sh", "-c", &script]).status().unwrap();
         assert!(status.success());
     }

@@ -1,0 +1,248 @@
+//! The built binary's listener under attack and in trouble: measuring continues, and others are
+//! served.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use ina260_exporter::config::Listen;
+use ina260_exporter::exposition::{Server, ServerSettings};
+use support::{
+    Daemon, Directory, Launch, NotifySocket, Scrape, TIMEOUT, all_at_once, free_port, text, until,
+};
+
+mod support;
+
+const RESTARTS: &str = "ina260_exporter_listener_restarts_total";
+
+fn restarts(scrape: &Scrape, cause: &str) -> Option<f64> {
+    scrape.value(RESTARTS, &[("cause", cause)])
+}
+
+/// Returns a line of /proc/PID/status as a number.
+fn status(daemon: &Daemon, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+}
+
+#[test]
+fn listener_in_trouble_heals() {
+    all_at_once(&[
+        idle_connections_do_not_keep_others_out,
+        too_few_descriptors_do_not_keep_others_out,
+        unfinished_headers_are_bounded,
+        unread_responses_are_bounded,
+        pause_of_the_process_is_no_silence,
+        scrapes_start_no_thread,
+        deleted_socket_is_bound_again,
+        socket_of_another_process_is_kept,
+    ]);
+}
+
+/// Serves 200 clients that send `request` and nothing else, and checks that others are served and
+/// measuring continues.
+fn assert_bounded(wrapper: &'static str, request: &[u8]) {
+    let daemon = Launch::simulated("").through(wrapper).start();
+    let address = daemon.listen().parse().unwrap();
+    let clients: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut client = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
+            client.set_nonblocking(true).unwrap();
+            // What the kernel does not take is not sent.
+            let _ = client.write(request);
+            client
+        })
+        .collect();
+    let mut peak = 0;
+    let seen = daemon.scrape_until("a restart", |scrape| {
+        peak = peak.max(status(&daemon, "VmRSS:"));
+        restarts(scrape, "connections") > Some(0.0)
+    });
+    assert!(peak < 48 << 10, "MemoryHigh of the unit is 48 MiB: {peak} kB");
+    drop(clients);
+    let log = daemon.log();
+    assert_eq!(daemon.log_lines("WARN the HTTP listener").len(), 1, "{log:#?}");
+    assert_eq!(daemon.log_lines("has only connections that are in use").len(), 1, "{log:#?}");
+    daemon.scrape_until("more results", |scrape| {
+        assert_eq!(restarts(scrape, "connections"), Some(1.0), "at most one in 30 s");
+        scrape.the("ina260_results_total") > seen.the("ina260_results_total") + 1.0
+    });
+}
+
+const MANY: &str = "ulimit -n 1024; exec \"$@\"";
+
+fn idle_connections_do_not_keep_others_out() {
+    assert_bounded(MANY, b"");
+}
+
+fn too_few_descriptors_do_not_keep_others_out() {
+    assert_bounded("ulimit -n 48; exec \"$@\"", b"");
+}
+
+fn unfinished_headers_are_bounded() {
+    let header = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &b"x".repeat(400_000)].concat();
+    assert_bounded(MANY, &header);
+}
+
+fn unread_responses_are_bounded() {
+    assert_bounded(MANY, &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400));
+}
+
+fn pause_of_the_process_is_no_silence() {
+    let daemon = Launch::simulated("").start();
+    daemon.scrape_until("a result", |scrape| scrape.is("ina260_up", 1.0));
+    for pause in [16, 3, 5] {
+        daemon.signal("STOP");
+        thread::sleep(Duration::from_secs(pause));
+        daemon.signal("CONT");
+        thread::sleep(Duration::from_secs(2));
+        // All live series survive, too.
+        let scrape = daemon.scrape_until("a result", |scrape| scrape.is("ina260_up", 1.0));
+        assert!(scrape.value("ina260_bus_voltage_volts", &[]).is_some());
+        assert!(
+            RESTART_CAUSES.iter().all(|cause| restarts(&scrape, cause) == Some(0.0)),
+            "{scrape:?}"
+        );
+    }
+}
+
+const RESTART_CAUSES: [&str; 4] = ["address", "connections", "panic", "unresponsive"];
+
+fn scrapes_start_no_thread() {
+    let daemon = Launch::simulated("").start();
+    let rendering = || -> BTreeSet<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap();
+        let tasks = tasks.map(|task| task.unwrap().path());
+        let is_render =
+            |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|c| c == "render\n");
+        tasks.filter(|task| is_render(task)).map(|task| text(&task).to_owned()).collect()
+    };
+    let before = rendering();
+    assert_eq!(before.len(), 1, "before the first scrape");
+    daemon.scrape();
+    // Runtimes end idle threads after 10 s.
+    thread::sleep(Duration::from_secs(12));
+    assert_eq!(rendering(), before);
+    daemon.scrape();
+    assert_eq!(rendering(), before);
+}
+
+fn deleted_socket_is_bound_again() {
+    let directory = Directory::new();
+    let socket = directory.path("metrics.sock");
+    let mut daemon = Launch::simulated("").listen(&format!("unix:{}", text(&socket))).start();
+    daemon.scrape();
+    fs::remove_file(&socket).unwrap();
+    until("the socket", || socket.exists().then_some(()));
+    daemon.wait_for_line("lost its address; restarted it");
+    let scrape =
+        daemon.scrape_until("a restart", |scrape| restarts(scrape, "address") == Some(1.0));
+    assert!(scrape.value("ina260_results_total", &[]).is_some());
+    daemon.wait_for_line("responds");
+    assert_eq!(daemon.stop("TERM").0, Some(0));
+    assert!(!socket.exists());
+}
+
+fn socket_of_another_process_is_kept() {
+    let directory = Directory::new();
+    let socket = directory.path("metrics.sock");
+    let mut daemon = Launch::simulated("").listen(&format!("unix:{}", text(&socket))).start();
+    daemon.scrape();
+    fs::remove_file(&socket).unwrap();
+    let other = UnixListener::bind(&socket).unwrap();
+    let inode = fs::metadata(&socket).unwrap().ino();
+    daemon.wait_for_line("another process is listening on this socket; measuring continues");
+    assert_eq!(daemon.stop("TERM").0, Some(0));
+    assert_eq!(fs::metadata(&socket).unwrap().ino(), inode);
+    drop(other);
+}
+
+#[test]
+fn absent_address_is_tried_again() {
+    let notify_socket = NotifySocket::new();
+    let port = free_port();
+    // No machine has an address of TEST-NET-1 (RFC 5737).
+    let mut daemon = Launch::simulated("")
+        .listen_in_file(port)
+        .config(&format!("listen = \"192.0.2.1:{port}\"\n"))
+        .notify(&notify_socket, None)
+        .spawn();
+    daemon.wait_for_line("cannot listen on 192.0.2.1");
+    notify_socket.wait_for(1, "READY=1");
+    until("a result", || {
+        notify_socket
+            .all("STATUS=")
+            .iter()
+            .any(|status| status.message.contains(" V"))
+            .then_some(())
+    });
+    assert_eq!(daemon.log_lines("retrying").len(), 1, "{:#?}", daemon.log());
+    daemon.reload(&format!("listen = \"127.0.0.1:{port}\"\n"));
+    daemon.scrape_until("a result", |scrape| scrape.is("ina260_up", 1.0));
+    assert_eq!(daemon.stop("TERM").0, Some(0));
+}
+
+#[test]
+fn reloads_that_rename_sensors_need_no_memory() {
+    let toml = |round: u32| -> String {
+        let sensor =
+            |n: u32| format!("[[sensor]]\ndevice = \"s{round}-{n}\"\naddress = {}\n", 0x40 + n);
+        (0..8).map(sensor).collect()
+    };
+    let daemon = Launch::simulated("").config(&toml(0)).start();
+    let mut warm = 0;
+    for round in 1..=200 {
+        let line = daemon.reload(&toml(round));
+        assert!(line.contains("configuration reloaded"), "{line}");
+        if round == 50 {
+            warm = status(&daemon, "VmRSS:");
+        }
+    }
+    let now = status(&daemon, "VmRSS:");
+    // 64 kB for each series and reload is what it took once.
+    assert!(now < warm + 2_048, "{warm} kB after 50 reloads, {now} kB after 200");
+    let scrape = daemon.scrape();
+    assert_eq!(scrape.all("ina260_up", &[]).len(), 8);
+    assert_eq!(scrape.all("ina260_read_duration_seconds_count", &[]).len(), 8);
+}
+
+#[test]
+fn socket_is_never_open_to_all() {
+    let directory = Directory::new();
+    let socket = directory.path("metrics.sock");
+    let settings = ServerSettings {
+        listen: Listen::Unix(socket.clone()),
+        socket_mode: 0o600,
+        allow: Vec::new(),
+        power_buckets: vec![1.0],
+    };
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let (is_done, looks) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Relaxed) {
+                if let Ok(metadata) = fs::metadata(&socket) {
+                    let mode = metadata.permissions().mode() & 0o777;
+                    assert!(mode == 0 || mode == 0o600, "{mode:o}");
+                    looks.store(true, Relaxed);
+                }
+            }
+        });
+        for _ in 0..300 {
+            drop(Server::bind(settings.clone()).unwrap());
+        }
+        until("a look", || {
+            drop(Server::bind(settings.clone()).unwrap());
+            looks.load(Relaxed).then_some(())
+        });
+        is_done.store(true, Relaxed);
+    });
+}
