@@ -11,10 +11,11 @@ is_blocked() {
 }
 for command in scan 'scan --mux' read 'read --follow' 'watch --direct'; do
     for signal in INT TERM; do
-        # `watch` needs a terminal.
-        # shellcheck disable=SC2086 # several words
+        echo "$command: $signal"
+        # `watch` needs a terminal. The shell makes its background jobs ignore SIGINT.
         transfers=$(chip transfers)
-        script --quiet --command "exec ina260-exporter $command" /dev/null >/dev/null </dev/null &
+        script --quiet --command "exec env --default-signal=INT ina260-exporter $command" \
+            /dev/null >/dev/null </dev/null &
         wait_until 20 is_blocked
         pkill --signal "$signal" --exact ina260-exporter
         wait_until 5 eval "! pgrep --exact ina260-exporter"
