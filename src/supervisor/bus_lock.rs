@@ -100,7 +100,13 @@ impl BusLock {
 /// Returns the URL served by the process that has locked a bus, if there is one. Only locks of
 /// root, of the same user, and in the service's directory are believed.
 pub fn holder_url(bus: BusName) -> Option<String> {
-    let bus = Adapters::read().resolve(bus).ok()?.kernel_number;
+    let adapters = Adapters::read();
+    let bus = match (adapters.resolve(bus), bus) {
+        (Ok(adapter), _) => adapter.kernel_number,
+        // An adapter that was unplugged, or that this container lacks.
+        (Err(_), BusName::Number(number)) => number.into(),
+        (Err(_), BusName::Path(_) | BusName::Adapter(_)) => return None,
+    };
     let own = runtime_directory().into_iter().chain([PathBuf::from(SERVICE)]);
     own.into_iter().find_map(|directory| holder_url_in(&directory, bus, |_| true)).or_else(|| {
         let users = fs::read_dir(USERS).into_iter().flatten().flatten();
