@@ -58,7 +58,8 @@ system-test: deb ## run the system tests in VMs: ONLY=scenario, RELEASE=trixie, 
 	DEB=$(package) tests/system/run $(RELEASE:%=--release %) $(ONLY)
 
 soak: export FUZZ_SECONDS ?= 600
-soak: fuzz ## fuzz for 10 min each
+soak: fuzz ## fuzz for 10 min, then 20 min of random faults in a VM (root)
+	$(MAKE) system-test RELEASE=bookworm ONLY=soak
 
 prometheus-test: dashboard nginx fleet victoria ## test the examples with Prometheus, VictoriaMetrics and nginx
 

@@ -15,6 +15,8 @@
  *   errno, failures   transfers fail with -errno; only so many if failures is not 0
  *   hang              Y or N; while Y, a transfer blocks until its caller is killed
  *   delay_us          duration of a transfer
+ *   corruptions, corrupt_register, corrupt_bits    so many reads of this register have these bits
+ *                     inverted
  *   transfers         number of transfers that reached the chip
  *   configured        number of writes to the configuration register
  *   finished          number of conversion cycles, except those with the power-on configuration
@@ -87,6 +89,9 @@ struct chip {
 	bool converted; /* a cycle finished since power-on; before, the data registers are 0 */
 	bool alerted; /* latched alert */
 	u32 errno, failures, delay_us;
+	u32 corruptions;
+	u16 corrupt_bits;
+	u8 corrupt_register;
 	u64 transfers, configured;
 	u64 finished; /* cycles before `started` */
 	u64 energy; /* in 10 nJ, which is 10 mW for a microsecond */
@@ -293,6 +298,10 @@ static int transfer_message(struct chip *chip, struct i2c_msg *message)
 		return error;
 	if (message->flags & I2C_M_RD) {
 		word = read_register(chip);
+		if (chip->corruptions && chip->pointer == chip->corrupt_register) {
+			chip->corruptions--;
+			word ^= chip->corrupt_bits;
+		}
 		for (i = 0; i < message->len; i++)
 			message->buf[i] = i % 2 ? word & 0xff : word >> 8; /* high byte first */
 		return 0;
@@ -469,6 +478,9 @@ static void add_files(struct chip *chip, struct dentry *directory)
 	debugfs_create_u32("failures", 0600, directory, &chip->failures);
 	debugfs_create_bool("hang", 0600, directory, &chip->hang);
 	debugfs_create_u32("delay_us", 0600, directory, &chip->delay_us);
+	debugfs_create_u32("corruptions", 0600, directory, &chip->corruptions);
+	debugfs_create_x8("corrupt_register", 0600, directory, &chip->corrupt_register);
+	debugfs_create_x16("corrupt_bits", 0600, directory, &chip->corrupt_bits);
 	debugfs_create_u64("transfers", 0400, directory, &chip->transfers);
 	debugfs_create_u64("configured", 0400, directory, &chip->configured);
 	debugfs_create_file_unsafe("finished", 0400, directory, chip, &finished_file);

@@ -1,0 +1,33 @@
+#!/bin/bash
+# While the journal does not respond, measuring and scrapes go on, and the service can be stopped.
+# Dropped messages are counted.
+# on one release
+# seconds: 600
+. scenarios/lib.sh
+# Otherwise journald drops messages, too.
+mkdir --parents "/run/systemd/system/$service.service.d"
+printf '[Service]\nLogRateLimitIntervalSec=0\n' >"/run/systemd/system/$service.service.d/log.conf"
+systemctl daemon-reload
+start_service 'interval = "10ms"' 'log = "trace"'
+wait_until 20 above ina260_results_total 100
+pid=$(property MainPID)
+mark_journal
+
+systemctl kill --signal=STOP systemd-journald
+# Less than the three minutes of journald's watchdog. Each result is several messages: more than are queued.
+for _ in {1..30}; do
+    results=$(metric ina260_results_total)
+    wait_until 10 above ina260_results_total "$((results + 100))"
+done
+systemctl kill --signal=CONT systemd-journald
+wait_until 60 logged "log messages dropped since the start"
+
+# A stop does not wait for it.
+systemctl kill --signal=STOP systemd-journald
+results=$(metric ina260_results_total)
+wait_until 10 above ina260_results_total "$((results + 1000))"
+kill -TERM "$pid"
+wait_until 10 eval "! kill -0 $pid"
+systemctl kill --signal=CONT systemd-journald
+wait_until 20 property_is ActiveState inactive
+property_is Result success || fail "the service failed"
