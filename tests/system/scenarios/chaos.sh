@@ -173,6 +173,18 @@ in_background=(unplugged brown_out failures hang corrupted mux_lost mux_switched
 # Those that write the configuration, stop everything, or fill the disk: one at a time.
 in_foreground=(frozen journald clock full_disk good_reload bad_reload renamed)
 
+# shuffled FAULT...: sets $order to them in random order.
+shuffled() {
+    local last other
+    order=("$@")
+    for ((last = $# - 1; last > 0; last--)); do
+        other=$((RANDOM % (last + 1)))
+        set -- "${order[last]}"
+        order[last]=${order[other]}
+        order[other]=$1
+    done
+}
+
 # --- the run
 
 sensors disks 1s
@@ -188,15 +200,19 @@ done
 memory_then=
 count=0
 while (($(uptime) - start < length)); do
-    fault=${in_background[RANDOM % ${#in_background[@]}]}
+    if ((count % ${#in_background[@]} == 0)); then
+        shuffled "${in_background[@]}"
+        background=("${order[@]}")
+        shuffled "${in_foreground[@]}"
+        foreground=("${order[@]}")
+    fi
+    fault=${background[count % ${#background[@]}]}
     number=$RANDOM # a subshell would have a sequence of its own
     "$fault" "$number" >/dev/null &
     faults=$fault
-    if ((RANDOM % 2)); then
-        fault=${in_foreground[RANDOM % ${#in_foreground[@]}]}
-        faults+=" $fault"
-        "$fault" "$RANDOM" >/dev/null
-    fi
+    fault=${foreground[count % ${#foreground[@]}]}
+    faults+=" $fault"
+    "$fault" "$RANDOM" >/dev/null
     echo "$(($(uptime) - start)) s: $faults"
     wait
     sleep "$((1 + RANDOM % 3))"

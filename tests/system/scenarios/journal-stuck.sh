@@ -14,7 +14,8 @@ pid=$(property MainPID)
 mark_journal
 
 systemctl kill --signal=STOP systemd-journald
-# Less than the three minutes of journald's watchdog. Each result is several messages: more than are queued.
+# Less than the three minutes of journald's watchdog. Each result is several messages: more than
+# are queued.
 for _ in {1..30}; do
     results=$(metric ina260_results_total)
     wait_until 10 above ina260_results_total "$((results + 100))"
