@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -133,6 +133,8 @@ async fn accept(mut exporter: ExporterFuture, mut pool: Pool, drops: Arc<AtomicU
             let since = *full_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= MAX_FULL {
                 pool.renew().expect("what was just closed can be opened again");
+                // If this fails, the next scrape tries it.
+                let _ = pool.start_rendering();
                 drops.fetch_add(1, Relaxed);
                 full_since = None;
             }
@@ -191,32 +193,34 @@ impl Pool {
         })?;
         let mut pool = Self { handle, keep: None, runtimes, dropped };
         pool.renew()?;
+        pool.start_rendering()?;
         Ok(pool)
     }
 
     /// Drops all connections.
     fn renew(&mut self) -> io::Result<()> {
         if self.keep.take().is_some() {
-            match self.dropped.recv_timeout(STOP_TIMEOUT) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
-            }
+            // A thread that has ended is noticed below, one that is stuck is left behind.
+            let _ = self.dropped.recv_timeout(STOP_TIMEOUT);
         }
-        // One thread renders, from the start, so that no scrape needs another: others wait for less
-        // than a millisecond.
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
             .thread_keep_alive(Duration::from_secs(365 * 86_400))
             .thread_name(RENDER)
             .build()?;
-        catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())))
-            .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
         let (keep, until) = oneshot::channel();
         self.handle = runtime.handle().clone();
         self.keep = Some(keep);
-        self.runtimes.send((runtime, until)).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(())
+        self.runtimes.send((runtime, until)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Starts the thread that renders, so that no scrape has to; scrapes that come at the same time
+    /// wait for less than a millisecond.
+    fn start_rendering(&self) -> io::Result<()> {
+        catch_unwind(AssertUnwindSafe(|| self.handle.spawn_blocking(|| ())))
+            .map(drop)
+            .map_err(|_| io::ErrorKind::WouldBlock.into())
     }
 
     fn connections(&self) -> usize {
