@@ -58,7 +58,7 @@ pub enum Command {
     Read(ReadArgs),
     /// Show sensors live in the terminal: charts, extremes, energy, alerts
     Watch(WatchArgs),
-    /// Run a command and print the energy that each sensor measured meanwhile
+    /// Run a command and print the energy that each sensor measured
     Run(RunArgs),
     /// Measure a sensor's errors, without a load or with a reference, and print its calibration
     Calibrate(CalibrateArgs),

@@ -133,8 +133,8 @@ impl Queue {
             if is_written && dropped > reported {
                 reported = dropped;
                 warn!(
-                    "{dropped} log messages dropped since the start, because the log could not be \
-                     written"
+                    "{dropped} log messages dropped since the start (the log could not be \
+                     written)"
                 );
             }
         }

@@ -25,7 +25,7 @@ const USAGE: u8 = 2;
 const UNAVAILABLE: u8 = 69;
 /// The configuration is invalid: `EX_CONFIG` of sysexits.h(3).
 const CONFIG: u8 = 78;
-/// Time for a subcommand to end at a signal.
+/// Grace period for a subcommand to end after a signal.
 const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -118,7 +118,7 @@ fn with_caller(
 /// Asks the subcommand to end at the first signal, by dropping `request`. Ends the process if the
 /// subcommand does not: a bus, an exporter or the reader of its output may block it for ever.
 fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>, grace: Duration) {
-    // Fails only if no more signals are caught.
+    // Fails only once signals are no longer caught.
     let Ok(Event::Stop | Event::Reload) = events.recv() else { return };
     drop(request);
     thread::sleep(grace);

@@ -262,7 +262,7 @@ fn process_substitution_is_refused() {
 }
 
 #[test]
-fn little_memory_is_no_invalid_configuration() {
+fn low_memory_is_not_a_configuration_error() {
     if program().len() > 1 {
         return; // An emulator needs more.
     }

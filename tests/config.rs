@@ -162,7 +162,7 @@ fn bad_variables_and_flags_are_named() {
             &[],
             &["--bus", "one"],
             "--bus: bus \"one\" is invalid; expected an integer from 0 to 255, a path such as \
-             /dev/i2c-power, or name: and the beginning of an adapter's name",
+             /dev/i2c-power, or name: and the start of an adapter's name",
         ),
         (
             &[],
@@ -260,7 +260,7 @@ fn port_variable_changes_only_the_port() {
 }
 
 #[test]
-fn variables_lose_the_quotes_around_them() {
+fn quotes_around_variables_are_removed() {
     let sensors = r#"[{ device = "a", bus = 2, labels = { rail = "12V" } }]"#;
     for (key, value) in [
         ("LISTEN", "127.0.0.1:9000"),
@@ -407,7 +407,7 @@ fn bus_is_a_number_a_path_or_a_name_in_each_layer() {
     }
     for bus in ["i2c-1", "dev/i2c-1", "/dev/", "name:", "MCP2221", "1.0", "256"] {
         let message = try_load("", &[], &["--bus", bus]).unwrap_err();
-        assert!(message.contains("or name: and the beginning of an adapter's name"), "{message}");
+        assert!(message.contains("or name: and the start of an adapter's name"), "{message}");
     }
 }
 

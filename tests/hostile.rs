@@ -44,7 +44,7 @@ fn full_standard_error_does_not_stop_measuring() {
     drop(unread);
     let reader = thread::spawn(move || {
         let lines = BufReader::new(reader).lines().map_while(Result::ok);
-        let dropped = "log messages dropped since the start, because the log could not be written";
+        let dropped = "log messages dropped since the start (the log could not be written)";
         lines.filter(|line| line.contains(dropped)).count()
     });
     measures(daemon.listen(), 100.0);
@@ -100,7 +100,7 @@ fn unread_notify_socket_does_not_stop_measuring() {
 }
 
 #[test]
-fn watchdog_timeout_of_zero_is_no_watchdog() {
+fn watchdog_timeout_of_zero_disables_the_watchdog() {
     for timeout in ["0", "1", "-5", "18446744073709551616"] {
         let notify_socket = NotifySocket::new();
         let _daemon = Launch::simulated("")

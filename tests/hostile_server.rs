@@ -1,5 +1,5 @@
-//! `watch` with servers that send more than any exporter, and in terminals that no person has: its
-//! memory is bounded, and it can always be ended.
+//! `watch` with servers that send more than any exporter, and in unrealistically large terminals:
+//! its memory is bounded, and it can always be ended.
 
 use std::fs;
 use std::io::{Read, Write};

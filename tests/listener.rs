@@ -1,4 +1,4 @@
-//! The built binary's listener under attack and in trouble: measuring continues, and others are
+//! The built binary's listener under attack and after failures: measuring continues, and others are
 //! served.
 
 use std::collections::BTreeSet;
@@ -34,13 +34,13 @@ fn status(daemon: &Daemon, name: &str) -> u64 {
 }
 
 #[test]
-fn listener_in_trouble_heals() {
+fn failed_listener_recovers() {
     all_at_once(&[
         idle_connections_do_not_keep_others_out,
         too_few_descriptors_do_not_keep_others_out,
         unfinished_headers_are_bounded,
         unread_responses_are_bounded,
-        pause_of_the_process_is_no_silence,
+        pause_of_the_process_is_not_silence,
         scrapes_start_no_thread,
         deleted_socket_is_bound_again,
         socket_of_another_process_is_kept,
@@ -70,7 +70,7 @@ fn assert_bounded(wrapper: &'static str, request: &[u8]) {
     drop(clients);
     let log = daemon.log();
     assert_eq!(daemon.log_lines("WARN the HTTP listener").len(), 1, "{log:#?}");
-    assert_eq!(daemon.log_lines("has only connections that are in use").len(), 1, "{log:#?}");
+    assert_eq!(daemon.log_lines("has no free connections").len(), 1, "{log:#?}");
     daemon.scrape_until("more results", |scrape| {
         assert_eq!(restarts(scrape, "connections"), Some(1.0), "at most one in 30 s");
         scrape.the("ina260_results_total") > seen.the("ina260_results_total") + 1.0
@@ -96,7 +96,7 @@ fn unread_responses_are_bounded() {
     assert_bounded(MANY, &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400));
 }
 
-fn pause_of_the_process_is_no_silence() {
+fn pause_of_the_process_is_not_silence() {
     let daemon = Launch::simulated("").start();
     daemon.scrape_until("a result", |scrape| scrape.is("ina260_up", 1.0));
     for pause in [16, 3, 5] {
@@ -142,11 +142,11 @@ fn deleted_socket_is_bound_again() {
     daemon.scrape();
     fs::remove_file(&socket).unwrap();
     until("the socket", || socket.exists().then_some(()));
-    daemon.wait_for_line("lost its address; restarted it");
+    daemon.wait_for_line("lost its address; restarted");
     let scrape =
         daemon.scrape_until("a restart", |scrape| restarts(scrape, "address") == Some(1.0));
     assert!(scrape.value("ina260_results_total", &[]).is_some());
-    daemon.wait_for_line("responds");
+    daemon.wait_for_line("is responding");
     assert_eq!(daemon.stop("TERM").0, Some(0));
     assert!(!socket.exists());
 }
@@ -215,7 +215,7 @@ fn reloads_that_rename_sensors_need_no_memory() {
 }
 
 #[test]
-fn socket_is_never_open_to_all() {
+fn socket_is_never_accessible_before_its_mode() {
     let directory = Directory::new();
     let socket = directory.path("metrics.sock");
     let settings = ServerSettings {

@@ -174,12 +174,12 @@ fn service_on_the_bus_is_read() {
     let (code, report) = run(&["--", "sleep", "5"]);
     restart.join().unwrap();
     assert_eq!(code, Some(0));
-    assert!(report.contains("counters of the service were reset (a restart)"), "{report}");
+    assert!(report.contains("counters of the service were reset (restart)"), "{report}");
     assert!(report.contains("measured through the service at "), "{report}");
 }
 
 #[test]
-fn calibrate_explains_what_it_cannot_use() {
+fn calibrate_explains_unusable_averages() {
     let two = "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"disks\"\naddress = 0x41\n";
     for (config, arguments, code, message) in [
         ("", &["calibrate"][..], 2, "--zero|--current <CURRENT>|--voltage <VOLTAGE>"),

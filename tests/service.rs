@@ -271,7 +271,7 @@ fn failed_reload_keeps_the_configuration() {
 }
 
 #[test]
-fn reload_refuses_what_cannot_be_read_again() {
+fn reload_refuses_a_missing_file() {
     let daemon = Launch::simulated("").config(&sensors("a:0x40")).start();
     daemon.scrape_until("a result", |scrape| up(scrape, DEVICE_A));
     let line = daemon.reload_after(|path| {

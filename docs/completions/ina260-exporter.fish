@@ -43,7 +43,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -s V -l ve
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "scan" -d 'Scan the I2C buses for INA260s; never writes to a sensor'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; never changes a setting'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "watch" -d 'Show sensors live in the terminal: charts, extremes, energy, alerts'
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "run" -d 'Run a command and print the energy that each sensor measured meanwhile'
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "run" -d 'Run a command and print the energy that each sensor measured'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "calibrate" -d 'Measure a sensor\'s errors, without a load or with a reference, and print its calibration'
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Scan only this bus: the N in /dev/i2c-N, a path, or name:NAME' -r
@@ -73,32 +73,32 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -l direct -d 'Read the configured sensors directly instead of through the service; their buses must not be in use'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l device -d 'Measure only this sensor; may be repeated [default: all configured sensors]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l repeat -d 'Run COMMAND that many times, until one fails [default: 1]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l warmup -d 'Run COMMAND that many times before, without measuring [default: 0]' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l idle -d 'First measure the power without COMMAND for this time, at most 1h; show the energy net of it' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l repeat -d 'Run COMMAND this many times; stop after the first failure [default: 1]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l warmup -d 'First run COMMAND this many times without measuring [default: 0]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l idle -d 'First measure the idle power for this time, at most 1h; also show the energy net of idle' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l interval -d 'When measuring directly, maximum time between two results [default: as short as the bus allows]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l output -d 'Write to this file instead of standard error' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l sum -d 'Also print the sum of the sensors, which then feed one load'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l sum -d 'Also print the sum of the sensors, for sensors that feed one load'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l direct -d 'Measure directly, never through the service'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l csv -d 'Print CSV, a line for each run and sensor'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l verbose -d 'Also list each run, how it was measured, and what the accuracy of the chip adds'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l verbose -d 'Also list each run, how it was measured, and the error that the chip\'s accuracy adds'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -s h -l help -d 'Print help'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l current -d 'True current, as a reference shows it, such as 2.500A' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l voltage -d 'True bus voltage, as a reference shows it, such as 12.003V' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l current -d 'True current, as shown by a reference instrument, such as 2.500A' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l voltage -d 'True bus voltage, as shown by a reference instrument, such as 12.003V' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l device -d 'Sensor to calibrate, if several are configured' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l for -d 'Time to average over, at most 1h [default: 60s]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l zero -d 'Measure the offset: the supply is on, the load disconnected'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l zero -d 'Measure the offset, with the supply on and the load disconnected'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l toml -d 'Print a [[sensor]] table to paste'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l direct -d 'Measure directly, never through the service'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch run calibrate help" -f -a "scan" -d 'Scan the I2C buses for INA260s; never writes to a sensor'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch run calibrate help" -f -a "read" -d 'Print one result of each sensor, with its settings, flags and alert; never changes a setting'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch run calibrate help" -f -a "watch" -d 'Show sensors live in the terminal: charts, extremes, energy, alerts'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch run calibrate help" -f -a "run" -d 'Run a command and print the energy that each sensor measured meanwhile'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch run calibrate help" -f -a "run" -d 'Run a command and print the energy that each sensor measured'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch run calibrate help" -f -a "calibrate" -d 'Measure a sensor\'s errors, without a load or with a reference, and print its calibration'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand help; and not __fish_seen_subcommand_from scan read watch run calibrate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

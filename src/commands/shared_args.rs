@@ -81,7 +81,8 @@ pub(super) fn sensors(args: &ConfigArgs, devices: &[String]) -> Result<Plan, Fai
     let known: Vec<&str> = plan.sensors.iter().map(|sensor| sensor.device.as_str()).collect();
     if let Some(unknown) = devices.iter().find(|device| !known.contains(&device.as_str())) {
         let (unknown, known) = (escape(unknown), known.join(", "));
-        return Err(Failure::Usage(format!("--device {unknown}: unknown; configured: {known}")));
+        let message = format!("--device {unknown} is not configured; expected one of {known}");
+        return Err(Failure::Usage(message));
     }
     plan.sensors.retain(|sensor| devices.is_empty() || devices.contains(&sensor.device));
     Ok(plan)

@@ -123,7 +123,10 @@ pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
     {
         problems.add(
             origin,
-            format!("has {} buses, more than {MAX_BUSES} (each needs a thread)", buses.len()),
+            format!(
+                "has {} buses; at most {MAX_BUSES} are supported (each needs a thread)",
+                buses.len()
+            ),
         );
     }
 }
@@ -199,7 +202,7 @@ mod tests {
         assert_eq!(
             found(["1", "19"]),
             "default: b: bus 19, 0x40 duplicates the location of a, bus 1, 0x40: one is \
-             upstream, the other downstream of mux 1-0071, on one set of wires; keep the one \
+             upstream, the other downstream of mux 1-0071, on the same wires; keep the one \
              downstream"
         );
     }

@@ -110,7 +110,7 @@ impl Layers {
                 continue;
             }
             if self.origins.len() > MAX_VARIABLES {
-                problems.add(&Origin::Environment(name), "one variable too many");
+                problems.add(&Origin::Environment(name), "too many variables (more than 100)");
                 continue;
             }
             let key = key.to_ascii_lowercase();
@@ -222,7 +222,7 @@ fn read(path: &Path) -> io::Result<String> {
     let is_null = |it: &fs::Metadata| it.file_type().is_char_device() && it.rdev() == NULL_DEVICE;
     if metadata.is_ok_and(|it| !it.is_file() && !is_null(&it)) {
         return Err(refused(
-            "is not a regular file; expected one that can be read again".to_owned(),
+            "is not a regular file (it must be readable again for a reload)".to_owned(),
         ));
     }
     let mut bytes = Vec::new();
@@ -240,7 +240,7 @@ fn add_read_error(origin: &Origin, error: &io::Error, problems: &mut Problems) {
     let errno = Errno::from_io_error(error);
     let what = if errno.is_some() { "cannot be read: " } else { "" };
     problems.add(origin, format!("{what}{error}"));
-    // Lack of resources, or a disk in trouble: the configuration may be valid.
+    // Lack of resources or a disk error: the configuration may be valid.
     problems.is_temporary |= matches!(
         errno,
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR | Errno::IO)

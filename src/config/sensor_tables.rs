@@ -81,7 +81,9 @@ fn tables(node: &Node, problems: &mut Problems) -> Vec<SensorTable> {
         problems.add(origin, message);
     }
     if items.len() > MAX_SENSORS {
-        problems.add(origin, format!("has {} sensors, more than {MAX_SENSORS}", items.len()));
+        let count = items.len();
+        let words = format!("has {count} sensors; at most {MAX_SENSORS} are supported");
+        problems.add(origin, words);
         return Vec::new();
     }
     let mut tables = Vec::new();

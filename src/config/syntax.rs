@@ -33,7 +33,7 @@ pub(super) fn message(text: &str, error: &SyntaxError) -> String {
             format!("{what} ({words}); expected {name} = {expected}")
         }
         _ => format!(
-            "{what} ({words}); expected key = value with text in quotes, or # and a comment"
+            "{what} ({words}); expected key = value, with text in quotes, or a comment after #"
         ),
     };
     format!("{position}: {advice}")

@@ -81,7 +81,7 @@ impl MainLoop<'_> {
         sensors.collect::<Vec<_>>().join("; ")
     }
 
-    /// Logs the means since the last summary, of so many sensors on a line that a log can hold it.
+    /// Logs the means since the last summary, with as many sensors per line as the log can hold.
     fn log_summary(&self, elapsed: Duration) {
         const SENSORS_PER_LINE: usize = 16;
         let means = self.supervisor.sensors().filter_map(|(sensor, meter)| {

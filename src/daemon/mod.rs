@@ -53,7 +53,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     }
 
     // Until they are caught, SIGTERM and SIGINT end the process at once, even in a transfer that
-    // hangs. A SIGHUP is a reload once the main loop runs.
+    // hangs. A SIGHUP causes a reload once the main loop runs.
     let mut supervisor = open_buses(plan).map_err(|NothingToMeasure(messages)| {
         for message in messages {
             error!("{message}");

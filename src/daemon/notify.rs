@@ -104,7 +104,7 @@ impl Notifier {
             return false;
         }
         if self.dropped > 0 {
-            warn!("the service manager accepts notifications again; {} dropped", self.dropped);
+            warn!("the service manager accepts notifications again; {} were dropped", self.dropped);
             self.dropped = 0;
         }
         true
@@ -118,7 +118,7 @@ impl NotifyThread {
         thread::Builder::new().name("notify".to_owned()).spawn(move || {
             for notification in notifications {
                 if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&notification)]) {
-                    debug!("cannot notify the service manager of {notification:?}: {error}");
+                    debug!("cannot send {notification:?} to the service manager: {error}");
                 }
             }
             drop(end);

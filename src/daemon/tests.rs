@@ -45,7 +45,7 @@ fn main_loop_removes_stale_counters() {
 }
 
 #[test]
-fn reload_needs_the_file_of_the_start() {
+fn reload_needs_the_file_read_at_the_start() {
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     let config = |overrides: &Overrides, plan: &Plan| reload::with_file(overrides, plan).config;
     assert_eq!(config(&Overrides::default(), &plan), None);

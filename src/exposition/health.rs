@@ -1,4 +1,4 @@
-//! Checks that the listener responds: requests it like any other client.
+//! Checks that the listener responds: sends it requests like any other client.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -106,7 +106,7 @@ impl Listener {
                 builder = builder.add_allowed_address(network)?;
             }
             let guard = runtime.enter();
-            // Nobody may connect before the socket has its mode. No other thread creates files.
+            // No client may connect before the socket has its mode. No other thread creates files.
             let before = umask(Mode::from_raw_mode(0o777));
             let built = builder.build();
             umask(before);
@@ -181,7 +181,7 @@ fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
     Ok(builder)
 }
 
-/// Checks that this machine has the address: of the exporter's error there is only the text.
+/// Checks that this machine has the address: the exporter's error is available only as text.
 pub(super) fn check_address(mut address: SocketAddr) -> io::Result<()> {
     address.set_port(0);
     match UdpSocket::bind(address) {

@@ -147,7 +147,7 @@ impl RestartCause {
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::Address => "lost its address",
-            Self::Connections => "has only connections that are in use",
+            Self::Connections => "has no free connections",
             Self::Panic => "panicked",
             Self::Unresponsive => "does not respond",
         }

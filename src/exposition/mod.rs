@@ -54,7 +54,7 @@ const MAX_GAP: Duration = Duration::from_secs(2);
 /// Time after such a gap during which a scrape that began in it may still remove live series.
 const UNSURE_FOR: Duration = Duration::from_secs(5);
 
-/// Time after which every series is registered again: what was removed all the same returns.
+/// Time after which every series is registered again: series that were removed nevertheless return.
 const REGISTER_PERIOD: Duration = Duration::from_secs(10);
 
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);

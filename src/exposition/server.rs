@@ -22,7 +22,7 @@ pub struct Server {
     settings: ServerSettings,
     views: Vec<View>,
     ticker: Ticker,
-    /// `None`: the address is not there, and tried again.
+    /// `None`: the machine does not have the address; binding is retried.
     serving: Option<Serving>,
     health: HealthCheck,
     restarted: Option<Instant>,
@@ -31,7 +31,7 @@ pub struct Server {
     /// When the last drop was seen, and when the last one was counted.
     dropped: Option<Instant>,
     counted: Option<Instant>,
-    /// Whether a message said that the listener does not work.
+    /// Whether a failure of the listener has been logged.
     in_trouble: bool,
 }
 
@@ -61,7 +61,7 @@ impl Server {
         Ok(Prepared { settings, bound })
     }
 
-    /// Starts to tick. The listener, if there is one, is to be given to [`Server::serve`].
+    /// Starts the ticker. Pass the listener, if there is one, to [`Server::serve`].
     ///
     /// # Errors
     /// The kernel's error if a thread cannot be created.
@@ -99,7 +99,7 @@ impl Server {
     /// # Errors
     /// The kernel's error if a thread cannot be created.
     pub fn serve(&mut self, listener: Option<Listener>) -> io::Result<()> {
-        // First the old one.
+        // Drop the old one first.
         self.serving = None;
         self.drops = 0;
         let outcome =
@@ -154,12 +154,12 @@ impl Server {
             if is_due(self.counted) {
                 self.counted = Some(now);
                 self.ticker.count_restart(RestartCause::Connections);
-                let outcome = "dropping them in favour of those that wait";
+                let outcome = "dropping all of them in favour of waiting clients";
                 self.report(RestartCause::Connections, outcome);
             }
         } else if self.in_trouble && silence.is_zero() && is_due(self.dropped) {
             self.in_trouble = false;
-            info!("the HTTP listener at {} responds", self.settings.listen);
+            info!("the HTTP listener at {} is responding", self.settings.listen);
         }
     }
 
@@ -167,7 +167,7 @@ impl Server {
         self.restarted = Some(now);
         self.ticker.count_restart(cause);
         match self.open() {
-            Ok(()) => self.report(cause, "restarted it"),
+            Ok(()) => self.report(cause, "restarted"),
             Err(error) => self.report(cause, &format!("{error}; measuring continues, retrying")),
         }
     }
@@ -196,7 +196,7 @@ impl Server {
         Ok(Prepared { settings, bound })
     }
 
-    /// Returns whether the running listener may be what is in the way of another address.
+    /// Returns whether the running listener may prevent binding another address.
     fn holds_port_of(&self, listen: &Listen) -> bool {
         match (&self.settings.listen, listen) {
             (Listen::Tcp(own), Listen::Tcp(other)) => {

@@ -39,7 +39,7 @@ const ACCEPT_PERIOD: Duration = Duration::from_millis(100);
 /// Number of operations that tokio lets a task do at a time.
 const BUDGET: usize = 128;
 
-/// Upper bound on the wait for a thread: one that does not end changes nothing of a stop.
+/// Upper bound on the wait for a thread: one that does not end does not affect a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 const LISTENER: &str = "listener";
@@ -101,7 +101,7 @@ impl Serving {
         self.ended.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// Returns whether clients can find it.
+    /// Returns whether its socket file still exists.
     pub(super) fn has_socket(&self) -> bool {
         self.socket.as_ref().is_none_or(SocketFile::exists)
     }
@@ -128,7 +128,7 @@ async fn accept(mut exporter: ExporterFuture, mut pool: Pool, drops: Arc<AtomicU
     loop {
         let next = Instant::now() + ACCEPT_PERIOD;
         let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
-        // A round that uses all of its room leaves no room, or has no descriptors.
+        // If a round uses its whole budget, all connections are in use or descriptors have run out.
         if room == 0 || accept_up_to(room, &mut exporter, &mut pool).await {
             let since = *full_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= MAX_FULL {
@@ -145,7 +145,7 @@ async fn accept(mut exporter: ExporterFuture, mut pool: Pool, drops: Arc<AtomicU
     }
 }
 
-/// Accepts as many connections at once, and returns when there may be more. Returns whether there
+/// Accepts up to `room` connections, and returns when more may be waiting. Returns whether there
 /// was no room for more.
 async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, pool: &mut Pool) -> bool {
     // Begins with the whole budget.

@@ -36,7 +36,7 @@ pub(crate) struct Upstream {
     pub(super) parent: u32,
     /// Device of the mux: `1-0070`; `None` if sysfs does not show it.
     mux: Option<String>,
-    /// Channel, as the name of the adapter has it.
+    /// Channel, from the name of the adapter.
     pub(super) channel: Option<String>,
     /// Whether the kernel deselects the channel after each transfer.
     pub(super) disconnects: bool,
@@ -119,7 +119,7 @@ impl Adapters {
         self.0.iter()
     }
 
-    /// Returns the adapter that a bus is at present.
+    /// Returns the adapter that a bus currently refers to.
     ///
     /// # Errors
     /// [`OpenError`] if there is none, or more than one.
@@ -209,7 +209,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A machine with made-up directories: a node is a file that contains its minor number.
+    /// A machine with fake directories: a node is a file that contains its minor number.
     pub(crate) struct Machine(TempDir);
 
     impl Machine {
@@ -273,7 +273,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn node_mapped_into_a_container_is_judged_by_its_minor_number() {
+    fn node_in_a_container_is_identified_by_minor_number() {
         let machine = Machine::new(&[(1, "bcm2835 (i2c@7e804000)"), (7, "MCP2221 usb-i2c bridge")]);
         machine.add_node("i2c-1", 7);
         let adapters = machine.adapters();
@@ -304,12 +304,12 @@ pub(crate) mod tests {
         let error = |bus: &str| machine.resolve(bus).unwrap_err();
         assert_eq!(
             error("name:MCP2221"),
-            "bus name:MCP2221: several adapters have a name that begins like this: \
-             5 (MCP2221 a), 6 (MCP2221 b); write more of it, or a path"
+            "bus name:MCP2221: several adapter names start with this: 5 (MCP2221 a), \
+             6 (MCP2221 b); give more of the name, or a path"
         );
         assert_eq!(
             error("name:CP2112"),
-            "bus name:CP2112: no adapter has a name that begins like this; existing: \
+            "bus name:CP2112: no adapter name starts with this; existing: \
              1 (bcm2835), 5 (MCP2221 a), 6 (MCP2221 b)"
         );
         assert_eq!(
@@ -323,8 +323,8 @@ pub(crate) mod tests {
         );
         assert_eq!(
             error("/dev/i2c-none"),
-            "/dev/i2c-none is the I2C adapter 9, which has no device node /dev/i2c-N; only under \
-             such a name it can be opened"
+            "/dev/i2c-none is the I2C adapter 9, which has no device node /dev/i2c-N; it can be \
+             opened only under such a name"
         );
     }
 

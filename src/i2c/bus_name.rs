@@ -26,7 +26,7 @@ pub struct InvalidBusName;
 impl BusName {
     /// Description of the values that are parsed.
     pub const EXPECTED: &str = "an integer from 0 to 255, a path such as \"/dev/i2c-power\", or \
-                                \"name:\" and the beginning of an adapter's name";
+                                \"name:\" and the start of an adapter's name";
     const ADAPTER: &str = "name:";
 
     /// Returns a short name, without slashes and prefix.

@@ -35,7 +35,7 @@ pub enum Conflict {
     Same,
     /// One is upstream, the other downstream of a mux.
     #[error(
-        "one is upstream, the other downstream of mux {0}, on one set of wires; keep the one \
+        "one is upstream, the other downstream of mux {0}, on the same wires; keep the one \
          downstream"
     )]
     Upstream(String),
@@ -111,7 +111,7 @@ impl Adapters {
 
     /// Returns the adapter at the root and the mux channels on the way to a chip.
     fn way(&self, location: Location) -> Option<(u32, Vec<Step>)> {
-        /// More than any bus can drive; sysfs has no loops, but may be made up.
+        /// More than any bus can drive; sysfs has no loops, but a container may provide a fake one.
         const MAX_DEPTH: usize = 16;
         // A module that is not loaded yet does not hide a conflict.
         let by_number = || self.iter().find(|it| location.bus == it.number.into());
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_mux_that_disconnects_ends_the_way() {
+    fn nested_mux_that_disconnects_ends_the_path() {
         let nested = [("30", ""), ("19", "")];
         assert!(conflict(&machine(AS_IS), nested).is_some());
         assert_eq!(conflict(&machine(["-2", "-2", "-1"]), nested), None);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn own_mux_beside_a_kernel_mux_conflicts() {
+    fn own_mux_next_to_a_kernel_mux_conflicts() {
         let both = [("1", "0x72:0"), ("11", "")];
         assert!(conflict(&machine(["-2", "-2", "-2"]), both).is_some(), "ours stays selected");
     }

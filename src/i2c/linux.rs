@@ -92,7 +92,7 @@ impl LinuxBus {
         result
     }
 
-    /// Logs why the bus cannot be opened, unless that was the last reason, too.
+    /// Logs why the bus cannot be opened, unless the reason is the one last logged.
     fn log(&mut self, error: &OpenError) -> Error {
         let message = error.to_string();
         if message != self.logged {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn adapter_is_closed_after_any_failure_but_of_a_chip_or_another_master() {
+    fn adapter_is_closed_only_after_adapter_failures() {
         // EIO of i2c-tiny-usb and ENODEV of hid adapters are what unplugging looks like.
         for errno in [5, 19, 110, 16, 71, 108, 32] {
             assert!(is_of_the_adapter(&Error::from_errno(errno)), "{errno}");

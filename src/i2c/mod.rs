@@ -98,7 +98,7 @@ pub enum ErrorKind {
     #[error("bus hung: a chip holds the clock or the data line")]
     Hung,
     /// Another master won the bus; on some adapters also a bus that hangs.
-    #[error("lost arbitration, or the bus hangs")]
+    #[error("lost arbitration, or bus hung")]
     Arbitration,
     /// The bus is closed, and its adapter cannot be opened.
     #[error("adapter not available")]
@@ -185,23 +185,23 @@ pub enum OpenError {
     /// The device node of an adapter, by the kernel's number, has no name by which it can be
     /// opened.
     #[error(
-        "{0} is the I2C adapter {1}, which has no device node /dev/i2c-N; only under such a name \
-         it can be opened"
+        "{0} is the I2C adapter {1}, which has no device node /dev/i2c-N; it can be opened only \
+         under such a name"
     )]
     NoNode(&'static str, u32),
     /// No adapter has a name with this beginning; the text lists the existing ones.
-    #[error("bus name:{0}: no adapter has a name that begins like this; existing: {1}")]
+    #[error("bus name:{0}: no adapter name starts with this; existing: {1}")]
     NoName(&'static str, String),
     /// Several adapters, which the text lists, have a name with this beginning.
     #[error(
-        "bus name:{0}: several adapters have a name that begins like this: {1}; write more of it, \
-         or a path"
+        "bus name:{0}: several adapter names start with this: {1}; give more of the name, or a \
+         path"
     )]
     Ambiguous(&'static str, String),
     /// The second bus, which is open, is the same adapter.
     #[error(
-        "bus {0}: the same adapter as bus {1}, which is open; write the same value of `bus` for \
-         all sensors on it"
+        "bus {0}: the same adapter as bus {1}, which is open; use the same value of `bus` for \
+         all its sensors"
     )]
     Taken(BusName, BusName),
     /// The device node may not be opened.
@@ -255,7 +255,7 @@ mod tests {
         for (errno, message) in [
             (121, "no acknowledge (errno 121)"),
             (110, "timed out (errno 110)"),
-            (11, "lost arbitration, or the bus hangs (errno 11)"),
+            (11, "lost arbitration, or bus hung (errno 11)"),
             (
                 16,
                 "adapter or bus busy, perhaps because a chip holds the clock or the data line \
@@ -269,7 +269,7 @@ mod tests {
 
     /// EAGAIN: `i2c_transfer` of hid-mcp2221 and i2c-omap; report: circuits_i2c, AM335x.
     #[test]
-    fn hung_bus_is_named_as_what_it_may_be_on_the_adapter() {
+    fn hung_bus_is_classified_per_adapter() {
         for (errno, name, kind) in [
             (11, "MCP2221 usb-i2c bridge", ErrorKind::Busy),
             (11, "OMAP I2C adapter", ErrorKind::Hung),

@@ -34,7 +34,7 @@ pub enum Error {
         .name.map_or(String::new(), |name| format!("an {name}, "))
     )]
     NotAnIna260 {
-        /// Name of the chip, if its registers tell it.
+        /// Name of the chip, if its registers identify it.
         name: Option<&'static str>,
         /// Content of its manufacturer ID register.
         manufacturer: u16,

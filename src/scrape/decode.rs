@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_counted() {
+    fn left_out_data_is_counted() {
         let up = |n| format!("ina260_up{{device=\"{n}\"}} 1\n");
         let text = (0..50_000).map(up).collect::<String>();
         let scrape = decode(&Body { text, is_cut: true }).unwrap();

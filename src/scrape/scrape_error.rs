@@ -21,7 +21,7 @@ pub enum Error {
     TruncatedHead,
     #[error("connection closed mid-response, after {received} bytes of {length}")]
     TruncatedBody { received: usize, length: usize },
-    #[error("line {0} of the response is longer than 64 KiB, too long for an exporter")]
+    #[error("line {0} of the response is longer than 64 KiB (not an exporter?)")]
     LongLine(usize),
     #[error("not an HTTP response: {}", quote(.0))]
     NotHttp(String),

@@ -97,7 +97,7 @@ fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     Error::Line { number, text: excerpt(line) }
 }
 
-/// Returns the beginning of a text, more than a quote in a message shows of it.
+/// Returns the beginning of a text, longer than a message quotes.
 fn excerpt(text: &str) -> String {
     text.chars().take(100).collect()
 }
@@ -235,7 +235,7 @@ mod tests {
         let error = parse_ours(&text).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "line 1 of the response is longer than 64 KiB, too long for an exporter"
+            "line 1 of the response is longer than 64 KiB (not an exporter?)"
         );
         // Series of others are counted.
         let error = parse_ours(&"node_x 1\n".repeat(600_000)).unwrap_err().to_string();

@@ -78,7 +78,8 @@ pub struct Store {
     /// Identifies the machine that wrote a file, see machine-id(5).
     machine: String,
     is_overlay: bool,
-    /// The locked directory, if this process uses it: what two instances write is lost for one.
+    /// The locked directory, if this process uses it: if two instances write, the data of one is
+    /// lost.
     lock: Option<File>,
     /// Runs before each step that changes the directory, with the path that it changes. Tests use
     /// it to interrupt a sequence of steps as a power cut does.
@@ -109,7 +110,7 @@ impl Store {
 
     fn locked(mut self) -> Result<Self, InUse> {
         self.lock = File::open(&self.directory).ok();
-        // A file system without locks has to do without this protection.
+        // A file system without locks lacks this protection.
         match self.lock.as_ref().map(File::try_lock) {
             Some(Err(TryLockError::WouldBlock)) => Err(InUse(self.directory)),
             _ => Ok(self),

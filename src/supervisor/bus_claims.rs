@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn second_name_of_an_adapter_is_refused_until_the_first_is_closed() {
+    fn second_name_of_an_open_adapter_is_refused() {
         let claim = claims("unix:/a".to_owned());
         let (first, second) = (BusName::Path("/dev/i2c-power"), BusName::Number(251));
         let guard = claim(first, 1_000_251).unwrap();

@@ -7,7 +7,7 @@
 //! needs read permission only.
 //!
 //! The directory or the file may be another user's. So no link is followed, everything is checked
-//! on the open file, and an existing file is only written if nobody else can have put it there.
+//! on the open file, and an existing file is only written if no other user can have put it there.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
@@ -209,7 +209,7 @@ fn own_directories() -> Vec<PathBuf> {
     if let Some(directory) = runtime_directory() {
         return vec![directory];
     }
-    // With sudo, it may be another user's.
+    // With sudo, the directory may belong to another user.
     let is_own = |directory: &PathBuf| {
         fs::metadata(directory).is_ok_and(|metadata| metadata.uid() == geteuid().as_raw())
     };
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn lock_of_another_user_is_not_believed() {
+    fn lock_of_another_user_is_not_trusted() {
         let (_parent, at) = &runtime();
         let _lock = BusLock::acquire_in(at, 1, "http://192.0.2.1/metrics").unwrap();
         let of_user = |user| holder_url_in(&at[0], 1, |uid| uid == user);

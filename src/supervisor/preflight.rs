@@ -16,7 +16,7 @@ use crate::i2c::{Address, Bus, BusName, Location, retry_once};
 use crate::ina260;
 use crate::sampler::Error;
 
-/// Upper bound on the time of the probe if the daemon starts without a sensor, too: about that of
+/// Upper bound on the time of the probe if the daemon may start without a sensor: about that of
 /// two stuck buses.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -76,8 +76,8 @@ pub(super) struct Preflight {
 }
 
 impl Preflight {
-    /// Runs in a thread, and goes on without it after `timeout`: a blocked transfer cannot be
-    /// aborted.
+    /// Runs in a thread, and continues without its result after `timeout`: a blocked transfer
+    /// cannot be aborted.
     fn run_within(self, timeout: Duration) -> Findings {
         let is_cancelled = self.is_cancelled.clone();
         let (done, findings) = mpsc::channel();

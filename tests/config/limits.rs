@@ -1,4 +1,4 @@
-//! Limits: nesting, sizes, numbers of sensors, buses and messages; files that are no regular ones.
+//! Limits: nesting, sizes, numbers of sensors, buses and messages; files that are not regular.
 
 use std::os::unix::net::UnixListener;
 use std::process::Command;
@@ -44,7 +44,7 @@ fn deep_nesting_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn brackets_in_strings_and_comments_are_no_nesting() {
+fn brackets_in_strings_and_comments_do_not_nest() {
     let brackets = "[{".repeat(20);
     for (line, name) in [
         (format!("device = \"{brackets}\""), brackets.clone()),
@@ -66,12 +66,12 @@ fn huge_configurations_are_refused_with_little_effort() {
     assert_eq!(problems(&within, &[], &[]), "FILE: line 8193, column 1: more than 16384 values");
     assert_eq!(
         problems(&"[[sensor]]\n".repeat(257), &[], &[]),
-        "FILE: has 257 sensors, more than 256"
+        "FILE: has 257 sensors; at most 256 are supported"
     );
     let list = format!("[{}]", "{},".repeat(257));
     assert_eq!(
         problems("", &[("SENSOR", &list)], &[]),
-        "environment INA260_EXPORTER_SENSOR: has 257 sensors, more than 256"
+        "environment INA260_EXPORTER_SENSOR: has 257 sensors; at most 256 are supported"
     );
     let huge = format!("[{}]", "{},".repeat(40_000));
     assert!(problems("", &[("SENSOR", &huge)], &[]).len() < 400);
@@ -119,7 +119,7 @@ fn number_of_buses_has_a_limit() {
     let one_each: Vec<&str> = one_each.split("\n\n").step_by(2).collect();
     assert_eq!(
         problems(&one_each.join("\n"), &[], &[]),
-        "FILE: has 129 buses, more than 128 (each needs a thread)"
+        "FILE: has 129 buses; at most 128 are supported (each needs a thread)"
     );
 }
 
@@ -152,7 +152,7 @@ fn only_regular_files_are_read() {
     std::os::unix::fs::symlink(&pipe, &link).unwrap();
     let devices = ["/dev/zero", "/dev/tty"].map(Path::new);
     for path in [pipe.as_path(), &link, &socket, directory.path()].into_iter().chain(devices) {
-        let message = "FILE: is not a regular file; expected one that can be read again";
+        let message = "FILE: is not a regular file (it must be readable again for a reload)";
         assert_eq!(problem(path), message, "{}", path.display());
     }
     // The name for no file.

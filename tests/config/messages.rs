@@ -27,7 +27,7 @@ fn assert_suggests_value(head: &str, key: &str, value: &str, meant: &str) {
 const SENSOR: &str = "[[sensor]]\ndevice = \"a\"\n";
 
 #[test]
-fn lines_that_are_not_toml_are_written_anew() {
+fn invalid_toml_gets_a_corrected_line() {
     for (line, meant) in [
         // YAML, INI, JSON, and shell.
         ("listen: 127.0.0.1:9000", "listen = \"127.0.0.1:9000\""),
@@ -245,7 +245,7 @@ fn no_value_is_invented() {
 }
 
 #[test]
-fn what_cannot_be_corrected_gets_the_expected_value() {
+fn uncorrectable_values_show_what_is_expected() {
     for (file, message) in [
         (
             "interval = soon",
@@ -275,7 +275,7 @@ fn what_cannot_be_corrected_gets_the_expected_value() {
 }
 
 #[test]
-fn variables_and_flags_are_not_asked_for_quotes() {
+fn errors_in_variables_and_flags_suggest_no_quotes() {
     let variable = |key, value| problems("", &[(key, value)], &[]);
     for (key, value, end) in [
         ("INTERVAL", "1", "expected a duration from 280us to 1h; write 1s"),
@@ -313,7 +313,7 @@ fn variables_and_flags_are_not_asked_for_quotes() {
 }
 
 #[test]
-fn names_lose_outer_spaces() {
+fn outer_spaces_of_names_are_removed() {
     let file = "hostname = \" pi4\\t\"\n[[sensor]]\ndevice = \"\u{a0}or in \"\n\
                 labels = { \"rail \" = \" 12V\" }";
     let padded = plan(file, &[], &[]);

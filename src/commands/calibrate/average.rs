@@ -45,7 +45,8 @@ pub(super) struct Average {
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Unusable {
     #[error(
-        "too few results in a tenth of the time; the sensor does not respond, or use a longer --for"
+        "too few results in a tenth of the time; check that the sensor responds, or use a longer \
+         --for"
     )]
     TooFew,
     #[error(
@@ -101,14 +102,14 @@ fn steady(
     (quantity, unit): (&'static str, &'static str),
     ripple: f64,
 ) -> Result<Mean, Unusable> {
-    /// Noise of single conversions, in steps, beyond which something else than the chip varies.
+    /// Noise of single conversions, in steps, beyond which something other than the chip varies.
     const MAX_NOISE: f64 = 8.0;
     let count: f64 = blocks.iter().map(|block| block.count).sum();
     if blocks.iter().any(|block| block.count < MIN_RESULTS) {
         return Err(Unusable::TooFew);
     }
     let mean = blocks.iter().map(|block| block.mean * block.count).sum::<f64>() / count;
-    // Of the single results around the means of their blocks.
+    // Deviation of single results from the means of their blocks.
     let squares: f64 = blocks.iter().map(|block| block.squares).sum();
     let deviation = (squares / (count - blocks.iter().map(|_| 1.0).sum::<f64>())).sqrt();
     let means = blocks.iter().map(|block| block.mean);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn mean_and_standard_error_are_those_of_the_textbook() {
+    fn mean_and_standard_error_match_the_textbook() {
         let average = average(|index| if index % 2 == 0 { 0.0 } else { 2.5 }).unwrap();
         assert_eq!(average.results, 1_000);
         assert!((average.current.mean - 0.00125).abs() < 1e-9);

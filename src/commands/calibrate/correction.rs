@@ -29,7 +29,7 @@ pub(super) struct Reference {
 /// A reading that the chip's errors cannot explain.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
-    "the chip reads {read:.4} {unit} where {reference:.4} {unit} is true; its own error is at most \
+    "the chip reads {read:.4} {unit} instead of {reference:.4} {unit}; its own error is at most \
      {max:.4} {unit} (data sheet): {hint}"
 )]
 pub(super) struct Implausible {
@@ -54,7 +54,7 @@ pub(super) fn correct(
         let max = reference * MAX_GAIN_ERROR + MAX_VOLTAGE_OFFSET * nominal;
         let read = volts * nominal;
         if (read - reference).abs() > max {
-            let hint = "measure at VBUS of the sensor, not at the load; check the wire of VBUS";
+            let hint = "measure at VBUS of the sensor, not at the load; check the VBUS wire";
             return Err(Implausible { read, reference, max, unit: "V", hint });
         }
         corrected.voltage_gain = reference / volts;
@@ -62,7 +62,7 @@ pub(super) fn correct(
     if reference.is_zero {
         let max = MAX_OFFSET + MAX_OFFSET_PER_VOLT * (volts - OFFSET_VOLTS).abs();
         if amperes.abs() > max {
-            let hint = "a load is still connected, or a current flows past its switch";
+            let hint = "a load is still connected, or current bypasses its switch";
             return Err(Implausible { read: amperes, reference: 0.0, max, unit: "A", hint });
         }
         corrected.current_offset = Amperes(-amperes * existing.current_gain);
@@ -77,9 +77,12 @@ pub(super) fn correct(
         let max = reference.abs() * MAX_GAIN_ERROR;
         if (gain / nominal - 1.0).abs() > MAX_GAIN_ERROR {
             let hint = match read / reference {
-                ..0.0 => "exchange IN+ and IN-, or set reverse = true",
+                ..0.0 => "`swap IN+ and IN-` (test :159 too), or set reverse = true",
                 ..0.5 => "the current does not flow through the sensor, or not all of it",
-                _ => "calibrate --zero first; check the unit, and that nothing flows past either",
+                _ => {
+                    "run calibrate --zero first; check the unit, and that no current bypasses the \
+                     sensor or the reference"
+                }
             };
             return Err(Implausible { read, reference, max, unit: "A", hint });
         }
@@ -156,7 +159,7 @@ mod tests {
             (0.0051, 12.0, ZERO, "a load is still connected"),
             (-0.0066, 22.0, ZERO, "a load is still connected"),
             (2.4, 12.0, load(2.5), "calibrate --zero first"),
-            (-2.5, 12.0, load(2.5), "exchange IN+ and IN-"),
+            (-2.5, 12.0, load(2.5), "`swap IN+ and IN-` (test :159 too)"),
             (0.0, 12.0, load(2.5), "does not flow through the sensor"),
             (0.0, 11.9, supply(12.0), "measure at VBUS"),
         ] {
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn gain_of_a_divider_is_kept_in_mind() {
+    fn gain_of_a_divider_is_kept() {
         let divider = Calibration { voltage_gain: 11.0, ..Calibration::default() };
         let reference = Reference { volts: Some(48.1), ..NONE };
         let corrected = correct(&average(0.0, 4.365), &reference, &divider).unwrap();
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_those_that_were_measured() {
+    fn only_measured_keys_are_printed() {
         let corrected = Calibration {
             current_gain: 1.002,
             current_offset: Amperes(-0.001_02),

@@ -33,17 +33,17 @@ Examples:
   ina260-exporter calibrate --device orin --zero --for 5m --toml
                                             one of several sensors, as a table to paste
 
-Put what it prints into the sensor's table of the configuration, then reload the service.")]
+Add the printed keys to the sensor's table in the configuration, then reload the service.")]
 pub struct CalibrateArgs {
-    /// Measure the offset: the supply is on, the load disconnected
+    /// Measure the offset, with the supply on and the load disconnected
     #[arg(long, group = "what", conflicts_with = "current")]
     pub zero: bool,
 
-    /// True current, as a reference shows it, such as 2.500A
+    /// True current, as shown by a reference instrument, such as 2.500A
     #[arg(long, group = "what", value_parser = amperes, allow_negative_numbers = true)]
     pub current: Option<f64>,
 
-    /// True bus voltage, as a reference shows it, such as 12.003V
+    /// True bus voltage, as shown by a reference instrument, such as 12.003V
     #[arg(long, group = "what", value_parser = volts)]
     pub voltage: Option<f64>,
 
@@ -104,7 +104,7 @@ fn calibrate(
 ) -> Result<(), Failure> {
     let names: Vec<_> = plan.sensors.iter().map(|sensor| sensor.device.clone()).collect();
     let [sensor] = plan.sensors.as_mut_slice() else {
-        let message = format!("--device is missing; one of {}", names.join(", "));
+        let message = format!("--device is missing; expected one of {}", names.join(", "));
         return Err(Failure::Usage(message));
     };
     // The chip's own values are needed.
@@ -178,8 +178,8 @@ fn write(
     writeln!(output, "{comment}{}  {}", sensor.device, sensor.location)?;
     writeln!(
         output,
-        "{comment}  current  {:.3} mA ± {:.3} (mean of {results} results of the chip, and its \
-         standard error)",
+        "{comment}  current  {:.3} mA ± {:.3} (mean of {results} results, with its standard \
+         error)",
         current.mean * 1e3,
         current.error * 1e3
     )?;
@@ -192,11 +192,11 @@ fn write(
     }
     if !args.toml {
         let next = if args.zero {
-            "Put this into the sensor's table and reload the service. Then connect a load and a \
+            "Add this to the sensor's table and reload the service. Then connect a load and a \
              reference for the gains: --current, --voltage."
         } else {
-            "Put this into the sensor's table, in place of the line that may be there, and reload \
-             the service."
+            "Add this to the sensor's table, replacing any existing line, and reload the \
+             service."
         };
         writeln!(output, "{next}")?;
     }

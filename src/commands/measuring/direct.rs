@@ -26,7 +26,7 @@ const TRANSFERS: f64 = 4.0;
 const MAX_LOAD: f64 = 0.75;
 /// Part of a bus that is used where the cycle is not given.
 const LOAD: f64 = 0.5;
-/// Shortest cycle that is used unasked: shorter ones would take a processor from the command.
+/// Shortest cycle used by default: shorter ones would occupy a processor that the command needs.
 const MIN_CYCLE: f64 = 0.002;
 /// Longest wait for the bus threads to stop.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -44,7 +44,7 @@ pub(super) struct Opened {
     /// `None`: no sensor responds.
     pub(super) direct: Option<Direct>,
     pub(super) provider: BusProvider,
-    /// Why some sensors are not measured.
+    /// Reasons why some sensors are not measured.
     pub(super) messages: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Direct {
             set_cycles(on_bus.collect(), word, options).map_err(Failure::Usage)?;
         }
         plan.sensors = found.iter().map(|(sensor, _)| sensor.clone()).collect();
-        // Short cycles without it would measure a load in pulses wrong.
+        // Without it, short cycles would mismeasure a pulsed load.
         plan.script_metrics = true;
         let provider = reader.provider.clone();
         if found.is_empty() {
@@ -162,12 +162,11 @@ fn set_cycles(
     let remedy = if sensor.configure {
         "use a longer --interval"
     } else {
-        "let the other master \
-        average longer"
+        "configure the other master for more averaging"
     };
     Err(format!(
-        "sensor {} ({}): a result every {:?} is more than bus {} carries: {count} of them need a \
-         cycle of at least {:.1} ms (a transfer takes {word:?}); {remedy}",
+        "sensor {} ({}): a result every {:?} is more than bus {} can carry: the sensors measured \
+         on it ({count}) need a cycle of at least {:.1} ms (a transfer takes {word:?}); {remedy}",
         sensor.device,
         sensor.location,
         sensor.settings.cycle(),
@@ -185,7 +184,7 @@ fn whole(count: u64) -> f64 {
 pub(super) fn slice(measured: &Measured, cycle: &Cycle, last: &mut Option<Instant>) -> Slice {
     /// A result covers the time since the last one, unless that is longer than this many cycles.
     const MAX_PERIODS: f64 = 1.5;
-    /// By how much the end of a cycle may be wrong, in cycles: the tracker's limit.
+    /// Maximum error of the end of a cycle, in cycles: the limit of the tracker.
     const EDGE: f64 = 0.15;
     let (end, period) = (cycle.end, cycle.period);
     let previous = last.replace(end).map(|last| end.saturating_duration_since(last));

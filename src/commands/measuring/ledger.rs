@@ -22,11 +22,11 @@ pub(in crate::commands) struct Slice {
     pub(in crate::commands) edge: Duration,
 }
 
-/// Energy of one sensor over a time.
+/// Energy of one sensor over a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::commands) struct Energy {
     pub(in crate::commands) joules: f64,
-    /// Bound on what the results at both ends leave open, in joules.
+    /// Bound on the error from the results at both ends, in joules.
     pub(in crate::commands) uncertainty: f64,
     pub(in crate::commands) duration: Duration,
     /// Part of the duration that is covered by results.

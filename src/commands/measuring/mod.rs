@@ -125,8 +125,8 @@ impl Session {
             let name = exporter.name();
             let reason = match exporter.sensor(*location) {
                 _ if options.direct => format!(
-                    "in use by {name}, which would lose results and settings); leave --direct out \
-                     to measure through it, or stop it first"
+                    "in use by {name}, which would lose results and settings); omit --direct to \
+                     measure through it, or stop it first"
                 ),
                 Ok(Some(scraped)) => {
                     let served = Served::new(scraped, Instant::now(), SystemTime::now());
@@ -162,7 +162,7 @@ impl Session {
         Ok((Self { sensors, direct, provider, scraped: None }, messages))
     }
 
-    /// Starts to measure. From now on the chips have to be restored, so signals have to be caught.
+    /// Starts measuring. From now on the chips have to be restored, so signals have to be caught.
     pub(super) fn start(&mut self) -> io::Result<()> {
         self.direct.as_mut().map_or(Ok(()), Direct::start)
     }
@@ -255,7 +255,7 @@ impl Session {
         ledgers.map(|ledger| ledger.finish(end)).collect()
     }
 
-    /// Stops to measure and restores the registers of the chips. Returns what failed.
+    /// Stops measuring and restores the registers of the chips. Returns what failed.
     pub(super) fn close(&mut self) -> Vec<String> {
         self.direct.take().map(Direct::close).unwrap_or_default()
     }

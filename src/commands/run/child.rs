@@ -33,7 +33,7 @@ impl Failed {
     }
 }
 
-/// Something that was waited for.
+/// Event that ends a wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
     Signal(i32),

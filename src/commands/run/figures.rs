@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn mean_deviation_and_net_are_those_of_the_textbook() {
+    fn mean_deviation_and_net_match_the_textbook() {
         let runs = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].map(energy);
         let idle = Energy { joules: 3.0, uncertainty: 0.3, measured: 6 * SECOND, ..energy(0.0) };
         let figures = Figures::new(&runs, Some(&idle));

@@ -49,20 +49,20 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub device: Vec<String>,
 
-    /// Run COMMAND that many times, until one fails [default: 1]
+    /// Run COMMAND this many times; stop after the first failure [default: 1]
     #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
 
-    /// Run COMMAND that many times before, without measuring [default: 0]
+    /// First run COMMAND this many times without measuring [default: 0]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub warmup: u32,
 
-    /// First measure the power without COMMAND for this time, at most 1h; show the energy net of it
+    /// First measure the idle power for this time, at most 1h; also show the energy net of idle
     #[arg(long, value_name = "DURATION", value_parser = shared_args::up_to_an_hour)]
     pub idle: Option<Duration>,
 
-    /// Also print the sum of the sensors, which then feed one load
+    /// Also print the sum of the sensors, for sensors that feed one load
     #[arg(long)]
     pub sum: bool,
 
@@ -87,7 +87,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Also list each run, how it was measured, and what the accuracy of the chip adds
+    /// Also list each run, how it was measured, and the error that the chip's accuracy adds
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub verbose: bool,
 
@@ -99,7 +99,7 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
-/// One run of the command, or the time before.
+/// One run of the command, or the idle time before it.
 struct Run {
     begun: Instant,
     ended: Instant,
@@ -137,7 +137,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     }
 }
 
-/// Measures the runs. Returns what was measured and the exit code. Reports what went wrong besides.
+/// Measures the runs. Returns what was measured and the exit code. Also reports other problems.
 fn measure(
     args: &RunArgs,
     plan: Plan,

@@ -49,7 +49,7 @@ impl Summary {
         Figures::new(&self.runs[run].energies[sensor..=sensor], idle)
     }
 
-    /// Writes a line for each sensor, and what there is to know about them.
+    /// Writes a line for each sensor, and notes about them.
     pub(super) fn write(&self, verbose: bool, output: &mut dyn Write) -> io::Result<()> {
         let (figures, sum) = self.figures();
         let names = self.sensors.iter().map(|sensor| sensor.plan.device.as_str());
@@ -65,7 +65,7 @@ impl Summary {
         if let Some(run) = self.runs.last().filter(|run| run.is_partial) {
             let number = self.runs.len();
             let seconds = run.ended.duration_since(run.begun).as_secs_f64();
-            let counted = if is_counted { "" } else { " and does not count" };
+            let counted = if is_counted { "" } else { " and is not counted" };
             write!(output, "run {number} of {} ended with exit code {}", self.requested, run.code)?;
             write!(output, " after {seconds:.3} s{counted}")?;
             for (sensor, energy) in self.sensors.iter().zip(&run.energies) {
@@ -100,7 +100,7 @@ impl Summary {
             Some(service) => writeln!(
                 output,
                 "{device}: measured through {service}, a result every {millis:.2} ms: the \
-                 uncertainty is that of its results; stop the service to measure short runs"
+                 uncertainty follows from this interval; stop the service to measure short runs"
             )?,
             None if verbose => {
                 writeln!(output, "{device}: measured directly, a result every {millis:.2} ms")?;
@@ -110,8 +110,8 @@ impl Summary {
         if sensor.restarts() > 0 {
             writeln!(
                 output,
-                "{device}: counters of the service were reset (a restart); the time around it is \
-                 not measured"
+                "{device}: counters of the service were reset (restart); the time around the \
+                 restart is not measured"
             )?;
         }
         if figures.unmeasured_seconds >= SHOWN {

@@ -134,7 +134,7 @@ fn lost_sensor_leaves_the_rest_measured() {
 }
 
 #[test]
-fn signal_reaches_the_command_and_what_was_measured_is_shown() {
+fn signal_is_passed_on_and_results_are_shown() {
     let bench = bench(400_000, Load::steady(12.0, 1.0));
     let found = [(0x07, 0x1234), (0x06, 0x8001), (0x00, 0x6E9F)];
     for (register, word) in found {
@@ -206,18 +206,18 @@ fn exit_codes_are_those_of_env() {
 }
 
 #[test]
-fn cycle_that_the_bus_does_not_carry_is_refused() {
+fn cycle_too_short_for_the_bus_is_refused() {
     // Four transfers of 470 us.
     let mut bench = bench(100_000, Load::steady(12.0, 1.0));
     let args = RunArgs { interval: Some(Duration::from_micros(500)), ..RunArgs::default() };
     let Err(Failure::Usage(message)) = bench.run(args, &["true"], |_| ()) else { panic!() };
-    assert!(message.contains("is more than bus 1 carries"), "{message}");
+    assert!(message.contains("is more than bus 1 can carry"), "{message}");
     // Its power-on cycle is 2.2 ms, which another master would have to change.
     bench.plan.sensors[0].configure = false;
     let Err(Failure::Usage(message)) = bench.run(RunArgs::default(), &["true"], |_| ()) else {
         panic!()
     };
-    assert!(message.ends_with("let the other master average longer"), "{message}");
+    assert!(message.ends_with("configure the other master for more averaging"), "{message}");
 }
 
 #[test]

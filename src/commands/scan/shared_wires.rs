@@ -36,8 +36,8 @@ pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
                 notes.push((
                     bus,
                     format!(
-                        "bus {bus}, {address}: responds on all channels of mux {name}, too; if \
-                         each has a chip of its own, write -2 to \
+                        "bus {bus}, {address}: also responds on all channels of mux {name}; if \
+                         each channel has its own chip, write -2 to \
                          /sys/bus/i2c/devices/{name}/idle_state and scan again"
                     ),
                 ));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn chip_on_a_channel_that_stays_selected_is_listed_at_the_child() {
+    fn chip_on_a_selected_channel_is_listed_downstream() {
         assert_eq!(left(false, &[1, 2]), [2]);
         assert_eq!(left(false, &[1, 2, 6]), [6], "nested");
         // The channel of the second mux was selected during the whole scan of the first.

@@ -26,7 +26,7 @@ pub(super) struct Host {
     pub(super) name: String,
     pub(super) state: HostState,
     pub(super) sensors: Vec<WatchedSensor>,
-    /// What the last scrape had more than can be shown.
+    /// Data of the last scrape that exceeds what can be shown.
     pub(super) left_out: LeftOut,
     last_scrape: Option<Instant>,
 }

@@ -25,7 +25,7 @@ impl Outage {
     }
 
     fn add_failure(&mut self, error: &Error, now: Instant) {
-        /// To look for an adapter that is gone puts nothing on a bus.
+        /// Looking for a missing adapter causes no bus traffic.
         const MAX_CLOSED: Duration = Duration::from_secs(10);
         self.failed_attempts += 1;
         let pause = self.backoff.pause();

@@ -240,7 +240,7 @@ fn stuck_bus_costs_one_timeout_per_pause() {
 
 /// EAGAIN of i2c-omap and others; without a pause, these sensors need 700 transfers.
 #[test]
-fn hung_bus_that_answers_eagain_is_paused() {
+fn hung_bus_reporting_eagain_is_paused() {
     let mut scene = scene(&[secs(1); 16]);
     scene.run(secs(10));
     scene.board.inject(Fault::ArbitrationLost);

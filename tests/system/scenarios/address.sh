@@ -40,7 +40,7 @@ first=$(pid)
 wait_until 20 eval "[[ \$(property StatusText) == *'12.000 V'* ]]"
 ip address add 192.0.2.1/24 dev lo
 wait_until 15 scrape_at 192.0.2.1:8000
-wait_until 15 logged "the HTTP listener at 192.0.2.1:8000 responds"
+wait_until 15 logged "the HTTP listener at 192.0.2.1:8000 is responding"
 results() {
     scrape_at 192.0.2.1:8000 | sed --quiet 's/^ina260_results_total{.*} //p'
 }

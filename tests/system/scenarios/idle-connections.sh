@@ -78,7 +78,7 @@ unmeasured=$(($(metric ina260_unmeasured_seconds_total) - unmeasured))
 echo "measured $measured s, not measured $unmeasured s"
 ((unmeasured * 1000 <= measured)) || fail "measured $measured s, not measured $unmeasured s"
 above ina260_exporter_listener_restarts_total 0 'cause="connections"' || fail "no restart counted"
-wait_until 60 logged "the HTTP listener at 0.0.0.0:8000 responds"
+wait_until 60 logged "the HTTP listener at 0.0.0.0:8000 is responding"
 journal
 lines=$(journal | wc --lines)
 ((lines < 40)) || fail "$lines lines in the journal"

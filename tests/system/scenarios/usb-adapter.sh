@@ -20,13 +20,13 @@ timeout 60 bash -c "echo 0 >$control"
 wait_until 15 shows ina260_up 0 'device="usb"'
 shows ina260_up 1 'device="fixed"'
 [[ ! -e /dev/i2c-2 ]]
-wait_until 10 logged "no adapter has a name that begins like this"
+wait_until 10 logged "no adapter name starts with this"
 energy=$(metric ina260_energy_joules_total 'device="usb"' 'direction="forward"')
 echo 9 >$control
 [[ -e /sys/bus/i2c/devices/i2c-9 ]]
 wait_until 30 shows ina260_up 1 'device="usb"'
 above ina260_energy_joules_total $((energy - 1)) 'device="usb"' 'direction="forward"'
-expect "messages" 1 "$(journal | grep -c "no adapter has a name that begins like this")"
+expect "messages" 1 "$(journal | grep -c "no adapter name starts with this")"
 lsof_node=$(readlink /proc/"$(property MainPID)"/fd/* | grep -c '^/dev/i2c-9$')
 expect "open nodes" 1 "$lsof_node"
 

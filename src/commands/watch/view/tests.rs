@@ -291,7 +291,7 @@ fn pause_is_shown_in_the_title() {
 }
 
 #[test]
-fn what_was_left_out_is_shown() {
+fn left_out_data_is_shown() {
     let now = Instant::now();
     let mut model = Model::new(["pi4".to_owned()], now);
     let mut scrape = scrape(vec![sensor("x", 1.0, 0.0)]);
