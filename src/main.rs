@@ -29,7 +29,6 @@ const CONFIG: u8 = 78;
 const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    daemon::abort_on_panic();
     let CommandLine { command, daemon } = match CommandLine::try_parse().or_else(escaped) {
         Ok(line) => line,
         Err(error) => {

@@ -114,7 +114,7 @@ fn pause_of_the_process_is_not_silence() {
     }
 }
 
-const RESTART_CAUSES: [&str; 4] = ["address", "connections", "panic", "unresponsive"];
+const RESTART_CAUSES: [&str; 4] = ["address", "connections", "ended", "unresponsive"];
 
 fn scrapes_start_no_thread() {
     let daemon = Launch::simulated("").start();

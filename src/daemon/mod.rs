@@ -1,14 +1,14 @@
 //! The daemon: the sequences of start-up and shutdown.
 
 use std::fmt::Display;
+use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
-use std::{io, panic, process};
 
 use tracing::{error, info, warn};
 
 use crate::config::{self, LogLevel, Overrides, Plan, Problems};
-use crate::exposition::{self, Prepared, Server, ServerSettings};
+use crate::exposition::{Prepared, Server, ServerSettings};
 use crate::logging::Logging;
 use crate::signals::{Event, Signals};
 use crate::state::{RestoreError, Store};
@@ -112,18 +112,6 @@ fn server_settings(plan: &Plan) -> ServerSettings {
         allow: plan.allowed_peers(),
         power_buckets: plan.buckets.clone(),
     }
-}
-
-/// Makes a panic end the process, so that the service manager restarts it. Only the listener's
-/// threads unwind: it is restarted alone.
-pub fn abort_on_panic() {
-    let report = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        report(info);
-        if !exposition::is_restartable() {
-            process::abort();
-        }
-    }));
 }
 
 /// Loads the configuration and starts logging.

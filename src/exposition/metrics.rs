@@ -128,8 +128,8 @@ pub enum RestartCause {
     Address,
     /// All connections were in use, and were dropped.
     Connections,
-    /// It panicked.
-    Panic,
+    /// It ended by itself.
+    Ended,
     /// It does not respond.
     Unresponsive,
 }
@@ -148,7 +148,7 @@ impl RestartCause {
         match self {
             Self::Address => "lost its address",
             Self::Connections => "has no free connections",
-            Self::Panic => "panicked",
+            Self::Ended => "ended unexpectedly",
             Self::Unresponsive => "does not respond",
         }
     }

@@ -36,7 +36,6 @@ pub use listener::{BindError, Listener, ServerSettings, recorder};
 use process::Process;
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
-pub use serving::is_restartable;
 pub use ticker::Ticker;
 
 /// Time after which a series that is not set any more expires. Two ticks may be late before a

@@ -132,7 +132,7 @@ impl Server {
             last.is_none_or(|last| now.duration_since(last) >= Self::RESTART_PERIOD)
         };
         let cause = if serving.has_ended() {
-            Some(RestartCause::Panic)
+            Some(RestartCause::Ended)
         } else if !serving.has_socket() {
             Some(RestartCause::Address)
         } else if silence >= HealthCheck::MAX_SILENCE {

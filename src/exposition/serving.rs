@@ -7,7 +7,6 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -46,11 +45,6 @@ const LISTENER: &str = "listener";
 const CONNECTIONS: &str = "connections";
 const RENDER: &str = "render";
 
-/// Returns whether a panic in the current thread ends the listener only, which is then restarted.
-pub fn is_restartable() -> bool {
-    matches!(thread::current().name(), Some(LISTENER | CONNECTIONS | RENDER))
-}
-
 /// A listener that serves scrapes until it is dropped.
 pub(super) struct Serving {
     // Removed first: while the socket accepts connections, no other process replaces it.
@@ -80,7 +74,6 @@ impl Listener {
             let _ = started.send(Ok(()));
             let mut accepting = runtime.spawn(accept(exporter, pool, counted));
             let mut stopped = stopped;
-            // Accepting ends with a panic only.
             runtime.block_on(poll_fn(|cx| {
                 let is_stopped = Pin::new(&mut stopped).poll(cx).is_ready();
                 let is_over = is_stopped || Pin::new(&mut accepting).poll(cx).is_ready();
@@ -122,7 +115,7 @@ impl Drop for Serving {
     }
 }
 
-/// Accepts connections.
+/// Accepts connections, until no runtime can be created for them.
 async fn accept(mut exporter: ExporterFuture, mut pool: Pool, drops: Arc<AtomicU64>) {
     let mut full_since: Option<Instant> = None;
     loop {
@@ -132,7 +125,9 @@ async fn accept(mut exporter: ExporterFuture, mut pool: Pool, drops: Arc<AtomicU
         if room == 0 || accept_up_to(room, &mut exporter, &mut pool).await {
             let since = *full_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= MAX_FULL {
-                pool.renew().expect("what was just closed can be opened again");
+                if pool.renew().is_err() {
+                    return;
+                }
                 // If this fails, the next scrape tries it.
                 let _ = pool.start_rendering();
                 drops.fetch_add(1, Relaxed);
@@ -162,7 +157,8 @@ async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, pool: &mut Poo
             }
         }
         let _guard = pool.handle.enter();
-        assert!(exporter.as_mut().poll(cx).is_pending(), "the exporter ended");
+        // It does not end.
+        let _ = exporter.as_mut().poll(cx);
         if coop::has_budget_remaining() { Poll::Pending } else { Poll::Ready(true) }
     })
     .await
@@ -218,9 +214,11 @@ impl Pool {
     /// Starts the thread that renders, so that no scrape has to; scrapes that come at the same time
     /// wait for less than a millisecond.
     fn start_rendering(&self) -> io::Result<()> {
-        catch_unwind(AssertUnwindSafe(|| self.handle.spawn_blocking(|| ())))
-            .map(drop)
-            .map_err(|_| io::ErrorKind::WouldBlock.into())
+        // tokio panics if it cannot create the thread.
+        let probe = thread::Builder::new().name(RENDER.to_owned()).spawn(|| ())?;
+        probe.join().map_err(|_| io::ErrorKind::Other)?;
+        drop(self.handle.spawn_blocking(|| ()));
+        Ok(())
     }
 
     fn connections(&self) -> usize {
