@@ -222,7 +222,7 @@ fn read(path: &Path) -> io::Result<String> {
     let is_null = |it: &fs::Metadata| it.file_type().is_char_device() && it.rdev() == NULL_DEVICE;
     if metadata.is_ok_and(|it| !it.is_file() && !is_null(&it)) {
         return Err(refused(
-            "is not a regular file (it must be readable again for a reload)".to_owned(),
+            "is not a regular file (it must be readable more than once)".to_owned(),
         ));
     }
     let mut bytes = Vec::new();

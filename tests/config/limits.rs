@@ -152,7 +152,7 @@ fn only_regular_files_are_read() {
     std::os::unix::fs::symlink(&pipe, &link).unwrap();
     let devices = ["/dev/zero", "/dev/tty"].map(Path::new);
     for path in [pipe.as_path(), &link, &socket, directory.path()].into_iter().chain(devices) {
-        let message = "FILE: is not a regular file (it must be readable again for a reload)";
+        let message = "FILE: is not a regular file (it must be readable more than once)";
         assert_eq!(problem(path), message, "{}", path.display());
     }
     // The name for no file.
