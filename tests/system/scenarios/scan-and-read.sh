@@ -37,7 +37,7 @@ shown=$(read_)
 shown_has 'voltage   12.000 V'
 shown_has 'current   1.000 A'
 shown_has 'alert     over-current 5 A: inactive'
-shown_has 'the bus is in use: settings and alert are those of the service'
+shown_has "the bus is in use: settings and alert are from the service's metrics"
 shown=$(read_ --json --address 0x44)
 shown_has '"settings": null'
 must_fail scan --mux
