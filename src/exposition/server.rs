@@ -1,5 +1,5 @@
-//! Keeps the exposition served: builds listener and recorder anew where there is a reason, from the
-//! meters, which hold every gauge and counter. Histograms restart from 0 then.
+//! Keeps the exposition served: rebuilds listener and recorder when needed, from the meters, which
+//! hold every gauge and counter. Histograms restart from 0 then.
 
 use std::io;
 use std::sync::Arc;

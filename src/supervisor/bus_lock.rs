@@ -60,8 +60,8 @@ enum LockError {
 }
 
 impl BusLock {
-    /// Locks a bus for this process, which serves at `url`. If that fails, logs why, unless
-    /// told not to; the bus is measured nevertheless.
+    /// Locks a bus for this process, which serves at `url`. If that fails, logs why if
+    /// `is_logged`; the bus is measured nevertheless.
     #[must_use]
     pub fn acquire(bus: u32, url: &str, is_logged: bool) -> Option<Self> {
         match Self::acquire_in(&own_directories(), bus, url) {

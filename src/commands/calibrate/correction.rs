@@ -77,7 +77,7 @@ pub(super) fn correct(
         let max = reference.abs() * MAX_GAIN_ERROR;
         if (gain / nominal - 1.0).abs() > MAX_GAIN_ERROR {
             let hint = match read / reference {
-                ..0.0 => "`swap IN+ and IN-` (test :159 too), or set reverse = true",
+                ..0.0 => "swap IN+ and IN-, or set reverse = true",
                 ..0.5 => "the current does not flow through the sensor, or not all of it",
                 _ => {
                     "run calibrate --zero first; check the unit, and that no current bypasses the \
@@ -159,7 +159,7 @@ mod tests {
             (0.0051, 12.0, ZERO, "a load is still connected"),
             (-0.0066, 22.0, ZERO, "a load is still connected"),
             (2.4, 12.0, load(2.5), "calibrate --zero first"),
-            (-2.5, 12.0, load(2.5), "`swap IN+ and IN-` (test :159 too)"),
+            (-2.5, 12.0, load(2.5), "swap IN+ and IN-"),
             (0.0, 12.0, load(2.5), "does not flow through the sensor"),
             (0.0, 11.9, supply(12.0), "measure at VBUS"),
         ] {
