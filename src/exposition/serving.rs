@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::ExporterFuture;
+use rustix::thread::gettid;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{coop, yield_now};
@@ -215,8 +217,13 @@ impl Pool {
     /// wait for less than a millisecond.
     fn start_rendering(&self) -> io::Result<()> {
         // tokio panics if it cannot create the thread.
-        let probe = thread::Builder::new().name(RENDER.to_owned()).spawn(|| ())?;
-        probe.join().map_err(|_| io::ErrorKind::Other)?;
+        let probe = thread::Builder::new().name(RENDER.to_owned()).spawn(gettid)?;
+        let id = probe.join().map_err(|_| io::ErrorKind::Other)?;
+        // The kernel counts a thread until after it can be joined, when it leaves /proc.
+        let (task, end) = (format!("/proc/self/task/{id}"), Instant::now() + STOP_TIMEOUT);
+        while Path::new(&task).exists() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
         drop(self.handle.spawn_blocking(|| ()));
         Ok(())
     }
