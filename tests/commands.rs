@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use support::{Directory, Ended, daemon, run, text, until};
+use support::{Directory, Ended, daemon, kill, run, text, until};
 
 mod support;
 
@@ -211,8 +211,7 @@ fn follow(lines: usize, end: &str) -> (Vec<String>, Option<i32>) {
     if end == "close" {
         drop(output);
     } else {
-        let kill = format!("kill -s {end} {}", child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        kill(end, &child.id().to_string());
         // A line in progress is completed.
         output.for_each(|line| assert!(line.is_ok()));
     }
@@ -247,8 +246,7 @@ fn signal_ends_a_blocked_command() {
                     .unwrap();
             // Time to begin the transfer; an earlier signal ends the process anyway.
             thread::sleep(Duration::from_millis(500));
-            let kill = format!("kill -s {signal} {}", child.id());
-            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+            kill(signal, &child.id().to_string());
             until("the end", || child.try_wait().unwrap());
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use support::{program, until};
+use support::{kill, program, until};
 
 mod support;
 
@@ -103,8 +103,7 @@ impl Watch {
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        kill(name, &self.pid().to_string());
     }
 
     fn ends(&mut self) {

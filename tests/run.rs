@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Daemon, Directory, Ended, Launch, daemon, free_port, get, run, text, until};
+use support::{Daemon, Directory, Ended, Launch, daemon, free_port, get, kill, run, text, until};
 
 mod support;
 
@@ -103,8 +103,7 @@ fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
     assert_eq!(lines.next().unwrap(), "ready");
     thread::sleep(Duration::from_millis(300));
     // To every process of the group, as a terminal does.
-    let kill = format!("kill -s INT -- -{}", child.id());
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    kill("INT", &format!("-{}", child.id()));
     assert_eq!(lines.next().unwrap(), "caught");
     let status = until("the end", || child.try_wait().unwrap());
     let mut report = String::new();

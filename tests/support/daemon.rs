@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::program::program;
-use super::{Directory, NotifySocket, Scrape, TIMEOUT, free_port, get, text, within};
+use super::{Directory, NotifySocket, Scrape, TIMEOUT, free_port, get, kill, text, within};
 
 /// Returns a command with an empty environment.
 fn command(words: &[impl AsRef<OsStr>]) -> Command {
@@ -250,9 +250,7 @@ impl Daemon {
     }
 
     pub fn signal(&self, name: &str) {
-        let script = format!("kill -s {name} {}", self.id());
-        let status = command(&["sh", "-c", &script]).status().unwrap();
-        assert!(status.success());
+        kill(name, &self.id().to_string());
     }
 
     /// Waits until the daemon exits, and returns the exit code.
