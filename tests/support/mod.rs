@@ -47,8 +47,8 @@ pub fn within<T>(timeout: Duration, what: &str, mut probe: impl FnMut() -> Optio
     }
 }
 
-/// Sends a signal to a process, or to a group (`-PGID`). By the shell's own command: minimal systems
-/// have no other.
+/// Sends a signal to a process, or to a group (`-PGID`), with the shell's own command: minimal
+/// systems have no other.
 pub fn kill(signal: &str, target: &str) {
     let script = format!("kill -s {signal} -- {target}");
     assert!(process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
