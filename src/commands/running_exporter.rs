@@ -40,11 +40,18 @@ impl RunningExporter {
         Some(Self { url, sensors })
     }
 
-    /// Returns its sensor at a location.
-    pub(super) fn sensor(&self, location: Location) -> Result<Option<&ScrapedSensor>, &Unknown> {
-        let (adapters, mut sensors) = (Adapters::read(), self.sensors.as_ref()?.iter());
+    /// Returns its sensor at a location, or why there is none.
+    pub(super) fn sensor(&self, location: Location) -> Result<&ScrapedSensor, String> {
+        let Location { bus, .. } = location;
+        let sensors = self.sensors.as_ref();
+        let sensors = sensors.map_err(|error| format!("bus {bus} is in use; {error}"))?;
+        let adapters = Adapters::read();
         let location = adapters.numbered(location);
-        Ok(sensors.find(|it| it.location().map(|it| adapters.numbered(it)) == Some(location)))
+        let is_there =
+            |it: &&ScrapedSensor| it.location().map(|it| adapters.numbered(it)) == Some(location);
+        sensors.iter().find(is_there).ok_or_else(|| {
+            format!("bus {bus} is in use by {}, which does not measure this sensor", self.name())
+        })
     }
 
     /// Returns its name for messages.

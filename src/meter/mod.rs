@@ -82,26 +82,27 @@ pub struct Meter {
     pub window: Window,
     sums: Sums,
     observations: Observations,
-    /// Every result with its cycle, where they are asked for.
-    results: Option<Vec<(Measured, Cycle)>>,
+    /// Every result with its cycle and the time that it covers, where they are asked for.
+    results: Option<Vec<(Measured, Cycle, Duration)>>,
 }
 
 impl Meter {
     /// Counts a result and keeps it as the last.
     pub fn record(&mut self, reading: Reading, cycle: &Cycle) {
         self.up = true;
-        self.accumulator.add(&reading.measured, cycle);
+        let time = self.accumulator.add(&reading.measured, cycle);
         self.window.add(reading.at, &reading.measured);
         self.sums.add(&reading.measured);
         Observations::push(&mut self.observations.powers, reading.measured.power.0);
         if let Some(results) = &mut self.results {
-            results.push((reading.measured, *cycle));
+            results.push((reading.measured, *cycle, time));
         }
         self.last = Some(reading);
     }
 
-    /// Removes and returns the results since the last call. The first call begins to keep them.
-    pub fn take_results(&mut self) -> Vec<(Measured, Cycle)> {
+    /// Removes and returns the results since the last call, each with its cycle and the time that it
+    /// covers. The first call begins to keep them.
+    pub fn take_results(&mut self) -> Vec<(Measured, Cycle, Duration)> {
         self.results.replace(Vec::new()).unwrap_or_default()
     }
 
@@ -247,8 +248,9 @@ mod tests {
         let mut meter = Meter::default();
         meter.record(reading(now), &cycle(now));
         assert_eq!(meter.take_results(), []);
-        meter.record(reading(now), &cycle(now));
-        assert_eq!(meter.take_results(), [(Measured::new(5.0, 1.0, 5.0), cycle(now))]);
+        let (later, time) = (now + Duration::from_secs(1), Duration::from_secs(1));
+        meter.record(reading(later), &cycle(later));
+        assert_eq!(meter.take_results(), [(Measured::new(5.0, 1.0, 5.0), cycle(later), time)]);
         assert_eq!(meter.take_results(), []);
     }
 

@@ -105,8 +105,8 @@ impl Accumulator {
         self.totals.unmeasured += time;
     }
 
-    /// Adds one result.
-    pub fn add(&mut self, measured: &Measured, cycle: &Cycle) {
+    /// Adds one result. Returns the time that it covers.
+    pub fn add(&mut self, measured: &Measured, cycle: &Cycle) -> Duration {
         let span = self.span(cycle.end);
         let time = match cycle.elapsed {
             // How much of it falls within the accounted time is unknown.
@@ -121,6 +121,7 @@ impl Accumulator {
         self.totals.results += 1;
         self.totals.missed += cycle.missed;
         self.down = false;
+        time
     }
 
     /// Returns the totals as of the last result; while the sensor is down, as of `now`.

@@ -2,29 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use crate::commands::measuring::Moments;
+
 /// Step of the registers: 1.25 mA and 1.25 mV.
 const STEP: f64 = 0.00125;
 /// Parts of the time whose means are compared.
 const BLOCKS: usize = 10;
 /// Fewest results in a block.
-const MIN_RESULTS: f64 = 2.0;
-
-/// Number, mean and sum of squared deviations of the values so far (Welford's method).
-#[derive(Clone, Copy, Debug, Default)]
-struct Moments {
-    count: f64,
-    mean: f64,
-    squares: f64,
-}
-
-impl Moments {
-    fn add(&mut self, value: f64) {
-        self.count += 1.0;
-        let before = value - self.mean;
-        self.mean += before / self.count;
-        self.squares += before * (value - self.mean);
-    }
-}
+const MIN_RESULTS: u32 = 2;
 
 /// Mean of a quantity with its standard error, in amperes or volts of the chip.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +18,6 @@ pub(super) struct Mean {
     pub(super) error: f64,
 }
 
-/// Means of both quantities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Average {
     pub(super) results: u32,
@@ -41,7 +25,6 @@ pub(super) struct Average {
     pub(super) voltage: Mean,
 }
 
-/// Reason why an average cannot be used.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Unusable {
     #[error(
@@ -61,62 +44,59 @@ pub(super) enum Unusable {
 pub(super) struct Blocks {
     begun: Instant,
     duration: Duration,
-    current: [Moments; BLOCKS],
-    voltage: [Moments; BLOCKS],
+    /// Current and voltage.
+    moments: [[Moments; BLOCKS]; 2],
 }
 
 impl Blocks {
     pub(super) fn new(begun: Instant, duration: Duration) -> Self {
-        let empty = [Moments::default(); BLOCKS];
-        Self { begun, duration, current: empty, voltage: empty }
+        Self { begun, duration, moments: Default::default() }
     }
 
     /// Adds a result that ended at `end`; ignores one before or after the time.
     pub(super) fn add(&mut self, end: Instant, amperes: f64, volts: f64) {
         let Some(at) = end.checked_duration_since(self.begun) else { return };
         let block = BLOCKS as u128 * at.as_nanos() / self.duration.as_nanos().max(1);
-        let block = usize::try_from(block).unwrap_or(BLOCKS);
-        if let (Some(current), Some(voltage)) =
-            (self.current.get_mut(block), self.voltage.get_mut(block))
-        {
-            current.add(amperes);
-            voltage.add(volts);
+        for (blocks, value) in self.moments.iter_mut().zip([amperes, volts]) {
+            if let Some(block) = usize::try_from(block).ok().and_then(|it| blocks.get_mut(it)) {
+                block.add(value);
+            }
         }
     }
 
     /// Returns the means over the whole time, if both quantities were steady.
     pub(super) fn average(&self) -> Result<Average, Unusable> {
-        // The current of a load may have a ripple of a hundredth, its means not a tenth of that.
-        let current = steady(&self.current, ("current", "mA"), 0.01)?;
-        let voltage = steady(&self.voltage, ("voltage", "mV"), 0.01)?;
-        let results: f64 = self.current.iter().map(|block| block.count).sum();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        Ok(Average { results: results as u32, current, voltage })
+        let [currents, voltages] = &self.moments;
+        let current = steady(currents, ("current", "mA"))?;
+        let voltage = steady(voltages, ("voltage", "mV"))?;
+        Ok(Average { results: currents.iter().map(|block| block.count).sum(), current, voltage })
     }
 }
 
 /// Returns the mean of the blocks, unless they differ by more than noise explains: six times the
-/// standard error of a block, a step, or a tenth of `ripple`.
+/// standard error of a block, a step, or a thousandth.
 fn steady(
-    blocks: &[Moments],
+    blocks: &[Moments; BLOCKS],
     (quantity, unit): (&'static str, &'static str),
-    ripple: f64,
 ) -> Result<Mean, Unusable> {
     /// Noise of single conversions, in steps, beyond which something other than the chip varies.
     const MAX_NOISE: f64 = 8.0;
-    let count: f64 = blocks.iter().map(|block| block.count).sum();
-    if blocks.iter().any(|block| block.count < MIN_RESULTS) {
+    /// Ripple of a constant load: that of single results, and of their means.
+    const RIPPLES: [f64; 2] = [0.01, 0.001];
+    let fewest = blocks.iter().map(|block| block.count).min().unwrap_or_default();
+    if fewest < MIN_RESULTS {
         return Err(Unusable::TooFew);
     }
-    let mean = blocks.iter().map(|block| block.mean * block.count).sum::<f64>() / count;
+    let sum = |of: fn(&Moments) -> f64| blocks.iter().map(of).sum::<f64>();
+    let count = sum(|block| f64::from(block.count));
+    let mean = sum(|block| block.mean * f64::from(block.count)) / count;
     // Deviation of single results from the means of their blocks.
-    let squares: f64 = blocks.iter().map(|block| block.squares).sum();
-    let deviation = (squares / (count - blocks.iter().map(|_| 1.0).sum::<f64>())).sqrt();
+    let deviation = (sum(|block| block.squares) / (count - sum(|_| 1.0))).sqrt();
     let means = blocks.iter().map(|block| block.mean);
     let range = means.clone().fold(f64::MIN, f64::max) - means.fold(f64::MAX, f64::min);
-    let smallest = blocks.iter().map(|block| block.count).fold(f64::MAX, f64::min);
-    let allowed = (6.0 * deviation / smallest.sqrt()).max(STEP).max(ripple / 10.0 * mean.abs());
-    if range > allowed || deviation > (MAX_NOISE * STEP).max(ripple * mean.abs()) {
+    let [single, of_means] = RIPPLES.map(|ripple| ripple * mean.abs());
+    let allowed = (6.0 * deviation / f64::from(fewest).sqrt()).max(STEP).max(of_means);
+    if range > allowed || deviation > (MAX_NOISE * STEP).max(single) {
         let (range, spread) = (range * 1e3, deviation * 1e3);
         return Err(Unusable::NotSteady { quantity, unit, range, spread });
     }

@@ -1,5 +1,6 @@
 //! Gains and offset from an average and a reference, within what the chip's data sheet allows.
 
+use super::CalibrateArgs;
 use super::average::Average;
 use crate::ina260::calibration::Calibration;
 use crate::units::Amperes;
@@ -16,15 +17,6 @@ const OFFSET_VOLTS: f64 = 12.0;
 const MAX_GAIN_ERROR: f64 = 0.005;
 /// Maximum offset of the bus voltage in volts (INA226, SBOS547B, which shares the core).
 const MAX_VOLTAGE_OFFSET: f64 = 0.0075;
-
-/// True values while the average was taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Reference {
-    pub(super) amperes: Option<f64>,
-    pub(super) volts: Option<f64>,
-    /// Whether the load was disconnected.
-    pub(super) is_zero: bool,
-}
 
 /// A reading that the chip's errors cannot explain.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -44,12 +36,12 @@ pub(super) struct Implausible {
 /// chip's own values, so what the `existing` calibration corrects is not corrected twice.
 pub(super) fn correct(
     average: &Average,
-    reference: &Reference,
+    reference: &CalibrateArgs,
     existing: &Calibration,
 ) -> Result<Calibration, Implausible> {
     let (amperes, volts) = (average.current.mean, average.voltage.mean);
     let mut corrected = *existing;
-    if let Some(reference) = reference.volts {
+    if let Some(reference) = reference.voltage {
         let nominal = nominal(existing.voltage_gain);
         let max = reference * MAX_GAIN_ERROR + MAX_VOLTAGE_OFFSET * nominal;
         let read = volts * nominal;
@@ -59,7 +51,7 @@ pub(super) fn correct(
         }
         corrected.voltage_gain = reference / volts;
     }
-    if reference.is_zero {
+    if reference.zero {
         let max = MAX_OFFSET + MAX_OFFSET_PER_VOLT * (volts - OFFSET_VOLTS).abs();
         if amperes.abs() > max {
             let hint = "a load is still connected, or current bypasses its switch";
@@ -67,15 +59,14 @@ pub(super) fn correct(
         }
         corrected.current_offset = Amperes(-amperes * existing.current_gain);
     }
-    if let Some(reference) = reference.amperes {
-        // What the chip reads without a load, by the existing calibration.
+    if let Some(reference) = reference.current {
+        // The chip's current beyond what it reads without a load, by the existing calibration.
         let zero = -existing.current_offset.0 / existing.current_gain;
+        let flowing = (amperes - zero) * if existing.reverse { -1.0 } else { 1.0 };
         let nominal = nominal(existing.current_gain);
-        let sign = if existing.reverse { -1.0 } else { 1.0 };
-        let read = (amperes - zero) * nominal * sign;
-        let gain = reference * sign / (amperes - zero);
-        let max = reference.abs() * MAX_GAIN_ERROR;
+        let (read, gain) = (flowing * nominal, reference / flowing);
         if (gain / nominal - 1.0).abs() > MAX_GAIN_ERROR {
+            let max = reference.abs() * MAX_GAIN_ERROR;
             let hint = match read / reference {
                 ..0.0 => "swap IN+ and IN-, or set reverse = true",
                 ..0.5 => "the current does not flow through the sensor, or not all of it",
@@ -99,20 +90,19 @@ fn nominal(existing: f64) -> f64 {
     if (existing - 1.0).abs() > MAX_GAIN_ERROR { existing } else { 1.0 }
 }
 
-/// Returns the keys that follow from the reference, or `all` that are not at their default.
-pub(super) fn keys(corrected: &Calibration, reference: &Reference, all: bool) -> Vec<String> {
-    let gain = |key: &str, gain: f64, is_new: bool| {
-        (is_new || all && (gain - 1.0).abs() > 0.0).then(|| format!("{key} = {gain:.6}"))
-    };
-    let (offset, is_new) = (corrected.current_offset.0 * 1e3, reference.amperes.is_some());
-    let with_offset = reference.is_zero || (is_new || all) && offset.abs() > 0.0;
+/// Returns the keys that follow from the reference; for a table, all that are not at their default.
+pub(super) fn keys(corrected: &Calibration, reference: &CalibrateArgs) -> Vec<String> {
+    let CalibrateArgs { zero, current, voltage, toml, .. } = *reference;
+    let (gain, volts) = (corrected.current_gain, corrected.voltage_gain);
+    let (offset, all) = (corrected.current_offset.0 * 1e3, current.is_some() || toml);
+    let is_set = |gain: f64| toml && (gain - 1.0).abs() > 0.0;
     let lines = [
-        gain("current_gain", corrected.current_gain, is_new),
-        with_offset.then(|| format!("current_offset = \"{offset:.3}mA\"")),
-        gain("voltage_gain", corrected.voltage_gain, reference.volts.is_some()),
-        (all && corrected.reverse).then(|| "reverse = true".to_owned()),
+        (current.is_some() || is_set(gain), format!("current_gain = {gain:.6}")),
+        (zero || all && offset.abs() > 0.0, format!("current_offset = \"{offset:.3}mA\"")),
+        (voltage.is_some() || is_set(volts), format!("voltage_gain = {volts:.6}")),
+        (toml && corrected.reverse, "reverse = true".to_owned()),
     ];
-    lines.into_iter().flatten().collect()
+    lines.into_iter().filter_map(|(is_shown, line)| is_shown.then_some(line)).collect()
 }
 
 #[cfg(test)]
@@ -125,8 +115,17 @@ mod tests {
         Average { results: 1_000, current: mean(amperes), voltage: mean(volts) }
     }
 
-    const NONE: Reference = Reference { amperes: None, volts: None, is_zero: false };
-    const ZERO: Reference = Reference { is_zero: true, ..NONE };
+    fn zero() -> CalibrateArgs {
+        CalibrateArgs { zero: true, ..CalibrateArgs::default() }
+    }
+
+    fn load(amperes: f64) -> CalibrateArgs {
+        CalibrateArgs { current: Some(amperes), ..CalibrateArgs::default() }
+    }
+
+    fn supply(volts: f64) -> CalibrateArgs {
+        CalibrateArgs { voltage: Some(volts), ..CalibrateArgs::default() }
+    }
 
     #[test]
     fn corrected_readings_equal_the_reference() {
@@ -136,9 +135,9 @@ mod tests {
             let mut calibration = Calibration { reverse, ..Calibration::default() };
             // The second time nothing changes.
             for _ in 0..2 {
-                calibration = correct(&average(chip(0.0), 12.0), &ZERO, &calibration).unwrap();
+                calibration = correct(&average(chip(0.0), 12.0), &zero(), &calibration).unwrap();
                 assert!(calibration.true_current(chip(0.0)).abs() < 1e-12);
-                let load = Reference { amperes: Some(2.5), volts: Some(12.024), ..NONE };
+                let load = CalibrateArgs { voltage: Some(12.024), ..load(2.5) };
                 calibration = correct(&average(chip(2.5), 12.0), &load, &calibration).unwrap();
                 for amperes in [0.0, 2.5, -5.0] {
                     let read = calibration.true_current(chip(amperes));
@@ -152,12 +151,10 @@ mod tests {
 
     #[test]
     fn readings_beyond_the_data_sheet_are_refused() {
-        let load = |amperes| Reference { amperes: Some(amperes), ..NONE };
-        let supply = |volts| Reference { volts: Some(volts), ..NONE };
         for (amperes, volts, reference, part) in [
             // 5 mA, and 0.15 mA for each volt from 12 V.
-            (0.0051, 12.0, ZERO, "a load is still connected"),
-            (-0.0066, 22.0, ZERO, "a load is still connected"),
+            (0.0051, 12.0, zero(), "a load is still connected"),
+            (-0.0066, 22.0, zero(), "a load is still connected"),
             (2.4, 12.0, load(2.5), "calibrate --zero first"),
             (-2.5, 12.0, load(2.5), "swap IN+ and IN-"),
             (0.0, 12.0, load(2.5), "does not flow through the sensor"),
@@ -168,8 +165,8 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         for (amperes, volts, reference) in [
-            (0.005, 12.0, ZERO),
-            (-0.0064, 22.0, ZERO),
+            (0.005, 12.0, zero()),
+            (-0.0064, 22.0, zero()),
             (2.49, 12.0, load(2.5)),
             (0.0, 11.94, supply(12.0)),
         ] {
@@ -180,8 +177,7 @@ mod tests {
     #[test]
     fn gain_of_a_divider_is_kept() {
         let divider = Calibration { voltage_gain: 11.0, ..Calibration::default() };
-        let reference = Reference { volts: Some(48.1), ..NONE };
-        let corrected = correct(&average(0.0, 4.365), &reference, &divider).unwrap();
+        let corrected = correct(&average(0.0, 4.365), &supply(48.1), &divider).unwrap();
         assert!((corrected.voltage_gain - 48.1 / 4.365).abs() < 1e-12);
     }
 
@@ -192,8 +188,8 @@ mod tests {
             current_offset: Amperes(-0.001_02),
             ..Calibration::default()
         };
-        assert_eq!(keys(&corrected, &ZERO, false), ["current_offset = \"-1.020mA\""]);
+        assert_eq!(keys(&corrected, &zero()), ["current_offset = \"-1.020mA\""]);
         let all = ["current_gain = 1.002000", "current_offset = \"-1.020mA\""];
-        assert_eq!(keys(&corrected, &ZERO, true), all);
+        assert_eq!(keys(&corrected, &CalibrateArgs { toml: true, ..zero() }), all);
     }
 }

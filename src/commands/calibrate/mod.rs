@@ -19,7 +19,7 @@ mod correction;
 mod tests;
 
 use average::{Average, Blocks};
-use correction::{Reference, correct};
+use correction::correct;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -117,10 +117,8 @@ fn calibrate(
     let outcome = measure(args, &mut session, &existing, caller.progress, caller.stop);
     let failed = [messages, session.close()].concat();
     let average = outcome?;
-    let reference = Reference { amperes: args.current, volts: args.voltage, is_zero: args.zero };
-    let corrected =
-        correct(&average, &reference, &existing).map_err(|error| partly(&sensor, &error))?;
-    let keys = correction::keys(&corrected, &reference, args.toml);
+    let corrected = correct(&average, args, &existing).map_err(|error| partly(&sensor, &error))?;
+    let keys = correction::keys(&corrected, args);
     write(args, &sensor, &average, &keys, caller.output)?;
     if failed.is_empty() { Ok(()) } else { Err(Failure::Partly(failed)) }
 }
@@ -129,7 +127,6 @@ fn partly(sensor: &SensorPlan, error: &dyn std::fmt::Display) -> Failure {
     Failure::Partly(vec![format!("sensor {} ({}): {error}", sensor.device, sensor.location)])
 }
 
-/// Averages the chip's voltage and current.
 fn measure(
     args: &CalibrateArgs,
     session: &mut Session,
@@ -175,30 +172,34 @@ fn write(
 ) -> io::Result<()> {
     let Average { results, current, voltage } = average;
     let comment = if args.toml { "# " } else { "" };
-    writeln!(output, "{comment}{}  {}", sensor.device, sensor.location)?;
     writeln!(
         output,
-        "{comment}  current  {:.3} mA ± {:.3} (mean of {results} results, with its standard \
-         error)",
+        "{comment}{}  {}\n\
+         {comment}  current  {:.3} mA ± {:.3} (mean of {results} results, with its standard error)\n\
+         {comment}  voltage  {:.5} V ± {:.5}",
+        sensor.device,
+        sensor.location,
         current.mean * 1e3,
-        current.error * 1e3
+        current.error * 1e3,
+        voltage.mean,
+        voltage.error
     )?;
-    writeln!(output, "{comment}  voltage  {:.5} V ± {:.5}", voltage.mean, voltage.error)?;
     if args.toml {
         write!(output, "{}", super::scan::table(&sensor.device, sensor.location, ""))?;
     }
     for line in keys {
         writeln!(output, "{line}")?;
     }
-    if !args.toml {
-        let next = if args.zero {
+    let next = match (args.toml, args.zero) {
+        (true, _) => "",
+        (false, true) => {
             "Add this to the sensor's table and reload the service. Then connect a load and a \
-             reference for the gains: --current, --voltage."
-        } else {
-            "Add this to the sensor's table, replacing any existing line, and reload the \
-             service."
-        };
-        writeln!(output, "{next}")?;
-    }
+             reference for the gains: --current, --voltage.\n"
+        }
+        (false, false) => {
+            "Add this to the sensor's table, replacing any existing line, and reload the service.\n"
+        }
+    };
+    write!(output, "{next}")?;
     output.flush()
 }

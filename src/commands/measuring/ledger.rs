@@ -1,6 +1,5 @@
 //! Energy between two moments, from results whose cycles do not begin and end with them.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::units::Measured;
@@ -37,6 +36,17 @@ pub(in crate::commands) struct Energy {
 }
 
 impl Energy {
+    /// Adds what was measured at another time.
+    pub(in crate::commands) fn add(&mut self, other: &Self) {
+        self.joules += other.joules;
+        self.uncertainty += other.uncertainty;
+        self.duration += other.duration;
+        self.measured += other.measured;
+        self.missed += other.missed;
+        let extremes = self.extremes.into_iter().chain(other.extremes);
+        self.extremes = extremes.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)));
+    }
+
     /// Returns the time that no result covers.
     pub(in crate::commands) fn unmeasured(&self) -> Duration {
         self.duration.saturating_sub(self.measured)
@@ -53,7 +63,7 @@ pub(super) struct Ledger {
     begun: Instant,
     energy: Energy,
     /// Slices that may extend beyond the end.
-    kept: VecDeque<Slice>,
+    kept: Vec<Slice>,
     /// Energy of the slices at the ends: their parts within the time, and beyond it.
     within: f64,
     beyond: f64,
@@ -68,7 +78,7 @@ impl Ledger {
         Self {
             begun,
             energy: Energy::default(),
-            kept: VecDeque::new(),
+            kept: Vec::new(),
             within: 0.0,
             beyond: 0.0,
             edge: Duration::ZERO,
@@ -76,28 +86,24 @@ impl Ledger {
         }
     }
 
-    pub(super) fn add(&mut self, slice: Slice) {
-        self.kept.push_back(slice);
+    pub(super) fn add(&mut self, slices: impl IntoIterator<Item = Slice>) {
+        self.kept.extend(slices);
     }
 
     /// Returns whether the slices extend to `end`.
     pub(super) fn reaches(&self, end: Instant) -> bool {
-        self.kept.back().is_some_and(|slice| slice.end >= end)
+        self.kept.last().is_some_and(|slice| slice.end >= end)
     }
 
     /// Adds up the slices before a moment that is before the end.
     pub(super) fn settle(&mut self, before: Instant) {
         let settled = self.kept.iter().take_while(|slice| slice.end <= before).count();
-        for slice in self.kept.drain(..settled).collect::<Vec<_>>() {
-            self.include(&slice, before);
-        }
+        self.include(settled, before);
     }
 
     /// Returns the energy of the time until `end`.
     pub(super) fn finish(mut self, end: Instant) -> Energy {
-        for slice in std::mem::take(&mut self.kept) {
-            self.include(&slice, end);
-        }
+        self.include(self.kept.len(), end);
         // Wherever in the slices at the ends their energy was converted; and an edge that is wrong
         // moves the power of its time.
         let edges = 2.0 * self.edge.as_secs_f64() * self.peak;
@@ -108,25 +114,31 @@ impl Ledger {
         }
     }
 
-    /// Adds the part of a slice that is after the begin and before `until`.
-    fn include(&mut self, slice: &Slice, until: Instant) {
-        let inside = slice.end.min(until).checked_duration_since(slice.begin.max(self.begun));
-        let Some(inside) = inside.filter(|inside| !inside.is_zero()) else { return };
-        let length = slice.end.duration_since(slice.begin);
-        let share = inside.as_secs_f64() / length.as_secs_f64();
-        let joules = slice.watts * slice.measured.as_secs_f64();
-        self.energy.joules += joules * share;
-        self.energy.measured +=
-            if inside == length { slice.measured } else { slice.measured.mul_f64(share) };
-        if inside < length {
-            self.within += joules.abs() * share;
-            self.beyond += joules.abs() * (1.0 - share);
+    /// Adds the parts of the first slices that are after the begin and before `until`.
+    fn include(&mut self, slices: usize, until: Instant) {
+        for slice in self.kept.drain(..slices) {
+            let inside =
+                slice.end.min(until).saturating_duration_since(slice.begin.max(self.begun));
+            if inside.is_zero() {
+                continue;
+            }
+            let length = slice.end.duration_since(slice.begin);
+            let share = inside.as_secs_f64() / length.as_secs_f64();
+            let joules = slice.watts * slice.measured.as_secs_f64();
+            if inside < length {
+                self.within += joules.abs() * share;
+                self.beyond += joules.abs() * (1.0 - share);
+            }
+            self.edge = self.edge.max(slice.edge);
+            self.peak = self.peak.max(slice.watts.abs());
+            self.energy.add(&Energy {
+                joules: joules * share,
+                measured: slice.measured.mul_f64(share),
+                missed: slice.missed,
+                extremes: Some((slice.last.power.0, slice.last.voltage.0)),
+                ..Energy::default()
+            });
         }
-        self.edge = self.edge.max(slice.edge);
-        self.peak = self.peak.max(slice.watts.abs());
-        self.energy.missed += slice.missed;
-        let (max, min) = self.energy.extremes.unwrap_or((f64::MIN, f64::MAX));
-        self.energy.extremes = Some((max.max(slice.last.power.0), min.min(slice.last.voltage.0)));
     }
 }
 
@@ -155,7 +167,7 @@ mod tests {
         let start = Instant::now();
         let mut ledger = Ledger::new(start + Duration::from_millis(1));
         for (index, watts) in (0_u32..).zip([2.0, 10.0, 6.0, 8.0]) {
-            ledger.add(slice(start + CYCLE * index, watts));
+            ledger.add([slice(start + CYCLE * index, watts)]);
         }
         ledger.settle(start + CYCLE);
         assert!(ledger.reaches(start + 4 * CYCLE));
@@ -171,7 +183,7 @@ mod tests {
     fn run_within_one_result_is_bounded_by_it() {
         let start = Instant::now();
         let mut ledger = Ledger::new(start + Duration::from_millis(1));
-        ledger.add(slice(start, 8.0));
+        ledger.add([slice(start, 8.0)]);
         let energy = ledger.finish(start + Duration::from_millis(2));
         assert!((energy.joules - 0.008).abs() < 1e-12, "{energy:?}");
         assert!((energy.uncertainty - 0.024).abs() < 1e-12, "{energy:?}");
@@ -181,7 +193,7 @@ mod tests {
     fn uncertain_edges_widen_the_bound() {
         let start = Instant::now();
         let mut ledger = Ledger::new(start);
-        ledger.add(Slice { edge: Duration::from_millis(1), ..slice(start, 8.0) });
+        ledger.add([Slice { edge: Duration::from_millis(1), ..slice(start, 8.0) }]);
         let energy = ledger.finish(start + CYCLE);
         assert!((energy.uncertainty - 0.016).abs() < 1e-12, "{energy:?}");
     }
@@ -190,8 +202,8 @@ mod tests {
     fn time_without_results_is_unmeasured() {
         let start = Instant::now();
         let mut ledger = Ledger::new(start);
-        ledger.add(slice(start, 5.0));
-        ledger.add(Slice { missed: 3.0, ..slice(start + 4 * CYCLE, 5.0) });
+        ledger.add([slice(start, 5.0)]);
+        ledger.add([Slice { missed: 3.0, ..slice(start + 4 * CYCLE, 5.0) }]);
         let energy = ledger.finish(start + 10 * CYCLE);
         assert_eq!((energy.measured, energy.unmeasured()), (2 * CYCLE, 8 * CYCLE));
         assert_eq!((energy.missed, energy.watts()), (3.0, Some(5.0)));
@@ -235,7 +247,7 @@ mod tests {
                 let watts = (until(at + cycle) - until(at)) / cycle as f64;
                 let begin = start + micros(at);
                 let measured = micros(cycle);
-                ledger.add(Slice { begin, end: begin + measured, measured, ..slice(begin, watts) });
+                ledger.add([Slice { begin, end: begin + measured, measured, ..slice(begin, watts) }]);
                 at += cycle;
                 ledger.settle(start + micros(from + length).min(micros(at / 2)));
             }

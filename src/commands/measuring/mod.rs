@@ -1,24 +1,33 @@
 //! Measures sensors for `run` and `calibrate`: directly, or through the service that uses the bus.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Failure;
+use super::read::reader::Reader;
 use super::running_exporter::RunningExporter;
 use crate::config::{Plan, SensorPlan};
+use crate::i2c::Bus;
+use crate::ina260;
 use crate::ina260::settings::Averaging;
 use crate::meter::SharedMeter;
-use crate::supervisor::BusProvider;
-use direct::Direct;
+use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
+use direct::Found;
 use ledger::Ledger;
 pub(super) use ledger::{Energy, Slice};
-use via_service::Served;
+pub(super) use moments::Moments;
+use via_service::Stream;
 
 mod direct;
 mod ledger;
+mod moments;
 mod via_service;
 
-/// How to measure.
+/// Owner in the bus lock, in place of a daemon's URL.
+const OWNER: &str = "ina260-exporter run or calibrate";
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
     /// Refuse to measure through a service.
@@ -29,68 +38,52 @@ pub(super) struct Options {
     pub(super) averaging: Option<Averaging>,
 }
 
-/// A sensor that is measured.
 pub(super) struct Sensor {
     pub(super) plan: SensorPlan,
+    pub(super) stream: Stream,
     source: Source,
     ledger: Option<Ledger>,
 }
 
 enum Source {
-    Direct {
-        meter: SharedMeter,
-        /// End of the last result.
-        end: Option<Instant>,
-    },
-    Service {
-        served: Served,
-        /// Name of the service for messages.
-        name: String,
-    },
+    Direct(SharedMeter),
+    /// Name of the service for messages.
+    Service(String),
 }
 
 impl Sensor {
+    fn new(plan: &SensorPlan, stream: Stream, source: Source) -> Self {
+        Self { plan: plan.clone(), stream, source, ledger: None }
+    }
+
     /// Returns the name of the service that measures it; `None`: it is measured directly.
     pub(super) fn service(&self) -> Option<&str> {
         match &self.source {
-            Source::Direct { .. } => None,
-            Source::Service { name, .. } => Some(name),
+            Source::Direct(_) => None,
+            Source::Service(name) => Some(name),
         }
     }
 
-    /// Returns the time from one result to the next.
-    pub(super) fn cycle(&self) -> Duration {
-        match &self.source {
-            Source::Direct { meter, .. } => meter.lock().cycle,
-            Source::Service { served, .. } => served.cycle,
-        }
-    }
-
-    /// Returns how often the counters of the service were reset.
-    pub(super) fn restarts(&self) -> u32 {
-        match &self.source {
-            Source::Direct { .. } => 0,
-            Source::Service { served, .. } => served.restarts,
-        }
+    /// Returns the time in which a result arrives after its begin: the service shows it at the next
+    /// second.
+    fn timeout(&self) -> Duration {
+        2 * self.stream.cycle + Duration::from_secs(2)
     }
 
     /// Returns whether it may still have a result that ends after `end`.
     fn is_awaited(&self, end: Instant) -> bool {
-        let is_up = match &self.source {
-            Source::Direct { meter, .. } => meter.lock().up,
-            Source::Service { served, .. } => served.is_up,
-        };
-        let timeout = 2 * self.cycle() + Session::MARGIN;
         let reaches = self.ledger.as_ref().is_some_and(|ledger| ledger.reaches(end));
-        is_up && !reaches && end.elapsed() < timeout
+        self.stream.is_up && !reaches && end.elapsed() < self.timeout()
     }
 }
 
-/// Sensors that are being measured.
 pub(super) struct Session {
     pub(super) sensors: Vec<Sensor>,
-    direct: Option<Direct>,
-    provider: BusProvider,
+    /// Measures directly.
+    supervisor: Option<Supervisor>,
+    /// Sensors that are measured directly.
+    found: Vec<Found>,
+    reader: Reader,
     scraped: Option<Instant>,
 }
 
@@ -99,10 +92,10 @@ impl Session {
     pub(super) const STEP: Duration = Duration::from_millis(100);
     /// Time between two scrapes; the service updates its metrics once a second.
     const SCRAPE_PERIOD: Duration = Duration::from_millis(500);
-    /// Time for a result to arrive after its end: the service shows it at the next second.
-    const MARGIN: Duration = Duration::from_secs(2);
     /// Time in which the sampler finds the phase of short cycles.
     const PHASE: Duration = Duration::from_millis(250);
+    /// Longest wait for the bus threads to stop.
+    const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
     /// Opens the sensors of a plan, and writes nothing. Returns messages about those that are not.
     ///
@@ -110,74 +103,76 @@ impl Session {
     /// [`Failure::Nothing`] if no sensor can be measured, [`Failure::Usage`] if the bus does not
     /// carry the interval.
     pub(super) fn open(
-        plan: Plan,
+        mut plan: Plan,
         provider: BusProvider,
         options: Options,
     ) -> Result<(Self, Vec<String>), Failure> {
+        let mut reader = Reader::new(&plan, provider, false);
         let (mut sensors, mut own, mut messages) = (Vec::new(), Vec::new(), Vec::new());
-        for sensor in &plan.sensors {
-            let bus = sensor.location.bus;
-            let Some(exporter) = RunningExporter::find(bus, &provider) else {
-                own.push(sensor.clone());
+        for sensor in std::mem::take(&mut plan.sensors) {
+            let SensorPlan { device, location, .. } = &sensor;
+            let Some(exporter) = RunningExporter::find(location.bus, &reader.provider) else {
+                own.push(sensor);
                 continue;
             };
-            let SensorPlan { device, location, .. } = sensor;
             let name = exporter.name();
             let reason = match exporter.sensor(*location) {
                 _ if options.direct => format!(
-                    "in use by {name}, which would lose results and settings); omit --direct to \
-                     measure through it, or stop it first"
+                    "bus {} is in use by {name}, which would lose results and settings); omit \
+                     --direct to measure through it, or stop it first",
+                    location.bus
                 ),
-                Ok(Some(scraped)) => {
-                    let served = Served::new(scraped, Instant::now(), SystemTime::now());
-                    let source = Source::Service { served, name };
-                    sensors.push(Sensor { plan: sensor.clone(), source, ledger: None });
+                Ok(scraped) => {
+                    let stream = Stream::new(scraped, Instant::now(), SystemTime::now());
+                    sensors.push(Sensor::new(&sensor, stream, Source::Service(name)));
                     continue;
                 }
-                Ok(None) => format!(
-                    "in use by {name}, which does not measure this sensor); stop it first, or \
-                     configure the sensor there"
-                ),
-                Err(error) => format!("in use; {error}); stop the program that uses it"),
+                Err(reason) => {
+                    format!("{reason}); stop it first, or configure the sensor there")
+                }
             };
-            messages
-                .push(format!("sensor {device} ({location}): not measured (bus {bus} is {reason}"));
+            messages.push(format!("sensor {device} ({location}): not measured ({reason}"));
         }
-        let (mut direct, mut provider) = (None, provider);
-        if !own.is_empty() {
-            let opened = Direct::open(Plan { sensors: own, ..plan }, provider, options)?;
-            messages.extend(opened.messages);
-            provider = opened.provider;
-            let metered = opened.direct.iter().flat_map(Direct::sensors);
-            sensors.extend(metered.map(|(sensor, meter)| Sensor {
-                plan: sensor.clone(),
-                source: Source::Direct { meter: meter.clone(), end: None },
-                ledger: None,
-            }));
-            direct = opened.direct;
+        let found = direct::prepare(&mut reader, own, options, &mut messages)?;
+        let mut supervisor = None;
+        if !found.is_empty() {
+            plan.sensors = found.iter().map(|(sensor, _)| sensor.clone()).collect();
+            // Without it, short cycles would mismeasure a pulsed load.
+            plan.script_metrics = true;
+            let opened = Supervisor::open(plan, reader.provider.clone(), OWNER.to_owned())
+                .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
+            for (sensor, meter) in opened.sensors() {
+                meter.lock().take_results();
+                let source = Source::Direct(meter.clone());
+                sensors.push(Sensor::new(sensor, Stream::default(), source));
+            }
+            supervisor = Some(opened);
         }
         if sensors.is_empty() {
             return Err(Failure::Nothing(messages));
         }
-        Ok((Self { sensors, direct, provider, scraped: None }, messages))
+        Ok((Self { sensors, supervisor, found, reader, scraped: None }, messages))
     }
 
-    /// Starts measuring. From now on the chips have to be restored, so signals have to be caught.
+    /// Starts measuring, and writes to the chips. From now on they have to be restored, so signals
+    /// have to be caught.
     pub(super) fn start(&mut self) -> io::Result<()> {
-        self.direct.as_mut().map_or(Ok(()), Direct::start)
+        let started = self.supervisor.as_mut().map_or(Ok(()), |it| it.start(Arc::new(|| ())));
+        // The threads that were started may have written already.
+        started.inspect_err(|_| drop(self.close()))
     }
 
     /// Waits until each sensor has a result and the phase of short cycles is known. Returns false
     /// at a request to stop.
     pub(super) fn wait_ready(&mut self, stop: &mut dyn FnMut(Duration) -> bool) -> bool {
         let begun = Instant::now();
-        while begun.elapsed() < Self::PHASE
-            || self.sensors.iter().any(|sensor| {
-                let timeout = 2 * sensor.cycle() + Self::MARGIN;
-                matches!(&sensor.source, Source::Direct { end: None, .. })
-                    && begun.elapsed() < timeout
-            })
-        {
+        let is_awaited = |sensor: &Sensor| match &sensor.source {
+            Source::Direct(meter) => {
+                meter.lock().last.is_none() && begun.elapsed() < sensor.timeout()
+            }
+            Source::Service(_) => false,
+        };
+        while begun.elapsed() < Self::PHASE || self.sensors.iter().any(is_awaited) {
             if stop(Self::STEP) {
                 return false;
             }
@@ -199,30 +194,27 @@ impl Session {
         if is_due {
             self.scraped = Some(Instant::now());
         }
-        let mut exporter = None;
-        for Sensor { plan, source, ledger } in &mut self.sensors {
-            let slices = match source {
-                Source::Direct { meter, end } => {
-                    let results = meter.lock().take_results();
-                    results.iter().map(|(it, cycle)| direct::slice(it, cycle, end)).collect()
+        // One scrape for each bus.
+        let mut exporters = BTreeMap::new();
+        for Sensor { plan, stream, source, ledger } in &mut self.sensors {
+            let slices: Vec<Slice> = match source {
+                Source::Direct(meter) => {
+                    let mut meter = meter.lock();
+                    (stream.cycle, stream.is_up) = (meter.cycle, meter.up);
+                    meter.take_results().iter().map(direct::slice).collect()
                 }
-                Source::Service { served, .. } if is_due => {
-                    // One scrape for each bus: its sensors follow each other in most plans.
+                Source::Service(_) if is_due => {
                     let bus = plan.location.bus;
-                    if exporter.as_ref().is_none_or(|(scraped, _)| *scraped != bus) {
-                        exporter = Some((bus, RunningExporter::find(bus, &self.provider)));
-                    }
-                    let found = exporter.as_ref().and_then(|(_, exporter)| exporter.as_ref());
-                    let sensor = found.and_then(|it| it.sensor(plan.location).ok().flatten());
-                    served.advance(sensor, Instant::now(), SystemTime::now()).into_iter().collect()
+                    let find = || RunningExporter::find(bus, &self.reader.provider);
+                    let exporter = exporters.entry(bus).or_insert_with(find).as_ref();
+                    let scraped = exporter.and_then(|it| it.sensor(plan.location).ok());
+                    stream.advance(scraped, Instant::now(), SystemTime::now()).into_iter().collect()
                 }
-                Source::Service { .. } => Vec::new(),
+                Source::Service(_) => Vec::new(),
             };
-            for slice in slices {
-                each(&slice);
-                if let Some(ledger) = ledger {
-                    ledger.add(slice);
-                }
+            slices.iter().for_each(&mut each);
+            if let Some(ledger) = ledger {
+                ledger.add(slices);
             }
         }
     }
@@ -249,14 +241,24 @@ impl Session {
                 break;
             }
         }
-        let sensors = self.sensors.iter_mut();
-        let ledgers =
-            sensors.map(|sensor| sensor.ledger.take().unwrap_or_else(|| Ledger::new(end)));
+        let ledgers = self.sensors.iter_mut().filter_map(|sensor| sensor.ledger.take());
         ledgers.map(|ledger| ledger.finish(end)).collect()
     }
 
     /// Stops measuring and restores the registers of the chips. Returns what failed.
     pub(super) fn close(&mut self) -> Vec<String> {
-        self.direct.take().map(Direct::close).unwrap_or_default()
+        let Some(mut supervisor) = self.supervisor.take() else { return Vec::new() };
+        if !supervisor.stop(Self::STOP_TIMEOUT) {
+            // It ends with the process.
+            return vec!["a transfer is still blocked; registers not restored".to_owned()];
+        }
+        let configured = self.found.iter().filter(|(sensor, _)| sensor.configure);
+        let failed = configured.filter_map(|(SensorPlan { device, location, .. }, registers)| {
+            let write =
+                |bus: &mut dyn Bus| ina260::write_settings(bus, location.address, registers);
+            let error = self.reader.on_chip(*location, write).err()?;
+            Some(format!("sensor {device} ({location}): registers not restored: {error}"))
+        });
+        failed.collect()
     }
 }

@@ -1,4 +1,4 @@
-//! A sensor that the running service measures, by the sum of its power distribution.
+//! Results that the running service measures, by the sum of its power distribution.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,13 +9,15 @@ use crate::scrape::ScrapedSensor;
 /// service polls in steps of a sixteenth, and then reads the registers.
 const EDGE: f64 = 0.25;
 
-/// A sensor in the scrapes of a service.
+/// Results of a sensor as they arrive.
 #[derive(Debug, Default)]
-pub(super) struct Served {
-    pub(super) cycle: Duration,
+pub(in crate::commands) struct Stream {
+    /// Time from one result to the next.
+    pub(in crate::commands) cycle: Duration,
+    /// How often the counters of the service were reset.
+    pub(in crate::commands) restarts: u32,
     pub(super) is_up: bool,
-    /// How often the counters were reset.
-    pub(super) restarts: u32,
+    /// In the last scrape of the service.
     last: Option<Point>,
 }
 
@@ -28,12 +30,12 @@ struct Point {
     epoch: [f64; 2],
 }
 
-impl Served {
+impl Stream {
     /// Returns a sensor of which this is the first scrape.
     pub(super) fn new(scraped: &ScrapedSensor, now: Instant, wall: SystemTime) -> Self {
-        let mut served = Self::default();
-        served.advance(Some(scraped), now, wall);
-        served
+        let mut stream = Self::default();
+        stream.advance(Some(scraped), now, wall);
+        stream
     }
 
     /// Takes a scrape, or its failure. Returns the results since the one before, if there are any.
@@ -105,20 +107,20 @@ mod tests {
     }
 
     /// Scrapes a second apart, each half a second after its last result.
-    fn slices(scrapes: &[Option<ScrapedSensor>]) -> (Vec<Option<Slice>>, Served, Instant) {
+    fn slices(scrapes: &[Option<ScrapedSensor>]) -> (Vec<Option<Slice>>, Stream, Instant) {
         let start = Instant::now();
         let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_225_600_500);
-        let mut served = Served::default();
+        let mut stream = Stream::default();
         let slices = (0_u32..).zip(scrapes).map(|(index, scraped)| {
-            served.advance(scraped.as_ref(), start + SECOND * index, wall + SECOND * index)
+            stream.advance(scraped.as_ref(), start + SECOND * index, wall + SECOND * index)
         });
-        (slices.collect(), served, start)
+        (slices.collect(), stream, start)
     }
 
     #[test]
     fn results_between_scrapes_are_one_slice() {
         let same = scraped(1.0, 30.0, 12.0);
-        let (slices, served, start) =
+        let (slices, stream, start) =
             slices(&[Some(scraped(0.0, 20.0, 10.0)), Some(same.clone()), Some(same)]);
         let half = Duration::from_millis(500);
         let slice = slices[1].unwrap();
@@ -126,7 +128,7 @@ mod tests {
         assert_eq!((slice.watts, slice.measured), (5.0, SECOND));
         assert!(slice.begin.duration_since(start - half) < Duration::from_micros(1));
         assert!(slice.end.duration_since(start + half) < Duration::from_micros(1));
-        assert_eq!((slices[0], slices[2], served.restarts), (None, None, 0));
+        assert_eq!((slices[0], slices[2], stream.restarts), (None, None, 0));
     }
 
     #[test]
@@ -151,15 +153,15 @@ mod tests {
         let rebuilt = ScrapedSensor { epoch: [1_767_225_000.0, 1.0], ..scraped(1.0, 60.0, 12.0) };
         let restarted = ScrapedSensor { epoch: [1_767_225_601.0, 0.0], ..scraped(1.0, 60.0, 12.0) };
         for after in [scraped(1.0, 5.0, 1.0), rebuilt, restarted] {
-            let (slices, served, _) = slices(&[Some(before.clone()), Some(after)]);
-            assert_eq!((slices[1], served.restarts), (None, 1));
+            let (slices, stream, _) = slices(&[Some(before.clone()), Some(after)]);
+            assert_eq!((slices[1], stream.restarts), (None, 1));
         }
     }
 
     #[test]
     fn sensor_that_is_down_is_not_awaited() {
         let down = ScrapedSensor { up: false, readings: None, ..ScrapedSensor::default() };
-        let (slices, served, _) = slices(&[Some(scraped(0.0, 20.0, 10.0)), Some(down)]);
-        assert_eq!((slices[1], served.is_up), (None, false));
+        let (slices, stream, _) = slices(&[Some(scraped(0.0, 20.0, 10.0)), Some(down)]);
+        assert_eq!((slices[1], stream.is_up), (None, false));
     }
 }

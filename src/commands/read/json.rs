@@ -35,9 +35,7 @@ fn sensor(row: &Row) -> Value {
 
 fn result(report: &SensorReport) -> Value {
     let state = report.state.as_ref().ok();
-    let source = |state: &ChipState| {
-        if state.is_from_service() { "service" } else { "chip" }
-    };
+    let source = |state: &ChipState| if state.ready.is_none() { "service" } else { "chip" };
     json!({
         "timestamp_seconds": unix_seconds(report.at),
         "voltage_volts": report.measured.voltage.0,

@@ -80,7 +80,8 @@ pub fn run(args: &ReadArgs, caller: Caller<'_>) -> Result<(), Failure> {
         return follow(&plan, &mut reader, args.duration, output, stop);
     }
     let sensors = plan.sensors.iter();
-    let rows: Vec<Row> = sensors.map(|sensor| reader.row(sensor, stop)).collect();
+    let row = |sensor| Row { sensor, outcome: reader.read(sensor, stop) };
+    let rows: Vec<Row> = sensors.map(row).collect();
     if args.json {
         json::write(&rows, output)?;
     } else {
@@ -127,7 +128,7 @@ fn follow(
         if stop(end.unwrap_or(*at).saturating_duration_since(Instant::now())) || end.is_some() {
             break;
         }
-        csv::write_row(&reader.row(sensor, stop), output)?;
+        csv::write_row(&Row { sensor, outcome: reader.read(sensor, stop) }, output)?;
         *at = (*at + sensor.interval).max(Instant::now());
     }
     Ok(())

@@ -2,10 +2,9 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+use super::Stop;
 use super::sensor_report::{ChipState, SensorReport};
-use super::{Row, Stop};
 use crate::commands::describe_open_error;
 use crate::commands::mux_guard::MuxGuard;
 use crate::commands::running_exporter::RunningExporter;
@@ -71,36 +70,32 @@ impl Reader {
         }
     }
 
-    pub(super) fn row<'a>(&mut self, sensor: &'a SensorPlan, stop: Stop) -> Row<'a> {
-        let outcome = self.read(sensor, &mut |time| _ = stop(time));
-        Row { sensor, outcome }
-    }
-
-    fn read(
-        &mut self,
-        sensor: &SensorPlan,
-        pause: &mut dyn FnMut(Duration),
-    ) -> Result<SensorReport, Error> {
-        let bus = sensor.location.bus;
+    /// Reads a sensor: its chip, unless a service uses the bus and the chip is downstream of a mux.
+    pub(super) fn read(&mut self, sensor: &SensorPlan, stop: Stop) -> Result<SensorReport, Error> {
+        let Location { bus, mux, address } = sensor.location;
         match RunningExporter::find(bus, &self.provider) {
             Some(service) if self.is_mux_named => Err(Error::Bus(service.refusal(bus))),
-            Some(service) if sensor.location.mux.is_some() => read_via_service(&service, sensor),
+            Some(service) if mux.is_some() => read_via_service(&service, sensor),
             Some(service) => read_shared(&service, self.open(bus)?, sensor),
-            None => {
-                let muxes = self.muxes(bus);
-                read_exclusive(self.open(bus)?, sensor, &muxes, pause)
-            }
+            None => self.on_chip(sensor.location, |bus| {
+                SensorReport::read(bus, address, &sensor.calibration, stop)
+            }),
         }
     }
 
-    /// Accesses a chip on a bus that no other program uses.
+    /// Accesses a chip on a bus that no other program uses, through its mux if it has one.
     pub(in crate::commands) fn on_chip<T>(
         &mut self,
         location: Location,
-        access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
+        mut access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
     ) -> Result<T, Error> {
         let muxes = self.muxes(location.bus);
-        on_chip(self.open(location.bus)?, location, &muxes, access)
+        let bus = self.open(location.bus)?;
+        let mut access = |bus: &mut dyn Bus| retried(|| access(bus));
+        let Some(channel) = location.mux else { return access(bus) };
+        MuxGuard::new(bus, &muxes)
+            .and_then(|mut guard| guard.on_channel(channel, access))
+            .map_err(Error::Mux)?
     }
 
     /// Returns all known muxes of a bus: sensors downstream of a selected channel of another mux
@@ -126,49 +121,17 @@ impl Reader {
     }
 }
 
-/// Reads a sensor on a bus that no other program uses.
-pub(super) fn read_exclusive(
-    bus: &mut dyn Bus,
-    sensor: &SensorPlan,
-    muxes: &[Address],
-    pause: &mut dyn FnMut(Duration),
-) -> Result<SensorReport, Error> {
-    let (address, calibration) = (sensor.location.address, &sensor.calibration);
-    on_chip(bus, sensor.location, muxes, |bus| SensorReport::read(bus, address, calibration, pause))
-}
-
-/// Accesses a chip on a bus that no other program uses, through its mux if it has one.
-fn on_chip<T>(
-    bus: &mut dyn Bus,
-    location: Location,
-    muxes: &[Address],
-    mut access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
-) -> Result<T, Error> {
-    let mut access = |bus: &mut dyn Bus| retried(|| access(bus));
-    let Some(channel) = location.mux else {
-        return access(bus);
-    };
-    MuxGuard::new(bus, muxes)
-        .and_then(|mut guard| guard.on_channel(channel, access))
-        .map_err(Error::Mux)?
-}
-
 /// Reads the data of a sensor on a bus that the service uses, and takes its state from the service.
 pub(super) fn read_shared(
     service: &RunningExporter,
     bus: &mut dyn Bus,
     sensor: &SensorPlan,
 ) -> Result<SensorReport, Error> {
-    let served = service.sensor(sensor.location);
-    let state = match served.map(|served| served.and_then(ChipState::from_service)) {
-        Ok(Some(state)) => Ok(state),
-        Ok(None) => Err(format!(
-            "settings and alert are not read: the bus is in use by {}, which does not measure \
-             this sensor",
-            service.name()
-        )),
-        Err(error) => Err(format!("settings and alert are not read: the bus is in use ({error})")),
+    let identified = |served| {
+        ChipState::from_service(served).ok_or_else(|| "the chip was not identified".to_owned())
     };
+    let state = service.sensor(sensor.location).and_then(identified);
+    let state = state.map_err(|reason| format!("settings and alert are not read: {reason}"));
     let (address, calibration) = (sensor.location.address, &sensor.calibration);
     retried(|| SensorReport::read_data(bus, address, calibration, state.clone()))
 }
@@ -178,22 +141,11 @@ pub(super) fn read_via_service(
     service: &RunningExporter,
     sensor: &SensorPlan,
 ) -> Result<SensorReport, Error> {
-    let user = service.name();
-    let reason = match service.sensor(sensor.location) {
-        Ok(Some(served)) => match SensorReport::from_service(served) {
-            Some(report) => return Ok(report),
-            None => format!("does not respond to {user}; see its log"),
-        },
-        Ok(None) => format!(
-            "bus {} is in use by {user}, which does not measure this sensor; stop it to read \
-             downstream of the mux",
-            sensor.location.bus
-        ),
-        Err(error) => format!(
-            "only the service may switch the mux, and its metrics are not available ({error})"
-        ),
-    };
-    Err(Error::Bus(reason))
+    let served = service
+        .sensor(sensor.location)
+        .map_err(|reason| Error::Bus(format!("{reason}; stop it to read downstream of the mux")))?;
+    SensorReport::from_service(served)
+        .ok_or_else(|| Error::Bus(format!("does not respond to {}; see its log", service.name())))
 }
 
 /// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.

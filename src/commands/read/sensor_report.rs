@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::Stop;
 use crate::i2c::{Address, Bus};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
@@ -37,8 +38,7 @@ pub(super) struct SensorReport {
 pub(super) struct ChipState {
     pub(super) settings: Settings,
     pub(super) mode: Mode,
-    /// The configuration register; `None` if the state is from the service.
-    configuration: Option<u16>,
+    pub(super) is_power_on_default: bool,
     /// Whether there was a result that had not been read; `None` if the state is from the service.
     pub(super) ready: Option<bool>,
     pub(super) alert: Option<ScrapedAlert>,
@@ -55,7 +55,7 @@ impl ChipState {
         Self {
             settings: registers.settings(),
             mode: Mode::from_word(registers.configuration),
-            configuration: Some(registers.configuration),
+            is_power_on_default: registers.configuration == POWER_ON_CONFIGURATION,
             ready: Some(flags.ready()),
             alert: alert.map(|alert| ScrapedAlert {
                 on: alert.function.name().to_owned(),
@@ -73,43 +73,29 @@ impl ChipState {
         Some(Self {
             settings: chip.settings,
             mode: Mode::BothContinuous,
-            configuration: None,
+            is_power_on_default: false,
             ready: None,
             alert: sensor.alert.clone(),
             alert_active: sensor.alert.as_ref().is_some_and(|alert| alert.active),
         })
     }
-
-    /// Returns whether both quantities are converted continuously; if not, the result may be old.
-    pub(super) fn is_continuous(&self) -> bool {
-        self.mode == Mode::BothContinuous
-    }
-
-    pub(super) fn is_power_on_default(&self) -> bool {
-        self.configuration == Some(POWER_ON_CONFIGURATION)
-    }
-
-    pub(super) fn is_from_service(&self) -> bool {
-        self.configuration.is_none()
-    }
 }
 
 impl SensorReport {
     /// Reads everything of a chip that no other program uses. Changes no setting, but clears the
-    /// ready flag and a latched alert. If the chip has no result since power-on, waits with `pause`
-    /// for one.
+    /// ready flag and a latched alert. If the chip has no result since power-on, waits for one.
     pub(super) fn read(
         bus: &mut dyn Bus,
         address: Address,
         calibration: &Calibration,
-        pause: &mut dyn FnMut(Duration),
+        stop: Stop,
     ) -> Result<Self, Error> {
         let die = ina260::identify(bus, address)?;
         let mut registers = ina260::read_settings(bus, address)?;
         let mut data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
         let is_empty = (data.voltage_word, data.current_word) == (0, 0);
         if is_empty && !registers.mask_enable.ready() {
-            pause(registers.settings().cycle().mul_f64(SLOWEST).min(MAX_PAUSE));
+            stop(registers.settings().cycle().mul_f64(SLOWEST).min(MAX_PAUSE));
             registers = ina260::read_settings(bus, address)?;
             data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
         }
@@ -196,7 +182,8 @@ mod tests {
         let board = board();
         let writes = board.chip(HERE, |chip| chip.writes);
         let bus = &mut board.bus();
-        let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
+        let report =
+            SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
         assert_eq!(
             (report.measured.voltage, report.measured.current, report.measured.power),
             (Volts(12.0), Amperes(2.0), Watts(24.0))
@@ -219,7 +206,8 @@ mod tests {
         }
         board.chip(HERE, |chip| chip.load = Load::steady(12.0, -2.0));
         board.wait(Duration::from_secs(2));
-        let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
+        let report =
+            SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
         let state = report.state.unwrap();
         assert_eq!((state.alert_active, state.alert), (false, None));
     }
@@ -261,19 +249,21 @@ mod tests {
         let mut pause = |time| {
             clock.wait(time);
             pauses.push(time);
+            false
         };
         let plain = Calibration::default();
         let report = SensorReport::read(&mut board.bus(), HERE, &plain, &mut pause).unwrap();
         assert_eq!((report.measured.voltage, report.measured.power), (Volts(5.0), Watts(5.0)));
         assert_eq!(pauses, [Duration::from_micros(2_530)]);
         let state = report.state.unwrap();
-        assert!(state.is_power_on_default() && state.is_continuous());
+        assert!(state.is_power_on_default && state.mode == Mode::BothContinuous);
         assert_eq!((state.alert, state.alert_active), (None, false));
         // Powered down.
         board.bus().write_word(HERE, 0x00, 0x6120).unwrap();
         let bus = &mut board.bus();
-        let report = SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| ()).unwrap();
+        let report =
+            SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
         let state = report.state.unwrap();
-        assert_eq!((state.mode.name(), state.is_continuous()), ("power-down", false));
+        assert_eq!(state.mode.name(), "power-down");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::reader::{Error, read_exclusive, read_shared, read_via_service};
+use super::reader::{Error, read_shared, read_via_service};
 use super::*;
 use crate::cli::CommandLine;
 use crate::clock::SimulatedClock;
@@ -12,7 +12,7 @@ use crate::i2c::Address;
 use crate::i2c::mux::Channel;
 use crate::ina260::settings::Settings;
 use crate::scrape::{self, Readings, ScrapedAlert, ScrapedChip, ScrapedSensor};
-use crate::simulated::{Board, Chip, Fault, Faults, Load};
+use crate::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
 use crate::units::Measured;
 use clap::Parser;
 
@@ -62,6 +62,14 @@ fn served(sensor: &SensorPlan) -> ScrapedSensor {
     }
 }
 
+/// Returns a reader of sensors on bus 1, which is this board.
+fn reader(board: &Arc<Board>, sensors: &[&SensorPlan]) -> Reader {
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    plan.sensors = sensors.iter().map(|sensor| (*sensor).clone()).collect();
+    let boards = BTreeMap::from([(1.into(), board.clone())]);
+    Reader::new(&plan, BusProvider::Simulated { faults: Faults::default(), boards }, false)
+}
+
 fn service(sensors: Vec<ScrapedSensor>) -> RunningExporter {
     RunningExporter { url: URL.to_owned(), sensors: Ok(sensors) }
 }
@@ -78,14 +86,19 @@ fn exclusive_read_selects_channel_and_restores() {
     // With the other mux's channel selected as well, both sensors would respond.
     board.set_control(Address(0x71), 0x20);
     let sensor = sensor(&["--mux", "0x70:2"]);
-    let all = [Address(0x70), Address(0x71)];
-    let clock = |time| board.wait(time);
-    let report = read_exclusive(&mut board.bus(), &sensor, &all, &mut { clock }).unwrap();
+    let (other, absent) = (self::sensor(&["--mux", "0x71:5"]), self::sensor(&["--mux", "0x77:0"]));
+    let mut wait = |time| {
+        board.wait(time);
+        false
+    };
+    let report = reader(&board, &[&sensor, &other]).read(&sensor, &mut wait).unwrap();
     assert_eq!(report.measured.voltage.0, 5.0);
-    let controls = all.map(|multiplexer| board.control(multiplexer));
+    let controls = [0x70, 0x71].map(|multiplexer| board.control(Address(multiplexer)));
     assert_eq!(controls, [Some(0x00), Some(0x20)]);
-    let absent = [Address(0x77)];
-    let error = read_exclusive(&mut board.bus(), &sensor, &absent, &mut |_| ()).unwrap_err();
+    let at = Some(Address(0x77));
+    let (fault, from, until) = (Fault::NoAnswer, Duration::ZERO, None);
+    board.schedule(ScheduledFault { fault, address: at, from, until });
+    let error = reader(&board, &[&sensor, &absent]).read(&sensor, &mut |_| false).unwrap_err();
     let message = "mux 0x77: no acknowledge (errno 121); check wiring";
     assert!(error.to_string().starts_with(message), "{error}");
 }
@@ -97,11 +110,7 @@ fn stop_request_during_first_result_wait_is_sticky() {
     board.plug(Address(0x40), Chip::new(Load::steady(0.0, 0.0)));
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors = vec![sensor(&[])];
-    let provider = BusProvider::Simulated {
-        faults: Faults::default(),
-        boards: BTreeMap::from([(1.into(), board)]),
-    };
-    let mut reader = Reader::new(&plan, provider, false);
+    let mut reader = reader(&board, &[&plan.sensors[0]]);
     let mut calls = 0;
     let mut stop = |_| {
         calls += 1;
@@ -119,11 +128,7 @@ fn follow_ends_after_its_duration() {
     let board = board();
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors = vec![sensor(&["--address", "0x41", "--interval", "20ms"])];
-    let provider = BusProvider::Simulated {
-        faults: Faults::default(),
-        boards: BTreeMap::from([(1.into(), board)]),
-    };
-    let mut reader = Reader::new(&plan, provider, false);
+    let mut reader = reader(&board, &[&plan.sensors[0]]);
     let mut stop = |time| {
         std::thread::sleep(time);
         false
@@ -197,8 +202,8 @@ fn sensor_downstream_of_a_mux_is_read_via_service() {
         ),
         (
             silent,
-            "only the service may switch the mux, and its metrics are not available \
-             (http://127.0.0.1:8000/metrics: connection closed without a response)",
+            "bus 1 is in use; http://127.0.0.1:8000/metrics: connection closed without a \
+             response; stop it to read downstream of the mux",
         ),
     ] {
         let error = read_via_service(&service, &sensor).unwrap_err();
@@ -211,7 +216,7 @@ fn stuck_bus_is_tried_once() {
     let board = board();
     board.inject(Fault::Timeout);
     let sensor = sensor(&["--address", "0x41"]);
-    let error = read_exclusive(&mut board.bus(), &sensor, &[], &mut |_| ()).unwrap_err();
+    let error = reader(&board, &[&sensor]).read(&sensor, &mut |_| false).unwrap_err();
     let message = "timed out (errno 110); the bus is stuck";
     assert!(error.to_string().contains(message), "{error}");
     assert_eq!(board.transfers(), 1);
@@ -222,7 +227,7 @@ fn json_has_flags_and_settings_of_the_chip() {
     let board = board();
     let sensor = sensor(&["--address", "0x41"]);
     board.wait(Duration::from_millis(10));
-    let outcome = read_exclusive(&mut board.bus(), &sensor, &[], &mut |_| ());
+    let outcome = reader(&board, &[&sensor]).read(&sensor, &mut |_| false);
     let row = Row { sensor: &sensor, outcome };
     let mut output = Vec::new();
     json::write(&[row], &mut output).unwrap();

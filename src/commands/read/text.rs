@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::Row;
 use super::sensor_report::{ChipState, SensorReport};
-use crate::ina260::settings::Settings;
+use crate::ina260::settings::{Mode, Settings};
 
 /// Writes a paragraph for each sensor.
 pub(super) fn write(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
@@ -41,7 +41,7 @@ fn lines(report: &SensorReport) -> Vec<(&'static str, String)> {
     lines.push(("identity", format!("INA260, die {}", report.die)));
     match &report.state {
         Err(reason) => lines.push(("", reason.clone())),
-        Ok(state) if state.is_from_service() => {
+        Ok(state) if state.ready.is_none() => {
             let note = "the bus is in use: settings and alert are from the service's metrics";
             lines.push(("", note.to_owned()));
         }
@@ -54,9 +54,9 @@ fn settings(state: &ChipState) -> String {
     let Settings { averaging, voltage_conversion_time, current_conversion_time } = state.settings;
     let micros = u32::try_from(state.settings.cycle().as_micros()).unwrap_or(u32::MAX);
     let millis = f64::from(micros) / 1e3;
-    let note = if !state.is_continuous() {
+    let note = if state.mode != Mode::BothContinuous {
         format!(" ({}; the result may be old)", state.mode.name())
-    } else if state.is_power_on_default() {
+    } else if state.is_power_on_default {
         " (power-on defaults; the service will reconfigure)".to_owned()
     } else {
         String::new()

@@ -94,7 +94,6 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
-/// A command that was started.
 pub(super) struct Running {
     child: Child,
     pub(super) begun: Instant,
@@ -132,7 +131,6 @@ impl Running {
         }
     }
 
-    /// Returns how it ended.
     pub(super) fn status(mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }

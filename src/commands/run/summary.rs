@@ -6,7 +6,6 @@ use super::Run;
 use super::figures::Figures;
 use crate::commands::measuring::{Energy, Sensor};
 
-/// Everything that was measured.
 pub(super) struct Summary {
     pub(super) sensors: Vec<Sensor>,
     pub(super) idle: Option<Run>,
@@ -43,10 +42,12 @@ impl Summary {
         (figures, sum)
     }
 
-    /// Returns the figures of a sensor in one run.
-    pub(super) fn figures_of_run(&self, run: usize, sensor: usize) -> Figures {
-        let idle = self.idle.as_ref().map(|idle| &idle.energies[sensor]);
-        Figures::new(&self.runs[run].energies[sensor..=sensor], idle)
+    /// Returns each sensor with its figures in one run.
+    pub(super) fn figures_of_run(&self, run: &Run) -> impl Iterator<Item = (&str, Figures)> {
+        self.sensors.iter().enumerate().map(|(index, sensor)| {
+            let idle = self.idle.as_ref().map(|idle| &idle.energies[index]);
+            (sensor.plan.device.as_str(), Figures::new(&run.energies[index..=index], idle))
+        })
     }
 
     /// Writes a line for each sensor, and notes about them.
@@ -55,110 +56,95 @@ impl Summary {
         let names = self.sensors.iter().map(|sensor| sensor.plan.device.as_str());
         let rows: Vec<_> = names.zip(&figures).chain(sum.iter().map(|sum| ("sum", sum))).collect();
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        for (name, figures) in rows {
-            writeln!(output, " {name:width$}  {}", line(figures))?;
-        }
-        for (index, sensor) in self.sensors.iter().enumerate() {
-            self.write_notes(index, sensor, &figures[index], verbose, output)?;
-        }
-        let is_counted = self.runs.len() == self.counted().len();
-        if let Some(run) = self.runs.last().filter(|run| run.is_partial) {
-            let number = self.runs.len();
-            let seconds = run.ended.duration_since(run.begun).as_secs_f64();
-            let counted = if is_counted { "" } else { " and is not counted" };
-            write!(output, "run {number} of {} ended with exit code {}", self.requested, run.code)?;
-            write!(output, " after {seconds:.3} s{counted}")?;
-            for (sensor, energy) in self.sensors.iter().zip(&run.energies) {
-                write!(output, "; {}: {}", sensor.plan.device, with_bound(energy))?;
-            }
-            writeln!(output)?;
-        }
-        Ok(())
+        let lines = rows.iter().map(|(name, figures)| format!(" {name:width$}  {}", line(figures)));
+        let notes = (0..).zip(&figures).map(|(index, figures)| self.notes(index, figures, verbose));
+        let mut lines = lines.chain(notes.flatten()).chain(self.partial());
+        lines.try_for_each(|line| writeln!(output, "{line}"))
     }
 
-    fn write_notes(
-        &self,
-        index: usize,
-        sensor: &Sensor,
-        figures: &Figures,
-        verbose: bool,
-        output: &mut dyn Write,
-    ) -> io::Result<()> {
-        let (device, millis) = (&sensor.plan.device, sensor.cycle().as_secs_f64() * 1e3);
-        if verbose {
-            for (number, run) in (1..).zip(&self.runs) {
-                let (energy, code) = (&run.energies[index], run.code);
-                let seconds = energy.duration.as_secs_f64();
-                let energy = with_bound(energy);
-                writeln!(
-                    output,
-                    "{device}: run {number}: {energy}, {seconds:.3} s, exit code {code}"
-                )?;
-            }
-        }
-        match sensor.service() {
-            Some(service) => writeln!(
-                output,
+    /// Returns how a sensor was measured, and what is missing.
+    fn notes(&self, index: usize, figures: &Figures, verbose: bool) -> Vec<String> {
+        let sensor = &self.sensors[index];
+        let (device, millis) = (&sensor.plan.device, sensor.stream.cycle.as_secs_f64() * 1e3);
+        let runs = (1..).zip(&self.runs).filter(|_| verbose).map(|(number, run)| {
+            let (energy, code) = (&run.energies[index], run.code);
+            let (joules, seconds) = (with_bound(energy), energy.duration.as_secs_f64());
+            format!("{device}: run {number}: {joules}, {seconds:.3} s, exit code {code}")
+        });
+        let mut notes: Vec<String> = runs.collect();
+        if let Some(service) = sensor.service() {
+            notes.push(format!(
                 "{device}: measured through {service}, a result every {millis:.2} ms: the \
                  uncertainty follows from this interval; stop the service to measure short runs"
-            )?,
-            None if verbose => {
-                writeln!(output, "{device}: measured directly, a result every {millis:.2} ms")?;
-            }
-            None => {}
+            ));
+        } else if verbose {
+            notes.push(format!("{device}: measured directly, a result every {millis:.2} ms"));
         }
-        if sensor.restarts() > 0 {
-            writeln!(
-                output,
+        if sensor.stream.restarts > 0 {
+            notes.push(format!(
                 "{device}: counters of the service were reset (restart); the time around the \
                  restart is not measured"
-            )?;
+            ));
         }
-        if figures.unmeasured_seconds >= SHOWN {
-            writeln!(
-                output,
-                "warning: {device}: {:.3} s not measured (the sensor did not respond, or results \
-                 were missed: try a longer --interval); their energy is missing",
-                figures.unmeasured_seconds
-            )?;
+        let unmeasured = figures.unmeasured_seconds();
+        if unmeasured >= SHOWN {
+            notes.push(format!(
+                "warning: {device}: {unmeasured:.3} s not measured (the sensor did not respond, or \
+                 results were missed: try a longer --interval); their energy is missing"
+            ));
         }
-        if verbose && let Some((_, volts)) = figures.extremes {
-            let gain = figures.joules.abs() * MAX_GAIN_ERROR;
-            let offset = MAX_OFFSET * volts * figures.seconds;
-            writeln!(
-                output,
+        if verbose && let Some((_, volts)) = figures.total.extremes {
+            let gain = figures.runs.mean.abs() * MAX_GAIN_ERROR;
+            let offset = MAX_OFFSET * volts * figures.seconds();
+            notes.push(format!(
                 "{device}: neither ± nor σ includes the chip's accuracy: without calibration up \
                  to {gain:.3} J for its gain (0.25 %) and {offset:.3} J for its offset (5 mA)"
-            )?;
+            ));
         }
-        Ok(())
+        notes
+    }
+
+    /// Returns how the last run ended, if it failed or was interrupted.
+    fn partial(&self) -> Option<String> {
+        let run = self.runs.last().filter(|run| run.is_partial)?;
+        let (number, requested, code) = (self.runs.len(), self.requested, run.code);
+        let seconds = run.ended.duration_since(run.begun).as_secs_f64();
+        let counted = if number == self.counted().len() { "" } else { " and is not counted" };
+        let sensors = self.sensors.iter().zip(&run.energies);
+        let energies =
+            sensors.map(|(it, energy)| format!("; {}: {}", it.plan.device, with_bound(energy)));
+        let energies: String = energies.collect();
+        Some(format!(
+            "run {number} of {requested} ended with exit code {code} after \
+             {seconds:.3} s{counted}{energies}"
+        ))
     }
 }
 
 fn line(figures: &Figures) -> String {
+    let (seconds, unmeasured) = (figures.seconds(), figures.unmeasured_seconds());
     let Some(watts) = figures.watts else {
-        return format!("not measured    {:.3} s", figures.seconds);
+        return format!("not measured    {seconds:.3} s");
     };
-    let (joules, digits) = bounded(figures.joules, figures.uncertainty);
-    let spread = figures.deviation.map_or(String::new(), |deviation| {
-        format!(" (σ {deviation:.digits$} of {})", figures.runs)
+    let (joules, digits) = bounded(figures.runs.mean, figures.uncertainty());
+    let spread = figures.runs.deviation().map_or(String::new(), |deviation| {
+        format!(" (σ {deviation:.digits$} of {})", figures.runs.count)
     });
-    let mut columns = vec![joules + &spread, format!("{watts:.2} W mean")];
-    if let Some((max, min)) = figures.extremes {
-        columns.extend([format!("{max:.2} W max"), format!("{min:.2} V min")]);
-    }
-    columns.push(format!("{:.3} s", figures.seconds));
-    if figures.missed > 0.0 {
-        columns.push(format!("{} missed", figures.missed));
-    }
-    if figures.unmeasured_seconds >= SHOWN {
-        columns.push(format!("{:.3} s not measured", figures.unmeasured_seconds));
-    }
-    if let Some(net) = &figures.net {
-        let joules = bounded(net.joules, net.uncertainty).0;
-        columns.push(format!("net of idle ({:.2} W): {joules}", net.idle_watts));
-    }
-    columns.join("    ")
+    let (missed, extremes) = (figures.total.missed, figures.total.extremes);
+    let columns = [
+        Some(joules + &spread),
+        Some(format!("{watts:.2} W mean")),
+        extremes.map(|(max, _)| format!("{max:.2} W max")),
+        extremes.map(|(_, min)| format!("{min:.2} V min")),
+        Some(format!("{seconds:.3} s")),
+        (missed > 0.0).then(|| format!("{missed} missed")),
+        (unmeasured >= SHOWN).then(|| format!("{unmeasured:.3} s not measured")),
+        figures.net.map(|net| {
+            let joules = bounded(net.joules, net.uncertainty).0;
+            format!("net of idle ({:.2} W): {joules}", net.idle_watts)
+        }),
+    ];
+    columns.into_iter().flatten().collect::<Vec<_>>().join("    ")
 }
 
 fn with_bound(energy: &Energy) -> String {
@@ -179,7 +165,10 @@ fn bounded(joules: f64, uncertainty: f64) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::commands::measuring::Moments;
 
     #[test]
     fn uncertainty_is_rounded_up_to_one_digit() {
@@ -197,35 +186,39 @@ mod tests {
 
     #[test]
     fn line_has_the_columns_that_apply() {
-        let mut figures = Figures {
-            runs: 10,
-            joules: 12.34,
-            uncertainty: 0.05,
-            deviation: Some(0.11),
-            watts: Some(8.21),
+        let millis = Duration::from_millis;
+        let total = Energy {
+            joules: 123.4,
+            uncertainty: 0.5,
+            duration: millis(15_030),
+            measured: millis(15_030),
+            missed: 0.0,
             extremes: Some((11.9, 4.98)),
-            seconds: 1.503,
+        };
+        let mut figures = Figures {
+            // Ten runs with a deviation of 0.11 J.
+            runs: Moments { count: 10, mean: 12.34, squares: 9.0 * 0.11 * 0.11 },
+            total,
+            watts: Some(8.21),
             net: Some(super::super::figures::Net {
                 idle_watts: 3.1,
                 joules: 7.6807,
                 uncertainty: 0.06,
             }),
-            ..Figures::default()
         };
         assert_eq!(
             line(&figures),
             "12.34 J ± 0.05 (σ 0.11 of 10)    8.21 W mean    11.90 W max    4.98 V min    \
              1.503 s    net of idle (3.10 W): 7.68 J ± 0.06"
         );
+        let measured = millis(14_530);
         figures = Figures {
-            deviation: None,
-            extremes: None,
             net: None,
-            missed: 3.0,
-            unmeasured_seconds: 0.5,
+            total: Energy { extremes: None, missed: 3.0, measured, ..total },
             ..figures
         };
-        let text = "12.34 J ± 0.05    8.21 W mean    1.503 s    3 missed    0.500 s not measured";
+        let text = "12.34 J ± 0.05 (σ 0.11 of 10)    8.21 W mean    1.503 s    3 missed    0.500 s \
+                    not measured";
         assert_eq!(line(&figures), text);
         let nothing = Figures { watts: None, ..figures };
         assert_eq!(line(&nothing), "not measured    1.503 s");

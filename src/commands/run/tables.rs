@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::figures::Figures;
 use super::summary::Summary;
@@ -11,54 +11,52 @@ use crate::commands::read::csv_field;
 /// Returns the columns that both have, with names that end in their unit.
 fn columns(figures: &Figures) -> [(&'static str, Option<f64>); 11] {
     let measured = |value| figures.watts.map(|_| value);
-    let (extremes, net) = (figures.extremes, figures.net);
+    let (extremes, net) = (figures.total.extremes, figures.net);
     [
-        ("energy_joules", measured(figures.joules)),
-        ("uncertainty_joules", measured(figures.uncertainty)),
+        ("energy_joules", measured(figures.runs.mean)),
+        ("uncertainty_joules", measured(figures.uncertainty())),
         ("mean_watts", figures.watts),
         ("max_watts", extremes.map(|(max, _)| max)),
         ("min_volts", extremes.map(|(_, min)| min)),
-        ("duration_seconds", Some(figures.seconds)),
-        ("unmeasured_seconds", Some(figures.unmeasured_seconds)),
-        ("missed_results", Some(figures.missed)),
+        ("duration_seconds", Some(figures.seconds())),
+        ("unmeasured_seconds", Some(figures.unmeasured_seconds())),
+        ("missed_results", Some(figures.total.missed)),
         ("idle_watts", net.map(|net| net.idle_watts)),
         ("net_joules", net.map(|net| net.joules)),
         ("net_uncertainty_joules", net.map(|net| net.uncertainty)),
     ]
 }
 
-fn object(figures: &Figures) -> Map<String, Value> {
-    columns(figures).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+/// Returns an object of the columns and some more members.
+fn object<const N: usize>(figures: &Figures, more: [(&'static str, Value); N]) -> Value {
+    let columns = columns(figures).map(|(name, value)| (name, json!(value)));
+    columns.into_iter().chain(more).collect()
+}
+
+/// Returns what is known only of several runs.
+fn of_runs(figures: &Figures) -> [(&'static str, Value); 2] {
+    let Figures { runs, .. } = figures;
+    [("runs", json!(runs.count)), ("standard_deviation_joules", json!(runs.deviation()))]
 }
 
 /// Writes the figures of each sensor over the runs, and each run.
 pub(super) fn write_json(summary: &Summary, output: &mut dyn Write) -> io::Result<()> {
-    let all = |figures: &Figures| {
-        let mut object = object(figures);
-        object.insert("runs".to_owned(), json!(figures.runs));
-        object.insert("standard_deviation_joules".to_owned(), json!(figures.deviation));
-        object
-    };
     let (figures, sum) = summary.figures();
     let sensors = summary.sensors.iter().zip(&figures).map(|(sensor, figures)| {
-        let mut object = all(figures);
-        object.insert("device".to_owned(), json!(sensor.plan.device));
-        object.insert("cycle_seconds".to_owned(), json!(sensor.cycle().as_secs_f64()));
-        object.insert("service".to_owned(), json!(sensor.service()));
-        object
+        let [runs, deviation] = of_runs(figures);
+        let device = ("device", json!(sensor.plan.device));
+        let cycle = ("cycle_seconds", json!(sensor.stream.cycle.as_secs_f64()));
+        object(figures, [runs, deviation, device, cycle, ("service", json!(sensor.service()))])
     });
-    let runs = (0..summary.runs.len()).map(|number| {
-        let run = &summary.runs[number];
-        let sensors = summary.sensors.iter().enumerate().map(|(index, sensor)| {
-            let mut object = object(&summary.figures_of_run(number, index));
-            object.insert("device".to_owned(), json!(sensor.plan.device));
-            object
-        });
-        let sensors: Vec<_> = sensors.collect();
+    let runs = summary.runs.iter().map(|run| {
+        let sensors = summary
+            .figures_of_run(run)
+            .map(|(device, figures)| object(&figures, [("device", json!(device))]));
+        let sensors: Vec<Value> = sensors.collect();
         json!({ "exit_code": run.code, "partial": run.is_partial, "sensors": sensors })
     });
     let (sensors, runs) = (sensors.collect::<Vec<_>>(), runs.collect::<Vec<_>>());
-    let sum = sum.as_ref().map(all);
+    let sum = sum.as_ref().map(|sum| object(sum, of_runs(sum)));
     writeln!(output, "{:#}", json!({ "sensors": sensors, "sum": sum, "runs": runs }))
 }
 
@@ -66,13 +64,12 @@ pub(super) fn write_json(summary: &Summary, output: &mut dyn Write) -> io::Resul
 pub(super) fn write_csv(summary: &Summary, output: &mut dyn Write) -> io::Result<()> {
     let names = columns(&Figures::default()).map(|(name, _)| name);
     writeln!(output, "run,device,exit_code,partial,{}", names.join(","))?;
-    for (number, run) in summary.runs.iter().enumerate() {
-        for (index, sensor) in summary.sensors.iter().enumerate() {
-            let values = columns(&summary.figures_of_run(number, index))
+    for (number, run) in (1..).zip(&summary.runs) {
+        for (device, figures) in summary.figures_of_run(run) {
+            let values = columns(&figures)
                 .map(|(_, value)| value.map_or(String::new(), |value| value.to_string()));
-            let (device, code, partial) =
-                (csv_field(&sensor.plan.device), run.code, run.is_partial);
-            writeln!(output, "{},{device},{code},{partial},{}", number + 1, values.join(","))?;
+            let (device, values) = (csv_field(device), values.join(","));
+            writeln!(output, "{number},{device},{},{},{values}", run.code, run.is_partial)?;
         }
     }
     Ok(())

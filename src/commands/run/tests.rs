@@ -94,7 +94,7 @@ fn energy_is_that_of_the_bus() {
     let args = RunArgs { repeat: 100, interval, ..RunArgs::default() };
     let (summary, code) = bench.run(args, &["sh", "-c", sleep], |_| ()).unwrap();
     assert_eq!((code, summary.runs.len()), (0, 100));
-    let (cycle, mut wrong) = (summary.sensors[0].cycle().as_secs_f64(), Vec::new());
+    let (cycle, mut wrong) = (summary.sensors[0].stream.cycle.as_secs_f64(), Vec::new());
     for run in &summary.runs {
         let energy = run.energies[0];
         let truth = bench.energy(run, |t| (pulsed(t), 12.0 - 0.05 * pulsed(t)));
@@ -109,7 +109,7 @@ fn energy_is_that_of_the_bus() {
     }
     assert!(wrong.len() <= 5, "{wrong:#?}");
     let figures = &summary.figures().0[0];
-    assert!(figures.runs == 100 && figures.deviation.unwrap() > 0.0, "{figures:?}");
+    assert!(figures.runs.count == 100 && figures.runs.deviation().unwrap() > 0.0, "{figures:?}");
 }
 
 #[test]
@@ -162,6 +162,33 @@ fn signal_is_passed_on_and_results_are_shown() {
 }
 
 #[test]
+fn signal_ends_the_repetition_of_a_command_that_succeeds() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    let board = bench.board.clone();
+    let stop = move |signal: &dyn Fn(i32)| {
+        configured(&board);
+        signal(SIGTERM);
+    };
+    let args = RunArgs { repeat: 10, ..RunArgs::default() };
+    let script = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
+    let (summary, code) = bench.run(args, &["sh", "-c", script], stop).unwrap();
+    assert_eq!((code, summary.runs.len(), summary.runs[0].is_partial), (0, 1, true));
+}
+
+#[test]
+fn signal_ends_the_idle_time() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    let board = bench.board.clone();
+    let stop = move |signal: &dyn Fn(i32)| {
+        configured(&board);
+        signal(SIGTERM);
+    };
+    let args = RunArgs { idle: Some(Duration::from_secs(3600)), ..RunArgs::default() };
+    let (summary, code) = bench.run(args, &["false"], stop).unwrap();
+    assert_eq!((code, summary.runs.len()), (128 + 15, 0));
+}
+
+#[test]
 fn read_only_chip_is_not_written() {
     let mut bench = bench(400_000, Load::steady(12.0, 1.0));
     bench.plan.sensors[0].configure = false;
@@ -189,6 +216,22 @@ fn failed_run_ends_the_repetition() {
     let net = summary.figures().0[0].net.unwrap();
     assert!((net.idle_watts - 12.0).abs() < 0.1, "{net:?}");
     assert!(net.joules.abs() < net.uncertainty, "the load is the same: {net:?}");
+    let mut text = Vec::new();
+    summary.write(true, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for part in [
+        " of 2)",
+        "\ndeepx: run 1: ",
+        "\ndeepx: run 2: ",
+        " s, exit code 9\n",
+        "\ndeepx: neither ± nor σ includes the chip's accuracy: ",
+        "\nrun 3 of 5 ended with exit code 9 after ",
+        " s and is not counted; deepx: ",
+    ] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+    // Only the warm-up came before the first.
+    assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 4);
 }
 
 #[test]
