@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -65,6 +65,36 @@ fn streams_and_exit_code_are_those_of_the_command() {
 }
 
 #[test]
+fn ignored_signal_stays_ignored_in_the_command() {
+    let program = env!("CARGO_BIN_EXE_ina260-exporter");
+    let script = "trap '' HUP; exec \"$@\"";
+    let flags = ["run", "--simulate", "--config", "/dev/null", "--output", "/dev/null", "--"];
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", program]).args(flags);
+    let ended = command.args(["grep", "SigIgn", "/proc/self/status"]).output().unwrap();
+    let mask = String::from_utf8(ended.stdout).unwrap();
+    let mask = u64::from_str_radix(mask.strip_prefix("SigIgn:").expect(&mask).trim(), 16);
+    // SIGHUP is 1; what this program handles itself has its default action in the command.
+    assert_eq!(mask.unwrap() & 1, 1);
+}
+
+#[test]
+fn text_has_the_sum_and_the_net_energy() {
+    let config = "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"disks\"\naddress = 0x41\n";
+    let ended = run_with(config, &["run", "--sum", "--idle", "200ms", "--", "sleep", "0.2"]);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let joules = |line: &str| -> f64 { line[8..].split_once(" J ± ").unwrap().0.parse().unwrap() };
+    let starts = [" cpu    ", " disks  ", " sum    "];
+    assert!(starts.iter().zip(&lines).all(|(start, it)| it.starts_with(start)), "{lines:?}");
+    assert!((joules(lines[0]) + joules(lines[1]) - joules(lines[2])).abs() < 0.011, "{lines:?}");
+    assert!(lines[..3].iter().all(|line| line.contains("    net of idle (")), "{lines:?}");
+    let ended = run_with(config, &["run", "--device", "disks", "--", "true"]);
+    assert!(ended.stderr.starts_with(" disks  ") && !ended.stderr.contains("cpu"));
+    let ended = run_with("", &["run", "--json", "--output", "/dev/stdout", "--", "true"]);
+    assert!(ended.stdout.starts_with("{\n") && ended.stderr.is_empty(), "{}", ended.stderr);
+}
+
+#[test]
 fn json_and_csv_have_every_run() {
     let config = "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"a,b\"\naddress = 0x41\n";
     let flags = ["run", "--repeat", "2", "--sum", "--idle", "100ms"];
@@ -76,6 +106,11 @@ fn json_and_csv_have_every_run() {
     assert!((energy(&json["sum"]) / sum - 1.0).abs() < 1e-6, "{json}");
     assert_eq!((json["runs"].as_array().unwrap().len(), &sensors[1]["device"]), (2, &"a,b".into()));
     assert!(sensors[0]["net_joules"].is_number() && json["runs"][1]["exit_code"] == 0);
+    let first = &json["runs"][0]["sensors"][0];
+    assert!((0.1..2.0).contains(&first["duration_seconds"].as_f64().unwrap()), "{json}");
+    let mean = f64::midpoint(energy(first), energy(&json["runs"][1]["sensors"][0]));
+    assert!((energy(&sensors[0]) / mean - 1.0).abs() < 1e-9, "{json}");
+    assert!(sensors[0]["runs"] == 2 && sensors[0]["standard_deviation_joules"].is_number());
 
     let directory = Directory::new();
     let output = directory.path("runs.csv");

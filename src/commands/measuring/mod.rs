@@ -262,3 +262,6 @@ impl Session {
         failed.collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
