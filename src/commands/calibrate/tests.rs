@@ -13,7 +13,11 @@ use crate::units::Amperes;
 const HERE: Address = Address(0x40);
 
 fn board(load: Load) -> Arc<Board> {
-    let board = Board::new(Arc::new(SystemClock), 400_000);
+    board_at(400_000, load)
+}
+
+fn board_at(hertz: u32, load: Load) -> Arc<Board> {
+    let board = Board::new(Arc::new(SystemClock), hertz);
     board.plug(HERE, Chip::new(load));
     board
 }
@@ -60,6 +64,16 @@ fn offset_is_not_corrected_twice() {
         assert!((offset + 1.0).abs() < 5.0 * error && error < 1.0, "{output}");
         existing.current_offset = Amperes(offset / 1e3);
     }
+}
+
+/// A transfer takes 4.7 ms, a result 18.8 ms: longer than the longest cycle without averaging.
+#[test]
+fn slow_bus_is_calibrated_with_averaging() {
+    let board = board_at(10_000, Load::steady(12.0, 0.0));
+    let zero = CalibrateArgs { zero: true, ..CalibrateArgs::default() };
+    let output = calibrate_on(&board, zero, Calibration::default(), false).unwrap();
+    // 1 mA, to within a step.
+    assert!((value(&output, "current_offset") + 1.0).abs() < 1.25, "{output}");
 }
 
 #[test]

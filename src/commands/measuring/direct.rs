@@ -21,6 +21,8 @@ const MAX_LOAD: f64 = 0.75;
 const LOAD: f64 = 0.5;
 /// Shortest cycle used by default: shorter ones would occupy a processor that the command needs.
 const MIN_CYCLE: f64 = 0.002;
+/// Longest cycle without averaging: the longest conversion of each quantity.
+const MAX_UNAVERAGED: Duration = Duration::from_micros(2 * 8_244);
 
 /// A sensor with the registers of its chip, as they were found.
 pub(super) type Found = (SensorPlan, RegisterDump);
@@ -79,7 +81,9 @@ fn set_cycles(
     let per_result = TRANSFERS * word.as_secs_f64();
     let shortest = (count * per_result / LOAD).max(MIN_CYCLE);
     let interval = options.interval.unwrap_or(Duration::from_secs_f64(shortest));
-    let partial = PartialSettings { averaging: options.averaging, ..PartialSettings::default() };
+    // A slow bus needs a longer cycle than there is without averaging.
+    let averaging = options.averaging.filter(|_| interval <= MAX_UNAVERAGED);
+    let partial = PartialSettings { averaging, ..PartialSettings::default() };
     let mut demand = 0.0;
     for (sensor, registers) in &mut sensors {
         sensor.settings = if sensor.configure {

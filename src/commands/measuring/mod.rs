@@ -34,7 +34,7 @@ pub(super) struct Options {
     pub(super) direct: bool,
     /// Maximum cycle; `None`: as short as the bus allows.
     pub(super) interval: Option<Duration>,
-    /// Averaging; `None`: to suit the cycle.
+    /// Averaging where the bus carries it; `None`: to suit the cycle.
     pub(super) averaging: Option<Averaging>,
 }
 
