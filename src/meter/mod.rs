@@ -100,8 +100,8 @@ impl Meter {
         self.last = Some(reading);
     }
 
-    /// Removes and returns the results since the last call, each with its cycle and the time that it
-    /// covers. The first call begins to keep them.
+    /// Removes and returns the results since the last call, each with its cycle and the time that
+    /// it covers. The first call begins to keep them.
     pub fn take_results(&mut self) -> Vec<(Measured, Cycle, Duration)> {
         self.results.replace(Vec::new()).unwrap_or_default()
     }

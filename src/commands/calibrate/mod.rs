@@ -175,7 +175,8 @@ fn write(
     writeln!(
         output,
         "{comment}{}  {}\n\
-         {comment}  current  {:.3} mA ± {:.3} (mean of {results} results, with its standard error)\n\
+         {comment}  current  {:.3} mA ± {:.3} (mean of {results} results, with its standard \
+         error)\n\
          {comment}  voltage  {:.5} V ± {:.5}",
         sensor.device,
         sensor.location,

@@ -247,7 +247,8 @@ mod tests {
                 let watts = (until(at + cycle) - until(at)) / cycle as f64;
                 let begin = start + micros(at);
                 let measured = micros(cycle);
-                ledger.add([Slice { begin, end: begin + measured, measured, ..slice(begin, watts) }]);
+                let end = begin + measured;
+                ledger.add([Slice { begin, end, measured, ..slice(begin, watts) }]);
                 at += cycle;
                 ledger.settle(start + micros(from + length).min(micros(at / 2)));
             }
