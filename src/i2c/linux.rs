@@ -22,9 +22,10 @@ const EACCES: i32 = 13;
 const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
 
-/// Claims an adapter, by the kernel's number, before a bus opens it, until the value is dropped.
-/// Fails with the bus that has claimed it.
-pub type Claim = Arc<dyn Fn(BusName, u32) -> Result<Box<dyn Send>, BusName> + Send + Sync>;
+/// Claims an adapter, by the kernel's number, for a bus that has opened it, until the value is
+/// dropped. Fails if another bus has claimed it, or if chips of another bus are on the same wires.
+pub type Claim =
+    Arc<dyn Fn(BusName, u32, &Adapters) -> Result<Box<dyn Send>, OpenError> + Send + Sync>;
 
 /// A Linux I2C adapter. It is closed when it fails, so that the kernel can remove an adapter that
 /// was unplugged, and looked up and opened again at the next transfer.
@@ -62,10 +63,11 @@ impl LinuxBus {
 
     fn open_node(&self) -> Result<Node, OpenError> {
         let bus = self.bus;
-        let adapter = Adapters::read().resolve(bus)?.clone();
-        let claim = self.claim.as_ref().map(|claim| claim(bus, adapter.kernel_number));
-        let claim = claim.transpose().map_err(|other| OpenError::Taken(bus, other))?;
+        let adapters = Adapters::read();
+        let adapter = adapters.resolve(bus)?.clone();
         let i2c = open_i2c(adapter.number)?;
+        let claim = self.claim.as_ref().map(|claim| claim(bus, adapter.kernel_number, &adapters));
+        let claim = claim.transpose()?;
         Ok(Node { i2c, adapter, address: None, _claim: claim })
     }
 

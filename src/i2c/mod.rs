@@ -204,6 +204,9 @@ pub enum OpenError {
          all its sensors"
     )]
     Taken(BusName, BusName),
+    /// A chip of the bus is on the same wires as one of a bus that was opened before.
+    #[error("{0} duplicates the location of {1}: {2}")]
+    SameWires(Location, Location, Conflict),
     /// The device node may not be opened.
     #[error("{node}: permission denied {}", remedy(.group))]
     Denied {

@@ -1,15 +1,17 @@
 //! The adapters that this process has open, each with the lock of its bus.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::bus_lock::BusLock;
-use crate::i2c::BusName;
 use crate::i2c::linux::Claim;
+use crate::i2c::{BusName, Location, OpenError};
 
 /// The bus that has claimed each adapter, by the kernel's number.
 type Claimed = Arc<Mutex<BTreeMap<u32, BusName>>>;
+
+/// The locations of all sensors.
+pub(super) type Locations = Arc<Mutex<Vec<Location>>>;
 
 /// An adapter's claim, until it is dropped.
 struct ClaimGuard {
@@ -20,21 +22,41 @@ struct ClaimGuard {
 
 /// Returns a function that claims adapters for this process, one bus each, and creates their lock
 /// files, which contain `url`.
-pub(super) fn claims(url: String) -> Claim {
+///
+/// Adapters can appear after the configuration was checked. Of buses whose chips are on the same
+/// wires, the one that was opened last keeps its claim, also while it is closed: its mux channel
+/// may still be selected.
+pub(super) fn claims(url: String, locations: Locations) -> Claim {
     let (claimed, locked) = (Claimed::default(), Claimed::default());
-    Arc::new(move |bus, adapter| {
-        match lock(&claimed).entry(adapter) {
-            Entry::Occupied(other) => return Err(*other.get()),
-            Entry::Vacant(vacant) => _ = vacant.insert(bus),
+    // In the order of their last claims.
+    let opened = Mutex::new(Vec::<BusName>::new());
+    Arc::new(move |bus, adapter, adapters| {
+        let (mut adapters_in_use, mut opened) = (lock(&claimed), lock(&opened));
+        if let Some(other) = adapters_in_use.get(&adapter) {
+            return Err(OpenError::Taken(bus, *other));
         }
+        let locations = lock(&locations);
+        let since = opened.iter().position(|it| *it == bus).map_or(0, |at| at + 1);
+        let rivals = locations.iter().filter(|it| opened[since..].contains(&it.bus));
+        let conflict = locations.iter().filter(|it| it.bus == bus).find_map(|own| {
+            let conflict =
+                |rival: &Location| Some((*own, *rival, adapters.conflict(*own, *rival)?));
+            rivals.clone().find_map(conflict)
+        });
+        if let Some((own, rival, conflict)) = conflict {
+            return Err(OpenError::SameWires(own, rival, conflict));
+        }
+        adapters_in_use.insert(adapter, bus);
+        opened.retain(|it| *it != bus);
+        opened.push(bus);
         let is_new = lock(&locked).insert(adapter, bus).is_none();
         let lock_file = BusLock::acquire(adapter, &url, is_new);
         Ok(Box::new(ClaimGuard { claimed: claimed.clone(), adapter, _lock_file: lock_file }))
     })
 }
 
-fn lock(claimed: &Claimed) -> std::sync::MutexGuard<'_, BTreeMap<u32, BusName>> {
-    claimed.lock().expect("no thread panics while it holds the lock")
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().expect("no thread panics while it holds the lock")
 }
 
 impl Drop for ClaimGuard {
@@ -46,15 +68,60 @@ impl Drop for ClaimGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::i2c::adapters::Adapters;
+    use crate::i2c::adapters::tests::Machine;
 
     #[test]
     fn second_name_of_an_open_adapter_is_refused() {
-        let claim = claims("unix:/a".to_owned());
+        let claim = claims("unix:/a".to_owned(), Locations::default());
+        let claim = |bus, adapter| claim(bus, adapter, &Adapters::default());
         let (first, second) = (BusName::Path("/dev/i2c-power"), BusName::Number(251));
         let guard = claim(first, 1_000_251).unwrap();
-        assert_eq!(claim(second, 1_000_251).err(), Some(first));
+        let refused = claim(second, 1_000_251).err();
+        assert!(matches!(refused, Some(OpenError::Taken(_, other)) if other == first));
         let _other = claim(second, 1_000_252).unwrap();
         drop(guard);
         assert!(claim(second, 1_000_251).is_ok());
+    }
+
+    /// Two muxes on bus 1, of which the second appears after the start.
+    #[test]
+    fn late_mux_on_the_wires_of_another_stays_closed() {
+        let names = [(1, "bcm2835"), (11, "i2c-1-mux (chan_id 0)")];
+        let late = (19, "i2c-1-mux (chan_id 0)");
+        let before = Machine::new(&names);
+        let after = Machine::new(&[names[0], names[1], late]);
+        let gone = Machine::new(&[names[0], late]);
+        for machine in [&before, &after] {
+            machine.add_channel(11, "1-0070", "-1");
+        }
+        for machine in [&after, &gone] {
+            machine.add_channel(19, "1-0071", "-1");
+        }
+        let at = |bus: u8, address| Location::from_labels(&bus.to_string(), "", address).unwrap();
+        let planned = [at(11, "0x40"), at(19, "0x41"), at(19, "0x40")];
+        let locations = Arc::new(Mutex::new(planned.to_vec()));
+        let claim = claims("unix:/a".to_owned(), locations.clone());
+        let claim = |bus: u8, machine: &Machine| {
+            claim(bus.into(), 1_000_300 + u32::from(bus), &machine.adapters())
+        };
+        let refused = |bus, machine| claim(bus, machine).err().map(|error| error.to_string());
+
+        let first = claim(11, &before).unwrap();
+        let message = refused(19, &after).unwrap();
+        let expected = "bus 19, 0x40 duplicates the location of bus 11, 0x40: they are \
+                        downstream of two muxes on one bus, 1-0071 and 1-0070, ";
+        assert!(message.starts_with(expected), "{message}");
+        // Also while the first is closed, since its channel stays selected.
+        drop(first);
+        assert!(refused(19, &after).is_some());
+        drop(claim(11, &after).unwrap());
+        // The first mux is removed and added again.
+        drop(claim(19, &gone).unwrap());
+        assert!(refused(11, &after).is_some());
+        drop(claim(19, &after).unwrap());
+        // A reload removes the sensor.
+        locations.lock().unwrap().pop();
+        assert!(claim(11, &after).is_ok());
     }
 }

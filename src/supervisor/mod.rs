@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::clock::SystemClock;
@@ -20,6 +20,7 @@ mod bus_provider;
 mod preflight;
 mod views;
 
+use bus_claims::Locations;
 pub use bus_provider::BusProvider;
 
 /// Owns the plan and everything that runs on it, except what serves metrics.
@@ -33,6 +34,8 @@ pub struct Supervisor {
     threads: BTreeMap<BusName, BusThread>,
     /// Buses without a thread, until [`Supervisor::start_threads`].
     opened: BTreeMap<BusName, Box<dyn Bus>>,
+    /// The locations of the plan, for the buses that are opened later.
+    claimable: Locations,
 }
 
 /// No sensor can be measured; the reasons, one line each.
@@ -65,8 +68,9 @@ impl Supervisor {
         mut provider: BusProvider,
         lock_url: String,
     ) -> Result<Self, NothingToMeasure> {
+        let claimable: Locations = Arc::new(Mutex::new(locations(&plan).collect()));
         if let BusProvider::Linux(claim) = &mut provider {
-            *claim = Some(bus_claims::claims(lock_url));
+            *claim = Some(bus_claims::claims(lock_url, claimable.clone()));
         }
         let (mut opened, mut failures) = (BTreeMap::new(), BTreeMap::new());
         for name in buses(&plan) {
@@ -86,6 +90,7 @@ impl Supervisor {
             meters: plan.sensors.iter().map(|_| SharedMeter::default()).collect(),
             threads: BTreeMap::new(),
             opened,
+            claimable,
             plan,
         })
     }
@@ -147,6 +152,7 @@ impl Supervisor {
         }
         self.meters = plan.sensors.iter().map(|sensor| self.meter_at(sensor)).collect();
         self.plan = plan;
+        *bus_claims::lock(&self.claimable) = locations(&self.plan).collect();
         for (name, thread) in &self.threads {
             thread.replace(self.setups(*name));
         }

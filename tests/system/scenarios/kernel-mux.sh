@@ -53,3 +53,20 @@ mark_journal
 must_fail systemctl reload "$service"
 logged "reload failed"
 shows ina260_up 1 'device="a"'
+
+# A mux that appears after the start, on the wires of another: its bus stays closed until both
+# deselect their channels.
+systemctl stop "$service"
+echo 0x71 >/sys/bus/i2c/devices/i2c-1/delete_device
+mark_journal
+systemctl start "$service"
+wait_until 20 shows ina260_up 1 'device="a"'
+echo pca9548 0x71 >/sys/bus/i2c/devices/i2c-1/new_device
+expect "bus of the second mux" "$second" "$(child 1-0071)"
+wait_until 40 logged "duplicates the location of"
+holds_for 5 shows ina260_bus_voltage_volts 5 'device="a"'
+shows ina260_up 0 'device="b"'
+echo -2 >/sys/bus/i2c/devices/1-0070/idle_state
+echo -2 >/sys/bus/i2c/devices/1-0071/idle_state
+wait_until 60 shows ina260_bus_voltage_volts 12 'device="b"'
+shows ina260_bus_voltage_volts 5 'device="a"'
