@@ -14,6 +14,9 @@ use rustix::fs::{major, minor};
 use super::{BusName, Location, OpenError};
 use crate::printable::escape;
 
+/// Adapters and chips in sysfs.
+pub(super) const DEVICES: &str = "/sys/bus/i2c/devices";
+
 /// An I2C adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adapter {
@@ -32,12 +35,12 @@ pub struct Adapter {
 /// The kernel's mux upstream of an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Upstream {
-    /// Kernel's number of the adapter that the mux is on.
+    /// Kernel's numbers of the adapter, and of the one that the mux is on.
+    adapter: u32,
     pub(super) parent: u32,
-    /// Device of the mux: `1-0070`; `None` if sysfs does not show it.
-    mux: Option<String>,
-    /// Channel, from the name of the adapter.
-    pub(super) channel: Option<String>,
+    /// Device of the mux, such as `1-0070`, if sysfs shows it.
+    pub(super) mux: String,
+    pub(super) channel: String,
     /// Whether the kernel deselects the channel after each transfer.
     pub(super) disconnects: bool,
 }
@@ -45,29 +48,24 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Reads the mux of an adapter from its device in sysfs and its name, which is
     /// `i2c-N-mux (chan_id M)`.
-    fn read(device: &Path, name: &str, number: u32) -> Option<Self> {
-        let mux = fs::read_link(device.join("mux_device")).ok();
-        let mux = mux.and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
+    fn read(device: &Path, name: &str, adapter: u32) -> Option<Self> {
+        let mux = link_name(&device.join("mux_device"));
         let from_name =
             name.strip_prefix("i2c-").and_then(|name| name.split_once("-mux (chan_id "));
         let parent = from_name
             .map(|(parent, _)| parent)
             .or_else(|| Some(mux.as_ref()?.split_once('-')?.0))
             .and_then(|parent| parent.parse().ok())
-            .filter(|parent| *parent != number)?;
+            .filter(|parent| *parent != adapter)?;
         let idle_state = fs::read_to_string(device.join("mux_device/idle_state"));
         Some(Self {
+            adapter,
             parent,
-            mux,
-            channel: from_name.map(|(_, channel)| channel.trim_end_matches(')').to_owned()),
+            mux: mux.unwrap_or_else(|| format!("on bus {parent}")),
+            channel: from_name.map_or(adapter.to_string(), |(_, channel)| channel.replace(')', "")),
             // MUX_IDLE_DISCONNECT of the kernel.
             disconnects: idle_state.is_ok_and(|state| state.trim() == "-2"),
         })
-    }
-
-    /// Returns the name of the mux.
-    pub(super) fn name(&self) -> String {
-        self.mux.clone().unwrap_or_else(|| format!("on bus {}", self.parent))
     }
 }
 
@@ -88,7 +86,7 @@ impl Adapters {
     /// Returns all adapters, including those without a device node: the module `i2c-dev` is not
     /// loaded then, or the container has no access.
     pub fn read() -> Self {
-        Self::read_in(Path::new("/sys/bus/i2c/devices"), Path::new("/dev"), kernel_number)
+        Self::read_in(Path::new(DEVICES), Path::new("/dev"), kernel_number)
     }
 
     pub(super) fn read_in(devices: &Path, nodes: &Path, kernel_number: KernelNumber) -> Self {
@@ -183,6 +181,11 @@ impl Adapters {
 fn describe<'a>(adapters: impl IntoIterator<Item = &'a Adapter>) -> String {
     let described = adapters.into_iter().map(|it| format!("{} ({})", it.number, it.name));
     described.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the file name that a link refers to.
+pub(super) fn link_name(link: &Path) -> Option<String> {
+    Some(fs::read_link(link).ok()?.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Returns the N of each `i2c-N` in a directory.

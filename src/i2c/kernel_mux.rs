@@ -1,45 +1,47 @@
 //! Muxes that the kernel controls: each channel is an adapter of its own, on the same wires as the
 //! adapter upstream.
 
-use super::adapters::Adapters;
+use super::adapters::{Adapters, Upstream};
+use super::mux::Channel;
 use super::{BusName, Location};
 
 /// A mux channel on the way to a chip.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
-    /// Device of the kernel's mux; `None` for one that the exporter switches, which is left
-    /// selected.
-    kernel: Option<String>,
-    channel: String,
-    /// Kernel's number of the adapter downstream.
-    adapter: Option<u32>,
-    disconnects: bool,
+#[derive(PartialEq)]
+enum Step<'a> {
+    /// Of a mux that the exporter switches, and leaves selected.
+    Own(Channel),
+    Kernel(&'a Upstream),
 }
 
-impl Step {
+impl Step<'_> {
     fn name(&self) -> String {
-        self.kernel.clone().unwrap_or_else(|| self.channel.clone())
+        match self {
+            Self::Own(channel) => channel.to_string(),
+            Self::Kernel(upstream) => upstream.mux.clone(),
+        }
     }
 
     /// Returns whether only one of the two channels is selected at a time.
     fn excludes(&self, other: &Self) -> bool {
-        self.kernel == other.kernel && (self.kernel.is_none() || self.channel != other.channel)
+        match (self, other) {
+            (Self::Own(_), Self::Own(_)) => true,
+            (Self::Kernel(a), Self::Kernel(b)) => a.mux == b.mux && a.channel != b.channel,
+            _ => false,
+        }
     }
 }
 
 /// Reason why two chips with one address respond to the same transfer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "described by the messages")]
 pub enum Conflict {
-    /// Both locations are the same.
     #[error("both buses are the same adapter")]
     Same,
-    /// One is upstream, the other downstream of a mux.
     #[error(
         "one is upstream, the other downstream of mux {0}, on the same wires; keep the one \
          downstream"
     )]
     Upstream(String),
-    /// They are downstream of two muxes on one bus, of which a channel stays selected.
     #[error(
         "they are downstream of two muxes on one bus, {0}, whose channels stay selected, so that \
          both respond; let the kernel deselect them (write -2 to idle_state of each, e.g. \
@@ -69,11 +71,11 @@ impl Adapters {
         for adapter in self.iter() {
             let Some(upstream) = &adapter.upstream else { continue };
             let Some(parent) = self.by_kernel_number(upstream.parent) else { continue };
-            let (name, channel) = (upstream.name(), adapter.number.into());
-            match muxes.iter_mut().find(|mux| mux.name == name) {
+            let channel = adapter.number.into();
+            match muxes.iter_mut().find(|mux| mux.name == upstream.mux) {
                 Some(mux) => mux.channels.push(channel),
                 None => muxes.push(KernelMux {
-                    name,
+                    name: upstream.mux.clone(),
                     bus: parent.number.into(),
                     channels: vec![channel],
                     disconnects: upstream.disconnects,
@@ -100,39 +102,29 @@ impl Adapters {
                 None => Conflict::Same,
             });
         };
-        let stays_selected = |way: &[Step]| !way.iter().any(|step| step.disconnects);
+        let disconnects = |step: &Step<'_>| matches!(step, Step::Kernel(it) if it.disconnects);
+        let stays_selected = |way: &[Step<'_>]| !way.iter().any(disconnects);
         if first_a.excludes(first_b) || !stays_selected(a) && !stays_selected(b) {
             return None;
         }
         let names = format!("{} and {}", first_a.name(), first_b.name());
-        let kernel = if first_a.kernel.is_some() { first_a } else { first_b };
+        let kernel = if let Step::Kernel(_) = first_a { first_a } else { first_b };
         Some(Conflict::StaySelected(names, kernel.name()))
     }
 
     /// Returns the adapter at the root and the mux channels on the way to a chip.
-    fn way(&self, location: Location) -> Option<(u32, Vec<Step>)> {
+    fn way(&self, location: Location) -> Option<(u32, Vec<Step<'_>>)> {
         /// More than any bus can drive; sysfs has no loops, but a container may provide a fake one.
         const MAX_DEPTH: usize = 16;
         // A module that is not loaded yet does not hide a conflict.
         let by_number = || self.iter().find(|it| location.bus == it.number.into());
         let adapter = self.resolve(location.bus).ok().or_else(by_number)?;
-        let own = location.mux.map(|channel| Step {
-            kernel: None,
-            channel: channel.to_string(),
-            adapter: None,
-            disconnects: false,
-        });
-        let mut steps: Vec<Step> = own.into_iter().collect();
+        let mut steps: Vec<Step<'_>> = location.mux.map(Step::Own).into_iter().collect();
         let mut root = adapter.kernel_number;
         while let Some(upstream) = self.by_kernel_number(root).and_then(|it| it.upstream.as_ref())
             && steps.len() < MAX_DEPTH
         {
-            steps.push(Step {
-                kernel: Some(upstream.name()),
-                channel: upstream.channel.clone().unwrap_or_else(|| root.to_string()),
-                adapter: Some(root),
-                disconnects: upstream.disconnects,
-            });
+            steps.push(Step::Kernel(upstream));
             root = upstream.parent;
         }
         steps.reverse();

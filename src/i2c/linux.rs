@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rppal::i2c::{Error as RppalError, I2c};
 use tracing::error;
 
-use super::adapters::{Adapter, Adapters};
+use super::adapters::{Adapter, Adapters, DEVICES, link_name};
 use super::{Address, BoundDriver, Bus, BusName, Error, ErrorKind, OpenError};
 use crate::printable::escape;
 
@@ -202,16 +202,14 @@ fn group_name(gid: u32, groups: &str) -> String {
 /// `EBUSY`.
 fn bound_driver(adapter: u32, address: Address) -> Option<BoundDriver> {
     let chip = format!("{adapter}-{:04x}", address.0);
-    let device = Path::new("/sys/bus/i2c/devices").join(&chip);
-    let link = fs::read_link(device.join("driver")).ok()?;
-    let driver = escape(&link.file_name()?.to_string_lossy());
+    let device = Path::new(DEVICES).join(&chip);
+    let driver = escape(&link_name(&device.join("driver"))?);
     let name = fs::read(device.join("name")).unwrap_or_default();
     let unbind = format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind");
     let adapters = Adapters::read();
     let mut children: Vec<u8> = (0..8)
         .filter_map(|channel| {
-            let link = fs::read_link(device.join(format!("channel-{channel}"))).ok()?;
-            let name = link.file_name()?.to_str()?;
+            let name = link_name(&device.join(format!("channel-{channel}")))?;
             let number = name.strip_prefix("i2c-")?.parse().ok()?;
             Some(adapters.by_kernel_number(number)?.number)
         })

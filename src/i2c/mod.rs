@@ -159,19 +159,14 @@ impl Error {
 
 /// A bus that cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the rest")]
 pub enum OpenError {
-    /// The device node of a number does not exist.
     #[error(
         "/dev/i2c-{bus} does not exist ({}); enable I2C with `raspi-config` or \
          `dtparam=i2c_arm=on` in config.txt, and load the module with `modprobe i2c-dev`",
         list(.existing)
     )]
-    Absent {
-        /// Number of the bus.
-        bus: u8,
-        /// Numbers of the buses that exist.
-        existing: Vec<u8>,
-    },
+    Absent { bus: u8, existing: Vec<u8> },
     /// A path does not exist; the numbers are those of the buses that do.
     #[error(
         "{0} does not exist ({existing}); connect its adapter, or correct the udev rule that makes \
@@ -179,11 +174,8 @@ pub enum OpenError {
         existing = list(.1)
     )]
     NoPath(&'static str, Vec<u8>),
-    /// A path is not that of an I2C device node.
     #[error("{0} is not an I2C adapter; expected a device node /dev/i2c-N, or a link to one")]
     NotAnAdapter(String),
-    /// The device node of an adapter, by the kernel's number, has no name by which it can be
-    /// opened.
     #[error(
         "{0} is the I2C adapter {1}, which has no device node /dev/i2c-N; it can be opened only \
          under such a name"
@@ -207,25 +199,16 @@ pub enum OpenError {
     /// A chip of the bus is on the same wires as one of a bus that was opened before.
     #[error("{0} duplicates the location of {1}: {2}")]
     SameWires(Location, Location, Conflict),
-    /// The device node may not be opened.
     #[error("{node}: permission denied {}", remedy(.group))]
     Denied {
-        /// Path of the device node.
         node: String,
         /// Name or number of the group that owns it.
         group: String,
     },
-    /// The adapter has no SMBus word transfers.
     #[error("{0}: the adapter does not support SMBus word transfers")]
     Incapable(String),
-    /// Any other error.
     #[error("{node}: {source}")]
-    Io {
-        /// Path of the device node.
-        node: String,
-        /// Error from the kernel.
-        source: io::Error,
-    },
+    Io { node: String, source: io::Error },
 }
 
 fn list(buses: &[u8]) -> String {

@@ -34,23 +34,15 @@ impl Channel {
 
 /// A mux that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the rest")]
 pub enum Error {
     /// A kernel driver has claimed the mux, or another chip at its address.
     #[error("mux {}: {}", .0, describe(.1))]
     Bound(Address, BoundDriver),
-    /// A transfer failed.
     #[error("mux {0}: {1}")]
     Unreachable(Address, #[source] super::Error),
-    /// Other channels are selected than were written.
     #[error("mux {multiplexer}: control register is {read:#010b}, expected {wrote:#010b}")]
-    ControlMismatch {
-        /// Address of the mux.
-        multiplexer: Address,
-        /// Control register as written.
-        wrote: u8,
-        /// Control register as read back.
-        read: u8,
-    },
+    ControlMismatch { multiplexer: Address, wrote: u8, read: u8 },
 }
 
 /// Advises to unbind the driver of a mux, which provides buses; another chip is left alone.
