@@ -5,55 +5,29 @@ use crate::i2c;
 
 /// A failed operation on a sensor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the rest")]
 pub enum Error {
     /// A kernel driver has claimed the chip, which is an INA260.
     #[error("{0}")]
     Bound(i2c::BoundDriver),
-    /// Another chip is at the address, and a kernel driver has claimed it.
+    /// A kernel driver has claimed the chip, which has this name.
     #[error("{}, not an INA260", i2c::BoundDriver::in_use(.0))]
     InUse(String),
-    /// A register could not be read.
     #[error("cannot read register {register}: {source}")]
-    Read {
-        /// Register that was read.
-        register: Register,
-        /// Cause.
-        source: i2c::Error,
-    },
-    /// A register could not be written.
+    Read { register: Register, source: i2c::Error },
     #[error("cannot write register {register}: {source}")]
-    Write {
-        /// Register that was written.
-        register: Register,
-        /// Cause.
-        source: i2c::Error,
-    },
-    /// Another chip is at the address.
+    Write { register: Register, source: i2c::Error },
+    /// Another chip is at the address; its name, if its registers identify it.
     #[error(
         "{}not an INA260 (manufacturer {manufacturer:#06x}, die {die:#06x})",
         .name.map_or(String::new(), |name| format!("an {name}, "))
     )]
-    NotAnIna260 {
-        /// Name of the chip, if its registers identify it.
-        name: Option<&'static str>,
-        /// Content of its manufacturer ID register.
-        manufacturer: u16,
-        /// Content of its die ID register.
-        die: u16,
-    },
+    NotAnIna260 { name: Option<&'static str>, manufacturer: u16, die: u16 },
     /// In read-only mode: the configuration found does not convert both quantities continuously.
     #[error("not in continuous current-and-voltage mode (configuration {0:#06x})")]
     NotContinuous(u16),
-    /// A register does not read back as written.
     #[error("register {register} is {read:#06x}, expected {wrote:#06x}")]
-    RegisterMismatch {
-        /// Register that was written.
-        register: Register,
-        /// Word that was written.
-        wrote: u16,
-        /// Word that was read back.
-        read: u16,
-    },
+    RegisterMismatch { register: Register, wrote: u16, read: u16 },
 }
 
 impl Error {

@@ -24,7 +24,6 @@ impl Guard {
     pub const LIMIT: i16 = 8;
 
     /// Returns the direction of the content of the current register.
-    #[must_use]
     pub const fn of(current_word: u16) -> Self {
         if current_word.cast_signed() < 0 { Self::Reverse } else { Self::Forward }
     }
@@ -46,7 +45,6 @@ impl Guard {
 
 impl RegisterDump {
     /// Returns the registers with the comparator used by a guard, or unused.
-    #[must_use]
     pub fn with_guard(self, guard: Option<Guard>) -> Self {
         let function = guard.map_or(0, |guard| guard.function() as u16);
         Self {
@@ -57,7 +55,6 @@ impl RegisterDump {
     }
 
     /// Returns whether a guard uses the comparator.
-    #[must_use]
     pub fn is_guarded(&self) -> bool {
         Guard::ALL.into_iter().any(|guard| self.matches(&self.with_guard(Some(guard))))
     }

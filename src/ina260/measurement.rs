@@ -27,30 +27,6 @@ pub struct Measurement {
     pub overflow: bool,
 }
 
-/// Words of a result that are doubtful until they have been read twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Doubts {
-    /// The voltage.
-    pub voltage: bool,
-    /// The current.
-    pub current: bool,
-    /// The power.
-    pub power: bool,
-}
-
-impl Doubts {
-    /// Returns the registers of the doubtful words.
-    pub fn registers(self) -> impl Iterator<Item = Register> {
-        [
-            (self.current, Register::Current),
-            (self.voltage, Register::BusVoltage),
-            (self.power, Register::Power),
-        ]
-        .into_iter()
-        .filter_map(|(is_doubtful, register)| is_doubtful.then_some(register))
-    }
-}
-
 impl Measurement {
     /// Returns the word of a quantity's register, if it was read.
     pub fn word_mut(&mut self, register: Register) -> Option<&mut u16> {
@@ -98,7 +74,6 @@ impl Measurement {
 
     /// Returns whether the power register exceeds the product by more than a step and 2 × 10 mA
     /// times the voltage: more than rounding, and conversions within the guard's limit, can add.
-    #[must_use]
     pub fn has_greater_register(&self) -> bool {
         let limit = 2 * i64::from(Guard::LIMIT) * i64::from(self.voltage_word) * PRODUCT;
         self.excess().is_some_and(|excess| excess > POWER_STEP.max(limit))
@@ -106,29 +81,31 @@ impl Measurement {
 
     /// Returns by how much a valid power register exceeds the magnitude of voltage times current,
     /// in units of 1e-10 W.
-    #[must_use]
     pub fn excess(&self) -> Option<i64> {
         let register = self.power_word.filter(|_| !self.overflow)?;
         Some(i64::from(register) * POWER_STEP - self.product().abs())
     }
 
-    /// Returns the words that a transfer may have corrupted, compared with the previous result.
-    #[must_use]
-    pub fn doubts(&self, previous: Option<&Self>) -> Doubts {
-        let mut doubts = Doubts {
-            voltage: self.is_voltage_impossible(),
-            current: self.current_word.cast_signed().unsigned_abs() > RATED_CURRENT,
-            power: self.is_power_impossible(),
-        };
-        if !self.is_impossible() && self.disagrees(previous.and_then(Self::excess)) {
-            doubts = Doubts { voltage: true, current: true, power: true };
-        }
+    /// Returns the registers whose words a transfer may have corrupted, compared with the previous
+    /// result: they are doubtful until they have been read twice.
+    pub fn doubts(&self, previous: Option<&Self>) -> Vec<Register> {
+        let all = !self.is_impossible() && self.disagrees(previous.and_then(Self::excess));
         // A wrong sign does not contradict the power register, which has none.
-        doubts.current |= self.power_word.is_some()
+        let has_other_sign = |it: &Self| self.product().signum() == -it.product().signum();
+        let is_reversed = self.power_word.is_some()
             && self.product().abs() > 2 * POWER_STEP
-            && previous
-                .is_some_and(|previous| self.product().signum() == -previous.product().signum());
-        doubts
+            && previous.is_some_and(has_other_sign);
+        let is_overloaded = self.current_word.cast_signed().unsigned_abs() > RATED_CURRENT;
+        // A rail that is switched off also reads 0; the next such result is not verified again.
+        let is_off = self.voltage_word == 0 && !previous.is_some_and(Self::looks_like_power_on);
+        [
+            (all || is_overloaded || is_reversed, Register::Current),
+            (all || is_off || self.is_voltage_impossible(), Register::BusVoltage),
+            (all || self.is_power_impossible(), Register::Power),
+        ]
+        .into_iter()
+        .filter_map(|(is_doubtful, register)| is_doubtful.then_some(register))
+        .collect()
     }
 
     /// Returns whether product and power register differ by more than a tenth and two steps, and
@@ -148,7 +125,6 @@ impl Measurement {
     }
 
     /// Returns whether a word is impossible for its register.
-    #[must_use]
     pub fn is_impossible(&self) -> bool {
         self.is_voltage_impossible() || self.is_power_impossible()
     }
@@ -299,9 +275,7 @@ mod tests {
 
     #[test]
     fn impossible_and_contradictory_words_are_doubtful() {
-        let doubts = |m: Measurement| {
-            m.doubts(Some(&words(9600, 800, Some(1200)))).registers().collect::<Vec<_>>()
-        };
+        let doubts = |m: Measurement| m.doubts(Some(&words(9600, 800, Some(1200))));
         let all = [Register::Current, Register::BusVoltage, Register::Power];
         for (measurement, expected) in [
             (words(9600, 800, Some(1200)), &all[..0]),
@@ -323,7 +297,7 @@ mod tests {
         // A load that pulses disagrees in each result.
         let pulses = words(4800, 1200, Some(1800));
         assert_eq!(doubts(pulses), all);
-        assert_eq!(pulses.doubts(Some(&pulses)), Doubts::default());
+        assert_eq!(pulses.doubts(Some(&pulses)), []);
         // Nothing is known of the register when it overflows.
         let overflow = Measurement { overflow: true, ..words(9600, 800, Some(0xFFFF)) };
         assert_eq!(doubts(overflow), []);

@@ -15,7 +15,7 @@ pub mod settings;
 
 use alert::Alert;
 pub use error::Error;
-pub use measurement::{Doubts, Measurement};
+pub use measurement::Measurement;
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
 use settings::{Mode, Settings};
 
@@ -120,10 +120,7 @@ pub fn read_settings(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump
 
 /// Writes the writable registers of a chip as they were read. The configuration is last, because it
 /// starts a conversion.
-///
-/// # Errors
-/// A failed transfer.
-pub fn write_settings(
+pub(crate) fn write_settings(
     bus: &mut dyn Bus,
     address: Address,
     registers: &RegisterDump,
@@ -135,10 +132,7 @@ pub fn write_settings(
 
 /// Reads current, voltage and, if `with_power`, power. `overflow` is the flag of this result.
 /// Clears no flags.
-///
-/// # Errors
-/// A failed transfer.
-pub fn measure(
+pub(crate) fn measure(
     bus: &mut dyn Bus,
     address: Address,
     overflow: bool,
@@ -154,10 +148,7 @@ pub fn measure(
 }
 
 /// Reads a register.
-///
-/// # Errors
-/// A failed transfer.
-pub fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
+pub(crate) fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
     bus.read_word(address, register as u8).map_err(|source| Error::Read { register, source })
 }
 
@@ -229,20 +220,14 @@ impl Ina260 {
     }
 
     /// Reads the flags, which clears the conversion-ready flag and a latched alert.
-    ///
-    /// # Errors
-    /// A failed transfer.
-    pub fn read_flags(&self, bus: &mut dyn Bus) -> Result<MaskEnable, Error> {
+    pub(crate) fn read_flags(&self, bus: &mut dyn Bus) -> Result<MaskEnable, Error> {
         read(bus, self.address, Register::MaskEnable).map(MaskEnable)
     }
 
     /// Reads configuration and alert limit and compares them, together with `flags`, with the
     /// `expected` registers. Detects changes that the flags alone do not show. Returns the
     /// registers if they do not match.
-    ///
-    /// # Errors
-    /// A failed transfer.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         bus: &mut dyn Bus,
         expected: &RegisterDump,
@@ -257,24 +242,19 @@ impl Ina260 {
     }
 
     /// Returns whether the power guard may use the comparator.
-    #[must_use]
     pub const fn can_guard(&self) -> bool {
         self.power_guard && self.configure && self.alert.is_none()
     }
 
     /// Returns whether a tripped comparator is an alert, and not the power guard's: this one's, or
     /// that of the exporter that configures the chip.
-    #[must_use]
     pub fn has_alert(&self, registers: &RegisterDump) -> bool {
         self.alert.is_some() || !self.configure && !registers.is_guarded()
     }
 
     /// Changes the power guard. The function of one guard is never combined with the limit of
     /// another: the comparator would trip on a load that is within both.
-    ///
-    /// # Errors
-    /// A failed transfer.
-    pub fn change_guard(
+    pub(crate) fn change_guard(
         &self,
         bus: &mut dyn Bus,
         from: &RegisterDump,
@@ -292,10 +272,7 @@ impl Ina260 {
     }
 
     /// Disables the alert. The other settings remain.
-    ///
-    /// # Errors
-    /// A failed transfer.
-    pub fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
+    pub(crate) fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
         if self.configure {
             self.write(bus, Register::MaskEnable, 0x0000)?;
         }

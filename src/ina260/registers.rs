@@ -1,9 +1,10 @@
 //! Register map, in the order of the data sheet (SBOS656C, section 8.6).
 
-use std::fmt;
+use strum::Display;
 
 /// A 16-bit register, high byte first on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+#[strum(serialize_all = "title_case")]
 #[repr(u8)]
 pub enum Register {
     /// Averaging, conversion times, mode. Power-on value `0x6127`.
@@ -15,28 +16,16 @@ pub enum Register {
     /// Unsigned, 10 mW per bit.
     Power = 0x03,
     /// Alert function and flags; a read clears the conversion-ready flag and a latched alert.
+    #[strum(serialize = "Mask/Enable")]
     MaskEnable = 0x06,
     /// In the unit of the register that the alert function compares.
     AlertLimit = 0x07,
     /// Always [`MANUFACTURER`].
+    #[strum(serialize = "Manufacturer ID")]
     ManufacturerId = 0xFE,
     /// [`DIE`] and, in the low four bits, the revision.
+    #[strum(serialize = "Die ID")]
     DieId = 0xFF,
-}
-
-impl fmt::Display for Register {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Configuration => "Configuration",
-            Self::Current => "Current",
-            Self::BusVoltage => "Bus Voltage",
-            Self::Power => "Power",
-            Self::MaskEnable => "Mask/Enable",
-            Self::AlertLimit => "Alert Limit",
-            Self::ManufacturerId => "Manufacturer ID",
-            Self::DieId => "Die ID",
-        })
-    }
 }
 
 /// Content of the manufacturer ID register: "TI".

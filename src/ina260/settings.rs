@@ -25,20 +25,12 @@ pub enum Averaging {
 impl Averaging {
     /// Every value, in the order of its bits.
     pub const ALL: &'static [Self] = Self::VARIANTS;
+    const COUNTS: [u32; 8] = [1, 4, 16, 64, 128, 256, 512, 1024];
     const SHIFT: u32 = 9; // bits 11-9
 
     /// Returns the number of conversions.
     pub const fn count(self) -> u32 {
-        match self {
-            Self::X1 => 1,
-            Self::X4 => 4,
-            Self::X16 => 16,
-            Self::X64 => 64,
-            Self::X128 => 128,
-            Self::X256 => 256,
-            Self::X512 => 512,
-            Self::X1024 => 1024,
-        }
+        Self::COUNTS[self as usize]
     }
 
     /// Returns the value for a number of conversions, if the chip supports it.
@@ -65,21 +57,13 @@ pub enum ConversionTime {
 impl ConversionTime {
     /// Every value, in the order of its bits.
     pub const ALL: &'static [Self] = Self::VARIANTS;
+    const MICROS: [u32; 8] = [140, 204, 332, 588, 1100, 2116, 4156, 8244];
     const VOLTAGE_SHIFT: u32 = 6; // VBUSCT, bits 8-6
     const CURRENT_SHIFT: u32 = 3; // ISHCT, bits 5-3
 
     /// Returns the time in microseconds.
     pub const fn micros(self) -> u32 {
-        match self {
-            Self::Us140 => 140,
-            Self::Us204 => 204,
-            Self::Us332 => 332,
-            Self::Us588 => 588,
-            Self::Us1100 => 1100,
-            Self::Us2116 => 2116,
-            Self::Us4156 => 4156,
-            Self::Us8244 => 8244,
-        }
+        Self::MICROS[self as usize]
     }
 
     /// Returns the value for a time in microseconds, if the chip supports it.
@@ -91,20 +75,15 @@ impl ConversionTime {
 /// MODE, bits 2-0: the quantities to convert, once or continuously.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 #[repr(u16)]
+#[expect(missing_docs, reason = "the names describe the rest")]
 pub enum Mode {
-    /// No conversions.
     PowerDown = 0b000,
-    /// One current conversion.
     CurrentTriggered = 0b001,
-    /// One voltage conversion.
     VoltageTriggered = 0b010,
-    /// One conversion of both.
     BothTriggered = 0b011,
-    /// Current, continuously.
     CurrentContinuous = 0b101,
-    /// Voltage, continuously.
     VoltageContinuous = 0b110,
-    /// Both, continuously: the power-on mode, and the only one that measures power without gaps.
+    /// The power-on mode, and the only one that measures power without gaps.
     BothContinuous = 0b111,
 }
 
@@ -222,23 +201,16 @@ impl Settings {
             .ok_or_else(|| TooShort(all.iter().map(|s| s.cycle()).min().unwrap_or_default()))
     }
 
+    /// Returns all settings that include the partial ones.
     fn candidates(partial: PartialSettings) -> Vec<Self> {
-        fn choices<T: Copy>(given: Option<T>, all: &[T]) -> Vec<T> {
-            given.map_or_else(|| all.to_vec(), |value| vec![value])
-        }
-        let mut candidates = Vec::with_capacity(512);
-        for averaging in choices(partial.averaging, Averaging::ALL) {
-            for voltage in choices(partial.voltage_conversion_time, ConversionTime::ALL) {
-                for current in choices(partial.current_conversion_time, ConversionTime::ALL) {
-                    candidates.push(Self {
-                        averaging,
-                        voltage_conversion_time: voltage,
-                        current_conversion_time: current,
-                    });
-                }
-            }
-        }
-        candidates
+        let PartialSettings { averaging, voltage_conversion_time, current_conversion_time } =
+            partial;
+        (0..1 << 9)
+            .map(|bits| Self::from_word(bits << ConversionTime::CURRENT_SHIFT))
+            .filter(|it| averaging.is_none_or(|given| given == it.averaging))
+            .filter(|it| voltage_conversion_time.is_none_or(|t| t == it.voltage_conversion_time))
+            .filter(|it| current_conversion_time.is_none_or(|t| t == it.current_conversion_time))
+            .collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::units::Measured;
+use crate::units::{Measured, Quantity};
 
 /// Resolution of the window: of results closer together than this fraction of it, only the most
 /// extreme is kept. Bounds the memory at any rate; results further apart are exact.
@@ -66,19 +66,13 @@ pub struct Extremes {
 #[derive(Clone, Debug)]
 pub struct Window {
     length: Duration,
-    voltage: Range,
-    current: Range,
-    power: Range,
+    /// In the order of [`Quantity::ALL`].
+    ranges: [Range; Quantity::ALL.len()],
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            length: Duration::from_secs(60),
-            voltage: Range::default(),
-            current: Range::default(),
-            power: Range::default(),
-        }
+        Self { length: Duration::from_secs(60), ranges: Default::default() }
     }
 }
 
@@ -91,16 +85,15 @@ impl Window {
     /// Adds a result.
     pub fn add(&mut self, at: Instant, measured: &Measured) {
         let slot = self.length / SLOTS;
-        self.voltage.add(at, measured.voltage.0, slot);
-        self.current.add(at, measured.current.0, slot);
-        self.power.add(at, measured.power.0, slot);
+        for (quantity, range) in Quantity::ALL.iter().zip(&mut self.ranges) {
+            range.add(at, quantity.of(measured), slot);
+        }
     }
 
     /// Returns the extremes of the window that ends `now`, if it contains a result.
     pub fn extremes(&mut self, now: Instant) -> Option<Extremes> {
-        let voltage = self.voltage.within(now, self.length)?;
-        let current = self.current.within(now, self.length)?;
-        let power = self.power.within(now, self.length)?;
+        let ranges = self.ranges.each_mut().map(|range| range.within(now, self.length));
+        let [Some(power), Some(current), Some(voltage)] = ranges else { return None };
         Some(Extremes {
             min: Measured::new(voltage.0, current.0, power.0),
             max: Measured::new(voltage.1, current.1, power.1),

@@ -31,7 +31,6 @@ impl Deadline {
     }
 
     /// Returns whether the deadline has not passed.
-    #[must_use]
     pub fn is_met(&self, now: Instant) -> bool {
         now < *self.lock()
     }

@@ -89,7 +89,8 @@ impl Sampler {
         let now = self.clock.now();
         let mut before = std::mem::take(&mut self.sensors);
         for setup in setups {
-            let same = |sensor: &Sensor| sensor.setup.has_location_of(&setup);
+            let location = |setup: &Setup| (setup.channel, setup.chip.address);
+            let same = |sensor: &Sensor| location(&sensor.setup) == location(&setup);
             let sensor = match before.iter().position(same) {
                 Some(index) => {
                     let mut sensor = before.swap_remove(index);

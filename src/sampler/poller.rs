@@ -6,17 +6,15 @@ use super::power_guard::PowerGuard;
 use super::tracker::{CycleTracker, FlagRead};
 use crate::clock::Clock;
 use crate::i2c::Bus;
-use crate::ina260::registers::MaskEnable;
-use crate::ina260::{self, Doubts, Error, Ina260, Measurement, RegisterDump};
+use crate::ina260::registers::{MaskEnable, Register};
+use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump};
 use crate::meter::{ChipInfo, Cycle};
 
-/// Outcome of a poll.
 pub(super) enum PollOutcome {
     /// The sensor was not running; it has been configured.
     Configured(Box<Poller>, ChipInfo),
     /// No result has been completed since the last poll.
     NoResult,
-    /// A complete result.
     Result {
         /// When its registers were read.
         at: Instant,
@@ -31,7 +29,6 @@ pub(super) enum PollOutcome {
     Reset(RegisterDump),
 }
 
-/// A chip and its bus.
 pub(super) struct ChipAccess<'a> {
     pub(super) chip: &'a Ina260,
     /// Whether to read the power register, too.
@@ -58,11 +55,11 @@ pub(super) struct Poller {
     missed: u64,
     /// The last result that counted.
     previous: Option<Measurement>,
-    guard: PowerGuard,
+    pub(super) guard: PowerGuard,
     /// Whether a corrupted read of the flags may have cleared the ready flag of an unread result.
     may_have_cleared: bool,
     /// Corrupted words that have not been counted.
-    corrupt: u64,
+    pub(super) corrupt: u64,
 }
 
 /// A read of the flags, or the registers of a chip that has lost its configuration.
@@ -132,27 +129,8 @@ impl Poller {
         self.unused = None;
     }
 
-    /// Discards what the flags of another chip may have hidden: a tripped comparator.
-    pub(super) fn taint(&mut self) {
-        self.guard.taint();
-    }
-
-    /// Removes and returns the number of corrupted words that were read.
-    pub(super) fn take_corrupt(&mut self) -> u64 {
-        std::mem::take(&mut self.corrupt)
-    }
-
-    /// Returns whether the power guard has to be written.
-    pub(super) fn has_guard_request(&self) -> bool {
-        self.guard.has_request()
-    }
-
-    /// Writes the power guard to the chip.
-    ///
-    /// # Errors
-    /// A failed transfer.
     pub(super) fn write_guard(&mut self, access: &mut ChipAccess<'_>) -> Result<(), Error> {
-        let registers = self.registers.with_guard(self.guard.requested());
+        let registers = self.registers.with_guard(self.guard.requested);
         let begun = access.clock.now();
         access.chip.change_guard(access.bus, &self.registers, &registers)?;
         self.registers = registers;
@@ -163,9 +141,6 @@ impl Poller {
     }
 
     /// Reads the flags and, if they announce a result, the result.
-    ///
-    /// # Errors
-    /// A failed transfer.
     pub(super) fn poll(&mut self, access: &mut ChipAccess<'_>) -> Result<PollOutcome, Error> {
         let (flag_read, flags) = match self.read_flags(access)? {
             Ok(read) => read,
@@ -209,24 +184,22 @@ impl Poller {
             let unused = self.unused.replace(0);
             cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
             let begun = access.clock.now();
-            let measurement = access.measure(flags)?;
+            let (address, overflow) = (access.chip.address, flags.overflow());
+            let measurement = ina260::measure(access.bus, address, overflow, access.with_power)?;
             let mut at = access.clock.now();
             // On a bus that needs longer for a result than the chip, another attempt cannot help.
             let too_slow = at.duration_since(flag_read.ended) > self.period() * 3 / 4;
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
-            let mut doubts = measurement.doubts(self.previous.as_ref());
-            // A rail that is switched off also reads like this; the next such result is not
-            // verified again.
+            let doubts = measurement.doubts(self.previous.as_ref());
             let looks_like_power_on = measurement.looks_like_power_on()
                 && !self.previous.is_some_and(|it| it.looks_like_power_on());
-            doubts.voltage |= measurement.voltage_word == 0 && looks_like_power_on;
             let word_time = at.duration_since(begun) / if access.with_power { 3 } else { 2 };
             let mut repeated = None;
-            if can_retry && doubts != Doubts::default() {
+            if can_retry && !doubts.is_empty() {
                 // One word is read a third time, and the flags.
-                let words = u32::try_from(doubts.registers().count() + 2).unwrap_or(5);
+                let words = u32::try_from(doubts.len() + 2).unwrap_or(5);
                 if self.tracker.leaves_time(at, word_time * words) {
-                    repeated = Some(access.repeat(measurement, doubts)?);
+                    repeated = Some(access.repeat(measurement, &doubts)?);
                     at = access.clock.now();
                 }
             }
@@ -250,9 +223,12 @@ impl Poller {
                 self.guard.not_ready(flags.alert());
                 self.missed += self.tracker.confirm_last(flag_read);
             }
-            let repeated = repeated.unwrap_or_else(|| Repeated::unverified(measurement));
-            self.corrupt += repeated.corrupt;
-            let Some(measurement) = repeated.measurement else {
+            let (measurement, corrupt) = repeated.unwrap_or_else(|| {
+                let is_impossible = measurement.is_impossible();
+                ((!is_impossible).then_some(measurement), is_impossible.into())
+            });
+            self.corrupt += corrupt;
+            let Some(measurement) = measurement else {
                 self.miss(&cycle);
                 break;
             };
@@ -317,22 +293,6 @@ impl Poller {
     }
 }
 
-/// A result of which some words were read several times.
-struct Repeated {
-    /// The words that two reads agree on; `None` if there are none.
-    measurement: Option<Measurement>,
-    /// Number of reads that differed from them.
-    corrupt: u64,
-}
-
-impl Repeated {
-    /// Returns the words of a single read, unless one is impossible.
-    fn unverified(measurement: Measurement) -> Self {
-        let is_impossible = measurement.is_impossible();
-        Self { measurement: (!is_impossible).then_some(measurement), corrupt: is_impossible.into() }
-    }
-}
-
 impl ChipAccess<'_> {
     fn read_flags(&mut self) -> Result<(FlagRead, MaskEnable), Error> {
         let begun = self.clock.now();
@@ -341,11 +301,15 @@ impl ChipAccess<'_> {
         Ok((FlagRead { begun, ended }, flags))
     }
 
-    /// Reads the doubtful words again, and a third time if they differ.
-    fn repeat(&mut self, first: Measurement, doubts: Doubts) -> Result<Repeated, Error> {
-        let mut measurement = first;
+    /// Reads the doubtful words again, and a third time if they differ. Returns the words that two
+    /// reads agree on, if there are such, and the number of reads that differed from them.
+    fn repeat(
+        &mut self,
+        mut measurement: Measurement,
+        doubts: &[Register],
+    ) -> Result<(Option<Measurement>, u64), Error> {
         let (mut is_known, mut corrupt) = (true, 0);
-        for register in doubts.registers() {
+        for &register in doubts {
             let mut read = || ina260::read(self.bus, self.chip.address, register);
             let Some(word) = measurement.word_mut(register) else {
                 continue;
@@ -363,11 +327,6 @@ impl ChipAccess<'_> {
                 is_known = false;
             }
         }
-        Ok(Repeated { measurement: is_known.then_some(measurement), corrupt })
-    }
-
-    fn measure(&mut self, flags: MaskEnable) -> Result<Measurement, Error> {
-        let (address, overflow) = (self.chip.address, flags.overflow());
-        ina260::measure(self.bus, address, overflow, self.with_power)
+        Ok((is_known.then_some(measurement), corrupt))
     }
 }

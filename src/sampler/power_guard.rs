@@ -3,13 +3,12 @@
 use crate::ina260::Measurement;
 use crate::ina260::guard::Guard;
 
-/// Power guard of one sensor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PowerGuard {
     /// Direction that the comparator expects; `None` while it is not used.
     armed: Option<Guard>,
-    /// Direction to be written.
-    requested: Option<Guard>,
+    /// Direction to be written; `None`: the comparator is not to be used.
+    pub(super) requested: Option<Guard>,
     /// Results in a row without a greater power register.
     without_greater: u32,
     /// Results in a row beyond the limit in the direction that is not expected.
@@ -82,11 +81,6 @@ impl PowerGuard {
     /// Returns whether another direction, or none, has to be written.
     pub(super) fn has_request(&self) -> bool {
         self.requested != self.armed
-    }
-
-    /// Returns the direction to be written; `None`: the comparator is not used.
-    pub(super) fn requested(&self) -> Option<Guard> {
-        self.requested
     }
 
     /// Records that the comparator was written. `unwatched` results may have begun before.

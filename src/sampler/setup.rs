@@ -21,10 +21,3 @@ pub struct Setup {
     /// Receives the results.
     pub meter: SharedMeter,
 }
-
-impl Setup {
-    /// Returns whether both are at the same location on the bus.
-    pub(super) fn has_location_of(&self, other: &Self) -> bool {
-        (self.channel, self.chip.address) == (other.channel, other.chip.address)
-    }
-}

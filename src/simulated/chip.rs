@@ -30,17 +30,6 @@ pub struct Counts {
     pub unconfigured: u64,
 }
 
-/// What the power register averages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PowerMean {
-    /// The magnitude of each product of a current and a voltage conversion. There is evidence that
-    /// the chips do this.
-    #[default]
-    Magnitudes,
-    /// The products with their sign; the register holds the magnitude of their mean.
-    Signed,
-}
-
 /// Errors of each conversion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Imperfection {
@@ -75,8 +64,9 @@ struct Sums {
 pub struct Chip {
     /// Load that it measures.
     pub load: Load,
-    /// What its power register averages.
-    pub power_mean: PowerMean,
+    /// Whether its power register holds the magnitude of the mean of the products of current and
+    /// voltage, and not the mean of their magnitudes, as there is evidence that the chips do.
+    pub has_signed_power: bool,
     /// Errors of its conversions.
     pub imperfection: Imperfection,
     /// Period of its clock: 1.0 is nominal, with 1.1 everything takes 10 % longer.
@@ -114,7 +104,7 @@ impl Chip {
     pub fn new(load: Load) -> Self {
         Self {
             load,
-            power_mean: PowerMean::default(),
+            has_signed_power: false,
             imperfection: Imperfection::default(),
             slowness: 1.0,
             die: DIE,
@@ -137,22 +127,15 @@ impl Chip {
     }
 
     /// Returns a chip without noise and offsets, for tests of exact digits.
-    #[must_use]
     pub fn exact(load: Load) -> Self {
         Self { imperfection: Imperfection::NONE, ..Self::new(load) }
-    }
-
-    /// Returns the chip with a power register that averages products with their sign.
-    #[must_use]
-    pub fn signed(self) -> Self {
-        Self { power_mean: PowerMean::Signed, ..self }
     }
 
     /// Restores all power-on values, as a brown-out or the reset bit does.
     pub fn power_on(&mut self, now: Duration) {
         let load = std::mem::replace(&mut self.load, Load::steady(0.0, 0.0));
         *self = Self {
-            power_mean: self.power_mean,
+            has_signed_power: self.has_signed_power,
             imperfection: self.imperfection,
             slowness: self.slowness,
             die: self.die,
@@ -280,10 +263,8 @@ impl Chip {
         self.compare(amperes, volts);
         self.sums.current += amperes;
         self.sums.voltage += volts;
-        self.sums.product += match self.power_mean {
-            PowerMean::Magnitudes => (amperes * volts).abs(),
-            PowerMean::Signed => amperes * volts,
-        };
+        let product = amperes * volts;
+        self.sums.product += if self.has_signed_power { product } else { product.abs() };
     }
 
     /// Moves the means of a cycle to the registers.

@@ -88,7 +88,6 @@ pub struct Corruption {
 
 impl Corruption {
     /// Returns a corruption of the next read.
-    #[must_use]
     pub fn once(address: Address, register: Register, word: u16) -> Self {
         Self { address, register, word, skipped: 0, times: 1 }
     }

@@ -13,7 +13,7 @@ mod chip;
 mod faults;
 mod load;
 
-pub use chip::{Chip, Counts, Imperfection, PowerMean};
+pub use chip::{Chip, Counts, Imperfection};
 pub use faults::{Corruption, Fault, Faults, InvalidFault, ScheduledFault};
 pub use load::Load;
 

@@ -86,7 +86,8 @@ fn power_register_averages_magnitudes_or_products() {
     let load = || Load { source: 12.0, resistance: 0.0, current: Box::new(current) };
     // The mean is 50 mA: 0.6 W. The mean of the magnitudes is 2.95 A: 35.4 W.
     assert_eq!(words_after_a_cycle(Chip::exact(load())), [40, 9600, 3540]);
-    let signed = Chip::exact(load()).signed();
+    let mut signed = Chip::exact(load());
+    signed.has_signed_power = true;
     assert_eq!(words_after_a_cycle(signed), [40, 9600, 60]);
 }
 

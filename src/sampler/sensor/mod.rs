@@ -23,7 +23,6 @@ mod outage;
 /// Nominal cycle from which the power register is always read; shorter cycles leave no time for it.
 const MIN_POWER_CYCLE: Duration = Duration::from_millis(10);
 
-/// A sensor and its state.
 pub(super) struct Sensor {
     pub(super) setup: Setup,
     state: State,
@@ -92,24 +91,22 @@ impl Sensor {
         }
     }
 
+    fn poller(&self) -> Option<&Poller> {
+        if let State::Running(poller) = &self.state { Some(poller) } else { None }
+    }
+
     /// Returns when the result that is due will be overwritten.
     pub(super) fn overwritten_at(&self) -> Instant {
-        match &self.state {
-            State::Running(poller) => poller.due() + poller.period(),
-            State::New(_) | State::Down(_) => self.due(),
-        }
+        self.due() + self.poller().map_or(Duration::ZERO, Poller::period)
     }
 
     /// Returns whether the sensor is running and a poll would find a result, or is due anyway.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
-        match &self.state {
-            State::Running(poller) => poller.ready_from() <= now,
-            State::New(_) | State::Down(_) => false,
-        }
+        self.poller().is_some_and(|poller| poller.ready_from() <= now)
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_))
+        self.poller().is_some()
     }
 
     /// Returns the transfers per second that reading every result takes: flags and registers.
@@ -163,9 +160,6 @@ impl Sensor {
     }
 
     /// Disables the chip's alerts, if the sensor is running.
-    ///
-    /// # Errors
-    /// A failed transfer.
     pub(super) fn release(
         &self,
         bus: &mut dyn Bus,
@@ -189,10 +183,7 @@ impl Sensor {
             }
             access.multiplexers.select(&mut access.bus, channel)?;
         }
-        let before = match (&self.state, self.setup.channel) {
-            (State::Running(poller), Some(_)) => Some(poller.clone()),
-            _ => None,
-        };
+        let before = self.setup.channel.and_then(|_| self.poller().cloned());
         let outcome = self.poll_chip(access);
         // Also after a failure, which an empty channel causes, too; but not on a stuck bus.
         if self.setup.channel.is_some()
@@ -201,16 +192,19 @@ impl Sensor {
         {
             // The flags and the registers may have been those of another chip.
             if let Some(mut before) = before {
-                before.taint();
-                self.state = State::Running(before);
+                before.guard.taint();
+                self.state = State::Running(Box::new(before));
             }
             return Err(failure.into());
         }
-        self.count_corrupt();
-        // A transfer that failed may have cleared a tripped comparator.
         let flags_are_whole = access.bus.failures.is_empty();
-        if let (State::Running(poller), false) = (&mut self.state, flags_are_whole) {
-            poller.taint();
+        if let State::Running(poller) = &mut self.state {
+            let corrupt = std::mem::take(&mut poller.corrupt);
+            self.setup.meter.lock().failures[Failure::Corrupt as usize] += corrupt;
+            if !flags_are_whole {
+                // A transfer that failed may have cleared a tripped comparator.
+                poller.guard.taint();
+            }
         }
         match outcome? {
             PollOutcome::Configured(poller, chip) => self.start(poller, chip),
@@ -239,21 +233,13 @@ impl Sensor {
         Ok(())
     }
 
-    /// Counts the corrupted words of a running sensor.
-    fn count_corrupt(&mut self) {
-        if let State::Running(poller) = &mut self.state {
-            let mut meter = self.setup.meter.lock();
-            (0..poller.take_corrupt()).for_each(|_| meter.count_failure(Failure::Corrupt));
-        }
-    }
-
     /// Writes the power guard, if the last result has shown that it has to change.
     fn write_guard(&mut self, access: &mut BusAccess<'_>) -> Result<(), Error> {
         let with_power = self.with_power();
         let State::Running(poller) = &mut self.state else {
             return Ok(());
         };
-        if !poller.has_guard_request() {
+        if !poller.guard.has_request() {
             return Ok(());
         }
         poller.write_guard(&mut ChipAccess {

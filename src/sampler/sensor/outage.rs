@@ -10,7 +10,6 @@ use crate::meter::{Failure, Reset};
 use crate::sampler::backoff::Backoff;
 use crate::sampler::report::Error;
 
-/// The outage of a sensor that is down.
 pub(super) struct Outage {
     pub(super) retry_at: Instant,
     backoff: Backoff,

@@ -46,27 +46,28 @@ impl Clock for Busy {
     }
 }
 
+/// Returns a sampler of a sensor on a bus of `hertz`, with a clock for each seed.
+fn busy_sampler(
+    (one_in, seed, hertz): (u32, u32, u32),
+    setup: Setup,
+) -> (Arc<Busy>, Arc<Board>, Sampler) {
+    let random = AtomicU32::new(seed);
+    let clock = Arc::new(Busy { clock: SimulatedClock::default(), one_in, random });
+    let board = Board::new(clock.clone(), hertz);
+    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    let (name, bus) = ("bus 1".to_owned(), Box::new(board.bus()));
+    let sampler = Sampler::new(name, bus, vec![setup], clock.clone(), Arc::new(|| ()));
+    (clock, board, sampler)
+}
+
 #[test]
 fn missed_results_are_counted_on_busy_machine() {
     for (micros, one_in) in [(2_200, 100), (1_000, 100), (500, 300)] {
         for seed in 1..=4 {
-            let clock = Arc::new(Busy {
-                clock: SimulatedClock::default(),
-                one_in,
-                random: AtomicU32::new(seed),
-            });
-            let board = Board::new(clock.clone(), 400_000);
-            board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
             let setup =
                 Setup { always_power: false, ..setup(FIRST, Duration::from_micros(micros)) };
             let meter = setup.meter.clone();
-            let mut sampler = Sampler::new(
-                "bus 1".to_owned(),
-                Box::new(board.bus()),
-                vec![setup],
-                clock.clone(),
-                Arc::new(|| ()),
-            );
+            let (clock, board, mut sampler) = busy_sampler((one_in, seed, 400_000), setup);
             let counted = || {
                 let totals = meter.lock().accumulator.totals(clock.now());
                 let finished = board.chip(FIRST, |chip| {
@@ -92,20 +93,8 @@ fn missed_results_are_counted_on_busy_machine() {
 fn busy_machine_is_not_a_slow_bus() {
     for (hertz, one_in, expected) in [(400_000, 3, false), (10_000, 3, true)] {
         for seed in 1..=20 {
-            let clock = Arc::new(Busy {
-                clock: SimulatedClock::default(),
-                one_in,
-                random: AtomicU32::new(seed),
-            });
-            let board = Board::new(clock.clone(), hertz);
-            board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
-            let mut sampler = Sampler::new(
-                "bus 1".to_owned(),
-                Box::new(board.bus()),
-                vec![setup(FIRST, Duration::from_millis(10))],
-                clock.clone(),
-                Arc::new(|| ()),
-            );
+            let setup = setup(FIRST, Duration::from_millis(10));
+            let (_, _, mut sampler) = busy_sampler((one_in, seed, hertz), setup);
             sampler.poll_due();
             assert_eq!(sampler.overload_logged, expected, "{hertz} Hz, seed {seed}");
         }
@@ -115,22 +104,9 @@ fn busy_machine_is_not_a_slow_bus() {
 #[test]
 fn torn_results_are_not_corrupt() {
     for seed in 1..=4 {
-        let clock = Arc::new(Busy {
-            clock: SimulatedClock::default(),
-            one_in: 30,
-            random: AtomicU32::new(seed),
-        });
-        let board = Board::new(clock.clone(), 400_000);
-        board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
         let setup = setup(FIRST, Duration::from_millis(10));
         let meter = setup.meter.clone();
-        let mut sampler = Sampler::new(
-            "bus 1".to_owned(),
-            Box::new(board.bus()),
-            vec![setup],
-            clock.clone(),
-            Arc::new(|| ()),
-        );
+        let (clock, board, mut sampler) = busy_sampler((30, seed, 400_000), setup);
         sampler.poll_due();
         // Each result is far from the one before, so that words of two contradict each other.
         board.chip(FIRST, |chip| {

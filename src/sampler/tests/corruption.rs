@@ -164,14 +164,7 @@ fn impossible_word_without_time_is_missed() {
     assert!((1..=20).contains(&corrupt), "{corrupt}");
     let extremes = scene.meters[0].lock().window.extremes(scene.clock.now());
     assert_eq!(extremes.unwrap().max.voltage.0, 5.0);
-    let now = scene.clock.elapsed();
-    let counts = scene.board.chip(FIRST, |chip| {
-        chip.read(0x07, now);
-        chip.counts
-    });
-    let totals = scene.totals(0);
-    let counted = totals.results + totals.missed + counts.unconfigured;
-    assert!(counted.abs_diff(counts.finished) <= 1, "{totals:?} of {counts:?}");
+    scene.assert_all_counted();
 }
 
 #[test]
@@ -211,11 +204,7 @@ fn saturation_counts_at_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 48,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(48))]
 
     /// A load that jumps, pulses, saturates or reverses shows in the first whole result after
     /// that, and nothing is counted as corrupted.
@@ -272,14 +261,7 @@ proptest! {
             scene.run(Duration::from_millis(wait * 100) + interval);
         }
         scene.run(secs(5));
-        let now = scene.clock.elapsed();
-        let counts = scene.board.chip(FIRST, |chip| {
-            chip.read(0x07, now);
-            chip.counts
-        });
-        let totals = scene.totals(0);
-        let counted = totals.results + totals.missed + counts.unconfigured;
-        prop_assert!(counted.abs_diff(counts.finished) <= 1, "{totals:?} of {counts:?}");
+        scene.assert_all_counted();
         prop_assert_eq!(scene.meters[0].lock().resets, [0, 0]);
         let extremes = scene.meters[0].lock().window.extremes(scene.clock.now()).unwrap();
         let (low, high) = (extremes.min.power.0, extremes.max.power.0);

@@ -217,11 +217,7 @@ fn brown_out_during_a_poll_gives_no_result() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 24,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(24))]
 
     /// Whatever fails, energy and charge are those of the measured time.
     #[test]

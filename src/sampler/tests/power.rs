@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ina260::alert::{Alert, Function, Polarity};
-use crate::simulated::{Imperfection, PowerMean};
+use crate::simulated::Imperfection;
 
 /// Current of a load as a function of the time in seconds.
 type Current = Arc<dyn Fn(f64) -> f64 + Send + Sync>;
@@ -353,11 +353,7 @@ fn ordinary_load_costs_four_words() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 48,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(48))]
 
     /// Whatever the load and the chip, power is between that of the load and voltage times current
     /// or right; pulses in one direction are right.
@@ -381,7 +377,7 @@ proptest! {
         };
         let mut chip = Chip::new(shape.load());
         if is_signed {
-            chip.power_mean = PowerMean::Signed;
+            chip.has_signed_power = true;
         }
         let mut scene = scene_of_chip(chip, setup(FIRST, Duration::from_millis(millis)));
         let power = mean_power(&mut scene, secs(5), secs(20));
