@@ -136,7 +136,8 @@ impl Scene {
             if (energy.joules - truth).abs() > energy.uncertainty {
                 outside.push(format!("{truth} J, {energy:?}"));
             }
-            prop_assert!(energy.unmeasured() < Duration::from_micros(1), "{energy:?}");
+            // The tracker may lose an edge, and with it part of a cycle.
+            prop_assert!(energy.unmeasured() < step, "{energy:?}");
         }
         Ok(outside)
     }

@@ -235,6 +235,18 @@ fn failed_run_ends_the_repetition() {
 }
 
 #[test]
+fn warm_up_comes_before_the_measured_runs() {
+    let bench = bench(400_000, Load::steady(12.0, 1.0));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("runs");
+    let script = format!("echo >> {}", file.display());
+    let args = RunArgs { repeat: 2, warmup: 3, ..RunArgs::default() };
+    let (summary, code) = bench.run(args, &["sh", "-c", &script], |_| ()).unwrap();
+    let count = std::fs::read_to_string(file).unwrap().lines().count();
+    assert_eq!((code, summary.runs.len(), count), (0, 2, 5));
+}
+
+#[test]
 fn exit_codes_are_those_of_env() {
     let bench = bench(400_000, Load::steady(12.0, 1.0));
     for (command, expected) in [
