@@ -44,13 +44,13 @@ test: toolchain ## run the tests, which need neither hardware nor root
 # Prints the seed; FUZZ_SEED repeats a run.
 fuzz: export FUZZ_SECONDS ?= 15
 fuzz: export FUZZ_SEED ?= $(shell date +%s)
-fuzz: toolchain ## fuzz configuration, scrapes, saved counters, words, for FUZZ_SECONDS=15
+fuzz: toolchain ## fuzz configurations, scrapes, saved counters and register words for FUZZ_SECONDS=15
 	cargo test --locked --test fuzz -- --nocapture
 
 bench: toolchain ## measure speed and memory; write target/bench/summary.json
 	benches/run
 
-docs: toolchain ## regenerate reference tables, completions, lists, and the chart of a day
+docs: toolchain ## regenerate tables, lists of options, completions and the power chart
 	UPDATE_GOLDEN=1 cargo test --locked --test reference --test completions --test picture \
 		--test config
 
@@ -203,7 +203,7 @@ test-arch: deb ## test the package of ARCH=arm64 or armhf under qemu (root)
 
 # Installs what `make` built, and builds nothing, so that root does not run cargo. debian/rules uses
 # this target, too.
-install: ## install below DESTDIR
+install: ## install below DESTDIR and prefix
 	$(INSTALL) -m 755 $(binary) $(DESTDIR)$(bindir)/ina260-exporter
 	@# Keeps an edited configuration.
 	test -e $(DESTDIR)$(sysconfdir)/ina260-exporter.toml || $(INSTALL) -m 644 \
