@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn open_error_names_the_remedy() {
         let name = "bcm2835 (i2c@7e804000)".to_owned();
-        let adapters = Adapters::from(vec![Adapter { number: 1, name, ..Adapter::default() }]);
+        let adapters = Adapters(vec![Adapter { number: 1, name, ..Adapter::default() }]);
         let absent = |bus| OpenError::Absent { bus, existing: Vec::new() };
         let message = |error: OpenError| describe_open_error(&error, &adapters);
         assert!(message(absent(1)).contains("`sudo modprobe i2c-dev`"));

@@ -71,13 +71,7 @@ impl Upstream {
 
 /// The adapters in the order of their numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Adapters(Vec<Adapter>);
-
-impl From<Vec<Adapter>> for Adapters {
-    fn from(adapters: Vec<Adapter>) -> Self {
-        Self(adapters)
-    }
-}
+pub struct Adapters(pub(crate) Vec<Adapter>);
 
 /// Returns the kernel's number of the adapter of a device node; `None`: the file is not one.
 type KernelNumber = fn(&Path) -> io::Result<Option<u32>>;

@@ -3,6 +3,7 @@
 //! All INA260s return the same identity, so it does not prove the channel. The control register
 //! is read back instead.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -64,7 +65,7 @@ impl Error {
 /// The muxes of one bus. At most one of their channels is selected.
 #[derive(Debug, Default)]
 pub struct Multiplexers {
-    addresses: Vec<Address>,
+    addresses: BTreeSet<Address>,
     /// Channel that is known to be selected; unknown after an error.
     selected: Option<Channel>,
     /// Deselecting another mux failed, so it may still have a channel selected; every select
@@ -75,10 +76,8 @@ pub struct Multiplexers {
 impl Multiplexers {
     /// Returns the muxes of these channels, in an unknown state.
     pub fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
-        let mut addresses: Vec<Address> = channels.into_iter().map(|it| it.multiplexer).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        Self { addresses, selected: None, needs_deselect: false }
+        let addresses = channels.into_iter().map(|it| it.multiplexer).collect();
+        Self { addresses, ..Self::default() }
     }
 
     /// Returns the selected channel, if it is known.

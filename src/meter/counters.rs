@@ -36,7 +36,7 @@ impl Meter {
     /// Returns every counter as of `now`, by name.
     pub fn export_counters(&self, now: Instant) -> BTreeMap<String, u128> {
         let mut copy = self.clone();
-        *copy.accumulator.totals_mut() = self.accumulator.totals(now);
+        copy.accumulator.totals = self.accumulator.totals(now);
         let counters = copy.counters().into_iter();
         counters.map(|(name, counter)| (name, counter.get())).collect()
     }
@@ -54,7 +54,7 @@ impl Meter {
     fn counters(&mut self) -> Vec<(String, Counter<'_>)> {
         use Counter::{Count, Flow, Time};
 
-        let totals = self.accumulator.totals_mut();
+        let totals = &mut self.accumulator.totals;
         let failures = Failure::ALL.iter().map(|kind| format!("read_errors.{}", kind.name()));
         let resets = Reset::ALL.iter().map(|cause| format!("resets.{}", cause.name()));
         let overflows =

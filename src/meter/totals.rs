@@ -75,18 +75,13 @@ pub struct Cycle {
 /// Accumulates energy, charge and covered time.
 #[derive(Clone, Debug, Default)]
 pub struct Accumulator {
-    totals: Totals,
+    pub(super) totals: Totals,
     /// Time before this has already been accounted as measured or unmeasured.
     accounted: Option<Instant>,
     down: bool,
 }
 
 impl Accumulator {
-    /// Returns the totals, for counters to be restored.
-    pub(super) fn totals_mut(&mut self) -> &mut Totals {
-        &mut self.totals
-    }
-
     /// Accounts the time until `now`, and all time until the next restart, as unmeasured. The first
     /// call or restart starts the accounting.
     pub fn mark_down(&mut self, now: Instant) {

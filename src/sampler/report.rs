@@ -44,15 +44,15 @@ impl Error {
     /// Returns the kind to count the error as; `None` for failed transfers to the chip, which are
     /// counted one by one.
     pub(super) fn failure(&self) -> Option<Failure> {
+        use ina260::Error as Chip;
+
         match self {
-            Self::Chip(ina260::Error::Read { .. } | ina260::Error::Write { .. }) => None,
-            Self::Chip(ina260::Error::Bound(_)) => Some(Failure::Io),
-            Self::Chip(ina260::Error::InUse(_) | ina260::Error::NotAnIna260 { .. }) => {
-                Some(Failure::Identity)
+            Self::Chip(Chip::Read { .. } | Chip::Write { .. }) => None,
+            Self::Chip(Chip::Bound(_)) => Some(Failure::Io),
+            Self::Chip(Chip::InUse(_) | Chip::NotAnIna260 { .. }) => Some(Failure::Identity),
+            Self::Chip(Chip::RegisterMismatch { .. } | Chip::NotContinuous(_)) => {
+                Some(Failure::Settings)
             }
-            Self::Chip(
-                ina260::Error::RegisterMismatch { .. } | ina260::Error::NotContinuous(_),
-            ) => Some(Failure::Settings),
             Self::Mux(_) => Some(Failure::Mux),
         }
     }

@@ -195,11 +195,11 @@ impl Board {
             self.clock.wait(ADAPTER_TIMEOUT);
             return Err(Error::from_errno(110)); // ETIMEDOUT
         }
-        if state.has_fault(Fault::ArbitrationLost, address, now) {
-            return Err(Error::from_errno(11)); // EAGAIN
-        }
-        if state.has_fault(Fault::NoAnswer, address, now) {
-            return Err(Error::from_errno(121)); // EREMOTEIO
+        // EAGAIN, EREMOTEIO
+        for (fault, errno) in [(Fault::ArbitrationLost, 11), (Fault::NoAnswer, 121)] {
+            if state.has_fault(fault, address, now) {
+                return Err(Error::from_errno(errno));
+            }
         }
         state.apply_events(address, now);
         access(&mut state, now).ok_or(Error::from_errno(121))

@@ -12,7 +12,7 @@ use super::tracker::FlagRead;
 use crate::clock::Clock;
 use crate::i2c::mux::{self, Multiplexers};
 use crate::i2c::{Bus, Retry};
-use crate::ina260;
+use crate::ina260::{self, Ina260};
 use crate::meter::{ChipInfo, Failure};
 use alert_log::AlertLog;
 use outage::{ForeignWriteBackoff, Outage};
@@ -49,6 +49,12 @@ struct BusAccess<'a> {
     bus: Retry<'a>,
     multiplexers: &'a mut Multiplexers,
     clock: &'a dyn Clock,
+}
+
+impl BusAccess<'_> {
+    fn chip<'a>(&'a mut self, chip: &'a Ina260, with_power: bool) -> ChipAccess<'a> {
+        ChipAccess { chip, with_power, bus: &mut self.bus, clock: self.clock }
+    }
 }
 
 impl Sensor {
@@ -242,12 +248,7 @@ impl Sensor {
         if !poller.guard.has_request() {
             return Ok(());
         }
-        poller.write_guard(&mut ChipAccess {
-            chip: &self.setup.chip,
-            with_power,
-            bus: &mut access.bus,
-            clock: access.clock,
-        })?;
+        poller.write_guard(&mut access.chip(&self.setup.chip, with_power))?;
         if self.setup.channel.is_some()
             && let Err(failure) = access.multiplexers.verify(&mut access.bus)
         {
@@ -263,12 +264,7 @@ impl Sensor {
     fn poll_chip(&mut self, access: &mut BusAccess<'_>) -> Result<PollOutcome, Error> {
         let with_power = self.with_power();
         if let State::Running(poller) = &mut self.state {
-            return Ok(poller.poll(&mut ChipAccess {
-                chip: &self.setup.chip,
-                with_power,
-                bus: &mut access.bus,
-                clock: access.clock,
-            })?);
+            return Ok(poller.poll(&mut access.chip(&self.setup.chip, with_power))?);
         }
         let (poller, chip) = self.configure(access)?;
         Ok(PollOutcome::Configured(poller, chip))

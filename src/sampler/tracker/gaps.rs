@@ -4,7 +4,7 @@
 //! as the period is known well enough: often a few results later on a busy machine, and never after
 //! a very long stall.
 
-use super::bracket::Bracket;
+use super::chip_clock::Bracket;
 use super::{count, seconds, to_f64};
 
 /// From the last edge before the loss of the phase to the first after it. The difference of their

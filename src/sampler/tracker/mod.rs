@@ -9,11 +9,9 @@
 use std::time::{Duration, Instant};
 
 use crate::meter::Cycle;
-use bracket::Bracket;
-use chip_clock::ChipClock;
+use chip_clock::{Bracket, ChipClock};
 use gaps::Gaps;
 
-mod bracket;
 mod chip_clock;
 mod gaps;
 mod schedule;
