@@ -1,7 +1,7 @@
 //! Delivers signals as events in a channel, which can be waited for with a timeout.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -12,18 +12,21 @@ pub const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// Signals of a terminal's keys, which every process in the foreground gets.
 pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
 
-/// Request from a user or the service manager.
+/// Request from a user or the service manager, or from this process itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// SIGTERM, SIGINT or SIGQUIT.
     Stop,
     /// SIGHUP.
     Reload,
+    /// A sensor went up or down; sent by the daemon's own threads.
+    SensorChanged,
 }
 
 /// Signals that are caught already, while the others still end the process.
 pub struct Signals {
     handle: iterator::Handle,
+    sender: Sender<Event>,
     events: Receiver<Event>,
 }
 
@@ -34,10 +37,16 @@ impl Signals {
     /// The kernel's error if the handler cannot be installed or a thread cannot be created.
     pub fn catch_reload() -> io::Result<Self> {
         let (sender, events) = mpsc::channel();
+        let signals = sender.clone();
         let handle = on_signals(&[SIGHUP], move |signal| {
-            sender.send(if signal == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
+            signals.send(if signal == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
         })?;
-        Ok(Self { handle, events })
+        Ok(Self { handle, sender, events })
+    }
+
+    /// Returns a sender of further events.
+    pub fn sender(&self) -> Sender<Event> {
+        self.sender.clone()
     }
 
     /// Catches SIGTERM, SIGINT and SIGQUIT, too, and returns the channel of events.

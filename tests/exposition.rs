@@ -279,7 +279,8 @@ fn after_a_reload_that_removes_and_renames() {
     let [kept, _] = &scene.meters;
     scene.sampler.replace(vec![setup(FIRST, kept)]);
     let views = vec![view("xavier", FIRST, kept)];
-    scene.exposition.replace(exposition::recorder(&BUCKETS).unwrap(), views);
+    scene.exposition.replace(exposition::recorder(&BUCKETS).unwrap());
+    scene.exposition.show(views);
     scene.exposition.record_reload(true);
     scene.run(seconds(10));
     let scrape = scene.scrape();
@@ -300,7 +301,8 @@ fn reused_name_shows_counters_of_new_sensor() {
 
     let successor = view("orin", SECOND, &scene.meters[1]);
     let counted = scene.results(1);
-    scene.exposition.replace(exposition::recorder(&BUCKETS).unwrap(), vec![successor]);
+    scene.exposition.replace(exposition::recorder(&BUCKETS).unwrap());
+    scene.exposition.show(vec![successor]);
     assert!(scene.scrape().contains(&format!("{results}{counted}\n")));
 }
 
@@ -412,9 +414,8 @@ fn refused_peer_still_sees_a_live_listener() {
         power_buckets: BUCKETS.into(),
     };
     let bound = Server::bind(settings).unwrap();
-    let (mut server, listener) = Server::new(bound, Vec::new()).unwrap();
     assert!(url.responds(Duration::from_millis(200)).is_err(), "responds before it serves");
-    server.serve(listener).unwrap();
+    let server = Server::start(bound, Vec::new()).unwrap();
     until("a response", || url.responds(support::TIMEOUT).ok());
     drop(server);
     assert!(url.responds(Duration::from_millis(200)).is_err(), "responds after it was stopped");

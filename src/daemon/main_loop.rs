@@ -1,4 +1,5 @@
-//! The main loop: watchdog, status, summaries, events.
+//! The main loop: series, watchdog, status, summaries, events. All of it in one thread, which wakes
+//! once a second.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::signals::Event;
 use crate::state::{RestoreError, Store};
 use crate::supervisor::Supervisor;
 
-/// Time between two passes.
+/// Time between two passes. One that is late by more starts a new grid of seconds.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Time between two attempts to remove stale saved counters.
@@ -33,12 +34,16 @@ impl MainLoop<'_> {
     pub(super) fn run(&mut self, events: &Receiver<Event>) {
         let mut last_summary = Instant::now();
         let mut next_removal = last_summary;
+        let mut next = last_summary;
         loop {
             let now = Instant::now();
+            if now >= next {
+                next = (next + PERIOD).max(now);
+            }
             if self.supervisor.is_alive(now) {
                 self.notifier.alive(now);
             }
-            self.server.check(now);
+            self.server.tick(now);
             self.notifier.status(&self.status(now), now);
             let elapsed = now.duration_since(last_summary);
             let period = self.supervisor.plan().summary;
@@ -50,10 +55,19 @@ impl MainLoop<'_> {
                 next_removal = now + REMOVAL_PERIOD;
                 self.remove_stale();
             }
-            match events.recv_timeout(PERIOD.min(self.notifier.max_interval())) {
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Event::Reload) => (self.reload)(self.supervisor, self.server),
-                Err(RecvTimeoutError::Timeout) => {}
+            let wait = next.saturating_duration_since(Instant::now());
+            let event = match events.recv_timeout(wait.min(self.notifier.max_interval())) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            for event in event.into_iter().chain(events.try_iter()) {
+                match event {
+                    Event::Stop => return,
+                    Event::Reload => (self.reload)(self.supervisor, self.server),
+                    // The next pass shows it.
+                    Event::SensorChanged => {}
+                }
             }
         }
     }

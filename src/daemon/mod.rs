@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 use std::io;
-use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -60,6 +61,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         }
         Failure::NothingToMeasure
     })?;
+    let sender = signals.sender();
     let events = signals.catch_stop().map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.
@@ -74,7 +76,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let reload = |supervisor: &mut Supervisor, server: &mut Server| {
         reload::reload(supervisor, server, &overrides, &logging);
     };
-    let outcome = serve(&mut supervisor, listener, &events, stale, &reload);
+    let outcome = serve(&mut supervisor, listener, sender, &events, stale, &reload);
     stop(supervisor, store.as_ref());
     outcome
 }
@@ -83,14 +85,16 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
 fn serve(
     supervisor: &mut Supervisor,
     listener: Prepared,
+    sender: Sender<Event>,
     events: &Receiver<Event>,
     stale: Option<&Store>,
     reload: &dyn Fn(&mut Supervisor, &mut Server),
 ) -> Result<(), Failure> {
     let no_thread = failed::<io::Error>("cannot start a thread");
-    let (mut server, listener) = Server::new(listener, supervisor.views()).map_err(&no_thread)?;
-    supervisor.start(server.on_change()).map_err(&no_thread)?;
-    server.serve(listener).map_err(&no_thread)?;
+    // Without a receiver, the daemon is stopping.
+    let on_change = Arc::new(move || _ = sender.send(Event::SensorChanged));
+    supervisor.start(on_change).map_err(&no_thread)?;
+    let mut server = Server::start(listener, supervisor.views()).map_err(&no_thread)?;
     if server.is_serving() {
         let (sensors, url) = (count_sensors(supervisor), supervisor.plan().listen.url());
         info!("serving {sensors} at {url}");

@@ -1,17 +1,21 @@
 //! sd_notify(3) client. Outside systemd, nothing is sent.
 
-use std::io;
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
-/// Sends notifications to the service manager. A thread waits for it; what does not fit into the
-/// queue to this thread is dropped and counted.
+/// Sends notifications to the service manager, and never waits for it: what it does not accept yet
+/// is queued, what does not fit into the queue is dropped and counted.
 pub(super) struct Notifier {
-    thread: Option<NotifyThread>,
+    /// Path of the service manager's socket.
+    address: Option<OsString>,
+    socket: UnixDatagram,
+    queue: VecDeque<String>,
     /// Timeout of the service manager's watchdog, if it is enabled.
     watchdog: Option<Duration>,
     last_ping: Option<Instant>,
@@ -22,17 +26,11 @@ pub(super) struct Notifier {
     dropped: u32,
 }
 
-/// The queue of notifications, and a channel that is closed when all of them are sent.
-struct NotifyThread {
-    queue: SyncSender<String>,
-    ended: Receiver<()>,
-}
-
 impl Notifier {
     /// Minimum time between two status notifications.
     const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
-    /// Notifications that wait for the service manager.
+    /// Maximum number of notifications that wait for the service manager.
     const QUEUE: usize = 8;
     /// Longest wait for the service manager at the end.
     const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,11 +38,14 @@ impl Notifier {
     /// Reads the variables that systemd has set. The status says so if sensors are simulated.
     ///
     /// # Errors
-    /// The kernel's error if the thread cannot be created.
+    /// The kernel's error if there is no descriptor.
     pub(super) fn from_environment(is_simulated: bool) -> io::Result<Self> {
-        let is_supervised = std::env::var_os("NOTIFY_SOCKET").is_some();
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
         Ok(Self {
-            thread: is_supervised.then(NotifyThread::start).transpose()?,
+            address: std::env::var_os("NOTIFY_SOCKET"),
+            socket,
+            queue: VecDeque::new(),
             watchdog: sd_notify::watchdog_enabled().filter(is_sensible),
             last_ping: None,
             prefix: if is_simulated { "simulated: " } else { "" },
@@ -61,11 +62,11 @@ impl Notifier {
 
     /// Reports the beginning of the shutdown. Waits until everything is sent, for at most a second.
     pub(super) fn stopping(mut self) {
-        self.send(&NotifyState::Stopping);
-        if let Some(NotifyThread { queue, ended }) = self.thread {
-            drop(queue);
-            let _ = ended.recv_timeout(Self::FLUSH_TIMEOUT);
+        let timeout = self.socket.set_write_timeout(Some(Self::FLUSH_TIMEOUT));
+        if timeout.and_then(|()| self.socket.set_nonblocking(false)).is_ok() {
+            self.flush();
         }
+        self.send(&NotifyState::Stopping);
     }
 
     /// Pings the watchdog, three times within its timeout.
@@ -84,6 +85,7 @@ impl Notifier {
 
     /// Sends a line for `systemctl status` if it differs from the last one, at most once a second.
     pub(super) fn status(&mut self, line: &str, now: Instant) {
+        self.flush();
         let too_soon = |sent| now.duration_since(sent) < Self::STATUS_PERIOD;
         if self.status_sent.is_some_and(too_soon) {
             return;
@@ -96,10 +98,10 @@ impl Notifier {
         }
     }
 
-    /// Queues a notification. Returns whether there was room.
+    /// Sends a notification, or queues it. Returns whether there was room.
     fn send(&mut self, state: &NotifyState<'_>) -> bool {
-        let Some(thread) = &self.thread else { return true };
-        if thread.queue.try_send(state.to_string()).is_err() {
+        self.flush();
+        if self.queue.len() == Self::QUEUE {
             self.dropped += 1;
             return false;
         }
@@ -107,23 +109,26 @@ impl Notifier {
             warn!("the service manager accepts notifications again; {} were dropped", self.dropped);
             self.dropped = 0;
         }
+        self.queue.push_back(format!("{state}\n"));
+        self.flush();
         true
     }
-}
 
-impl NotifyThread {
-    fn start() -> io::Result<Self> {
-        let (queue, notifications) = mpsc::sync_channel::<String>(Notifier::QUEUE);
-        let (end, ended) = mpsc::channel();
-        thread::Builder::new().name("notify".to_owned()).spawn(move || {
-            for notification in notifications {
-                if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&notification)]) {
+    /// Sends what is queued, as far as the service manager accepts it.
+    fn flush(&mut self) {
+        while let Some(notification) = self.queue.pop_front() {
+            let Some(address) = &self.address else { continue };
+            match self.socket.send_to(notification.as_bytes(), address) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.queue.push_front(notification);
+                    return;
+                }
+                Err(error) => {
                     debug!("cannot send {notification:?} to the service manager: {error}");
                 }
             }
-            drop(end);
-        })?;
-        Ok(Self { queue, ended })
+        }
     }
 }
 

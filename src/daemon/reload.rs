@@ -1,6 +1,7 @@
 //! Reload of the configuration while the daemon runs.
 
 use std::error::Error;
+use std::time::Instant;
 
 use tracing::{error, info};
 
@@ -53,7 +54,10 @@ fn change(
     plan: Plan,
 ) -> Result<(), Box<dyn Error>> {
     let listener = server.prepare(server_settings(&plan))?;
-    supervisor.change(plan)?;
+    let changed = supervisor.change(plan);
+    // Both may have taken seconds.
+    server.tick(Instant::now());
+    changed?;
     server.apply(listener, supervisor.views());
     Ok(())
 }

@@ -25,7 +25,7 @@ fn main_loop_removes_stale_counters() {
     let mut settings = server_settings(supervisor.plan());
     settings.listen = Listen::Unix(directory.path().join("metrics.sock"));
     let prepared = Server::bind(settings).unwrap();
-    let (mut server, _listener) = Server::new(prepared, supervisor.views()).unwrap();
+    let mut server = Server::start(prepared, supervisor.views()).unwrap();
     let mut main_loop = MainLoop {
         supervisor: &mut supervisor,
         server: &mut server,

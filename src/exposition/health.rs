@@ -1,81 +1,111 @@
-//! Checks that the listener responds: sends it requests like any other client.
+//! Checks that the listener responds: sends it requests like any other client, but never waits for
+//! one, so that it needs no thread.
 
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::scrape::Url;
+use rustix::io::{self, Errno};
+use rustix::net::addr::SocketAddrArg;
+use rustix::net::{self, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::config::Listen;
 
 /// Requests to the listener, and the time since it last responded.
 pub(super) struct HealthCheck {
-    shared: Arc<Shared>,
-    /// Number of responses at the last check.
-    responses: u64,
-    silence: Duration,
+    /// The request that has not been answered, unless it could not be sent.
+    request: Option<OwnedFd>,
+    is_silent: bool,
+    /// Time since the last request, or since the first one that was not answered.
+    elapsed: Duration,
     checked: Instant,
-}
-
-struct Shared {
-    /// URL of the listener; `None`: there is none.
-    url: Mutex<Option<Url>>,
-    responses: AtomicU64,
 }
 
 impl HealthCheck {
     /// Time between two requests.
-    const PERIOD: Duration = Duration::from_secs(5);
-    /// Upper bound on the time of a response.
-    const TIMEOUT: Duration = Duration::from_secs(4);
-    /// Time without a response after which the listener is considered dead: two requests.
-    pub(super) const MAX_SILENCE: Duration = Duration::from_secs(13);
-    /// Upper bound on what counts as silence between two checks, which are a second apart unless
+    const PERIOD: Duration = Duration::from_secs(9);
+    /// Time without a response after which the listener is considered dead: with `PERIOD` and a
+    /// second until each is noticed, less than 15 s after it stopped responding.
+    pub(super) const MAX_SILENCE: Duration = Duration::from_secs(4);
+    /// Upper bound on what counts of the time between two checks, which are a second apart unless
     /// this process or the machine was stopped.
     const MAX_STEP: Duration = Duration::from_millis(1_500);
 
-    /// Starts a thread that sends requests until the process ends. Any HTTP response counts:
-    /// `allow` may refuse this machine.
-    ///
-    /// # Errors
-    /// The kernel's error if the thread cannot be created.
-    pub(super) fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared { url: Mutex::new(None), responses: AtomicU64::new(0) });
-        let health = Self {
-            shared: shared.clone(),
-            responses: 0,
-            silence: Duration::ZERO,
-            checked: Instant::now(),
-        };
-        thread::Builder::new().name("health".to_owned()).spawn(move || {
-            loop {
-                let start = Instant::now();
-                let url = shared.url.lock().expect("no thread panics with this lock").clone();
-                if url.is_some_and(|url| url.responds(Self::TIMEOUT).is_ok()) {
-                    shared.responses.fetch_add(1, Relaxed);
-                }
-                thread::sleep(Self::PERIOD.saturating_sub(start.elapsed()));
-            }
-        })?;
-        Ok(health)
+    /// Begins with a request, to a listener that has not responded yet.
+    pub(super) fn new() -> Self {
+        Self { request: None, is_silent: true, elapsed: Duration::ZERO, checked: Instant::now() }
     }
 
-    /// Checks this listener from now on.
-    pub(super) fn watch(&mut self, url: Option<Url>) {
-        *self.shared.url.lock().expect("no thread panics with this lock") = url;
-        self.responses = self.shared.responses.load(Relaxed);
-        self.silence = Duration::ZERO;
-    }
-
-    /// Returns the time without a response or another sign of life, zero if there was one since the
-    /// last call. Time that this process did not run does not count.
-    pub(super) fn silence(&mut self, now: Instant, is_alive: bool) -> Duration {
-        let step = now.duration_since(self.checked).min(Self::MAX_STEP);
+    /// Returns the time without a response or another sign of life since a request, zero if there
+    /// was one. Any HTTP response counts: `allow` may refuse this machine.
+    pub(super) fn silence(&mut self, listen: &Listen, is_alive: bool, now: Instant) -> Duration {
+        self.elapsed += now.duration_since(self.checked).min(Self::MAX_STEP);
         self.checked = now;
-        let responses = self.shared.responses.load(Relaxed);
-        let is_silent = responses == self.responses && !is_alive;
-        self.silence = if is_silent { self.silence + step } else { Duration::ZERO };
-        self.responses = responses;
-        self.silence
+        if is_alive || self.is_answered() {
+            self.request = None;
+            self.is_silent = false;
+        }
+        if !self.is_silent && self.elapsed >= Self::PERIOD {
+            self.is_silent = true;
+            self.elapsed = Duration::ZERO;
+        }
+        if self.is_silent && self.request.is_none() {
+            self.request = addresses(listen).iter().find_map(|address| request(address).ok());
+        }
+        if self.is_silent { self.elapsed } else { Duration::ZERO }
+    }
+
+    fn is_answered(&mut self) -> bool {
+        let mut response = [0; 1024];
+        let Some(request) = &self.request else { return false };
+        match io::read(request, &mut response) {
+            Ok(length) if response[..length].starts_with(b"HTTP/") => true,
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            // It is sent again.
+            Ok(_) | Err(_) => {
+                self.request = None;
+                false
+            }
+        }
+    }
+}
+
+/// Sends a request, which costs the exporter less than one for its metrics.
+fn request(address: &SocketAddrAny) -> io::Result<OwnedFd> {
+    let socket = connect(address)?;
+    io::write(&socket, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    Ok(socket)
+}
+
+/// Connects without waiting. If the queue of a Unix socket is full, this fails with
+/// [`Errno::AGAIN`].
+pub(super) fn connect(address: &SocketAddrAny) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(address.address_family(), SocketType::STREAM, flags, None)?;
+    match net::connect(&socket, address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the address of a listener for a client on this machine; for `[::]`, the two that reach
+/// it: IPv6 may be disabled.
+fn addresses(listen: &Listen) -> Vec<SocketAddrAny> {
+    let on = |ip: IpAddr, address: &SocketAddr| {
+        let mut address = *address;
+        address.set_ip(ip);
+        address.as_any()
+    };
+    match listen {
+        Listen::Unix(path) => {
+            SocketAddrUnix::new(path).map(|path| path.as_any()).into_iter().collect()
+        }
+        Listen::Tcp(address) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            vec![on(Ipv6Addr::LOCALHOST.into(), address), on(Ipv4Addr::LOCALHOST.into(), address)]
+        }
+        Listen::Tcp(address) if address.ip() == Ipv4Addr::UNSPECIFIED => {
+            vec![on(Ipv4Addr::LOCALHOST.into(), address)]
+        }
+        Listen::Tcp(address) => vec![address.as_any()],
     }
 }

@@ -5,10 +5,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{
@@ -17,11 +14,13 @@ use metrics_exporter_prometheus::{
 use metrics_util::MetricKindMask;
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
+use rustix::net::addr::SocketAddrArg;
 use rustix::process::umask;
 use tokio::runtime::{self, Runtime};
 
-use super::IDLE_TIMEOUT;
 use super::metrics::{Histogram, METRICS, Source};
+use super::{IDLE_TIMEOUT, health};
 use crate::config::Listen;
 
 /// Everything that is fixed when a listener and its recorder are built.
@@ -42,83 +41,68 @@ pub struct ServerSettings {
 #[error("cannot listen on {listen}: {source}")]
 pub struct BindError {
     listen: Listen,
-    source: Cause,
+    source: io::Error,
 }
 
 impl BindError {
     /// Returns whether the machine does not have the address (yet).
     pub fn is_absent(&self) -> bool {
-        matches!(self.source, Cause::Absent(_))
+        is_absent(&self.source)
     }
 }
 
 impl ServerSettings {
     /// Returns an error for the address.
     pub(super) fn error(&self, source: io::Error) -> BindError {
-        BindError { listen: self.listen.clone(), source: source.into() }
+        BindError { listen: self.listen.clone(), source }
     }
 }
 
-/// The cause of a [`BindError`].
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Exporter(#[from] BuildError),
-    #[error(transparent)]
-    Absent(io::Error),
-    #[error("the file at this path is not a socket")]
-    NotASocket,
-    #[error("another process is listening on this socket")]
-    InUse,
-    #[error("another process holds this socket ({0})")]
-    Held(io::Error),
-}
-
-/// A bound listener that does not respond yet.
-pub struct Listener {
+/// A bound listener that does not respond yet, with the recorder that it will serve.
+pub(super) struct Listener {
     pub(super) runtime: Runtime,
     pub(super) exporter: ExporterFuture,
     pub(super) socket: Option<SocketFile>,
+    pub(super) recorder: PrometheusRecorder,
 }
 
 impl Listener {
-    /// Binds the listener and creates the recorder that it serves.
+    /// Binds the listener and creates its recorder.
     ///
     /// # Errors
     /// [`BindError`], with the address.
-    pub fn bind(settings: &ServerSettings) -> Result<(Self, PrometheusRecorder), BindError> {
-        let bind = || -> Result<_, Cause> {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-            let mut builder = builder(&settings.power_buckets)?;
-            builder = match &settings.listen {
-                Listen::Tcp(address) => {
-                    check_address(*address).map_err(Cause::Absent)?;
-                    builder.with_http_listener(*address)
-                }
-                Listen::Unix(path) => {
-                    check_path(path)?;
-                    builder.with_http_uds_listener(path)
-                }
-            };
-            for network in &settings.allow {
-                builder = builder.add_allowed_address(network)?;
+    pub(super) fn bind(settings: &ServerSettings) -> Result<Self, BindError> {
+        Self::build(settings).map_err(|error| settings.error(error))
+    }
+
+    fn build(settings: &ServerSettings) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut builder = builder(&settings.power_buckets).map_err(io::Error::other)?;
+        builder = match &settings.listen {
+            Listen::Tcp(address) => {
+                check_address(*address)?;
+                builder.with_http_listener(*address)
             }
-            let guard = runtime.enter();
-            // No client may connect before the socket has its mode. No other thread creates files.
-            let before = umask(Mode::from_raw_mode(0o777));
-            let built = builder.build();
-            umask(before);
-            let (recorder, exporter) = built?;
-            drop(guard);
-            let socket = match &settings.listen {
-                Listen::Unix(path) => Some(SocketFile::new(path, settings.socket_mode)?),
-                Listen::Tcp(_) => None,
-            };
-            Ok((Self { runtime, exporter, socket }, recorder))
+            Listen::Unix(path) => {
+                check_path(path)?;
+                builder.with_http_uds_listener(path)
+            }
         };
-        bind().map_err(|source| BindError { listen: settings.listen.clone(), source })
+        for network in &settings.allow {
+            builder = builder.add_allowed_address(network).map_err(io::Error::other)?;
+        }
+        let guard = runtime.enter();
+        // No client may connect before the socket has its mode. No other thread creates files.
+        let before = umask(Mode::from_raw_mode(0o777));
+        let built = builder.build();
+        umask(before);
+        drop(guard);
+        let (recorder, exporter) = built.map_err(io::Error::other)?;
+        let socket = match &settings.listen {
+            Listen::Unix(path) => Some(SocketFile::new(path, settings.socket_mode)?),
+            Listen::Tcp(_) => None,
+        };
+        Ok(Self { runtime, exporter, socket, recorder })
     }
 }
 
@@ -197,31 +181,22 @@ fn is_absent(error: &io::Error) -> bool {
 
 /// Checks that nothing of value is at the path of the Unix socket: metrics-exporter-prometheus
 /// deletes what is there, a file or the socket of a running instance.
-fn check_path(path: &Path) -> Result<(), Cause> {
+fn check_path(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         metadata => metadata?,
     };
     if !metadata.file_type().is_socket() {
-        return Err(Cause::NotASocket);
+        return Err(io::Error::other("the file at this path is not a socket"));
     }
-    match connect(path) {
+    let address = SocketAddrUnix::new(path)?.as_any();
+    match health::connect(&address) {
         // A process that was killed left the socket behind.
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) => Err(Cause::Held(error)),
-        Ok(()) => Err(Cause::InUse),
+        Err(Errno::CONNREFUSED) => Ok(()),
+        // Its queue is full.
+        Ok(_) | Err(Errno::AGAIN) => {
+            Err(io::Error::other("another process is listening on this socket"))
+        }
+        Err(error) => Err(io::Error::other(format!("another process holds this socket ({error})"))),
     }
-}
-
-/// Connects to a Unix socket and closes the connection. In a thread, since connect(2) has no
-/// timeout and blocks while the owner of the socket accepts no connections.
-fn connect(path: &Path) -> io::Result<()> {
-    const TIMEOUT: Duration = Duration::from_secs(2);
-    let (outcome, received) = mpsc::channel();
-    let path = path.to_owned();
-    thread::Builder::new().name("connect".to_owned()).spawn(move || {
-        // The receiver is gone after the timeout.
-        let _ = outcome.send(UnixStream::connect(path).map(drop));
-    })?;
-    received.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }

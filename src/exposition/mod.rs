@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
-use metrics_process::Collector;
+use metrics_process::{Collector, collector};
 
 use crate::clock::{Clock, SystemClock};
 use crate::meter::{Observations, SharedMeter};
@@ -22,21 +22,17 @@ use crate::meter::{Observations, SharedMeter};
 mod health;
 mod listener;
 mod metrics;
-mod process;
 mod series;
 mod server;
 mod serving;
-mod ticker;
 
 use self::metrics::{
     BUILD_INFO, LISTENER_RESTARTS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, START_TIME, unix_seconds,
 };
 pub use self::metrics::{METRICS, Metric, RestartCause, Source};
-pub use listener::{BindError, Listener, ServerSettings, recorder};
-use process::Process;
+pub use listener::{BindError, ServerSettings, recorder};
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
-pub use ticker::Ticker;
 
 /// Time after which a series that is not set any more expires. Two ticks may be late before a
 /// series disappears; what the last tick before an outage set has expired by the third tick after
@@ -52,6 +48,10 @@ const MAX_GAP: Duration = Duration::from_secs(2);
 
 /// Time after such a gap during which a scrape that began in it may still remove live series.
 const UNSURE_FOR: Duration = Duration::from_secs(5);
+
+/// Time between two collections of the process' own metrics: reading `/proc` costs more than the
+/// rest of a tick.
+const PROCESS_PERIOD: Duration = Duration::from_secs(10);
 
 /// Time after which every series is registered again: series that were removed nevertheless return.
 const REGISTER_PERIOD: Duration = Duration::from_secs(10);
@@ -101,7 +101,8 @@ pub struct AlertView {
 pub struct Exposition {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    process: Process,
+    /// Names and values of the `process_*` metrics, and when they were collected.
+    process: (Vec<(&'static str, f64)>, Option<Instant>),
     clock: Arc<dyn Clock>,
     /// Wall-clock time of the boot. All times are kept as time since boot, so that those from
     /// before the clock was set are right afterwards.
@@ -141,7 +142,7 @@ impl Exposition {
         let exposition = Self {
             handle: recorder.handle(),
             recorder,
-            process: Process::default(),
+            process: (Vec::new(), None),
             boot: boot(&*clock),
             started: clock.booted(),
             reload_succeeded: clock.booted(),
@@ -173,12 +174,11 @@ impl Exposition {
         ::metrics::with_local_recorder(&self.recorder, || Collector::default().describe());
     }
 
-    /// Continues in another recorder, with these sensors. Only histograms restart from 0.
-    pub fn replace(&mut self, recorder: PrometheusRecorder, views: Vec<View>) {
+    /// Continues in another recorder. Only histograms restart from 0: show the sensors again.
+    pub fn replace(&mut self, recorder: PrometheusRecorder) {
         self.handle = recorder.handle();
         self.recorder = recorder;
         self.describe();
-        self.show(views);
         self.forget_handles();
     }
 
@@ -219,7 +219,11 @@ impl Exposition {
             (RELOAD_TIMESTAMP, unix(self.reload_succeeded)),
             (START_TIME, unix(self.started)),
         ];
-        for (name, value) in gauges.iter().chain(self.process.values(now)) {
+        let (process, collected) = &mut self.process;
+        if collected.is_none_or(|at| now.saturating_duration_since(at) >= PROCESS_PERIOD) {
+            (*process, *collected) = (process_values(), Some(now));
+        }
+        for (name, value) in gauges.iter().chain(&*process) {
             let slot = || Slot::new(Key::from_static_name(name));
             self.gauges.entry(name).or_insert_with(slot).set(&self.recorder, Some(*value));
         }
@@ -274,4 +278,22 @@ impl Exposition {
 /// Returns the wall-clock time of the boot.
 fn boot(clock: &dyn Clock) -> SystemTime {
     clock.wall() - clock.booted()
+}
+
+/// Returns name and value of each metric of this process but the start time, which metrics-process
+/// can only determine if all of `/proc` is visible.
+fn process_values() -> Vec<(&'static str, f64)> {
+    #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
+    let number = |count: Option<u64>| count.map(|count| count as f64);
+    let process = collector::collect();
+    let values = [
+        ("process_cpu_seconds_total", process.cpu_seconds_total),
+        ("process_open_fds", number(process.open_fds)),
+        ("process_max_fds", number(process.max_fds)),
+        ("process_virtual_memory_bytes", number(process.virtual_memory_bytes)),
+        ("process_virtual_memory_max_bytes", number(process.virtual_memory_max_bytes)),
+        ("process_resident_memory_bytes", number(process.resident_memory_bytes)),
+        ("process_threads", number(process.threads)),
+    ];
+    values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

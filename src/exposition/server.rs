@@ -12,19 +12,19 @@ use super::health::HealthCheck;
 use super::listener::{BindError, Listener, ServerSettings, check_address, recorder};
 use super::metrics::RestartCause;
 use super::serving::Serving;
-use super::{Exposition, Ticker, View};
+use super::{Exposition, View};
 use crate::clock::SystemClock;
 use crate::config::Listen;
-use crate::scrape::Url;
 
-/// Serves what the ticker sets.
+/// Sets the series of all sensors, and serves them.
 pub struct Server {
     settings: ServerSettings,
     views: Vec<View>,
-    ticker: Ticker,
+    exposition: Exposition,
     /// `None`: the machine does not have the address; binding is retried.
     serving: Option<Serving>,
     health: HealthCheck,
+    /// When the listener was restarted.
     restarted: Option<Instant>,
     /// Number of drops of all connections that were seen.
     drops: u64,
@@ -38,7 +38,7 @@ pub struct Server {
 /// A listener for new settings, which replaces the running one in [`Server::apply`].
 pub struct Prepared {
     settings: ServerSettings,
-    bound: Option<(Listener, PrometheusRecorder)>,
+    listener: Option<Listener>,
 }
 
 impl Server {
@@ -50,62 +50,60 @@ impl Server {
     /// # Errors
     /// [`BindError`] if the address will not be there later either.
     pub fn bind(settings: ServerSettings) -> Result<Prepared, BindError> {
-        let bound = match Listener::bind(&settings) {
-            Ok(bound) => Some(bound),
+        let listener = match Listener::bind(&settings) {
+            Ok(listener) => Some(listener),
             Err(error) if error.is_absent() => {
                 warn!("{error}; measuring continues, retrying");
                 None
             }
             Err(error) => return Err(error),
         };
-        Ok(Prepared { settings, bound })
+        Ok(Prepared { settings, listener })
     }
 
-    /// Starts the ticker. Pass the listener, if there is one, to [`Server::serve`].
+    /// Serves these sensors.
     ///
     /// # Errors
     /// The kernel's error if a thread cannot be created.
-    pub fn new(prepared: Prepared, views: Vec<View>) -> io::Result<(Self, Option<Listener>)> {
-        let Prepared { settings, bound } = prepared;
-        let (listener, recorder) = match bound {
-            Some((listener, recorder)) => (Some(listener), recorder),
-            None => (None, unserved(&settings)),
-        };
-        let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
-        exposition.show(views.clone());
-        let server = Self {
+    pub fn start(prepared: Prepared, views: Vec<View>) -> io::Result<Self> {
+        let Prepared { settings, listener } = prepared;
+        let mut server = Self {
+            exposition: Exposition::new(unserved(&settings), Arc::new(SystemClock)),
             settings,
             views,
-            ticker: Ticker::spawn(exposition)?,
             serving: None,
-            health: HealthCheck::start()?,
+            health: HealthCheck::new(),
             restarted: None,
             drops: 0,
             dropped: None,
             counted: None,
             in_trouble: listener.is_none(),
         };
-        Ok((server, listener))
+        match listener {
+            Some(listener) => server.serve(listener)?,
+            None => server.show(None),
+        }
+        Ok(server)
     }
 
-    /// Returns what is to be called when a sensor goes up or down: a tick.
-    pub fn on_change(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let ticker = self.ticker.clone();
-        Arc::new(move || ticker.tick())
+    /// Sets every series.
+    fn show(&mut self, recorder: Option<PrometheusRecorder>) {
+        if let Some(recorder) = recorder {
+            self.exposition.replace(recorder);
+        }
+        self.exposition.show(self.views.clone());
+        self.exposition.tick(Instant::now());
     }
 
-    /// Serves scrapes.
-    ///
-    /// # Errors
-    /// The kernel's error if a thread cannot be created.
-    pub fn serve(&mut self, listener: Option<Listener>) -> io::Result<()> {
+    fn serve(&mut self, listener: Listener) -> io::Result<()> {
+        let Listener { runtime, exporter, socket, recorder } = listener;
+        self.show(Some(recorder));
         // Drop the old one first.
         self.serving = None;
+        self.serving = Some(Serving::start(runtime, exporter, socket)?);
+        self.health = HealthCheck::new();
         self.drops = 0;
-        let outcome =
-            listener.map(Listener::serve).transpose().map(|serving| self.serving = serving);
-        self.health.watch(self.serving.as_ref().map(|_| Url::from(&self.settings.listen)));
-        outcome
+        Ok(())
     }
 
     /// Returns whether there is a listener.
@@ -114,61 +112,61 @@ impl Server {
     }
 
     /// Records the outcome of a reload.
-    pub fn record_reload(&self, is_successful: bool) {
-        self.ticker.record_reload(is_successful);
+    pub fn record_reload(&mut self, is_successful: bool) {
+        self.exposition.record_reload(is_successful);
     }
 
-    /// Restarts the listener if it does not work, at most once in 30 s; to be called once a second.
-    pub fn check(&mut self, now: Instant) {
-        let drops = self.serving.as_ref().map_or(0, Serving::drops);
-        let has_dropped = std::mem::replace(&mut self.drops, drops) < drops;
-        let silence = self.health.silence(now, has_dropped);
+    /// Sets every series, and restarts the listener if it does not work, at most once in 30 s; to
+    /// be called once a second, and when a sensor goes up or down.
+    pub fn tick(&mut self, now: Instant) {
+        self.check(now);
+        self.exposition.tick(now);
+    }
+
+    fn check(&mut self, now: Instant) {
         let Some(serving) = &self.serving else {
             // It has been reported.
             let _ = self.open();
             return;
         };
+        let drops = serving.drops();
+        let has_dropped = std::mem::replace(&mut self.drops, drops) < drops;
+        let silence = self.health.silence(&self.settings.listen, has_dropped, now);
         let is_due = |last: Option<Instant>| {
             last.is_none_or(|last| now.duration_since(last) >= Self::RESTART_PERIOD)
         };
         let cause = if serving.has_ended() {
-            Some(RestartCause::Ended)
+            RestartCause::Ended
         } else if !serving.has_socket() {
-            Some(RestartCause::Address)
+            RestartCause::Address
         } else if silence >= HealthCheck::MAX_SILENCE {
-            Some(match self.settings.listen {
+            match self.settings.listen {
                 Listen::Tcp(address) if check_address(address).is_err() => RestartCause::Address,
                 _ => RestartCause::Unresponsive,
-            })
-        } else {
-            None
-        };
-        if let Some(cause) = cause {
-            if is_due(self.restarted) {
-                self.restart(cause, now);
             }
-            return;
-        }
-        if has_dropped {
+        } else if has_dropped {
             self.dropped = Some(now);
             if is_due(self.counted) {
                 self.counted = Some(now);
-                self.ticker.count_restart(RestartCause::Connections);
+                self.exposition.count_restart(RestartCause::Connections);
                 let outcome = "dropping all of them in favour of waiting clients";
                 self.report(RestartCause::Connections, outcome);
             }
-        } else if self.in_trouble && silence.is_zero() && is_due(self.dropped) {
-            self.in_trouble = false;
-            info!("the HTTP listener at {} is responding", self.settings.listen);
-        }
-    }
-
-    fn restart(&mut self, cause: RestartCause, now: Instant) {
-        self.restarted = Some(now);
-        self.ticker.count_restart(cause);
-        match self.open() {
-            Ok(()) => self.report(cause, "restarted"),
-            Err(error) => self.report(cause, &format!("{error}; measuring continues, retrying")),
+            return;
+        } else {
+            if self.in_trouble && silence.is_zero() && is_due(self.dropped) {
+                self.in_trouble = false;
+                info!("the HTTP listener at {} is responding", self.settings.listen);
+            }
+            return;
+        };
+        if is_due(self.restarted) {
+            self.restarted = Some(now);
+            self.exposition.count_restart(cause);
+            match self.open() {
+                Ok(()) => self.report(cause, "restarted"),
+                Err(error) => self.report_absent(cause, &error),
+            }
         }
     }
 
@@ -178,14 +176,18 @@ impl Server {
         }
     }
 
+    fn report_absent(&mut self, cause: RestartCause, error: &BindError) {
+        self.report(cause, &format!("{error}; measuring continues, retrying"));
+    }
+
     /// Binds the listener of new settings, while the running one serves.
     ///
     /// # Errors
     /// [`BindError`]; nothing has changed.
     pub fn prepare(&mut self, settings: ServerSettings) -> Result<Prepared, BindError> {
-        let mut bound = None;
+        let mut listener = None;
         if settings.listen != self.settings.listen {
-            bound = Some(match Listener::bind(&settings) {
+            listener = Some(match Listener::bind(&settings) {
                 Err(_) if self.holds_port_of(&settings.listen) => {
                     self.serving = None;
                     Listener::bind(&settings).inspect_err(|_| drop(self.open()))?
@@ -193,7 +195,7 @@ impl Server {
                 outcome => outcome?,
             });
         }
-        Ok(Prepared { settings, bound })
+        Ok(Prepared { settings, listener })
     }
 
     /// Returns whether the running listener may prevent binding another address.
@@ -209,40 +211,173 @@ impl Server {
     /// Shows the sensors of a new configuration. Where settings changed or series are gone, with a
     /// new listener and recorder.
     pub fn apply(&mut self, prepared: Prepared, views: Vec<View>) {
-        let Prepared { settings, bound } = prepared;
+        let Prepared { settings, listener } = prepared;
         let is_gone = |view: &View| !views.iter().any(|other| other.includes(view));
         let needs_restart = settings != self.settings || self.views.iter().any(is_gone);
         self.settings = settings;
         self.views = views;
         if !needs_restart {
-            self.ticker.show(self.views.clone(), None);
+            self.show(None);
             return;
         }
-        let outcome = match bound {
-            Some(bound) => self.replace(bound),
+        let outcome = match listener {
+            Some(listener) => self.serve(listener).map_err(|error| self.settings.error(error)),
             None => self.open(),
         };
         if let Err(error) = outcome {
-            self.ticker.show(self.views.clone(), Some(unserved(&self.settings)));
-            self.report(RestartCause::Address, &format!("{error}; measuring continues, retrying"));
+            self.show(Some(unserved(&self.settings)));
+            self.report_absent(RestartCause::Address, &error);
         }
     }
 
     /// Closes the listener and opens it again.
     fn open(&mut self) -> Result<(), BindError> {
         self.serving = None;
-        Listener::bind(&self.settings).and_then(|bound| self.replace(bound))
-    }
-
-    fn replace(
-        &mut self,
-        (listener, recorder): (Listener, PrometheusRecorder),
-    ) -> Result<(), BindError> {
-        self.ticker.show(self.views.clone(), Some(recorder));
-        self.serve(Some(listener)).map_err(|error| self.settings.error(error))
+        let listener = Listener::bind(&self.settings)?;
+        self.serve(listener).map_err(|error| self.settings.error(error))
     }
 }
 
 fn unserved(settings: &ServerSettings) -> PrometheusRecorder {
     recorder(&settings.power_buckets).expect("the configuration has at least one bound")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::mpsc;
+    use std::task::Poll;
+    use std::thread;
+
+    use super::*;
+    use crate::meter::SharedMeter;
+    use crate::scrape::Url;
+
+    const RESULTS: &str = "ina260_results_total{device=\"a\"} 41\n";
+    const UNRESPONSIVE: &str = "ina260_exporter_listener_restarts_total{cause=\"unresponsive\"}";
+
+    /// Ways in which a listener can stop responding.
+    #[derive(Clone, Copy, Debug)]
+    enum Hang {
+        /// It accepts no connections.
+        Accepting,
+        /// The thread of its connections is blocked.
+        Connections,
+    }
+
+    fn scrape(server: &Server) -> String {
+        Url::from(&server.settings.listen).get(Duration::from_secs(60)).unwrap();
+        server.exposition.render()
+    }
+
+    /// Repeats the health check, without any time passing, until the listener has responded.
+    fn wait_for_response(server: &mut Server, now: Instant) {
+        let listen = server.settings.listen.clone();
+        while !server.health.silence(&listen, false, now).is_zero() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn assert_rebuilt(listen: Listen, hang: Hang) {
+        let settings = ServerSettings {
+            listen,
+            socket_mode: 0o600,
+            allow: Vec::new(),
+            power_buckets: vec![1.0],
+        };
+        let meter = SharedMeter::default();
+        meter.lock().restore_counters(&[("results".to_owned(), 41)].into());
+        let view = View {
+            labels: vec![("device".to_owned(), "a".to_owned())],
+            info: Vec::new(),
+            script: false,
+            alert: None,
+            meter,
+        };
+        let mut prepared = Server::bind(settings).unwrap();
+        let listener = prepared.listener.as_mut().unwrap();
+        let is_hanging = Arc::<AtomicBool>::default();
+        let (stuck, is_stuck) = mpsc::channel();
+        let (release, blocked) = mpsc::channel::<()>();
+        let (flag, blocked) = (is_hanging.clone(), Arc::new(Mutex::new(blocked)));
+        let mut exporter = std::mem::replace(&mut listener.exporter, Box::pin(async { Ok(()) }));
+        listener.exporter = Box::pin(poll_fn(move |cx| {
+            if flag.load(Relaxed) {
+                match hang {
+                    Hang::Accepting => {
+                        let _ = stuck.send(());
+                        return Poll::Pending;
+                    }
+                    Hang::Connections => {
+                        let (stuck, blocked) = (stuck.clone(), blocked.clone());
+                        tokio::spawn(async move {
+                            let _ = stuck.send(());
+                            blocked.lock().unwrap().recv()
+                        });
+                    }
+                }
+            }
+            exporter.as_mut().poll(cx)
+        }));
+        let mut server = Server::start(prepared, vec![view]).unwrap();
+        let mut now = Instant::now();
+        server.tick(now);
+        wait_for_response(&mut server, now);
+        let before = scrape(&server);
+        assert!(before.contains(RESULTS) && before.contains(&format!("{UNRESPONSIVE} 0\n")));
+
+        is_hanging.store(true, Relaxed);
+        let begun = now;
+        while server.restarted.is_none() {
+            now += Duration::from_secs(1);
+            assert!(now - begun <= Duration::from_secs(15), "{hang:?}: still not rebuilt");
+            server.tick(now);
+            let silence = server.health.silence(&server.settings.listen, false, now);
+            if silence == Duration::from_secs(2) {
+                is_stuck.recv_timeout(Duration::from_secs(60)).unwrap();
+            }
+        }
+        let after = scrape(&server);
+        assert!(after.contains(RESULTS), "{after}");
+        assert!(after.contains(&format!("{UNRESPONSIVE} 1\n")), "{after}");
+        drop(release);
+    }
+
+    #[test]
+    fn hanging_listener_is_rebuilt_within_15_seconds() {
+        let directory = tempfile::tempdir().unwrap();
+        for (n, hang) in [Hang::Accepting, Hang::Connections].into_iter().enumerate() {
+            assert_rebuilt(Listen::Unix(directory.path().join(n.to_string())), hang);
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+            assert_rebuilt(Listen::Tcp(free), hang);
+        }
+    }
+
+    #[test]
+    fn responding_listener_is_not_rebuilt() {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let settings = ServerSettings {
+            listen: Listen::Tcp(free),
+            socket_mode: 0,
+            // Status 403 is a response as well.
+            allow: vec!["192.0.2.0/24".to_owned()],
+            power_buckets: vec![1.0],
+        };
+        let mut server = Server::start(Server::bind(settings).unwrap(), Vec::new()).unwrap();
+        let mut now = Instant::now();
+        for _ in 0..10 {
+            now += Duration::from_secs(1);
+            server.tick(now);
+            wait_for_response(&mut server, now);
+            // Time that this process did not run is not silence.
+            now += Duration::from_secs(3_600);
+            server.tick(now);
+            assert_eq!(server.restarted, None);
+            wait_for_response(&mut server, now);
+            now += HealthCheck::MAX_SILENCE;
+        }
+    }
 }

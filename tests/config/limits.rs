@@ -131,7 +131,7 @@ fn unit_allows_a_thread_for_each_bus() {
         let value = lines.find_map(|line| line.strip_prefix(name)).unwrap();
         value.trim_end_matches('M').parse::<usize>().unwrap()
     };
-    // Besides the buses: main, signals, ticker, listener, health check and its clients.
+    // Besides the buses: main, signals, log, listener, connections, and some that render.
     assert!(limit("TasksMax=") >= MAX_BUSES + 32);
     // A descriptor of the bus and one of its lock.
     assert!(limit("LimitNOFILE=") >= 2 * MAX_BUSES + 128);
