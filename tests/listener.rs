@@ -129,8 +129,9 @@ fn scrapes_start_no_thread() {
             |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|c| c == "render\n");
         tasks.filter(|task| is_render(task)).map(|task| text(&task).to_owned()).collect()
     };
-    let before = rendering();
-    assert_eq!(before.len(), 1, "before the first scrape");
+    // Before the first scrape; a thread sets its name once it runs.
+    let before =
+        until("a thread that renders", || Some(rendering()).filter(|threads| threads.len() == 1));
     daemon.scrape();
     // Runtimes end idle threads after 10 s.
     thread::sleep(Duration::from_secs(12));
