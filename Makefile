@@ -47,8 +47,10 @@ fuzz: export FUZZ_SEED ?= $(shell date +%s)
 fuzz: toolchain ## fuzz configurations, scrapes, saved counters and register words for FUZZ_SECONDS=15
 	cargo test --locked --test fuzz -- --nocapture
 
-bench: toolchain ## measure speed and memory; write target/bench/summary.json
+bench: deb ## measure speed and memory; as root, also beside others on a kernel bus in a VM
 	benches/run
+	@if [ "$$(id -u)" = 0 ]; then DEB=$(package) tests/system/run --release bookworm peers; \
+	else echo "run as root, make bench also compares with others on the kernel bus of a VM"; fi
 
 docs: toolchain ## regenerate tables, lists of options, completions and the power chart
 	UPDATE_GOLDEN=1 cargo test --locked --test reference --test completions --test picture \

@@ -13,6 +13,10 @@ use super::process::Process;
 /// Timeout of the start; it takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The environment of the systemd unit, for malloc.
+const UNIT: &[(&str, &str)] =
+    &[("MALLOC_ARENA_MAX", "1"), ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")];
+
 /// A daemon on simulated sensors.
 pub(crate) struct Daemon {
     pub(crate) process: Process,
@@ -22,6 +26,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts the daemon with a configuration. Returns the time until it sent `READY=1`, too.
     pub(crate) fn start(scratch: &Path, toml: &str) -> Result<(Self, Duration), Box<dyn Error>> {
+        Self::start_in(UNIT, scratch, toml)
+    }
+
+    /// Starts it in an environment other than the unit's.
+    pub(crate) fn start_in(
+        environment: &[(&str, &str)],
+        scratch: &Path,
+        toml: &str,
+    ) -> Result<(Self, Duration), Box<dyn Error>> {
         let (configuration, notify) = (scratch.join("bench.toml"), scratch.join("notify"));
         fs::write(&configuration, toml)?;
         if notify.exists() {
@@ -34,9 +47,7 @@ impl Daemon {
         let child = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
             .args(["--simulate", "--listen", &address.to_string(), "--config"])
             .arg(&configuration)
-            // As in the systemd unit.
-            .env("MALLOC_ARENA_MAX", "1")
-            .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
+            .envs(environment.iter().copied())
             .env("NOTIFY_SOCKET", &notify)
             .stderr(Stdio::null())
             .spawn()?;

@@ -37,7 +37,7 @@ impl Figure {
     }
 
     fn row(&self) -> String {
-        let target = self.target.map(|target| format!("< {target}"));
+        let target = self.target.map(|target| format!("< {target:.3}"));
         let verdict = match self.is_met() {
             Some(true) => "met",
             Some(false) => "MISSED",
@@ -48,7 +48,7 @@ impl Figure {
             references.map(|(name, value)| format!("{name}: {value:.3}")).collect();
         let (name, value, unit) = (&self.name, self.value, self.unit);
         let row = format!(
-            "{name:<57} {value:>9.3} {unit:<4} {:<6} {verdict:<7} {}",
+            "{name:<66} {value:>9.3} {unit:<4} {:<9} {verdict:<7} {}",
             target.unwrap_or_default(),
             references.join(", ")
         );
@@ -84,8 +84,6 @@ impl Summary {
         for figure in &self.0 {
             println!("{}", figure.row());
         }
-        println!();
-        println!("The Python script and node_exporter were measured once, on another machine.");
     }
 
     /// Writes the figures to the file, after those of other benches; figures of the same name are

@@ -9,22 +9,30 @@ import adafruit_ina260
 import board
 from prometheus_client import Gauge, start_http_server
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--hostname", default="localhost")
-parser.add_argument("--device", default="deepx")
-parser.add_argument("--port", type=int, default=8000)
-arguments = parser.parse_args()
+LABELS = ["hostname", "device"]
+VOLTAGE = Gauge("ina260_voltage", "Bus voltage in V", LABELS)
+CURRENT = Gauge("ina260_current", "Current in mA", LABELS)
+POWER = Gauge("ina260_power", "Power in mW", LABELS)
 
-labels = ["hostname", "device"]
-voltage = Gauge("ina260_voltage", "Bus voltage in V", labels)
-current = Gauge("ina260_current", "Current in mA", labels)
-power = Gauge("ina260_power", "Power in mW", labels)
 
-sensor = adafruit_ina260.INA260(board.I2C())
-start_http_server(arguments.port)
-values = arguments.hostname, arguments.device
-while True:
-    voltage.labels(*values).set(sensor.voltage)
-    current.labels(*values).set(sensor.current)
-    power.labels(*values).set(sensor.power)
-    time.sleep(1)
+def update(sensor, labels):
+    VOLTAGE.labels(*labels).set(sensor.voltage)
+    CURRENT.labels(*labels).set(sensor.current)
+    POWER.labels(*labels).set(sensor.power)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hostname", default="localhost")
+    parser.add_argument("--device", default="deepx")
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+    sensor = adafruit_ina260.INA260(board.I2C())
+    start_http_server(arguments.port)
+    while True:
+        update(sensor, (arguments.hostname, arguments.device))
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@
 # on one release
 # with peers
 . scenarios/lib.sh
-period=${PEERS_SECONDS:-60}
+period=60
 script=script
 set_load 0x2580 0x0320
 tree=/var/tmp/peers
@@ -94,6 +94,12 @@ daemon() {
     systemctl stop "$service"
 }
 
+# both NAME LINES...: measures it with scrapes and without.
+both() {
+    daemon "$1, scrape every 15 s" 15 "${@:2}"
+    daemon "$1, no scrape" 0 "${@:2}"
+}
+
 for port in 8001 8002; do
     peer "$script" python3 /opt/script/script.py --hostname pi4 --port "$port"
     wait_until 120 responds "$port" 'ina260_voltage{.*} 12'
@@ -110,15 +116,14 @@ sixteen=$(for number in {0..15}; do
     name=$(printf '\\x%x' $((97 + number)))
     printf '[[sensor]]\ndevice = "%b"\naddress = %#x\n' "$name" $((0x40 + number))
 done)
-daemon "daemon, 1 sensor, scrape every 15 s" 15 "$one"
-daemon "daemon, 1 sensor, no scrape" 0 "$one"
-daemon "daemon, 1 sensor at 10 Hz, scrape every 15 s" 15 'interval = "100ms"' "$one"
+both "daemon, 1 sensor" "$one"
+both "daemon, 1 sensor at 10 Hz" 'interval = "100ms"' "$one"
 for number in {1..15}; do
     chip=$(printf '1/0x%x' $((0x40 + number)))
     chip=$chip chip plugged 1
     chip=$chip set_load 0x2580 0x0320
 done
-daemon "daemon, 16 sensors, scrape every 15 s" 15 "$sixteen"
+both "daemon, 16 sensors" "$sixteen"
 
 # Debian's kernels have the driver of the INA226, which shares the INA260's registers.
 if modprobe ina2xx && echo ina226 0x40 >/sys/bus/i2c/devices/i2c-1/new_device; then
