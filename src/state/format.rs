@@ -1,12 +1,10 @@
 //! The text of a state file: JSON, and a line with a checksum of it.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use super::{SavedSensor, version_1};
-use crate::i2c::Location;
 
 const VERSION: u32 = 2;
 
@@ -14,49 +12,12 @@ const VERSION: u32 = 2;
 struct StateFile {
     version: u32,
     machine: String,
-    sensors: Vec<Record>,
-}
-
-/// A sensor, with its location as the three labels that name it in the exposition.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    bus: String,
-    mux: String,
-    address: String,
-    device: String,
-    counters: BTreeMap<String, u128>,
-}
-
-impl From<SavedSensor> for Record {
-    fn from(sensor: SavedSensor) -> Self {
-        let Location { bus, mux, address } = sensor.location;
-        Self {
-            bus: bus.to_string(),
-            mux: mux.map_or(String::new(), |channel| channel.to_string()),
-            address: address.to_string(),
-            device: sensor.device,
-            counters: sensor.counters,
-        }
-    }
-}
-
-impl Record {
-    fn sensor(self) -> Option<SavedSensor> {
-        Some(SavedSensor {
-            location: Location::from_labels(&self.bus, &self.mux, &self.address)?,
-            device: self.device,
-            counters: self.counters,
-        })
-    }
+    sensors: Vec<SavedSensor>,
 }
 
 /// Returns the text of a file that this machine writes.
 pub(super) fn text(sensors: Vec<SavedSensor>, machine: &str) -> io::Result<String> {
-    let file = StateFile {
-        version: VERSION,
-        machine: machine.to_owned(),
-        sensors: sensors.into_iter().map(Record::from).collect(),
-    };
+    let file = StateFile { version: VERSION, machine: machine.to_owned(), sensors };
     let body = serde_json::to_string_pretty(&file)? + "\n";
     Ok(with_checksum(&body))
 }
@@ -73,11 +34,10 @@ pub(super) fn parse(bytes: &[u8], machine: &str) -> Option<Vec<SavedSensor>> {
         version_1::parse(lines)?
     } else {
         let file: StateFile = serde_json::from_str(body).ok()?;
-        let sensors = file.sensors.into_iter().map(Record::sensor);
-        let sensors = sensors.collect::<Option<_>>()?;
-        (file.version == VERSION).then_some((file.machine, sensors))?
+        (file.version == VERSION).then_some((file.machine, file.sensors))?
     };
-    (writer == machine).then_some(sensors)
+    let is_valid = writer == machine && sensors.iter().all(|it| it.location().is_some());
+    is_valid.then_some(sensors)
 }
 
 pub(super) fn with_checksum(body: &str) -> String {

@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
 use crate::i2c::Location;
 
@@ -20,14 +21,34 @@ mod format;
 mod version_1;
 
 /// The counters of one sensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSensor {
-    /// Its location, which identifies it.
-    pub location: Location,
+    // The labels of its location, which identifies it.
+    bus: String,
+    mux: String,
+    address: String,
     /// Its device name, for readers of the file.
-    pub device: String,
+    device: String,
     /// Counters by name.
     pub counters: BTreeMap<String, u128>,
+}
+
+impl SavedSensor {
+    /// Returns the counters of a sensor at this location.
+    pub fn new(location: Location, device: &str, counters: BTreeMap<String, u128>) -> Self {
+        Self {
+            bus: location.bus.to_string(),
+            mux: location.mux.map_or(String::new(), |channel| channel.to_string()),
+            address: location.address.to_string(),
+            device: device.to_owned(),
+            counters,
+        }
+    }
+
+    /// Returns its location; every saved sensor of the store has one.
+    pub fn location(&self) -> Option<Location> {
+        Location::from_labels(&self.bus, &self.mux, &self.address)
+    }
 }
 
 /// Saved counters exist, but must not be used.

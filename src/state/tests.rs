@@ -37,13 +37,10 @@ fn names(directory: &TempDir) -> Vec<String> {
 }
 
 fn sensors() -> Vec<SavedSensor> {
-    let sensor = |mux: &str, address: &str, device: &str, results| SavedSensor {
-        location: Location::from_labels("1", mux, address).unwrap(),
-        device: device.to_owned(),
-        counters: BTreeMap::from([
-            ("results".to_owned(), results),
-            ("resets.foreign".to_owned(), 0),
-        ]),
+    let sensor = |mux: &str, address: &str, device: &str, results| {
+        let counters = [("results".to_owned(), results), ("resets.foreign".to_owned(), 0)];
+        let location = Location::from_labels("1", mux, address).unwrap();
+        SavedSensor::new(location, device, counters.into())
     };
     vec![sensor("0x70:3", "0x40", "a checksum b", 7), sensor("", "0x41", "b", u128::MAX)]
 }

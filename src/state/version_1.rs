@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::SavedSensor;
-use crate::i2c::Location;
 
 /// First line of a file.
 pub(super) const HEADER: &str = "ina260-exporter totals, version 1\n";
@@ -15,11 +14,14 @@ pub(super) fn parse(lines: &str) -> Option<(String, Vec<SavedSensor>)> {
     for line in lines.lines() {
         let (key, value) = line.split_once(' ')?;
         match (key, sensors.last_mut()) {
-            ("sensor", _) => sensors.push(SavedSensor {
-                location: location(value)?,
-                device: String::new(),
-                counters: BTreeMap::new(),
-            }),
+            // `1 0x41`, or `1 0x70:3 0x41` for a chip downstream of a mux.
+            ("sensor", _) => {
+                let (bus, chip) = value.split_once(' ')?;
+                let (mux, address) = chip.split_once(' ').unwrap_or(("", chip));
+                let [bus, mux, address] = [bus, mux, address].map(str::to_owned);
+                let (device, counters) = (String::new(), BTreeMap::new());
+                sensors.push(SavedSensor { bus, mux, address, device, counters });
+            }
             ("name", Some(sensor)) => value.clone_into(&mut sensor.device),
             (counter, Some(sensor)) => {
                 sensor.counters.insert(counter.to_owned(), value.parse().ok()?);
@@ -28,11 +30,4 @@ pub(super) fn parse(lines: &str) -> Option<(String, Vec<SavedSensor>)> {
         }
     }
     Some((machine.to_owned(), sensors))
-}
-
-/// Parses `1 0x41`, or `1 0x70:3 0x41` for a chip downstream of a mux.
-fn location(text: &str) -> Option<Location> {
-    let (bus, rest) = text.split_once(' ')?;
-    let (mux, address) = rest.split_once(' ').unwrap_or(("", rest));
-    Location::from_labels(bus, mux, address)
 }

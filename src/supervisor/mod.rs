@@ -190,7 +190,9 @@ impl Supervisor {
     /// Continues counters from saved ones; to be called before they are served.
     pub fn restore_counters(&self, saved: &[SavedSensor]) {
         for (sensor, meter) in self.sensors() {
-            if let Some(saved) = saved.iter().find(|saved| saved.location == sensor.location) {
+            if let Some(saved) =
+                saved.iter().find(|saved| saved.location() == Some(sensor.location))
+            {
                 meter.lock().restore_counters(&saved.counters);
             }
         }
@@ -200,10 +202,9 @@ impl Supervisor {
     pub fn export_counters(&self) -> Vec<SavedSensor> {
         let now = Instant::now();
         self.sensors()
-            .map(|(sensor, meter)| SavedSensor {
-                location: sensor.location,
-                device: sensor.device.clone(),
-                counters: meter.lock().export_counters(now),
+            .map(|(sensor, meter)| {
+                let counters = meter.lock().export_counters(now);
+                SavedSensor::new(sensor.location, &sensor.device, counters)
             })
             .collect()
     }
