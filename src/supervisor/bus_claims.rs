@@ -1,23 +1,21 @@
 //! The adapters that this process has open, each with the lock of its bus.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use super::bus_lock::BusLock;
+use super::bus_lock;
 use crate::i2c::linux::Claim;
 use crate::i2c::{BusName, Location, OpenError};
-
-/// The bus that has claimed each adapter, by the kernel's number.
-type Claimed = Arc<Mutex<BTreeMap<u32, BusName>>>;
 
 /// The locations of all sensors.
 pub(super) type Locations = Arc<Mutex<Vec<Location>>>;
 
-/// An adapter's claim, until it is dropped.
-struct ClaimGuard {
-    claimed: Claimed,
-    adapter: u32,
-    _lock_file: Option<BusLock>,
+#[derive(Default)]
+struct Claims {
+    /// By the kernel's number: the bus that claimed the adapter last, and a token that it holds.
+    adapters: BTreeMap<u32, (BusName, Weak<()>)>,
+    /// In the order of their last claims.
+    buses: Vec<BusName>,
 }
 
 /// Returns a function that claims adapters for this process, one bus each, and creates their lock
@@ -27,17 +25,17 @@ struct ClaimGuard {
 /// wires, the one that was opened last keeps its claim, also while it is closed: its mux channel
 /// may still be selected.
 pub(super) fn claims(url: String, locations: Locations) -> Claim {
-    let (claimed, locked) = (Claimed::default(), Claimed::default());
-    // In the order of their last claims.
-    let opened = Mutex::new(Vec::<BusName>::new());
+    let claims = Mutex::<Claims>::default();
     Arc::new(move |bus, adapter, adapters| {
-        let (mut adapters_in_use, mut opened) = (lock(&claimed), lock(&opened));
-        if let Some(other) = adapters_in_use.get(&adapter) {
+        let Claims { adapters: claimed, buses } = &mut *lock(&claims);
+        if let Some((other, token)) = claimed.get(&adapter)
+            && token.strong_count() > 0
+        {
             return Err(OpenError::Taken(bus, *other));
         }
         let locations = lock(&locations);
-        let since = opened.iter().position(|it| *it == bus).map_or(0, |at| at + 1);
-        let rivals = locations.iter().filter(|it| opened[since..].contains(&it.bus));
+        let since = buses.iter().position(|it| *it == bus).map_or(0, |at| at + 1);
+        let rivals = locations.iter().filter(|it| buses[since..].contains(&it.bus));
         let conflict = locations.iter().filter(|it| it.bus == bus).find_map(|own| {
             let conflict =
                 |rival: &Location| Some((*own, *rival, adapters.conflict(*own, *rival)?));
@@ -46,23 +44,17 @@ pub(super) fn claims(url: String, locations: Locations) -> Claim {
         if let Some((own, rival, conflict)) = conflict {
             return Err(OpenError::SameWires(own, rival, conflict));
         }
-        adapters_in_use.insert(adapter, bus);
-        opened.retain(|it| *it != bus);
-        opened.push(bus);
-        let is_new = lock(&locked).insert(adapter, bus).is_none();
-        let lock_file = BusLock::acquire(adapter, &url, is_new);
-        Ok(Box::new(ClaimGuard { claimed: claimed.clone(), adapter, _lock_file: lock_file }))
+        buses.retain(|it| *it != bus);
+        buses.push(bus);
+        let token = Arc::new(());
+        let is_new = claimed.insert(adapter, (bus, Arc::downgrade(&token))).is_none();
+        // The lock is released first.
+        Ok(Box::new((bus_lock::acquire(adapter, &url, is_new), token)))
     })
 }
 
 pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().expect("no thread panics while it holds the lock")
-}
-
-impl Drop for ClaimGuard {
-    fn drop(&mut self) {
-        lock(&self.claimed).remove(&self.adapter);
-    }
 }
 
 #[cfg(test)]

@@ -38,12 +38,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Upper bound on the URL in a lock file, in bytes.
 const MAX_URL: u64 = 4096;
 
-/// The lock of a bus, held until it is dropped.
-#[derive(Debug)]
-pub struct BusLock {
-    _file: File,
-}
-
 /// A lock could not be acquired.
 #[derive(Debug, thiserror::Error)]
 enum LockError {
@@ -59,42 +53,38 @@ enum LockError {
     Io { bus: u32, source: io::Error },
 }
 
-impl BusLock {
-    /// Locks a bus for this process, which serves at `url`. If that fails, logs why if
-    /// `is_logged`; the bus is measured nevertheless.
-    #[must_use]
-    pub fn acquire(bus: u32, url: &str, is_logged: bool) -> Option<Self> {
-        match Self::acquire_in(&own_directories(), bus, url) {
-            Ok(lock) => return Some(lock),
-            Err(_) if !is_logged => {}
-            Err(error @ LockError::InUse { .. }) => warn!("{error}"),
-            Err(error @ LockError::Io { .. }) => info!("{error}"),
-        }
-        None
+/// Locks a bus for this process, which serves at `url`, until the file is closed. If that fails,
+/// logs why if `is_logged`; the bus is measured nevertheless.
+#[must_use]
+pub(super) fn acquire(bus: u32, url: &str, is_logged: bool) -> Option<File> {
+    match acquire_in(&own_directories(), bus, url) {
+        Ok(lock) => return Some(lock),
+        Err(_) if !is_logged => {}
+        Err(error @ LockError::InUse { .. }) => warn!("{error}"),
+        Err(error @ LockError::Io { .. }) => info!("{error}"),
     }
+    None
+}
 
-    /// Creates the lock file in the first directory that is writable and not another user's.
-    fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> Result<Self, LockError> {
-        let mut outcome = Err(ErrorKind::NotFound.into());
-        for directory in directories {
-            outcome = open(directory, bus);
-            if outcome.is_ok() {
-                break;
-            }
+/// Creates the lock file in the first directory that is writable and not another user's.
+fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> Result<File, LockError> {
+    let mut outcome = Err(ErrorKind::NotFound.into());
+    for directory in directories {
+        outcome = open(directory, bus);
+        if outcome.is_ok() {
+            break;
         }
-        let failed = |source| LockError::Io { bus, source };
-        let (mut file, is_own) = outcome.map_err(failed)?;
-        if !lock(&file).map_err(failed)? {
-            let url = url_in(&mut file);
-            return Err(LockError::InUse { bus, url });
-        }
-        if !is_own {
-            return Err(failed(ErrorKind::PermissionDenied.into()));
-        }
-        file.set_len(0).map_err(failed)?;
-        writeln!(file, "{url}").map_err(failed)?;
-        Ok(Self { _file: file })
     }
+    let failed = |source| LockError::Io { bus, source };
+    let (mut file, is_own) = outcome.map_err(failed)?;
+    if !lock(&file).map_err(failed)? {
+        return Err(LockError::InUse { bus, url: url_in(&mut file) });
+    }
+    if !is_own {
+        return Err(failed(ErrorKind::PermissionDenied.into()));
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{url}")).map_err(failed)?;
+    Ok(file)
 }
 
 /// Returns the URL served by the process that has locked a bus, if there is one. Only locks of
@@ -246,26 +236,26 @@ mod tests {
     fn bus_is_in_use_while_its_lock_is_held() {
         let (_parent, at) = &runtime();
         assert_eq!(holder(at, 1), None, "no directory");
-        let hostile = BusLock::acquire_in(at, 1, "http://a\u{1b}[2J").unwrap();
+        let hostile = acquire_in(at, 1, "http://a\u{1b}[2J").unwrap();
         assert_eq!(holder(at, 1).as_deref(), Some("http://a\\u{1b}[2J"));
         drop(hostile);
-        let lock = BusLock::acquire_in(at, 1, "http://0.0.0.0:8000/metrics").unwrap();
+        let lock = acquire_in(at, 1, "http://0.0.0.0:8000/metrics").unwrap();
         let url = Some("http://0.0.0.0:8000/metrics".to_owned());
         assert_eq!((holder(at, 1), holder(at, 2)), (url, None));
         drop(lock);
         assert_eq!(holder(at, 1), None);
         // The file of an earlier process is overwritten.
-        let _lock = BusLock::acquire_in(at, 1, "unix:/a").unwrap();
+        let _lock = acquire_in(at, 1, "unix:/a").unwrap();
         assert_eq!(holder(at, 1).as_deref(), Some("unix:/a"));
     }
 
     #[test]
     fn second_daemon_on_a_bus_sees_the_first() {
         let (_parent, at) = &runtime();
-        let _lock = BusLock::acquire_in(at, 7, "http://a:1/metrics").unwrap();
+        let _lock = acquire_in(at, 7, "http://a:1/metrics").unwrap();
         let mode = fs::metadata(at[0].join("bus-7.lock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644, "readable for all users");
-        match BusLock::acquire_in(at, 7, "http://b:2/metrics") {
+        match acquire_in(at, 7, "http://b:2/metrics") {
             Err(LockError::InUse { bus: 7, url }) => assert_eq!(url, "http://a:1/metrics"),
             other => panic!("{other:?}"),
         }
@@ -275,11 +265,11 @@ mod tests {
     #[test]
     fn probing_the_lock_does_not_block_the_daemon() {
         let (_parent, at) = &runtime();
-        drop(BusLock::acquire_in(at, 1, "unix:/a").unwrap());
+        drop(acquire_in(at, 1, "unix:/a").unwrap());
         thread::scope(|scope| {
             let probe = scope.spawn(|| (0..2_000).filter_map(|_| holder(at, 1)).count());
             for _ in 0..20 {
-                drop(BusLock::acquire_in(at, 1, "unix:/a").unwrap());
+                drop(acquire_in(at, 1, "unix:/a").unwrap());
             }
             probe.join().unwrap();
         });
@@ -292,7 +282,7 @@ mod tests {
         let target = at[0].join("target");
         fs::write(&target, "precious").unwrap();
         std::os::unix::fs::symlink(&target, at[0].join("bus-1.lock")).unwrap();
-        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(holder(at, 1), None);
     }
@@ -303,7 +293,7 @@ mod tests {
         let target = parent.path().join("target");
         fs::create_dir(&target).unwrap();
         std::os::unix::fs::symlink(&target, &at[0]).unwrap();
-        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
         assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     }
 
@@ -315,7 +305,7 @@ mod tests {
         fs::write(&target, "precious").unwrap();
         fs::set_permissions(&target, Permissions::from_mode(0o600)).unwrap();
         fs::hard_link(&target, at[0].join("bus-1.lock")).unwrap();
-        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o600);
     }
@@ -323,27 +313,27 @@ mod tests {
     #[test]
     fn file_in_a_directory_of_others_is_not_overwritten() {
         let (_parent, at) = &runtime();
-        drop(BusLock::acquire_in(at, 1, "unix:/precious").unwrap());
+        drop(acquire_in(at, 1, "unix:/precious").unwrap());
         let file = at[0].join("bus-1.lock");
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         // Any user may have renamed it.
         fs::set_permissions(&at[0], Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(BusLock::acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
         assert_eq!(fs::read(&file).unwrap(), b"unix:/precious\n");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         // A new file is safe there.
-        drop(BusLock::acquire_in(at, 2, "unix:/a").unwrap());
+        drop(acquire_in(at, 2, "unix:/a").unwrap());
         // A lock that is held there is seen.
         let held = File::open(&file).unwrap();
         held.lock().unwrap();
-        let refused = BusLock::acquire_in(at, 1, "unix:/a");
+        let refused = acquire_in(at, 1, "unix:/a");
         assert!(matches!(refused, Err(LockError::InUse { .. })), "{refused:?}");
     }
 
     #[test]
     fn lock_of_another_user_is_not_trusted() {
         let (_parent, at) = &runtime();
-        let _lock = BusLock::acquire_in(at, 1, "http://192.0.2.1/metrics").unwrap();
+        let _lock = acquire_in(at, 1, "http://192.0.2.1/metrics").unwrap();
         let of_user = |user| holder_url_in(&at[0], 1, |uid| uid == user);
         assert!(of_user(geteuid().as_raw()).is_some());
         assert_eq!(of_user(geteuid().as_raw() + 1), None);
