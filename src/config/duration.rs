@@ -13,25 +13,26 @@ const UNITS: [(&str, u128); 5] = [
 
 /// Parses a number and a unit, or `0`. Exact: a value that is not a whole number of nanoseconds is
 /// rejected.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let unit = &text[digits.len()..];
+    let number = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit = &text[number.len()..];
     let (_, nanos_per_unit) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let number = |digits: &str| {
-        let short = (1..=20).contains(&digits.len());
-        let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
-        (short && all_digits).then(|| digits.parse::<u128>().ok())?
-    };
-    let scale = 10_u128.pow(u32::try_from(fraction.len().min(20)).ok()?);
-    let scaled = number(fraction)? * nanos_per_unit;
-    let nanos = number(whole)? * nanos_per_unit + scaled / scale;
-    let exact = scaled.is_multiple_of(scale);
-    let nanos = u64::try_from(nanos).ok().filter(|_| exact)?;
+    let (whole, fraction) = decimal(number)?;
+    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let scaled = digits.checked_mul(nanos_per_unit)?;
+    let nanos = u64::try_from(scaled / scale).ok().filter(|_| scaled.is_multiple_of(scale))?;
     Some(Duration::from_nanos(nanos))
+}
+
+/// Splits a number without a sign into its digits before and after the point.
+pub(super) fn decimal(number: &str) -> Option<(&str, &str)> {
+    let parts = number.split_once('.').unwrap_or((number, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    (is_digits(parts.0) && is_digits(parts.1)).then_some(parts)
 }
 
 /// Writes a duration in the largest unit that needs no fraction; [`parse`] gives the same duration.

@@ -4,7 +4,6 @@
 //! command-line flags. The keys are listed in [`keys`].
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 mod check;
 mod duration;
@@ -26,6 +25,7 @@ mod syntax;
 mod toml_text;
 
 pub use check::MAX_BUSES;
+pub use duration::parse as parse_duration;
 pub use listen::Listen;
 pub use log_level::LogLevel;
 pub use plan::{Loaded, Plan, SensorPlan};
@@ -63,11 +63,6 @@ impl Overrides {
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
-}
-
-/// Parses a duration with a unit, such as `1.5s`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    duration::parse(text)
 }
 
 /// Parses a quantity such as `500mA`. Returns its number and its base unit, `A`, `V` or `W`.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use toml_edit::Value as Toml;
+
 use crate::printable::escape;
 
 /// Layer that a value comes from, and the place in it.
@@ -58,13 +60,8 @@ pub(super) enum Value {
     Untyped(String),
     /// A TOML string.
     Text(String),
-    /// A whole number, and how it was written.
-    Integer(i64, String),
-    /// Any other number, and how it was written.
-    Float(f64, String),
-    Bool(bool),
-    /// A TOML date or time, which no key accepts.
-    DateTime(String),
+    /// A number, boolean or date as it was written in TOML.
+    Bare(String),
     List(Vec<Node>),
     Table(Table),
 }
@@ -80,12 +77,7 @@ impl Node {
     /// Returns the value as it was written, unless it is a list or table.
     pub(super) fn written(&self) -> Option<&str> {
         match &self.value {
-            Value::Untyped(text)
-            | Value::Text(text)
-            | Value::Integer(_, text)
-            | Value::Float(_, text)
-            | Value::DateTime(text) => Some(text),
-            Value::Bool(yes) => Some(if *yes { "true" } else { "false" }),
+            Value::Untyped(text) | Value::Text(text) | Value::Bare(text) => Some(text),
             Value::List(_) | Value::Table(_) => None,
         }
     }
@@ -104,13 +96,34 @@ impl Node {
         }
     }
 
+    pub(super) fn as_bool(&self) -> Option<bool> {
+        match &self.value {
+            Value::Bare(text) | Value::Untyped(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
     /// Returns a whole number; one in quotes in the file is a string.
     pub(super) fn as_integer(&self) -> Option<i64> {
         match &self.value {
-            Value::Integer(number, _) => Some(*number),
+            Value::Bare(text) => text.parse::<Toml>().ok()?.as_integer(),
             Value::Untyped(text) => integer(text),
             _ => None,
         }
+    }
+
+    /// Returns a finite number, with or without a decimal point.
+    pub(super) fn as_number(&self) -> Option<f64> {
+        let number = match &self.value {
+            #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
+            Value::Bare(text) => match text.parse().ok()? {
+                Toml::Integer(number) => number.into_value() as f64,
+                other => other.as_float()?,
+            },
+            Value::Untyped(text) => text.parse().ok()?,
+            _ => return None,
+        };
+        number.is_finite().then_some(number)
     }
 }
 
@@ -137,10 +150,7 @@ impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Value::Untyped(text) | Value::Text(text) => write!(f, "\"{}\"", one_line(text)),
-            Value::Integer(_, text) | Value::Float(_, text) | Value::DateTime(text) => {
-                f.write_str(&one_line(text))
-            }
-            Value::Bool(yes) => yes.fmt(f),
+            Value::Bare(text) => f.write_str(&one_line(text)),
             Value::List(_) => f.write_str("[...]"),
             Value::Table(_) => f.write_str("{...}"),
         }

@@ -43,11 +43,7 @@ pub(super) fn text_or_none(node: &Node) -> Parsed<String> {
 }
 
 pub(super) fn boolean(node: &Node) -> Parsed<bool> {
-    valid(match &node.value {
-        Value::Bool(yes) => Some(*yes),
-        Value::Untyped(text) => text.parse().ok(),
-        _ => None,
-    })
+    valid(node.as_bool())
 }
 
 /// Parses the name of one of the values of an enum.
@@ -110,8 +106,8 @@ pub(super) fn allow(node: &Node) -> Parsed<Vec<IpNet>> {
 pub(super) fn buckets(node: &Node) -> Parsed<Vec<f64>> {
     let expected = "a number above 0 and above the previous one";
     list(node, 1..=50, expected, |item, previous| {
-        let min = previous.and_then(number).unwrap_or_default().max(0.0);
-        number(item).filter(|bound| *bound > min)
+        let min = previous.and_then(Node::as_number).unwrap_or_default().max(0.0);
+        item.as_number().filter(|bound| *bound > min)
     })
 }
 
@@ -189,20 +185,8 @@ fn integer_or_text(node: &Node) -> Option<i64> {
     node.as_integer().or_else(|| node.as_text().and_then(integer))
 }
 
-/// Parses a finite number, with or without a decimal point.
-fn number(node: &Node) -> Option<f64> {
-    let number = match &node.value {
-        Value::Float(number, _) => *number,
-        #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
-        Value::Integer(number, _) => *number as f64,
-        Value::Untyped(text) => text.parse().ok()?,
-        _ => return None,
-    };
-    number.is_finite().then_some(number)
-}
-
 pub(super) fn positive(node: &Node, max: f64) -> Parsed<f64> {
-    valid(number(node).filter(|number| *number > 0.0 && *number <= max))
+    valid(node.as_number().filter(|number| *number > 0.0 && *number <= max))
 }
 
 pub(super) fn current(node: &Node, max_amperes: f64) -> Parsed<Quantity> {

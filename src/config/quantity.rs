@@ -1,5 +1,7 @@
 //! Currents, voltages and powers with a unit: `5A`, `500mA`, `12.6V`.
 
+use super::duration::decimal;
+
 /// A number with a base unit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Quantity {
@@ -16,12 +18,7 @@ pub(super) fn parse(text: &str) -> Option<Quantity> {
     let name = &text[number.len()..];
     let (name, exponent) = name.strip_prefix('m').map_or((name, 0), |base| (base, -3));
     let unit = ["A", "V", "W"].into_iter().find(|unit| *unit == name)?;
-    let magnitude = number.strip_prefix('-').unwrap_or(number);
-    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if !is_number(whole) || !is_number(fraction) {
-        return None;
-    }
+    decimal(number.strip_prefix('-').unwrap_or(number))?;
     let number: f64 = format!("{number}e{exponent}").parse().ok()?;
     number.is_finite().then(|| Quantity { number, unit, as_written: text.to_owned() })
 }

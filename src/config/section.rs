@@ -96,29 +96,27 @@ impl<'a> Section<'a> {
 
     fn unknown(&self, key: &str) -> String {
         let is_top = self.prefix.is_empty();
-        let message = match key {
-            "config" | "simulate" | "check_config" | "quiet" if is_top => "is a flag, not a key",
-            "port" if is_top => "is a flag, not a key; set listen",
-            "log_level" if is_top => "is not a known key; set log",
-            _ if is_top && keys::in_sensor().any(|other| other.name == key) => {
-                "belongs in a [[sensor]] table"
-            }
-            _ if !is_top && keys::at_top().any(|other| other.name == key) => {
-                "is a key of the daemon; move it above the first [[sensor]]"
-            }
-            _ => {
-                let top = keys::at_top().filter(|_| is_top);
-                let known = top.chain(keys::in_sensor().filter(|_| !is_top));
-                let known: Vec<_> = known.map(|key| key.name).collect();
-                let meant = key.trim().to_ascii_lowercase().replace('-', "_");
-                let is_meant = |name: &&&str| meant == ***name || meant == format!("{name}s");
-                if let Some(name) = known.iter().find(is_meant) {
-                    let name = if *name == "sensor" { "[[sensor]]" } else { name };
-                    return format!("is not a known key; write {name}");
-                }
-                return format!("is not a known key; expected one of {}", known.join(", "));
-            }
+        let [top, sensor]: [Vec<_>; 2] = [
+            keys::at_top().map(|key| key.name).collect(),
+            keys::in_sensor().map(|key| key.name).collect(),
+        ];
+        let (known, others, advice) = if is_top {
+            (top, sensor, "belongs in a [[sensor]] table")
+        } else {
+            (sensor, top, "is a key of the daemon; move it above the first [[sensor]]")
         };
-        message.to_owned()
+        let meant = key.trim().to_ascii_lowercase().replace('-', "_");
+        let is_meant = |name: &&&str| meant == ***name || meant == format!("{name}s");
+        match (key, known.iter().find(is_meant)) {
+            ("config" | "simulate" | "check_config" | "quiet", _) if is_top => {
+                "is a flag, not a key".to_owned()
+            }
+            ("port", _) if is_top => "is a flag, not a key; set listen".to_owned(),
+            ("log_level", _) if is_top => "is not a known key; set log".to_owned(),
+            _ if others.contains(&key) => advice.to_owned(),
+            (_, Some(&"sensor")) => "is not a known key; write [[sensor]]".to_owned(),
+            (_, Some(name)) => format!("is not a known key; write {name}"),
+            (_, None) => format!("is not a known key; expected one of {}", known.join(", ")),
+        }
     }
 }

@@ -147,8 +147,7 @@ fn ours(table: &'static str, word: &str) -> impl Iterator<Item = &'static str> {
 fn toml(item: &str) -> String {
     let item = item.trim_matches([' ', '"', '\'']);
     let lower = item.to_ascii_lowercase();
-    match parse_value(&lower, &Origin::Default) {
-        Some(Value::Integer(..) | Value::Float(..) | Value::Bool(_)) => lower,
-        _ => quoted(item),
-    }
+    let bare = Node { origin: Origin::Default, value: Value::Bare(lower) };
+    let is_bare = bare.as_bool().is_some() || bare.as_number().is_some();
+    if is_bare { bare.to_string() } else { quoted(item) }
 }

@@ -79,17 +79,17 @@ fn dict(table: &dyn TableLike, text: &str) -> Dict {
 }
 
 fn raw(item: &Item, text: &str) -> Option<Raw> {
-    let value = item.as_value();
-    Some(if let Some(table) = item.as_table_like() {
-        Raw::from(dict(table, text))
-    } else if let Some(tables) = item.as_array_of_tables() {
-        Raw::from(tables.iter().map(|table| dict(table, text)).collect::<Vec<_>>())
-    } else if let Some(Toml::Array(items)) = value {
-        let items = items.iter().filter_map(|item| raw(&Item::Value(item.clone()), text));
-        Raw::from(items.collect::<Vec<_>>())
-    } else {
-        Raw::from(text.get(value?.span()?)?)
-    })
+    if let Some(table) = item.as_table_like() {
+        return Some(dict(table, text).into());
+    }
+    // An array of tables is one of inline tables here.
+    match item.clone().into_value().ok()? {
+        Toml::Array(items) => {
+            let items = items.into_iter().filter_map(|item| raw(&Item::Value(item), text));
+            Some(items.collect::<Vec<_>>().into())
+        }
+        value => text.get(value.span()?).map(Raw::from),
+    }
 }
 
 /// Parses a value in TOML syntax.
@@ -107,31 +107,21 @@ pub(super) fn table(dict: Dict, typed: bool, origin: &dyn Fn(Tag) -> Origin) -> 
 fn node(raw: Raw, typed: bool, origin_of: &dyn Fn(Tag) -> Origin) -> Node {
     let origin = origin_of(raw.tag());
     let value = match raw {
-        Raw::String(_, text) => match origin {
-            Origin::Environment(_) | Origin::Flag(_) if !typed => {
-                return Node::untyped(&text, origin);
-            }
-            _ => scalar(text),
-        },
         Raw::Dict(_, dict) => Value::Table(table(dict, typed, origin_of)),
         Raw::Array(_, items) => {
             let items = items.into_iter().map(|item| node(item, typed, origin_of));
             Value::List(items.collect())
         }
-        // Never made by `raw`.
-        Raw::Char(..) | Raw::Bool(..) | Raw::Num(..) | Raw::Empty(..) => Value::Text(String::new()),
+        // The only other variant that `raw` makes is a string.
+        scalar => match (scalar.into_string().unwrap_or_default(), &origin) {
+            (text, Origin::Environment(_) | Origin::Flag(_)) if !typed => {
+                return Node::untyped(&text, origin);
+            }
+            (written, _) => match written.parse() {
+                Ok(Toml::String(text)) => Value::Text(text.into_value()),
+                _ => Value::Bare(written),
+            },
+        },
     };
     Node { origin, value }
-}
-
-/// Converts a TOML value that is no list and no table.
-fn scalar(written: String) -> Value {
-    match written.parse() {
-        Ok(Toml::String(text)) => Value::Text(text.into_value()),
-        Ok(Toml::Integer(number)) => Value::Integer(number.into_value(), written),
-        Ok(Toml::Float(number)) => Value::Float(number.into_value(), written),
-        Ok(Toml::Boolean(yes)) => Value::Bool(yes.into_value()),
-        Ok(Toml::Datetime(_)) => Value::DateTime(written),
-        Ok(Toml::Array(_) | Toml::InlineTable(_)) | Err(_) => Value::Text(written),
-    }
 }
