@@ -86,7 +86,6 @@ impl Drop for Logging {
     }
 }
 
-/// A formatted message.
 struct Message {
     level: Level,
     text: Vec<u8>,
@@ -163,7 +162,6 @@ impl Queue {
     }
 }
 
-/// Where messages are written to.
 enum Output {
     /// Subscriber of the writing thread alone.
     Journal(Dispatch),

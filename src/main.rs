@@ -147,7 +147,6 @@ fn command_exit(outcome: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Returns the messages of a failure and its exit code.
 fn messages(failure: Failure) -> (Vec<String>, u8) {
     match failure {
         Failure::Output(error) => (vec![format!("cannot write: {error}")], FAILURE),

@@ -115,7 +115,6 @@ pub(super) struct Identity {
 /// Upper bound on buses. Each has a thread; `TasksMax` of the unit fits it.
 pub const MAX_BUSES: usize = 128;
 
-/// Reports too many buses.
 pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
     let buses: BTreeSet<_> = sensors.iter().filter_map(|it| Some(it.location?.bus)).collect();
     if let Some(Identity { origin, .. }) = sensors.last()

@@ -11,7 +11,6 @@ use super::toml_text::parse_value;
 use crate::i2c::mux::{ADDRESSES, Channel};
 use crate::ina260::alert::{Function, Polarity};
 
-/// A table while its keys are parsed.
 struct InlineTable<'a> {
     table: &'a Table,
     messages: Vec<String>,

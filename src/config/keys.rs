@@ -18,7 +18,6 @@ use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BusName};
 use crate::ina260::settings::{Averaging, ConversionTime};
 
-/// A key whose values are `T`.
 pub(super) struct Key<T> {
     pub(super) info: KeyInfo,
     pub(super) parse: fn(&Node) -> Parsed<T>,

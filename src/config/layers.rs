@@ -50,7 +50,6 @@ impl Provider for Layer {
 pub(super) struct Layers {
     figment: Figment,
     origins: Vec<Origin>,
-    /// Whether there is a file.
     pub(super) has_file: bool,
 }
 
@@ -127,7 +126,6 @@ impl Layers {
         }
     }
 
-    /// Changes the port of `listen`.
     pub(super) fn set_port(&mut self, port: &str, origin: Origin, problems: &mut Problems) {
         let key = keys::LISTEN.info.name;
         let Some(listen) = self.merged().remove(key) else {
@@ -155,7 +153,6 @@ impl Layers {
         }
     }
 
-    /// Adds one flag.
     pub(super) fn add_flag(&mut self, flag: &str, key: &str, value: &str) {
         let dict = Dict::from([(key.to_owned(), Raw::from(value))]);
         self.add(Origin::Flag(flag.to_owned()), dict);

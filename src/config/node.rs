@@ -42,10 +42,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Keys and values of a table.
 pub(super) type Table = BTreeMap<String, Node>;
 
-/// A value and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) origin: Origin,

@@ -68,7 +68,6 @@ pub(super) fn period(node: &Node, range: &RangeInclusive<Duration>) -> Parsed<Op
     }
 }
 
-/// Parses the permissions of a file.
 pub(super) fn socket_mode(node: &Node) -> Parsed<u32> {
     let digits = node.as_text().map(|t| t.strip_prefix("0o").unwrap_or(t));
     let digits = digits.filter(|digits| digits.chars().all(|c| c.is_digit(8)));
@@ -102,7 +101,6 @@ pub(super) fn allow(node: &Node) -> Parsed<Vec<IpNet>> {
     })
 }
 
-/// Parses the upper bounds of a histogram.
 pub(super) fn buckets(node: &Node) -> Parsed<Vec<f64>> {
     let expected = "a number above 0 and above the previous one";
     list(node, 1..=50, expected, |item, previous| {

@@ -45,7 +45,6 @@ pub(super) fn number(number: &f64) -> String {
     format!("{number:?}")
 }
 
-/// Prints the bound of a histogram.
 pub(super) fn bound(watts: &f64) -> String {
     number(watts).trim_end_matches(".0").to_owned()
 }

@@ -33,12 +33,10 @@ const USERS: &str = "/run/user";
 const BELOW_USER: &str = "ina260-exporter";
 /// Attempts to acquire a lock: a process that probes it holds it for some microseconds.
 const ATTEMPTS: u32 = 10;
-/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Upper bound on the URL in a lock file, in bytes.
 const MAX_URL: u64 = 4096;
 
-/// A lock could not be acquired.
 #[derive(Debug, thiserror::Error)]
 enum LockError {
     #[error(

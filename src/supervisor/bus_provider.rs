@@ -70,7 +70,6 @@ impl BusProvider {
         if self.is_simulated() { Adapters::default() } else { Adapters::read() }
     }
 
-    /// Returns the buses that exist.
     pub(super) fn existing(&self) -> Vec<BusName> {
         match self {
             Self::Linux(_) => Adapters::read().iter().map(|it| it.number.into()).collect(),
@@ -92,6 +91,11 @@ impl BusProvider {
     /// Returns whether the buses are simulated.
     pub fn is_simulated(&self) -> bool {
         matches!(self, Self::Simulated { .. })
+    }
+
+    /// Returns what names of buses begin with, in messages.
+    pub(super) fn name_prefix(&self) -> &'static str {
+        if self.is_simulated() { "simulated " } else { "" }
     }
 }
 

@@ -42,17 +42,6 @@ pub struct Supervisor {
 #[derive(Debug)]
 pub struct NothingToMeasure(pub Vec<String>);
 
-/// A new plan cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// A bus cannot be opened; the old plan still runs.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// A thread cannot be created; its bus is not measured.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
-}
-
 impl Supervisor {
     /// Time for the threads of unused buses to end, whose adapters a new plan may use by another
     /// name.
@@ -126,8 +115,8 @@ impl Supervisor {
     /// Changes to a new plan. If a bus cannot be opened, nothing changes.
     ///
     /// # Errors
-    /// [`ChangeError`].
-    pub fn change(&mut self, plan: Plan) -> Result<(), ChangeError> {
+    /// A bus cannot be opened, or a thread cannot be created, whose bus is not measured then.
+    pub fn change(&mut self, plan: Plan) -> io::Result<()> {
         let wanted = buses(&plan);
         for &name in &wanted {
             let is_running = self.threads.contains_key(&name);
@@ -143,7 +132,7 @@ impl Supervisor {
                 Ok(bus) => bus,
                 Err(error) => {
                     self.opened.clear();
-                    return Err(error.into());
+                    return Err(io::Error::other(error));
                 }
             };
             if !is_running {
@@ -165,7 +154,8 @@ impl Supervisor {
             // One that is stuck ends later; its adapter is opened then.
             let _ = thread.join_until(deadline);
         }
-        Ok(self.start_threads()?)
+        self.start_threads()
+            .map_err(|error| io::Error::other(format!("cannot start a thread: {error}")))
     }
 
     /// Returns the meter of the sensor at the same location, or a new one: a renamed sensor keeps
@@ -227,7 +217,7 @@ impl Supervisor {
 
     fn setups(&self, bus: BusName) -> Vec<Setup> {
         let setup = |(sensor, meter): (&SensorPlan, &SharedMeter)| Setup {
-            name: self.sensor_name(sensor),
+            name: sensor_name(sensor, &self.provider),
             channel: sensor.location.mux,
             chip: Ina260 {
                 address: sensor.location.address,
@@ -243,18 +233,14 @@ impl Supervisor {
         self.sensors().filter(|(sensor, _)| sensor.location.bus == bus).map(setup).collect()
     }
 
-    fn sensor_name(&self, sensor: &SensorPlan) -> String {
-        let SensorPlan { device, location, .. } = sensor;
-        format!("sensor {device} ({}{location})", self.name_prefix())
-    }
-
     fn describe_bus(&self, bus: BusName) -> String {
-        format!("{}bus {bus}", self.name_prefix())
+        format!("{}bus {bus}", self.provider.name_prefix())
     }
+}
 
-    fn name_prefix(&self) -> &'static str {
-        if self.provider.is_simulated() { "simulated " } else { "" }
-    }
+fn sensor_name(sensor: &SensorPlan, provider: &BusProvider) -> String {
+    let SensorPlan { device, location, .. } = sensor;
+    format!("sensor {device} ({}{location})", provider.name_prefix())
 }
 
 fn buses(plan: &Plan) -> BTreeSet<BusName> {

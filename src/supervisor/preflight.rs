@@ -1,7 +1,6 @@
 //! Probes the sensors at start-up, before any thread starts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -9,8 +8,8 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::{BusProvider, NothingToMeasure, Supervisor, buses, locations};
-use crate::config::{Plan, SensorPlan};
+use super::{BusProvider, NothingToMeasure, Supervisor, buses, locations, sensor_name};
+use crate::config::Plan;
 use crate::i2c::mux::Multiplexers;
 use crate::i2c::{Address, Bus, BusName, Location, retry_once};
 use crate::ina260;
@@ -20,7 +19,6 @@ use crate::sampler::Error;
 /// two stuck buses.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Result of the probe.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) any_responds: bool,
@@ -52,10 +50,8 @@ impl Supervisor {
     }
 
     pub(super) fn preflight(&self) -> Preflight {
-        let sensors = self.plan.sensors.iter();
         Preflight {
             plan: self.plan.clone(),
-            names: sensors.map(|sensor| self.sensor_name(sensor)).collect(),
             provider: self.provider.unclaimed(),
             buses: BTreeMap::new(),
             stuck: BTreeSet::new(),
@@ -67,8 +63,6 @@ impl Supervisor {
 /// The probe, on handles of its own.
 pub(super) struct Preflight {
     plan: Plan,
-    /// Name of each sensor in messages.
-    names: Vec<String>,
     provider: BusProvider,
     buses: BTreeMap<BusName, Box<dyn Bus>>,
     stuck: BTreeSet<BusName>,
@@ -92,19 +86,23 @@ impl Preflight {
     pub(super) fn run(mut self) -> Findings {
         let mut findings = Findings::default();
         let mut to_scan = BTreeSet::new();
-        for (sensor, name) in self.plan.sensors.clone().iter().zip(mem::take(&mut self.names)) {
-            let Some(probed) = self.probe(sensor) else { continue };
-            if let Err(error) = probed {
-                to_scan.insert(sensor.location.bus);
-                match &error {
-                    Error::Chip(chip) if chip.is_other_chip() => {
-                        findings.others.push(describe_other(sensor.location, chip));
-                    }
-                    error => findings.failures.push(format!("{name}: {error}")),
+        for sensor in self.plan.sensors.clone() {
+            let location = sensor.location;
+            match self.probe(location) {
+                None => continue,
+                Some(Ok(())) => {
+                    findings.any_responds = true;
+                    continue;
                 }
-            } else {
-                findings.any_responds = true;
+                Some(Err(Error::Chip(chip))) if chip.is_other_chip() => {
+                    findings.others.push(describe_other(location, &chip));
+                }
+                Some(Err(error)) => {
+                    let name = sensor_name(&sensor, &self.provider);
+                    findings.failures.push(format!("{name}: {error}"));
+                }
             }
+            to_scan.insert(location.bus);
         }
         if !findings.any_responds {
             to_scan.extend(buses(&self.plan).into_iter().chain(self.provider.existing()));
@@ -116,12 +114,12 @@ impl Preflight {
     }
 
     /// Probes a sensor, unless its bus cannot be opened or is stuck.
-    fn probe(&mut self, sensor: &SensorPlan) -> Option<Result<(), Error>> {
-        let number = sensor.location.bus;
+    fn probe(&mut self, location: Location) -> Option<Result<(), Error>> {
+        let number = location.bus;
         let channels = locations(&self.plan).filter(|it| it.bus == number);
         let mut multiplexers = Multiplexers::new(channels.filter_map(|it| it.mux));
         let bus = self.open(number)?;
-        let probed = retry_once(|| probe(bus, &mut multiplexers, sensor), Error::is_timeout);
+        let probed = retry_once(|| probe(bus, &mut multiplexers, location), Error::is_timeout);
         // Each further transfer would take the adapter's timeout.
         if probed.as_ref().is_err_and(Error::is_timeout) {
             self.stuck.insert(number);
@@ -199,24 +197,17 @@ fn describe_other(location: Location, error: &ina260::Error) -> String {
 fn probe(
     bus: &mut dyn Bus,
     multiplexers: &mut Multiplexers,
-    sensor: &SensorPlan,
+    location: Location,
 ) -> Result<(), Error> {
-    let result = identify(bus, multiplexers, sensor.location);
+    let selected = location.mux.map_or(Ok(()), |channel| multiplexers.select(bus, channel));
+    let result = match selected {
+        Ok(()) => ina260::identify(bus, location.address).map(drop).map_err(Error::from),
+        Err(error) => Err(error.into()),
+    };
     if !result.as_ref().is_err_and(Error::is_timeout)
         && let Err(error) = multiplexers.deselect_all(bus)
     {
-        debug!("bus {}: {error}", sensor.location.bus);
+        debug!("bus {}: {error}", location.bus);
     }
     result
-}
-
-fn identify(
-    bus: &mut dyn Bus,
-    multiplexers: &mut Multiplexers,
-    location: Location,
-) -> Result<(), Error> {
-    if let Some(channel) = location.mux {
-        multiplexers.select(bus, channel)?;
-    }
-    Ok(ina260::identify(bus, location.address).map(drop)?)
 }
