@@ -20,7 +20,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 
 /// Prometheus exporter for INA260 power sensors on I2C.
 ///
-/// Without a subcommand, runs the daemon.
+/// Without a command, runs the daemon.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "ina260-exporter",
@@ -33,7 +33,7 @@ Examples:
   ina260-exporter run -- make -j4           print the energy of a command
   ina260-exporter --simulate                serve a simulated sensor on port 8000
   ina260-exporter --device orin --address 0x41 --port 9000
-  ina260-exporter --check-config            print the configuration and the source of each value
+  ina260-exporter --check-config            print the effective settings with their sources
   sudo systemctl enable --now ina260-exporter
                                             start the service, now and at each boot
 
@@ -60,7 +60,7 @@ pub enum Command {
     Watch(WatchArgs),
     /// Run a command and print the energy that each sensor measured
     Run(RunArgs),
-    /// Measure a sensor's errors, without a load or with a reference, and print its calibration
+    /// Measure a sensor's offset or gains, and print the keys of its calibration
     Calibrate(CalibrateArgs),
 }
 

@@ -293,7 +293,7 @@ fn metrics_page_lists_the_metrics() {
         let Metric { name, help, source } = metric;
         format!("| `{name}` | {} | {}| {help} |\n", source.kind(), labels(metric))
     });
-    let head = "| metric | type | its own labels | meaning |\n| --- | --- | --- | --- |\n";
+    let head = "| metric | type | additional labels | meaning |\n| --- | --- | --- | --- |\n";
     assert_markdown("docs/metrics.md", "metrics", &(head.to_owned() + &rows.collect::<String>()));
 }
 

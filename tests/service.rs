@@ -30,7 +30,7 @@ fn systemd_gets_ready_watchdog_and_stopping() {
     // It serves scrapes as soon as it is ready.
     daemon.scrape();
     notify_socket.wait_for(1, "WATCHDOG=1");
-    notify_socket.wait_for(5, "STATUS=");
+    notify_socket.wait_for(3, "STATUS=");
     daemon.stop("TERM");
     let received = notify_socket.received();
     assert_eq!(received.first().unwrap().message, "READY=1");
@@ -42,10 +42,8 @@ fn systemd_gets_ready_watchdog_and_stopping() {
     assert!(status.starts_with("STATUS=simulated: deepx: "), "{status}");
     let units = status.split(' ').filter(|word| word.starts_with(['V', 'A', 'W']));
     assert_eq!(units.count(), 3, "{status}");
-    // On a busy machine two messages may be received at once, but not most of the time.
-    let mut gaps: Vec<Duration> = statuses.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
-    gaps.sort_unstable();
-    assert!(gaps[2] >= Duration::from_millis(900), "{gaps:?}");
+    // At most every 5 s; on a busy machine the first may be received late.
+    assert!(statuses[2].at - statuses[0].at >= Duration::from_secs(8), "{statuses:?}");
 }
 
 /// Returns the longest time without a watchdog notification.

@@ -51,7 +51,7 @@ pub struct ConfigArgs {
     pub config: Option<PathBuf>,
 
     /// Use simulated buses with the configured sensors, optionally with faults, e.g.
-    /// --simulate=no-answer@30s+20s
+    /// --simulate=no-answer@30+20
     #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
     pub simulate: Option<Faults>,

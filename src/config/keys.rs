@@ -176,7 +176,7 @@ keys! {
             name: "mux", flag: "--mux", default: r#""none""#,
             expected: "\"none\" or a table such as { address = 0x70, channel = 7 } \
                        (as a flag or variable, 0x70:7)",
-            help: "TCA9548A (0x70 to 0x77) and channel (0 to 7) that the sensor is downstream of",
+            help: "Mux (a TCA9548A at 0x70 to 0x77) and channel (0 to 7) upstream of the sensor",
         }
     }
 }
@@ -210,21 +210,22 @@ keys! {
         }
         CONFIGURE: bool = (parse::boolean, ToString::to_string) {
             name: "configure", default: "true", expected: BOOLEAN,
-            help: "`false`: read-only mode, for a chip that another I2C master configures",
+            help: "Whether the exporter configures the chip; `false`: read-only mode, for a chip \
+                   that another I2C master configures",
         }
         ALERT: Option<RequestedAlert> = (inline_tables::alert, |alert| {
             print::value_or("none", alert.as_ref(), RequestedAlert::toml)
         }) {
             name: "alert", default: r#""none""#,
             expected: r#""none" or a table such as { on = "over-current", limit = "5A" }"#,
-            help: "Alert of the chip's comparator: `on` is one of `over-current`, `under-current`, \
-                   `over-voltage`, `under-voltage` and `over-power`; `limit` is in A, mA, V, mV, W \
-                   or mW; `polarity` is `active-low` (default) or `active-high`",
+            help: "Limit that the chip's comparator checks: `on` is one of `over-current`, \
+                   `under-current`, `over-voltage`, `under-voltage` and `over-power`; `limit` is \
+                   in A, mA, V, mV, W or mW; `polarity` is `active-low` (default) or `active-high`",
         }
         POWER_GUARD: bool = (parse::boolean, ToString::to_string) {
             name: "power_guard", default: "true", expected: BOOLEAN,
-            help: "`false`: do not use the chip's comparator, which drives the ALERT pin, to check \
-                   the power register; the power of pulsed loads can then read too low",
+            help: "Whether the chip's comparator, which drives the ALERT pin, checks the power \
+                   register; `false`: the power of pulsed loads can read too low",
         }
         CURRENT_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
@@ -243,14 +244,14 @@ keys! {
         }
         REVERSE: bool = (parse::boolean, ToString::to_string) {
             name: "reverse", default: "false", expected: BOOLEAN,
-            help: "`true`: IN+ and IN- are swapped; current and power change sign",
+            help: "Whether IN+ and IN- are swapped; `true`: current and power change sign",
         }
         LABELS: Vec<(String, String)> = (inline_tables::labels, |labels| {
             inline_tables::labels_toml(labels)
         }) {
             name: "labels", default: "{}",
             expected: r#"a table of strings such as { rail = "12V" }"#,
-            help: "Additional labels of all series of the sensor",
+            help: "Additional labels for all series of the sensor",
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
 
-    /// Use simulated sensors, optionally with faults, e.g. --simulate=no-answer@30s+20s
+    /// Use simulated sensors, optionally with faults, e.g. --simulate=no-answer@30+20
     #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
     pub simulate: Option<Faults>,

@@ -44,7 +44,7 @@ impl MainLoop<'_> {
                 self.notifier.alive(now);
             }
             self.server.tick(now);
-            self.notifier.status(&self.status(now), now);
+            self.notifier.status(|| status(self.supervisor, now), now);
             let elapsed = now.duration_since(last_summary);
             let period = self.supervisor.plan().summary;
             if period.is_some_and(|period| elapsed >= period) {
@@ -83,18 +83,6 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Returns the latest result of each sensor, on one line.
-    fn status(&self, now: Instant) -> String {
-        let sensors = self.supervisor.sensors().map(|(sensor, meter)| {
-            let device = &sensor.device;
-            match meter.lock().live(now) {
-                Some(reading) => format!("{device}: {}", reading.measured),
-                None => format!("{device}: no result"),
-            }
-        });
-        sensors.collect::<Vec<_>>().join("; ")
-    }
-
     /// Logs the means since the last summary, with as many sensors per line as the log can hold.
     fn log_summary(&self, elapsed: Duration) {
         const SENSORS_PER_LINE: usize = 16;
@@ -106,4 +94,16 @@ impl MainLoop<'_> {
             info!("means of {} s: {}", elapsed.as_secs(), means.join("; "));
         }
     }
+}
+
+/// Returns the latest result of each sensor, on one line.
+fn status(supervisor: &Supervisor, now: Instant) -> String {
+    let sensors = supervisor.sensors().map(|(sensor, meter)| {
+        let device = &sensor.device;
+        match meter.lock().live(now) {
+            Some(reading) => format!("{device}: {}", reading.measured),
+            None => format!("{device}: no result"),
+        }
+    });
+    sensors.collect::<Vec<_>>().join("; ")
 }

@@ -27,8 +27,8 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
-    /// Minimum time between two status notifications.
-    const STATUS_PERIOD: Duration = Duration::from_secs(1);
+    /// Minimum time between two status notifications: each wakes the service manager.
+    const STATUS_PERIOD: Duration = Duration::from_secs(5);
 
     /// Maximum number of notifications that wait for the service manager.
     const QUEUE: usize = 8;
@@ -83,15 +83,15 @@ impl Notifier {
         self.watchdog.map_or(Duration::MAX, |timeout| timeout / 6)
     }
 
-    /// Sends a line for `systemctl status` if it differs from the last one, at most once a second.
-    pub(super) fn status(&mut self, line: &str, now: Instant) {
+    /// Sends a line for `systemctl status` if it differs from the last one, at most every 5 s.
+    pub(super) fn status(&mut self, line: impl FnOnce() -> String, now: Instant) {
         self.flush();
         let too_soon = |sent| now.duration_since(sent) < Self::STATUS_PERIOD;
         if self.status_sent.is_some_and(too_soon) {
             return;
         }
         // A newline would begin another assignment.
-        let line = format!("{}{line}", self.prefix).replace(char::is_control, " ");
+        let line = format!("{}{}", self.prefix, line()).replace(char::is_control, " ");
         if line != self.status && self.send(&NotifyState::Status(&line)) {
             self.status = line;
             self.status_sent = Some(now);

@@ -48,7 +48,7 @@ pub struct ReadArgs {
     #[arg(long, value_name = "DURATION", requires = "follow")]
     pub interval: Option<String>,
 
-    /// With --follow, end after this time, at most 1h [default: when interrupted]
+    /// With --follow, end after this time, at most 1h [default: until interrupted]
     #[arg(long = "for", value_name = "DURATION", requires = "follow")]
     #[arg(value_parser = shared_args::up_to_an_hour)]
     pub duration: Option<Duration>,
