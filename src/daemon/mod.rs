@@ -53,8 +53,8 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         warn!("simulated sensors: served values are not real measurements");
     }
 
-    // Until they are caught, SIGTERM, SIGINT and SIGQUIT end the process at once, even in a transfer
-    // that hangs. A SIGHUP causes a reload once the main loop runs.
+    // Until they are caught, SIGTERM, SIGINT and SIGQUIT end the process at once, even in a
+    // transfer that hangs. A SIGHUP causes a reload once the main loop runs.
     let mut supervisor = open_buses(plan).map_err(|NothingToMeasure(messages)| {
         for message in messages {
             error!("{message}");
