@@ -168,9 +168,12 @@ fn fuzz(target: &str, tokens: &[&[u8]], mut run: impl FnMut(&[u8]) -> String) {
     assert!(count > given, "no input but those of the corpus");
 }
 
-/// A temporary directory, in memory where there is such a file system.
-fn directory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+/// A temporary directory, in memory where there is such a file system, and the path of a file in
+/// it.
+fn directory_with(file: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let path = directory.path().join(file);
+    (directory, path)
 }
 
 #[test]
@@ -191,8 +194,7 @@ fn configuration() {
         b"\\u0000",
         b"#",
     ];
-    let directory = directory();
-    let path = directory.path().join("fuzz.toml");
+    let (_directory, path) = directory_with("fuzz.toml");
     let load = || {
         let overrides = Overrides { config: Some(path.clone()), ..Overrides::default() };
         config::load(&overrides, [])
@@ -268,8 +270,7 @@ fn scrape() {
         b"<title>",
         b"\xFF\xFE",
     ];
-    let directory = directory();
-    let path = directory.path().join("fuzz.sock");
+    let (_directory, path) = directory_with("fuzz.sock");
     let url: Url = format!("unix:{}", path.display()).parse().unwrap();
     let listener = UnixListener::bind(&path).unwrap();
     let response = Arc::<Mutex<Vec<u8>>>::default();
@@ -323,9 +324,8 @@ fn counters() {
         b"[[[[[[[[",
         b"\xFF",
     ];
-    let directory = directory();
+    let (directory, path) = directory_with("totals");
     let store = Store::new(directory.path(), MACHINE);
-    let path = directory.path().join("totals");
     let mut turn = 0;
     fuzz("counters", tokens, |input| {
         turn += 1;

@@ -6,8 +6,6 @@ Usage: dashboard.py EXPORTER DAY    (needs prometheus and promtool in PATH; DAY 
 
 import json
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,16 @@ import history
 import many
 import schema
 from grafana_foundation_sdk.models import units
-from harness import EXAMPLES, ROOT, Prometheus, Environment, TestFailure, report, wait_for
+from harness import (
+    EXAMPLES,
+    ROOT,
+    Environment,
+    Prometheus,
+    TestFailure,
+    report,
+    run_test,
+    wait_for,
+)
 
 FILE = EXAMPLES / "grafana/ina260-exporter.json"
 ALL_HOSTS = "All hosts"  # the row that may read every series; it is collapsed by default
@@ -277,9 +284,4 @@ def main(binary: str, day: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
-    try:
-        main(sys.argv[1], sys.argv[2])
-    except (TestFailure, subprocess.CalledProcessError) as failure:
-        raise SystemExit(f"dashboard: {failure}") from failure
+    run_test(main, __doc__)

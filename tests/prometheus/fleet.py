@@ -6,11 +6,20 @@ Usage: fleet.py EXPORTER [COUNT]    (needs prometheus in PATH)
 """
 
 import json
-import sys
 import time
 from pathlib import Path
 
-from harness import ROOT, Prometheus, Environment, TestFailure, fetch, free_ports, report, wait_for
+from harness import (
+    ROOT,
+    Environment,
+    Prometheus,
+    TestFailure,
+    fetch,
+    free_ports,
+    report,
+    run_test,
+    wait_for,
+)
 
 COUNT = 200
 INTERVAL = 10  # seconds
@@ -151,7 +160,8 @@ def check_agent(environment: Environment, prometheus: Prometheus, address: str) 
     return "an agent sends two sensors by remote write"
 
 
-def main(binary: str, count: int) -> None:
+def main(binary: str, exporters: str = str(COUNT)) -> None:
+    count = int(exporters)
     with Environment() as environment:
         begin = time.monotonic()
         addresses = start(environment, str(Path(binary).resolve()), count)
@@ -170,9 +180,4 @@ def main(binary: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        raise SystemExit(__doc__)
-    try:
-        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else COUNT)
-    except TestFailure as failure:
-        raise SystemExit(f"fleet: {failure}") from failure
+    run_test(main, __doc__)

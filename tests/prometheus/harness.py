@@ -1,5 +1,6 @@
 """Runs Prometheus and exporters with simulated sensors on the loopback interface."""
 
+import inspect
 import json
 import random
 import re
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -149,10 +151,27 @@ class Prometheus:
         return float(result[0]["value"][1]) if result else 0.0
 
     def wait_for_scrapes(self, targets: int, scrapes: int, seconds: float) -> None:
-        """Waits until that many targets, Prometheus included, are up and were scraped that often."""
+        """Waits until that many targets, with Prometheus, are up and were scraped that often."""
         enough = f"count(count_over_time(up[1h]) >= {scrapes} and up == 1) == {targets}"
         wait_for(seconds, f"{scrapes} scrapes of {targets} targets", lambda: self.query(enough))
 
 
+def block(text: str, language: str) -> str:
+    """Returns the first block of code in a language from Markdown."""
+    return text.split(f"```{language}\n")[1].split("```")[0]
+
+
 def report(passed: list[str]) -> None:
     print(*(f"  {line}" for line in passed), sep="\n")
+
+
+def run_test(main: Callable[..., None], usage: str | None) -> None:
+    """Calls `main` with the program's arguments, and exits with a message if the test fails."""
+    try:
+        arguments = inspect.signature(main).bind(*sys.argv[1:])
+    except TypeError:
+        raise SystemExit(usage) from None
+    try:
+        main(*arguments.args)
+    except (TestFailure, subprocess.CalledProcessError) as failure:
+        raise SystemExit(f"{Path(sys.argv[0]).stem}: {failure}") from failure

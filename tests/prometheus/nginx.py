@@ -15,12 +15,22 @@ import socket
 import ssl
 import struct
 import subprocess
-import sys
 import termios
 import time
 from pathlib import Path
 
-from harness import EXAMPLES, ROOT, Prometheus, Environment, TestFailure, free_ports, report, wait_for
+from harness import (
+    EXAMPLES,
+    ROOT,
+    Environment,
+    Prometheus,
+    TestFailure,
+    block,
+    free_ports,
+    report,
+    run_test,
+    wait_for,
+)
 
 FILE = EXAMPLES / "nginx/ina260-exporter.conf"
 PASSWORD = "correct horse"
@@ -107,7 +117,7 @@ def check_proxy(environment: Environment, binary: str, port: int) -> str:
 
     page = (ROOT / "docs/commands.md").read_text()
     proxy = (EXAMPLES / "nginx/local-proxy.conf").read_text()
-    if page.split("```nginx\n")[1].split("```")[0] not in proxy:
+    if block(page, "nginx") not in proxy:
         raise TestFailure("docs/commands.md and local-proxy.conf differ")
     command = "umask" + page.split("\numask")[1].split("\nsystemctl")[0]
     subprocess.run(["sh", "-c", here(command)], check=True)
@@ -239,9 +249,4 @@ def main(binary: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    try:
-        main(sys.argv[1])
-    except TestFailure as failure:
-        raise SystemExit(f"nginx: {failure}") from failure
+    run_test(main, __doc__)

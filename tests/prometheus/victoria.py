@@ -5,23 +5,18 @@ Usage: victoria.py EXPORTER    (needs victoria-metrics in PATH)
 """
 
 import json
-import sys
 import urllib.parse
 from pathlib import Path
 
-from harness import ROOT, Environment, TestFailure, fetch, free_ports, report, wait_for
-
-
-def block(section: str) -> str:
-    """Returns the first YAML block of a section."""
-    page = (ROOT / "docs/integrations.md").read_text()
-    return page.split(f"\n## {section}\n")[1].split("```yaml\n")[1].split("```")[0]
+from harness import ROOT, Environment, block, fetch, free_ports, report, run_test, wait_for
 
 
 def main(binary: str) -> None:
     with Environment() as environment:
         exporter = environment.exporter(str(Path(binary).resolve()), "pi4", "")
-        scrape = block("Prometheus").replace("pi4:8000", exporter)
+        page = (ROOT / "docs/integrations.md").read_text()
+        scrape = block(page.split("\n## Prometheus\n")[1], "yaml")
+        scrape = scrape.replace("pi4:8000", exporter)
         file = environment.directory / "scrape.yml"
         file.write_text(f"global: {{ scrape_interval: 1s }}\n{scrape}")
         address = f"127.0.0.1:{free_ports(1)[0]}"
@@ -49,9 +44,4 @@ def main(binary: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    try:
-        main(sys.argv[1])
-    except TestFailure as failure:
-        raise SystemExit(f"victoria: {failure}") from failure
+    run_test(main, __doc__)
