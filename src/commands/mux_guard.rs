@@ -1,40 +1,32 @@
 //! Finds the muxes of a bus that no other program uses, and restores them after use.
 
 use crate::i2c::mux::{self, Channel, Multiplexers};
-use crate::i2c::{Address, BoundDriver, Bus, Error};
+use crate::i2c::{Address, Bus, Error};
 
-/// Device at the address of a mux.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum MuxProbe {
-    Mux,
-    /// Another chip: it does not retain what is written to it.
-    Other,
-    /// A chip claimed by a kernel driver. It was not accessed.
-    Bound(BoundDriver),
-}
-
-/// Finds the muxes of a bus. Another chip at such an address may be left with 0 or 1 in a register:
+/// Finds the muxes of a bus. Returns them, and a message for each other chip at the address of one:
+/// one claimed by a kernel driver, which is not accessed, or one that is not a mux. Another chip at such an address may be left with 0 or 1 in a register:
 /// only writing distinguishes it from a mux.
 ///
 /// # Errors
 /// A timeout: the bus is stuck.
-pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<Vec<(Address, MuxProbe)>, Error> {
-    let mut found = Vec::new();
+pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(Vec<Address>, Vec<String>), Error> {
+    let (mut muxes, mut others) = (Vec::new(), Vec::new());
     for address in mux::ADDRESSES.map(Address) {
         if let Some(driver) = bus.bound_driver(address) {
-            found.push((address, MuxProbe::Bound(driver)));
+            others.push(mux::Error::Bound(address, driver).to_string());
             continue;
         }
         match bus.receive_byte(address) {
-            Ok(control) if retains_writes(bus, address, control)? => {
-                found.push((address, MuxProbe::Mux));
+            Ok(control) if retains_writes(bus, address, control)? => muxes.push(address),
+            Ok(_) => {
+                let problem = "not a TCA9548A (does not retain what is written)";
+                others.push(format!("{address}: {problem}"));
             }
-            Ok(_) => found.push((address, MuxProbe::Other)),
             Err(error) if error.is_timeout() => return Err(error),
             Err(_) => {}
         }
     }
-    Ok(found)
+    Ok((muxes, others))
 }
 
 /// Returns whether the chip's only register retains what is written to it. First and last written

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -50,28 +51,10 @@ impl Url {
     }
 }
 
-/// A stream with a timeout for each read and write.
-trait Stream: Read + Write {
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
-}
-
-impl Stream for TcpStream {
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
-    }
-}
-
-impl Stream for UnixStream {
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
-    }
-}
-
 /// A connection after its request was sent.
 struct Connection {
-    stream: Box<dyn Stream>,
+    /// Of either kind: reads, writes and timeouts are the same system calls for both.
+    stream: TcpStream,
     deadline: Instant,
     received: Vec<u8>,
 }
@@ -79,13 +62,10 @@ struct Connection {
 impl Connection {
     fn request(url: &Url, path: &str, timeout: Duration) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
-        let (mut stream, host): (Box<dyn Stream>, _) = match &url.endpoint {
-            Endpoint::Tcp { host, port } => {
-                (Box::new(connect(host, *port, deadline)?), url.authority())
-            }
+        let (mut stream, host) = match &url.endpoint {
+            Endpoint::Tcp { host, port } => (connect(host, *port, deadline)?, url.authority()),
             Endpoint::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                (Box::new(stream), "localhost".to_owned())
+                (OwnedFd::from(UnixStream::connect(path)?).into(), "localhost".to_owned())
             }
         };
         let request = format!(
@@ -93,7 +73,7 @@ impl Connection {
              Accept: text/plain\r\n\r\n",
             env!("CARGO_PKG_VERSION"),
         );
-        stream.set_timeout(remaining(deadline)?)?;
+        stream.set_write_timeout(Some(remaining(deadline)?))?;
         stream.write_all(request.as_bytes())?;
         Ok(Self { stream, deadline, received: Vec::new() })
     }
@@ -131,7 +111,7 @@ impl Connection {
     fn receive(&mut self) -> Result<bool, Error> {
         let mut part = [0; 8 << 10];
         let count = loop {
-            self.stream.set_timeout(remaining(self.deadline)?)?;
+            self.stream.set_read_timeout(Some(remaining(self.deadline)?))?;
             match self.stream.read(&mut part) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => break read?,

@@ -1,11 +1,11 @@
 //! Scan of one bus: its devices, those downstream of its muxes, and those of a running service.
 
 use super::probe::{Device, DeviceKind, Step, Stopped, probe};
-use crate::commands::mux_guard::{MuxGuard, MuxProbe, probe_muxes};
+use crate::commands::mux_guard::{MuxGuard, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::adapters::Adapters;
 use crate::i2c::mux::Channel;
-use crate::i2c::{Bus, BusName, mux};
+use crate::i2c::{Bus, BusName};
 
 /// Result of the scan of one bus.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct BusReport {
 }
 
 impl BusReport {
-    pub(super) fn new(bus: BusName, name: &str) -> Self {
-        Self { bus, name: name.to_owned(), in_use: None, devices: Vec::new(), problems: Vec::new() }
+    pub(super) fn new(bus: BusName, name: String) -> Self {
+        Self { bus, name, in_use: None, devices: Vec::new(), problems: Vec::new() }
     }
 
     /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it.
@@ -96,28 +96,14 @@ impl BusReport {
     /// Scans downstream of each channel of each mux, and restores the muxes.
     fn scan_muxes(&mut self, bus: &mut dyn Bus, step: Step) {
         let number = self.bus;
-        let probed = match probe_muxes(bus) {
-            Ok(probed) => probed,
+        let (muxes, others) = match probe_muxes(bus) {
+            Ok(found) => found,
             Err(error) => {
                 let problem = format!("bus {number}: cannot probe for muxes: {error}");
                 return self.problems.push(problem);
             }
         };
-        let mut muxes = Vec::new();
-        for (address, probed) in probed {
-            self.problems.push(match probed {
-                MuxProbe::Mux => {
-                    muxes.push(address);
-                    continue;
-                }
-                MuxProbe::Other => format!(
-                    "bus {number}, {address}: not a TCA9548A (does not retain what is written)"
-                ),
-                MuxProbe::Bound(driver) => {
-                    format!("bus {number}, {}", mux::Error::Bound(address, driver))
-                }
-            });
-        }
+        self.problems.extend(others.iter().map(|other| format!("bus {number}, {other}")));
         let mut guard = match MuxGuard::new(bus, &muxes) {
             Ok(guard) => guard,
             Err(error) => return self.problems.push(format!("bus {number}, {error}")),

@@ -22,7 +22,6 @@ mod tests;
 mod toml;
 
 use bus_scan::BusReport;
-use probe::Step;
 pub(super) use toml::table;
 
 // No doc comment on the struct: clap would print it as the program's.
@@ -84,8 +83,16 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
             stopped = stopped || (caller.stop)(Duration::ZERO);
             !stopped
         };
-        let report = BusReport::new(bus, &name);
-        reports.push(scan(report, args.mux, &mut provider, plan, &mut step));
+        let mut report = BusReport::new(bus, name);
+        let locations = plan.sensors.iter().map(|sensor| sensor.location);
+        match provider.open(bus, locations) {
+            Err(error) => report.problems.push(describe_open_error(&error, &Adapters::read())),
+            Ok(mut opened) => {
+                let service = RunningExporter::find(bus, &provider);
+                report.scan(opened.as_mut(), args.mux, service.as_ref(), &mut step);
+            }
+        }
+        reports.push(report);
         if stopped {
             break;
         }
@@ -128,25 +135,6 @@ fn buses(only: Option<BusName>, is_simulated: bool, plan: &Plan) -> Vec<(BusName
         }
     }
     buses
-}
-
-fn scan(
-    mut report: BusReport,
-    with_mux: bool,
-    provider: &mut BusProvider,
-    plan: &Plan,
-    step: Step,
-) -> BusReport {
-    let bus = report.bus;
-    let locations = plan.sensors.iter().map(|sensor| sensor.location);
-    match provider.open(bus, locations) {
-        Err(error) => report.problems.push(describe_open_error(&error, &Adapters::read())),
-        Ok(mut opened) => {
-            let service = RunningExporter::find(bus, provider);
-            report.scan(opened.as_mut(), with_mux, service.as_ref(), step);
-        }
-    }
-    report
 }
 
 /// Adds the names in the configuration to devices without one.

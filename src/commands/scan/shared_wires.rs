@@ -81,7 +81,7 @@ mod tests {
     fn left(disconnects: bool, responds: &[u8]) -> Vec<u8> {
         let mut reports: Vec<BusReport> = (1..=6)
             .map(|bus: u8| {
-                let mut report = BusReport::new(bus.into(), "");
+                let mut report = BusReport::new(bus.into(), String::new());
                 if responds.contains(&bus) {
                     report.devices.push(Device {
                         location: Location { bus: bus.into(), mux: None, address: Address(0x40) },

@@ -44,7 +44,7 @@ fn multiplexed() -> Arc<Board> {
 }
 
 fn report() -> BusReport {
-    BusReport::new(1.into(), "bcm2835 (i2c@7e804000)")
+    BusReport::new(1.into(), "bcm2835 (i2c@7e804000)".to_owned())
 }
 
 fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>) -> BusReport {

@@ -48,18 +48,23 @@ fn paragraphs(screen: &Screen, entry: &Entry<'_>, now: Instant) -> Vec<(bool, St
         return paragraphs;
     };
     let (model, _) = screen.displayed(now);
-    let energies = Energies {
-        total: sensor.last.energy[0],
-        watched: sensor.increase.energy[0],
-        per_day: sensor.history.mean_power(screen.span(), now).map(|watts| watts * SECONDS_PER_DAY),
-        reverse: sensor.last.energy[1],
-    };
     let watched = duration(now.saturating_duration_since(model.started));
+    let mean_power = sensor.history.mean_power(screen.span(), now);
+    let energies = |name: &str, format: &dyn Fn(f64) -> String| {
+        let [total, reverse] = sensor.last.energy.map(format);
+        let in_time = format(sensor.increase.energy[0]);
+        let per_day = mean_power.map(|watts| format(watts * SECONDS_PER_DAY));
+        let parts = [
+            Some(format!("{name} {total} total; {in_time} in {watched}")),
+            per_day.map(|amount| format!("{amount} per day at this rate")),
+            (sensor.last.energy[1] > 0.0).then(|| format!("{reverse} in reverse")),
+        ];
+        (false, parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+    };
     paragraphs.push((false, identity(sensor, host)));
-    paragraphs.push((false, energies.format("Energy", &watched, watt_hours)));
+    paragraphs.push(energies("Energy", &watt_hours));
     if let Some(price) = screen.price {
-        let cost = |joules| cost(joules, price);
-        paragraphs.push((false, energies.format("Cost", &watched, cost)));
+        paragraphs.push(energies("Cost", &|joules| cost(joules, price)));
     }
     if let Some(alert) = &sensor.last.alert {
         paragraphs.push((alert.active, alert_status(alert, sensor)));
@@ -81,31 +86,6 @@ fn identity(sensor: &WatchedSensor, host: &str) -> String {
     let parts: Vec<_> = parts.chain(cycle).chain(labels).collect();
     let names = ["hostname", "device"].map(|name| sensor.last.label(name)).join(" ");
     format!("{}: {}", names.trim_start(), parts.join(", "))
-}
-
-/// Energies in joules.
-struct Energies {
-    total: f64,
-    watched: f64,
-    /// At the mean power of the displayed span.
-    per_day: Option<f64>,
-    reverse: f64,
-}
-
-impl Energies {
-    fn format(&self, name: &str, watched: &str, amount: impl Fn(f64) -> String) -> String {
-        let mut parts = vec![
-            format!("{name} {} total", amount(self.total)),
-            format!("{} in {watched}", amount(self.watched)),
-        ];
-        parts.extend(
-            self.per_day.map(|per_day| format!("{} per day at this rate", amount(per_day))),
-        );
-        if self.reverse > 0.0 {
-            parts.push(format!("{} in reverse", amount(self.reverse)));
-        }
-        parts.join("; ")
-    }
 }
 
 fn alert_status(alert: &ScrapedAlert, sensor: &WatchedSensor) -> String {

@@ -6,16 +6,9 @@ use std::time::{Duration, Instant};
 use crate::scrape::Readings;
 use crate::units::Quantity;
 
-/// The readings of one scrape; `None` is a gap.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    at: Instant,
-    readings: Option<Readings>,
-}
-
-/// Readings of a sensor, oldest first.
+/// Times and readings of the scrapes of a sensor, oldest first; `None` is a gap.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History(VecDeque<Point>);
+pub(super) struct History(VecDeque<(Instant, Option<Readings>)>);
 
 impl History {
     pub(super) const MAX_AGE: Duration = Duration::from_secs(15 * 60);
@@ -23,13 +16,13 @@ impl History {
     /// Adds a point, and removes those that are too old or more than `max_points`.
     pub(super) fn add(&mut self, at: Instant, readings: Option<Readings>, max_points: usize) {
         // One point is enough for a gap of any length.
-        let is_gap = |point: &Point| point.readings.is_none();
-        if readings.is_none() && self.0.back().is_none_or(is_gap) {
+        if readings.is_none() && self.0.back().is_none_or(|(_, last)| last.is_none()) {
             return;
         }
-        self.0.push_back(Point { at, readings });
-        let is_old = |point: &Point| at.saturating_duration_since(point.at) > Self::MAX_AGE;
-        while self.0.front().is_some_and(is_old) || self.0.len() > max_points {
+        self.0.push_back((at, readings));
+        let age = |(then, _): &(Instant, _)| at.saturating_duration_since(*then);
+        while self.0.front().is_some_and(|it| age(it) > Self::MAX_AGE) || self.0.len() > max_points
+        {
             self.0.pop_front();
         }
     }
@@ -41,8 +34,8 @@ impl History {
         span: Duration,
         now: Instant,
     ) -> impl Iterator<Item = (Duration, Option<Readings>)> {
-        let age = move |point: &Point| now.saturating_duration_since(point.at);
-        let points = self.0.iter().map(move |point| (age(point), point.readings));
+        let age = move |at: Instant| now.saturating_duration_since(at);
+        let points = self.0.iter().map(move |(at, readings)| (age(*at), *readings));
         points.skip_while(move |(age, _)| *age > span)
     }
 

@@ -23,10 +23,10 @@ mod terminal;
 mod view;
 
 use model::Model;
-use screen::Screen;
+use screen::{Action, Screen};
 pub use sources::ScrapeSource;
 use sources::{LocalSensors, ScrapeLoop};
-use terminal::{Input, Terminal};
+use terminal::Terminal;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -90,7 +90,8 @@ const SLOW_DISPLAY_GRACE: Duration = Duration::from_secs(2);
 
 /// A message to the main loop.
 enum Message {
-    Input(Input),
+    /// A key; `None`: the size has changed.
+    Input(Option<Action>),
     /// The outcome of a scrape of the host with that index.
     Scraped(usize, Result<Scrape, scrape::Error>),
     End(io::Result<()>),
@@ -218,18 +219,16 @@ fn show(
             terminal.draw(|frame| view::draw(&screen, frame, now))?;
             due = now + MAX_FRAME_INTERVAL;
         }
-        let soon = now + MIN_FRAME_INTERVAL;
         match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(Message::Input(Input::Action(action))) => {
-                if screen.execute(action, Instant::now()) {
+            Ok(Message::Input(action)) => {
+                if action.is_some_and(|action| screen.execute(action, Instant::now())) {
                     return Ok(());
                 }
                 due = due.min(now + KEY_DELAY);
             }
-            Ok(Message::Input(Input::Resized)) => due = due.min(now + KEY_DELAY),
             Ok(Message::Scraped(host, scrape)) => {
                 screen.model.on_scrape(host, scrape, Instant::now());
-                due = due.min(soon);
+                due = due.min(now + MIN_FRAME_INTERVAL);
             }
             Ok(Message::End(outcome)) => return outcome,
             Err(RecvTimeoutError::Timeout) => {}

@@ -146,11 +146,8 @@ impl Host {
         for (index, sensor) in scraped.into_iter().enumerate() {
             let is_same = |known: &WatchedSensor| known.last.labels == sensor.labels;
             // The order rarely changes: try the same index first, for hosts with many sensors.
-            let index = match self.sensors.get(index).filter(|known| is_same(known)) {
-                Some(_) => Some(index),
-                None => self.sensors.iter().position(is_same),
-            };
-            match index {
+            let at_same_index = self.sensors.get(index).filter(|known| is_same(known));
+            match at_same_index.map(|_| index).or_else(|| self.sensors.iter().position(is_same)) {
                 Some(index) => self.sensors[index].update(sensor, now, max_points),
                 None if room == 0 => self.left_out.sensors += 1,
                 None => {
@@ -185,7 +182,7 @@ impl WatchedSensor {
         Self { last: sensor, history, increase: Increase::default(), seen: now }
     }
 
-    fn update(&mut self, sensor: ScrapedSensor, now: Instant, max_points: usize) {
+    fn update(&mut self, mut sensor: ScrapedSensor, now: Instant, max_points: usize) {
         let before = &self.last;
         for (index, sum) in self.increase.energy.iter_mut().enumerate() {
             *sum += increase(before.energy[index], sensor.energy[index]);
@@ -200,11 +197,8 @@ impl WatchedSensor {
         self.history.add(now, sensor.readings, max_points);
         self.seen = now;
         // The exporter drops the info series while the sensor does not respond.
-        let chip = self.last.chip.take();
+        sensor.chip = sensor.chip.or_else(|| self.last.chip.take());
         self.last = sensor;
-        if self.last.chip.is_none() {
-            self.last.chip = chip;
-        }
     }
 }
 
@@ -225,10 +219,8 @@ impl Entry<'_> {
 
     /// Returns the readings of the last scrape, if it contained any.
     pub(super) fn readings(&self) -> Option<Readings> {
-        match self.condition()? {
-            Condition::Up | Condition::Alert => self.sensor?.last.readings,
-            Condition::Down | Condition::Gone | Condition::Unknown => None,
-        }
+        let is_current = matches!(self.condition()?, Condition::Up | Condition::Alert);
+        self.sensor?.last.readings.filter(|_| is_current)
     }
 }
 

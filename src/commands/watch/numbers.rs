@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-/// Factor and symbol of an SI prefix.
-type Prefix = (f64, &'static str);
-
-/// Returns the prefix that leaves one to three digits before the decimal point.
+/// Returns factor and symbol of the SI prefix that leaves one to three digits before the decimal
+/// point.
 // The limits are those after rounding to four digits: 0.99996 W is 1.000 W, not 1000.0 mW.
-fn prefix(value: f64) -> Prefix {
+fn prefix(value: f64) -> (f64, &'static str) {
     match value.abs() {
         m if m >= 999_950.0 => (1e6, "M"),
         m if m >= 999.95 => (1e3, "k"),
@@ -16,9 +14,8 @@ fn prefix(value: f64) -> Prefix {
     }
 }
 
-/// Formats a value with four digits in the unit that the prefix makes.
-fn scaled(value: f64, (factor, _): Prefix) -> String {
-    let scaled = value / factor;
+/// Formats a value with four digits.
+fn four_digits(scaled: f64) -> String {
     let decimals = match scaled.abs() {
         s if s >= 99.995 => 1,
         s if s >= 9.9995 => 2,
@@ -34,15 +31,14 @@ fn scaled(value: f64, (factor, _): Prefix) -> String {
 
 /// Formats a value with four digits and an SI prefix: `9.330 W`, `186.4 mA`, `1.234 kWh`.
 pub(super) fn si(value: f64, unit: &str) -> String {
-    let prefix = prefix(value);
-    format!("{} {}{unit}", scaled(value, prefix), prefix.1)
+    si_pair(value, value, unit).1
 }
 
 /// Formats two values in the unit of the larger one: `-0.100` and `2.800 A`.
 pub(super) fn si_pair(low: f64, high: f64, unit: &str) -> (String, String) {
-    let prefix = prefix(low.abs().max(high.abs()));
-    let high = format!("{} {}{unit}", scaled(high, prefix), prefix.1);
-    (scaled(low, prefix), high)
+    let (factor, symbol) = prefix(low.abs().max(high.abs()));
+    let high = format!("{} {symbol}{unit}", four_digits(high / factor));
+    (four_digits(low / factor), high)
 }
 
 /// Formats joules in watt-hours.

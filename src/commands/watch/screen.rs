@@ -47,7 +47,7 @@ pub(super) struct Screen {
     selected: usize,
     span: usize,
     /// The model when the display was paused, and the time of the pause.
-    paused: Option<(Model, Instant)>,
+    pub(super) paused: Option<(Model, Instant)>,
 }
 
 impl Screen {
@@ -63,10 +63,6 @@ impl Screen {
             Some((model, then)) => (model, *then),
             None => (&self.model, now),
         }
-    }
-
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused.is_some()
     }
 
     pub(super) fn span(&self) -> Duration {
@@ -107,12 +103,8 @@ impl Screen {
         match action {
             Action::LongerSpan => self.span = (self.span + 1).min(SPANS.len() - 1),
             Action::ShorterSpan => self.span = self.span.saturating_sub(1),
-            Action::Pause => {
-                self.paused = match self.paused.take() {
-                    Some(_) => None,
-                    None => Some((self.model.clone(), now)),
-                }
-            }
+            Action::Pause if self.paused.is_some() => self.paused = None,
+            Action::Pause => self.paused = Some((self.model.clone(), now)),
             _ => {}
         }
         action == Action::Quit

@@ -19,13 +19,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::screen::{Action, TerminalCaps};
 
-/// Input from the terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Input {
-    Action(Action),
-    Resized,
-}
-
 /// Upper bound on the drawn size: a cell takes memory, and a terminal can have any size.
 const MAX_SIZE: Size = Size::new(800, 300);
 
@@ -48,13 +41,8 @@ impl Terminal {
             let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
             DefaultTerminal::with_options(CrosstermBackend::new(stdout()), options)
         });
-        match opened {
-            Ok(terminal) => Ok(Self { terminal, size: Size::ZERO }),
-            Err(error) => {
-                restore();
-                Err(error)
-            }
-        }
+        let terminal = opened.inspect_err(|_| restore())?;
+        Ok(Self { terminal, size: Size::ZERO })
     }
 
     pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
@@ -161,14 +149,14 @@ fn characters(locale: [Option<String>; 3], term: Option<&str>) -> (Marker, bool)
     (marker, utf8)
 }
 
-/// Waits for the next key that is bound to an action, or a change of the size.
-pub(super) fn input() -> io::Result<Input> {
+/// Waits for the next key that is bound to an action; returns `None` if the size has changed.
+pub(super) fn input() -> io::Result<Option<Action>> {
     loop {
         match event::read()? {
-            Event::Resize(..) => return Ok(Input::Resized),
+            Event::Resize(..) => return Ok(None),
             Event::Key(key) if key.kind != KeyEventKind::Release => {
                 if let Some(action) = action(key) {
-                    return Ok(Input::Action(action));
+                    return Ok(Some(action));
                 }
             }
             _ => {}

@@ -39,37 +39,15 @@ pub(super) fn draw(
     } else {
         Layout::vertical([Constraint::Fill(1); 3]).areas(area)
     };
-    for (quantity, name, area) in [
-        (Quantity::Power, "Power", power),
-        (Quantity::Voltage, "Voltage", voltage),
-        (Quantity::Current, "Current", current),
+    // The colours are of the sixteen that suit any background.
+    for (quantity, name, colour, min_range, area) in [
+        (Quantity::Power, "Power", Color::Green, 0.1, power),
+        (Quantity::Voltage, "Voltage", Color::Cyan, 0.0125, voltage),
+        (Quantity::Current, "Current", Color::Magenta, 0.0125, current),
     ] {
-        let panel = Panel {
-            screen,
-            sensor,
-            quantity,
-            name,
-            value: entry.readings().map(|readings| quantity.of(&readings.last)),
-            now,
-        };
+        let value = entry.readings().map(|readings| quantity.of(&readings.last));
+        let panel = Panel { screen, sensor, quantity, name, colour, min_range, value, now };
         panel.draw(frame, area);
-    }
-}
-
-/// Returns the colour of a quantity, one of the sixteen that suit any background.
-const fn colour(quantity: Quantity) -> Color {
-    match quantity {
-        Quantity::Voltage => Color::Cyan,
-        Quantity::Current => Color::Magenta,
-        Quantity::Power => Color::Green,
-    }
-}
-
-/// Returns the minimum range of a value axis: ten steps of the chip's register.
-const fn min_range(quantity: Quantity) -> f64 {
-    match quantity {
-        Quantity::Voltage | Quantity::Current => 0.0125,
-        Quantity::Power => 0.1,
     }
 }
 
@@ -79,25 +57,27 @@ struct Panel<'a> {
     sensor: &'a WatchedSensor,
     quantity: Quantity,
     name: &'static str,
+    colour: Color,
+    /// Minimum range of the value axis: ten steps of the chip's register.
+    min_range: f64,
     value: Option<f64>,
     now: Instant,
 }
 
 impl Panel<'_> {
     fn draw(&self, frame: &mut Frame<'_>, area: Rect) {
-        let value = |readings: &Readings| {
-            let value = self.quantity.of(&readings.last);
-            value.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)
+        let value = |readings: Readings| {
+            self.quantity.of(&readings.last).clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)
         };
         let points = self.sensor.history.points(self.screen.span(), self.now);
         let points: Vec<Option<(f64, f64)>> =
-            points.map(|(age, readings)| Some((-age.as_secs_f64(), value(&readings?)))).collect();
+            points.map(|(age, readings)| Some((-age.as_secs_f64(), value(readings?)))).collect();
         let bounds = points.iter().flatten().map(|(_, value)| (*value, *value));
         let bounds = bounds.reduce(|(min, max), (value, _)| (min.min(value), max.max(value)));
         let Some(bounds) = bounds else {
             return frame.render_widget(self.block(area.width), area);
         };
-        let (low, high) = axis_bounds(bounds, min_range(self.quantity));
+        let (low, high) = axis_bounds(bounds, self.min_range);
         // A dataset per segment, so that a gap interrupts the line.
         let segments = points.split(Option::is_none);
         let segments: Vec<Vec<_>> =
@@ -106,7 +86,7 @@ impl Panel<'_> {
             Dataset::default()
                 .marker(self.screen.caps.marker)
                 .graph_type(GraphType::Line)
-                .style(Style::new().fg(colour(self.quantity)))
+                .style(self.colour)
                 .data(segment)
         });
         let mut value_axis = Axis::default()
@@ -143,7 +123,7 @@ impl Panel<'_> {
         let value = self.value.map_or("-".to_owned(), |value| self.si(value));
         let mut title = Line::from(vec![
             Span::from(format!(" {} ", self.name)).bold(),
-            Span::from(value).fg(colour(self.quantity)),
+            Span::from(value).fg(self.colour),
         ]);
         let room = |title: &Line<'_>| usize::from(width).saturating_sub(title.width() + 1);
         let span = self.screen.span();

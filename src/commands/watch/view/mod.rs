@@ -63,8 +63,7 @@ fn title(screen: &Screen, model: &Model) -> Line<'static> {
     let sensors = plural(sensors.count(), "sensor");
     let text = format!(" ina260-exporter  {hosts}, {sensors}");
     let mut spans = vec![Span::from(text).bold()];
-    let is_failing = |state: &HostState| matches!(state, HostState::Failing { .. });
-    let failing = model.hosts.iter().filter(|host| is_failing(&host.state));
+    let failing = model.hosts.iter().filter(|host| matches!(host.state, HostState::Failing { .. }));
     for (count, text) in [
         (model.count(Condition::Alert), "in alert"),
         (model.count(Condition::Down), "down"),
@@ -75,7 +74,7 @@ fn title(screen: &Screen, model: &Model) -> Line<'static> {
             spans.push(Span::from(format!("{count} {text}")).red().bold());
         }
     }
-    if screen.is_paused() {
+    if screen.paused.is_some() {
         spans.push(Span::from("  "));
         spans.push(Span::from(" paused ").reversed());
     }

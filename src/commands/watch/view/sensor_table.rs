@@ -19,56 +19,53 @@ const MIN_WIDTH_FOR_COST: u16 = 80;
 /// shown.
 const MIN_WIDTH_OF_NAMES: u16 = 16;
 
-/// Contents of a column.
-#[derive(Clone, Copy)]
-enum Column {
-    Host,
-    Device,
-    Reading(Quantity),
-    Energy,
-    Cost(f64),
-    State,
+/// Heading of the column that is coloured.
+const STATE: &str = "state";
+
+/// A column of the table.
+struct Column {
+    heading: &'static str,
+    width: u16,
+    alignment: Alignment,
+    text: Box<dyn Fn(&Entry<'_>) -> String>,
 }
 
 impl Column {
-    fn heading(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Device => "device",
-            Self::Reading(quantity) => quantity.name(),
-            Self::Energy => "energy",
-            Self::Cost(_) => "cost",
-            Self::State => "state",
-        }
+    fn left(heading: &'static str, width: u16, text: fn(&Entry<'_>) -> String) -> Self {
+        Self { heading, width, alignment: Alignment::Left, text: Box::new(text) }
     }
 
-    fn alignment(self) -> Alignment {
-        match self {
-            Self::Host | Self::Device | Self::State => Alignment::Left,
-            Self::Reading(_) | Self::Energy | Self::Cost(_) => Alignment::Right,
-        }
+    /// A column of numbers.
+    fn right(heading: &'static str, text: impl Fn(&Entry<'_>) -> String + 'static) -> Self {
+        Self { heading, width: 9, alignment: Alignment::Right, text: Box::new(text) }
     }
 
-    fn text(self, entry: &Entry<'_>) -> String {
-        let joules = entry.sensor.map(|sensor| sensor.last.energy[0]);
-        match (self, entry.sensor) {
-            (Self::Host, Some(sensor)) => sensor.last.label("hostname").to_owned(),
-            (Self::Host, None) => entry.host.name.clone(),
-            (Self::Device, Some(sensor)) => sensor.last.label("device").to_owned(),
-            (Self::Device, None) => String::new(),
-            (Self::Reading(quantity), _) => match entry.readings() {
-                Some(readings) => si(quantity.of(&readings.last), quantity.unit()),
-                None => "-".to_owned(),
-            },
-            (Self::Energy, _) => joules.map_or(String::new(), watt_hours),
-            (Self::Cost(price), _) => joules.map_or(String::new(), |joules| cost(joules, price)),
-            (Self::State, _) => state(entry).0.to_owned(),
-        }
+    fn reading(quantity: Quantity) -> Self {
+        Self::right(quantity.name(), move |entry| {
+            let last = entry.readings().map(|readings| quantity.of(&readings.last));
+            last.map_or("-".to_owned(), |value| si(value, quantity.unit()))
+        })
     }
 
-    fn cell(self, text: impl Into<Text<'static>>) -> Cell<'static> {
-        Cell::from(text.into().alignment(self.alignment()))
+    /// Formats the forward energy in joules; empty without a sensor.
+    fn energy(heading: &'static str, format: impl Fn(f64) -> String + 'static) -> Self {
+        Self::right(heading, move |entry| {
+            entry.sensor.map_or(String::new(), |sensor| format(sensor.last.energy[0]))
+        })
     }
+
+    fn cell(&self, text: impl Into<Text<'static>>) -> Cell<'static> {
+        Cell::from(text.into().alignment(self.alignment))
+    }
+}
+
+fn host(entry: &Entry<'_>) -> String {
+    let of_sensor = entry.sensor.map(|sensor| sensor.last.label("hostname"));
+    of_sensor.unwrap_or(&entry.host.name).to_owned()
+}
+
+fn device(entry: &Entry<'_>) -> String {
+    entry.sensor.map_or("", |sensor| sensor.last.label("device")).to_owned()
 }
 
 /// Returns the state of an entry and its style.
@@ -85,29 +82,28 @@ fn state(entry: &Entry<'_>) -> (&'static str, Style) {
     }
 }
 
-/// Returns the columns that fit, each with its width.
-fn columns(price: Option<f64>, width: u16) -> Vec<(Column, u16)> {
-    let mut columns = vec![(Column::Reading(Quantity::Power), 9)];
+/// Returns the columns that fit.
+fn columns(price: Option<f64>, width: u16) -> Vec<Column> {
+    let mut columns = vec![Column::reading(Quantity::Power)];
     if width >= MIN_WIDTH_FOR_READINGS {
-        columns.push((Column::Reading(Quantity::Voltage), 9));
-        columns.push((Column::Reading(Quantity::Current), 9));
-        columns.push((Column::Energy, 9));
+        columns.extend([Quantity::Voltage, Quantity::Current].map(Column::reading));
+        columns.push(Column::energy("energy", watt_hours));
     }
     if let Some(price) = price.filter(|_| width >= MIN_WIDTH_FOR_COST) {
-        columns.push((Column::Cost(price), 9));
+        columns.push(Column::energy("cost", move |joules| cost(joules, price)));
     }
-    columns.push((Column::State, 11));
+    columns.push(Column::left(STATE, 11, |entry| state(entry).0.to_owned()));
     // One more column each for the spacing, and the margin on the left.
-    let taken: u16 = columns.iter().map(|(_, width)| width + 1).sum();
+    let taken: u16 = columns.iter().map(|column| column.width + 1).sum();
     let names = width.saturating_sub(taken + 1);
-    let mut all = if names >= MIN_WIDTH_OF_NAMES {
-        let host = names / 2;
-        vec![(Column::Host, host), (Column::Device, names - host - 1)]
+    if names >= MIN_WIDTH_OF_NAMES {
+        let hosts = names / 2;
+        columns.insert(0, Column::left("host", hosts, host));
+        columns.insert(1, Column::left("device", names - hosts - 1, device));
     } else {
-        vec![(Column::Device, names)]
-    };
-    all.extend(columns);
-    all
+        columns.insert(0, Column::left("device", names, device));
+    }
+    columns
 }
 
 /// Draws the table, scrolled so that the selected entry is in the middle.
@@ -124,17 +120,15 @@ pub(super) fn draw(
     let first = first.min(entries.len().saturating_sub(height));
     let visible = entries.iter().enumerate().skip(first).take(height);
     let rows = visible.map(|(index, entry)| {
-        let cells = columns.iter().map(|(column, _)| {
-            let cell = column.cell(column.text(entry));
-            match column {
-                Column::State if index != selected => cell.style(state(entry).1),
-                _ => cell,
-            }
+        let cells = columns.iter().map(|column| {
+            let cell = column.cell((column.text)(entry));
+            let is_coloured = column.heading == STATE && index != selected;
+            if is_coloured { cell.style(state(entry).1) } else { cell }
         });
         Row::new(cells)
     });
-    let headings = columns.iter().map(|(column, _)| column.cell(column.heading()));
-    let widths = columns.iter().map(|(_, width)| Constraint::Length(*width));
+    let headings = columns.iter().map(|column| column.cell(column.heading));
+    let widths = columns.iter().map(|column| Constraint::Length(column.width));
     let table = Table::new(rows, widths)
         .header(Row::new(headings).dim())
         .row_highlight_style(Modifier::REVERSED)
