@@ -29,10 +29,12 @@ use super::listener::SocketFile;
 /// and as much of responses that are not read, and the kernel 2 MB.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Minimum time between two rounds of accepting, since without descriptors each fails at once, and
-/// time that all connections may be in use before they are dropped in favour of those that wait. A
-/// scrape takes milliseconds.
+/// Minimum time between two rounds of accepting: without descriptors each fails at once.
 const ROUND: Duration = Duration::from_millis(100);
+
+/// Time that all connections may be in use before they are dropped in favour of those that wait. A
+/// scrape takes milliseconds, on a slow machine a tenth of a second.
+const MAX_FULL: Duration = Duration::from_millis(250);
 
 /// Number of operations that tokio lets a task do at a time.
 const BUDGET: usize = 128;
@@ -87,8 +89,8 @@ async fn accept(mut pool: Driven, drops: Arc<AtomicU64>, mut exporter: ExporterF
     // Number of connections after the last round, if there was no room for more.
     let mut full: Option<usize> = None;
     loop {
-        let next = Instant::now() + ROUND;
-        // Fewer if they are scrapes, of which most end within a round.
+        let start = Instant::now();
+        // Fewer if they are scrapes, of which most have ended.
         if full.is_some_and(|full| 2 * pool.connections() > full) {
             drop(pool);
             let mut new = connections();
@@ -108,7 +110,7 @@ async fn accept(mut pool: Driven, drops: Arc<AtomicU64>, mut exporter: ExporterF
         let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
         let is_full = accept_up_to(room, &mut exporter, &pool.handle).await;
         full = is_full.then(|| pool.connections());
-        sleep_until(next).await;
+        sleep_until(start + if is_full { MAX_FULL } else { ROUND }).await;
     }
 }
 
