@@ -83,54 +83,73 @@ fn configured(board: &Board) {
     thread::sleep(Duration::from_millis(600));
 }
 
+/// Repeats a test that fails, twice: commands run in real time, of which a busy machine may miss
+/// too much.
+fn in_real_time(test: impl Fn() + std::panic::RefUnwindSafe) {
+    let is_passed = (0..2).any(|_| std::panic::catch_unwind(&test).is_ok());
+    if !is_passed {
+        test();
+    }
+}
+
 #[test]
 fn energy_is_that_of_the_bus() {
-    let load = Load { source: 12.0, resistance: 0.05, current: Box::new(pulsed) };
-    let bench = bench(400_000, load);
-    // 50 ms to 177 ms.
-    let sleep = "sleep 0.$(printf %03d $((50 + $(od -An -N1 -tu1 /dev/urandom) / 2)))";
-    // A busy machine misses fewer of these results than of shorter ones.
-    let interval = Some(Duration::from_millis(8));
-    let args = RunArgs { repeat: 100, interval, ..RunArgs::default() };
-    let (summary, code) = bench.run(args, &["sh", "-c", sleep], |_| ()).unwrap();
-    assert_eq!((code, summary.runs.len()), (0, 100));
-    let (cycle, mut wrong) = (summary.sensors[0].stream.cycle.as_secs_f64(), Vec::new());
-    for run in &summary.runs {
-        let energy = run.energies[0];
-        let truth = bench.energy(run, |t| (pulsed(t), 12.0 - 0.05 * pulsed(t)));
-        // What a busy machine missed is not measured; it is 50 W at most.
-        let unmeasured = 50.0 * energy.unmeasured().as_secs_f64();
-        let error = truth - energy.joules;
-        if error < -energy.uncertainty || error > energy.uncertainty + unmeasured {
-            wrong.push((truth, energy));
+    in_real_time(|| {
+        let load = Load { source: 12.0, resistance: 0.05, current: Box::new(pulsed) };
+        let bench = bench(400_000, load);
+        // 50 ms to 177 ms.
+        let sleep = "sleep 0.$(printf %03d $((50 + $(od -An -N1 -tu1 /dev/urandom) / 2)))";
+        // A busy machine misses fewer of these results than of shorter ones.
+        let interval = Some(Duration::from_millis(8));
+        let args = RunArgs { repeat: 100, interval, ..RunArgs::default() };
+        let (summary, code) = bench.run(args, &["sh", "-c", sleep], |_| ()).unwrap();
+        assert_eq!((code, summary.runs.len()), (0, 100));
+        let (cycle, mut wrong) = (summary.sensors[0].stream.cycle.as_secs_f64(), Vec::new());
+        for run in &summary.runs {
+            let energy = run.energies[0];
+            let truth = bench.energy(run, |t| (pulsed(t), 12.0 - 0.05 * pulsed(t)));
+            // What a busy machine missed is not measured; it is 50 W at most.
+            let unmeasured = 50.0 * energy.unmeasured().as_secs_f64();
+            let error = truth - energy.joules;
+            if error < -energy.uncertainty || error > energy.uncertainty + unmeasured {
+                wrong.push((truth, energy));
+            }
+            // 50 W in the two cycles at the ends, and in what they may be early or late.
+            assert!(energy.uncertainty < 50.0 * 2.3 * cycle, "{energy:?}");
         }
-        // 50 W in the two cycles at the ends, and in what they may be early or late.
-        assert!(energy.uncertainty < 50.0 * 2.3 * cycle, "{energy:?}");
-    }
-    assert!(wrong.len() <= 5, "{wrong:#?}");
-    let figures = &summary.figures().0[0];
-    assert!(figures.runs.count == 100 && figures.runs.deviation().unwrap() > 0.0, "{figures:?}");
+        assert!(wrong.len() <= 5, "{wrong:#?}");
+        let figures = &summary.figures().0[0];
+        assert!(
+            figures.runs.count == 100 && figures.runs.deviation().unwrap() > 0.0,
+            "{figures:?}"
+        );
+    });
 }
 
 #[test]
 fn lost_sensor_leaves_the_rest_measured() {
-    let bench = bench(400_000, Load::steady(12.0, 1.0));
-    let board = bench.board.clone();
-    let lose = move |_: &dyn Fn(i32)| {
-        configured(&board);
-        board.inject(Fault::NoAnswer);
-    };
-    let (summary, code) = bench.run(RunArgs::default(), &["sleep", "1.5"], lose).unwrap();
-    let energy = summary.runs[0].energies[0];
-    assert_eq!(code, 0);
-    assert!(energy.unmeasured() > Duration::from_millis(300), "{energy:?}");
-    assert!(energy.measured > Duration::from_millis(50), "{energy:?}");
-    let expected = 12.0 * energy.measured.as_secs_f64();
-    assert!((energy.joules - expected).abs() < energy.uncertainty + 0.02, "{energy:?}");
-    let mut text = Vec::new();
-    summary.write(false, &mut text).unwrap();
-    let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("\nwarning: deepx: ") && text.contains(" s not measured ("), "{text}");
+    in_real_time(|| {
+        let bench = bench(400_000, Load::steady(12.0, 1.0));
+        let board = bench.board.clone();
+        let lose = move |_: &dyn Fn(i32)| {
+            configured(&board);
+            board.inject(Fault::NoAnswer);
+        };
+        let (summary, code) = bench.run(RunArgs::default(), &["sleep", "1.5"], lose).unwrap();
+        let energy = summary.runs[0].energies[0];
+        assert_eq!(code, 0);
+        assert!(energy.unmeasured() > Duration::from_millis(300), "{energy:?}");
+        assert!(energy.measured > Duration::from_millis(50), "{energy:?}");
+        let expected = 12.0 * energy.measured.as_secs_f64();
+        assert!((energy.joules - expected).abs() < energy.uncertainty + 0.02, "{energy:?}");
+        let mut text = Vec::new();
+        summary.write(false, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.contains("\nwarning: deepx: ") && text.contains(" s not measured ("),
+            "{text}"
+        );
+    });
 }
 
 #[test]
@@ -190,12 +209,17 @@ fn signal_ends_the_idle_time() {
 
 #[test]
 fn read_only_chip_is_not_written() {
-    let mut bench = bench(400_000, Load::steady(12.0, 1.0));
-    bench.plan.sensors[0].configure = false;
-    let (summary, code) = bench.run(RunArgs::default(), &["sleep", "0.1"], |_| ()).unwrap();
-    assert_eq!(code, 0);
-    let energy = summary.runs[0].energies[0];
-    assert!(energy.joules > 0.5 && bench.board.chip(HERE, |chip| chip.writes) == 0, "{energy:?}");
+    in_real_time(|| {
+        let mut bench = bench(400_000, Load::steady(12.0, 1.0));
+        bench.plan.sensors[0].configure = false;
+        let (summary, code) = bench.run(RunArgs::default(), &["sleep", "0.1"], |_| ()).unwrap();
+        assert_eq!(code, 0);
+        let energy = summary.runs[0].energies[0];
+        assert!(
+            energy.joules > 0.5 && bench.board.chip(HERE, |chip| chip.writes) == 0,
+            "{energy:?}"
+        );
+    });
 }
 
 #[test]
