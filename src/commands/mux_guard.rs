@@ -4,8 +4,8 @@ use crate::i2c::mux::{self, Channel, Multiplexers};
 use crate::i2c::{Address, Bus, Error};
 
 /// Finds the muxes of a bus. Returns them, and a message for each other chip at the address of one:
-/// one claimed by a kernel driver, which is not accessed, or one that is not a mux. Another chip at such an address may be left with 0 or 1 in a register:
-/// only writing distinguishes it from a mux.
+/// one claimed by a kernel driver, which is not accessed, or one that is not a mux. The latter may
+/// be left with 0 or 1 in a register: only writing distinguishes it from a mux.
 ///
 /// # Errors
 /// A timeout: the bus is stuck.
