@@ -53,7 +53,14 @@ pub(super) fn meant(
     if is_name && plain.contains('"') {
         return None; // Two settings on a line, perhaps.
     }
-    let mut spellings = if is_name { vec![plain.to_owned()] } else { spellings(plain) };
+    let mut spellings = match plain {
+        "" if !expected.contains("none") => return None,
+        _ if is_name => vec![plain.to_owned()],
+        _ => spellings(plain),
+    };
+    if expected.starts_with("\"IP:PORT\"") {
+        spellings.extend(addresses(plain));
+    }
     if expected.starts_with("an integer from 0x") {
         let digits = plain.to_ascii_lowercase();
         spellings.push(format!("0x{}", digits.trim_start_matches("0x").trim_end_matches('h')));
@@ -89,6 +96,10 @@ fn spellings(plain: &str) -> Vec<String> {
         return ["none", "0"].map(str::to_owned).into();
     }
     let lower = plain.to_ascii_lowercase();
+    // What follows `unix:` or `name:` is case-sensitive.
+    let with_lower_prefix = plain.split_once(':').map_or(String::new(), |(prefix, rest)| {
+        format!("{}:{}", prefix.to_ascii_lowercase(), rest.trim())
+    });
     let is_list = plain.starts_with(['[', '{']);
     let compact = if is_list { plain.to_owned() } else { plain.replace(' ', "") };
     let point = compact.replace(',', ".");
@@ -97,6 +108,7 @@ fn spellings(plain: &str) -> Vec<String> {
     let number = format!("{zero}{digits}");
     let mut all = vec![
         plain.to_owned(),
+        with_lower_prefix,
         lower.clone(),
         compact.clone(),
         compact.to_ascii_lowercase(),
@@ -111,12 +123,8 @@ fn spellings(plain: &str) -> Vec<String> {
     }
     all.extend(ours(UNITS, unit).map(|unit| format!("{value}{unit}")));
     all.extend(ours(WORDS, &lower).map(str::to_owned));
-    // Addresses to listen on.
-    let host = lower.split_once("://").map_or(lower.as_str(), |(_, rest)| rest);
-    let host = host.trim_end_matches("/metrics").trim_end_matches('/');
-    let host = host.replace("localhost", "127.0.0.1").replace('*', "0.0.0.0");
-    all.extend([format!("0.0.0.0{host}"), format!("0.0.0.0:{host}"), format!("{host}:8000")]);
-    all.extend([format!("[{host}]:8000"), format!("unix:{plain}"), host]);
+    all.push(lower.replace("localhost", "127.0.0.1"));
+    all.extend(lower.strip_prefix("i2c-").map(str::to_owned));
     // Lists and tables.
     let is_spaced = plain.starts_with('[') && !plain.contains([',', ';']);
     let separators: &[char] = if is_spaced { &[' '] } else { &[',', ';'] };
@@ -133,6 +141,19 @@ fn spellings(plain: &str) -> Vec<String> {
     if let Some((address, channel)) = compact.split_once(':') {
         all.push(format!("{{ address = {}, channel = {} }}", toml(address), toml(channel)));
     }
+    all
+}
+
+/// Returns likely addresses to listen on, the closest first.
+fn addresses(plain: &str) -> Vec<String> {
+    let lower = plain.replace(' ', "").to_ascii_lowercase();
+    let host = lower.split_once("://").map_or(lower.as_str(), |(_, rest)| rest);
+    let host = host.trim_end_matches("/metrics").trim_end_matches('/');
+    let host = host.replace("localhost", "127.0.0.1").replace('*', "0.0.0.0");
+    let bracketed = host.rsplit_once(':').map(|(ip, port)| format!("[{ip}]:{port}"));
+    let mut all = vec![format!("0.0.0.0{host}"), format!("0.0.0.0:{host}")];
+    all.extend(bracketed);
+    all.extend([format!("{host}:8000"), format!("[{host}]:8000"), format!("unix:{plain}"), host]);
     all
 }
 

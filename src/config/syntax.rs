@@ -57,7 +57,8 @@ fn setting(line: &str) -> (Option<String>, Option<&'static KeyInfo>) {
     let Some(key) = keys::at_top().chain(keys::in_sensor()).find(|key| key.name == name) else {
         return (None, None);
     };
-    let value = value.trim_start_matches(['=', ':', ' ']).split(" #").next().unwrap_or_default();
+    let value =
+        value.trim_start_matches(['=', ':', '>', ' ']).split(" #").next().unwrap_or_default();
     let value = value.split(" //").next().unwrap_or_default().trim().trim_end_matches([';', ',']);
     let node = Node { origin: Origin::Default, value: Value::Text(value.to_owned()) };
     let meant = spelling::meant(&node, key.expected, &key.accepts).filter(|_| !value.is_empty());
