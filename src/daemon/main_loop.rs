@@ -61,13 +61,14 @@ impl MainLoop<'_> {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            for event in event.into_iter().chain(events.try_iter()) {
-                match event {
-                    Event::Stop => return,
-                    Event::Reload => (self.reload)(self.supervisor, self.server),
-                    // The next pass shows it.
-                    Event::SensorChanged => {}
-                }
+            // However many signals wait: the watchdog and a stop do not wait for each of them. The
+            // next pass shows a change of a sensor.
+            let waiting: Vec<Event> = event.into_iter().chain(events.try_iter()).collect();
+            if waiting.contains(&Event::Stop) {
+                return;
+            }
+            if waiting.contains(&Event::Reload) {
+                (self.reload)(self.supervisor, self.server);
             }
         }
     }

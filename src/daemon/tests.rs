@@ -1,10 +1,45 @@
+use std::cell::Cell;
 use std::fs;
+use std::path::Path;
 use std::sync::mpsc;
 
 use super::*;
 use crate::cli::CommandLine;
 use crate::config::Listen;
 use clap::Parser;
+
+/// Returns a simulated sensor, and a listener in this directory.
+fn simulated(directory: &Path) -> (Supervisor, Server) {
+    let line = CommandLine::try_parse_from(["", "--simulate"]).unwrap();
+    let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
+    let supervisor = open_buses(plan).unwrap();
+    let mut settings = server_settings(supervisor.plan());
+    settings.listen = Listen::Unix(directory.join("metrics.sock"));
+    let server = Server::start(Server::bind(settings).unwrap(), supervisor.views()).unwrap();
+    (supervisor, server)
+}
+
+/// A reload per signal would keep the watchdog and a stop waiting.
+#[test]
+fn many_signals_are_one_reload_and_none_before_a_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut supervisor, mut server) = simulated(directory.path());
+    for (last, expected) in [(Event::SensorChanged, 1), (Event::Stop, 0)] {
+        let reloads = Cell::new(0);
+        let (sender, events) = mpsc::channel();
+        [Event::Reload; 1_000].into_iter().chain([last]).for_each(|it| sender.send(it).unwrap());
+        drop(sender);
+        MainLoop {
+            supervisor: &mut supervisor,
+            server: &mut server,
+            notifier: &mut Notifier::from_environment(true).unwrap(),
+            stale: None,
+            reload: &|_, _| reloads.set(reloads.get() + 1),
+        }
+        .run(&events);
+        assert_eq!(reloads.get(), expected, "{last:?}");
+    }
+}
 
 #[test]
 fn main_loop_removes_stale_counters() {
@@ -18,14 +53,8 @@ fn main_loop_removes_stale_counters() {
     fs::create_dir(&file).unwrap();
     fs::create_dir_all(directory.path().join("totals.refused/x")).unwrap();
 
-    let line = CommandLine::try_parse_from(["", "--simulate"]).unwrap();
-    let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
-    let mut supervisor = open_buses(plan).unwrap();
+    let (mut supervisor, mut server) = simulated(directory.path());
     assert!(restore_counters(&supervisor, Some(&store)), "it is stale");
-    let mut settings = server_settings(supervisor.plan());
-    settings.listen = Listen::Unix(directory.path().join("metrics.sock"));
-    let prepared = Server::bind(settings).unwrap();
-    let mut server = Server::start(prepared, supervisor.views()).unwrap();
     let mut main_loop = MainLoop {
         supervisor: &mut supervisor,
         server: &mut server,
