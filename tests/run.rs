@@ -147,8 +147,10 @@ fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
     assert!(report.contains(" J ± ") && report.contains("run 1 of 3 ended with exit code 7"));
 }
 
-/// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus.
-fn service(directory: &Directory, port: u16, of: Arc<Mutex<Daemon>>) -> File {
+/// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus,
+/// for as long as it runs.
+fn service(directory: &Directory, port: u16, of: &Arc<Mutex<Daemon>>) -> File {
+    let of = Arc::downgrade(of);
     let lock = File::create(directory.path("bus-200.lock")).unwrap();
     lock.try_lock().unwrap();
     writeln!(&lock, "http://127.0.0.1:{port}/metrics").unwrap();
@@ -157,6 +159,7 @@ fn service(directory: &Directory, port: u16, of: Arc<Mutex<Daemon>>) -> File {
         for mut stream in listener.incoming().map(Result::unwrap) {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request);
+            let Some(of) = of.upgrade() else { return };
             let body = get(of.lock().unwrap().listen(), "/metrics").body;
             let body = body.replace("bus=\"simulated\"", "bus=\"200\"");
             let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -180,7 +183,7 @@ fn service_on_the_bus_is_read() {
     let directory = Directory::new();
     let (port, exporter) = (free_port(), Arc::new(Mutex::new(simulated())));
     let url = format!("http://127.0.0.1:{port}/metrics");
-    let _lock = service(&directory, port, exporter.clone());
+    let _lock = service(&directory, port, &exporter);
     let config = directory.write("test.toml", "bus = 200\n");
     let runtime = directory.path("").display().to_string();
     let run = |arguments: &[&str]| {
@@ -201,10 +204,11 @@ fn service_on_the_bus_is_read() {
     assert_eq!(code, Some(125));
     assert!(report.contains(&format!("in use by the service at {url}")), "{report}");
 
+    let restarting = exporter.clone();
     let restart = thread::spawn(move || {
         thread::sleep(Duration::from_secs(2));
         let restarted = simulated();
-        *exporter.lock().unwrap() = restarted;
+        *restarting.lock().unwrap() = restarted;
     });
     let (code, report) = run(&["--", "sleep", "5"]);
     restart.join().unwrap();
