@@ -40,11 +40,11 @@ pub struct CalibrateArgs {
     pub zero: bool,
 
     /// True current, as shown by a reference instrument, such as 2.500A
-    #[arg(long, group = "what", value_parser = amperes, allow_negative_numbers = true)]
+    #[arg(long, group = "what", value_parser = amperes, allow_hyphen_values = true)]
     pub current: Option<f64>,
 
     /// True bus voltage, as shown by a reference instrument, such as 12.003V
-    #[arg(long, group = "what", value_parser = volts)]
+    #[arg(long, group = "what", value_parser = volts, allow_hyphen_values = true)]
     pub voltage: Option<f64>,
 
     /// Sensor to calibrate, if several are configured
@@ -116,11 +116,17 @@ fn calibrate(
     session.start()?;
     let outcome = measure(args, &mut session, &existing, caller.progress, caller.stop);
     let failed = [messages, session.close()].concat();
-    let average = outcome?;
-    let corrected = correct(&average, args, &existing).map_err(|error| partly(&sensor, &error))?;
-    let keys = correction::keys(&corrected, args);
-    write(args, &sensor, &average, &keys, caller.output)?;
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Partly(failed)) }
+    let written = outcome.and_then(|average| {
+        let corrected = correct(&average, args, &existing);
+        let corrected = corrected.map_err(|error| partly(&sensor, &error))?;
+        let keys = correction::keys(&corrected, args);
+        Ok(write(args, &sensor, &average, &keys, caller.output)?)
+    });
+    match written {
+        Err(Failure::Partly(messages)) => Err(Failure::Partly([messages, failed].concat())),
+        Ok(()) if !failed.is_empty() => Err(Failure::Partly(failed)),
+        written => written,
+    }
 }
 
 fn partly(sensor: &SensorPlan, error: &dyn std::fmt::Display) -> Failure {

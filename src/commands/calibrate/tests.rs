@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::config::Overrides;
 use crate::i2c::{Address, Bus};
-use crate::simulated::{Board, Chip, Faults, Load};
+use crate::simulated::{Board, Chip, Fault, Faults, Load};
 use crate::units::Amperes;
 
 const HERE: Address = Address(0x40);
@@ -119,4 +119,22 @@ fn registers_are_restored_after_a_signal() {
     assert!(board.chip(HERE, |chip| chip.writes) > 3);
     let read = |register| board.bus().read_word(HERE, register).unwrap();
     assert_eq!([read(0x00), read(0x06) & 0xFC03, read(0x07)], [0x6127, 0x0000, 0x1234]);
+}
+
+#[test]
+fn registers_that_are_not_restored_are_reported() {
+    let board = board(Load::steady(12.0, 0.0));
+    let lost = board.clone();
+    let lose = std::thread::spawn(move || {
+        while lost.chip(HERE, |chip| chip.writes) < 3 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        lost.inject(Fault::NoAnswer);
+    });
+    let zero = CalibrateArgs { zero: true, ..CalibrateArgs::default() };
+    let outcome = calibrate_on(&board, zero, Calibration::default(), false);
+    lose.join().unwrap();
+    let Err(Failure::Partly(messages)) = outcome else { panic!("{outcome:?}") };
+    assert!(messages[0].contains("too few results"), "{messages:?}");
+    assert!(messages[1].contains("registers not restored"), "{messages:?}");
 }
