@@ -28,6 +28,8 @@ fn bad_usage_exits_with_125_and_runs_nothing() {
         (&["run"][..], "<COMMAND>"),
         (&["run", "--"], "<COMMAND>"),
         (&["run", "--repeat", "0", "--", "true"], "0 is not in 1.."),
+        (&["run", "--repeat", "-1", "--", "true"], "-1 is not in 1.."),
+        (&["run", "--warmup", "-1", "--", "true"], "-1 is not in 0.."),
         (&["run", "--idle", "61m", "--", "true"], "at most 1h"),
         (&["run", "--idle", "0s", "--", "true"], "above 0"),
         (
@@ -147,6 +149,37 @@ fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
     assert!(report.contains(" J ± ") && report.contains("run 1 of 3 ended with exit code 7"));
 }
 
+#[test]
+fn failed_warm_up_is_reported() {
+    let ended = run_with("", &["run", "--warmup", "2", "--", "sh", "-c", "exit 7"]);
+    assert_eq!(ended.code, Some(7), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no run was measured (a warm-up run failed"), "{}", ended.stderr);
+}
+
+/// A command with a session, and so a process group, of its own in a terminal.
+#[test]
+fn ctrl_c_reaches_a_command_that_changed_its_group() {
+    let program = support::program().join(" ");
+    let command = "trap 'exit 7' INT; echo ready; for i in \\$(seq 1000); do sleep 0.01; done";
+    let script = format!(
+        "{program} run --simulate --config /dev/null -- \
+         env --default-signal=INT setsid sh -c \"{command}\""
+    );
+    let mut child = Command::new("script")
+        .args(["-qec", &script, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap().trim_end(), "ready");
+    child.stdin.as_ref().unwrap().write_all(b"\x03").unwrap();
+    // Reads on: a terminal whose output nobody takes blocks.
+    lines.for_each(drop);
+    let status = until("the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(7));
+}
+
 /// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus,
 /// for as long as it runs.
 fn service(directory: &Directory, port: u16, of: &Arc<Mutex<Daemon>>) -> File {
@@ -224,6 +257,9 @@ fn calibrate_explains_unusable_averages() {
         ("", &["calibrate"][..], 2, "--zero|--current <CURRENT>|--voltage <VOLTAGE>"),
         ("", &["calibrate", "--current", "0A"], 2, "without a current, use --zero"),
         ("", &["calibrate", "--current", "2.5"], 2, "such as 2.500A"),
+        ("", &["calibrate", "--current", "-16A"], 2, "from -15A to 15A"),
+        ("", &["calibrate", "--current", "-2.5A", "--for", "0s"], 2, "for '--for <DURATION>'"),
+        ("", &["calibrate", "--voltage", "-3V"], 2, "expected a voltage above 0"),
         ("", &["calibrate", "--voltage", "12A"], 2, "such as 12.003V"),
         (
             "",

@@ -124,12 +124,12 @@ fn registers_are_restored_after_a_signal() {
 #[test]
 fn registers_that_are_not_restored_are_reported() {
     let board = board(Load::steady(12.0, 0.0));
-    let lost = board.clone();
+    let chips = board.clone();
     let lose = std::thread::spawn(move || {
-        while lost.chip(HERE, |chip| chip.writes) < 3 {
+        while chips.chip(HERE, |chip| chip.writes) < 3 {
             std::thread::sleep(Duration::from_millis(10));
         }
-        lost.inject(Fault::NoAnswer);
+        chips.inject(Fault::NoAnswer);
     });
     let zero = CalibrateArgs { zero: true, ..CalibrateArgs::default() };
     let outcome = calibrate_on(&board, zero, Calibration::default(), false);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process, waitid};
 use rustix::termios::tcgetpgrp;
 
 use crate::signals;
@@ -122,12 +122,15 @@ impl Running {
 
     /// Passes a signal on. One of the terminal's keys has reached the command already.
     pub(super) fn pass_on(&self, signal: i32) {
-        if signals::KEYS.contains(&signal) && is_in_foreground() {
+        let pid = Pid::from_child(&self.child);
+        // A command that changed its process group, as setsid(1) does, gets nothing from the keys.
+        let in_group = getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
+        if signals::KEYS.contains(&signal) && in_group && is_in_foreground() {
             return;
         }
         if let Some(signal) = Signal::from_named_raw(signal) {
             // Fails only if the command ended meanwhile or has another user, like sudo.
-            let _ = kill_process(Pid::from_child(&self.child), signal);
+            let _ = kill_process(pid, signal);
         }
     }
 

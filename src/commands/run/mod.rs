@@ -51,11 +51,12 @@ pub struct RunArgs {
 
     /// Run COMMAND this many times; stop after the first failure [default: 1]
     #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub repeat: u32,
 
     /// First run COMMAND this many times without measuring [default: 0]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(allow_negative_numbers = true)]
     pub warmup: u32,
 
     /// First measure the idle power for this time, at most 1h; also show the energy net of idle
@@ -152,14 +153,21 @@ fn measure(
     let (mut idle, mut runs) = (None, Vec::new());
     let outcome = measure_runs(args, &mut session, &mut events, &mut idle, &mut runs);
     let failed = session.close();
-    let code = outcome.unwrap_or_else(|failed| {
-        report(&[failed.to_string()]);
-        failed.code()
-    });
+    let Session { sensors, .. } = session;
+    let summary = Summary { sensors, idle, runs, requested: args.repeat, with_sum: args.sum };
+    let code = match outcome {
+        Ok(code) => {
+            report(summary.no_run(code).as_slice());
+            code
+        }
+        Err(failed) => {
+            report(&[failed.to_string()]);
+            failed.code()
+        }
+    };
     report(&messages);
     report(&failed);
-    let Session { sensors, .. } = session;
-    Ok((Summary { sensors, idle, runs, requested: args.repeat, with_sum: args.sum }, code))
+    Ok((summary, code))
 }
 
 fn report(messages: &[String]) {

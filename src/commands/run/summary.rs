@@ -104,6 +104,21 @@ impl Summary {
         notes
     }
 
+    /// Returns why no run was measured, and the idle power that was.
+    pub(super) fn no_run(&self, code: u8) -> Option<String> {
+        let idle = self.idle.iter().flat_map(|idle| self.sensors.iter().zip(&idle.energies));
+        let idle = idle.filter_map(|(sensor, energy)| {
+            Some(format!("; {}: idle power {:.2} W", sensor.plan.device, energy.watts()?))
+        });
+        self.runs.is_empty().then(|| {
+            format!(
+                "no run was measured (a warm-up run failed, or a signal arrived: exit code {code})\
+                 {}",
+                idle.collect::<String>()
+            )
+        })
+    }
+
     /// Returns how the last run ended, if it failed or was interrupted.
     fn partial(&self) -> Option<String> {
         let run = self.runs.last().filter(|run| run.is_partial)?;

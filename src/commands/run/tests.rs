@@ -205,6 +205,8 @@ fn signal_ends_the_idle_time() {
     let args = RunArgs { idle: Some(Duration::from_secs(3600)), ..RunArgs::default() };
     let (summary, code) = bench.run(args, &["false"], stop).unwrap();
     assert_eq!((code, summary.runs.len()), (128 + 15, 0));
+    let text = summary.no_run(code).unwrap();
+    assert!(text.contains("exit code 143); deepx: idle power 12.0"), "{text}");
 }
 
 #[test]
