@@ -41,7 +41,7 @@ pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> 
     if samples.iter().any(is_ours) {
         return Ok((samples, left_out));
     }
-    if samples.iter().any(|sample| sample.name == "ina260_voltage") {
+    if samples.iter().any(|sample| sample.name.starts_with("ina260_")) {
         return Err(Error::OtherExporter);
     }
     let (samples, left_out) = parse(text, |_| true)?;
@@ -208,6 +208,10 @@ mod tests {
             ),
             (
                 "ina260_voltage{hostname=\"a\"} 5\n",
+                "metrics of the Python script or of another INA260 exporter: ina260_up is missing",
+            ),
+            (
+                "ina260_power_watts{device=\"a\"} 5\nina260_volts 5\nnode_a 1\n",
                 "metrics of the Python script or of another INA260 exporter: ina260_up is missing",
             ),
         ] {
