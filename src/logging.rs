@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{Dispatch, Level, Metadata, debug, dispatcher, error, info, warn};
 use tracing_journald::{Priority, PriorityMappings};
@@ -25,6 +25,12 @@ use crate::config::LogLevel;
 
 /// Upper bound on the text of all queued messages, in bytes: about 7,000 messages.
 const MAX_QUEUED: usize = 1 << 20;
+
+/// Bytes of further messages for warnings and errors.
+const RESERVE: usize = 64 << 10;
+
+/// Minimum time between two reports of dropped messages.
+const REPORT_PERIOD: Duration = Duration::from_secs(10);
 /// Upper bound on the text of a message, in bytes.
 const MAX_MESSAGE: usize = 32 << 10;
 /// Longest wait at the end of the process for messages that are still queued.
@@ -114,7 +120,9 @@ impl Queue {
 
     fn add(&self, message: Message) {
         let mut state = self.lock();
-        if state.bytes + message.text.len() > MAX_QUEUED {
+        // Warnings have room that others cannot take.
+        let reserve = if message.level <= Level::WARN { RESERVE } else { 0 };
+        if state.bytes + message.text.len() > MAX_QUEUED + reserve {
             state.dropped += 1;
         } else {
             state.bytes += message.text.len();
@@ -125,12 +133,13 @@ impl Queue {
 
     /// Writes messages until the process ends.
     fn write_all(&self) {
-        let mut reported = 0;
+        let (mut reported, mut last) = (0, None::<Instant>);
         loop {
             let is_written = self.write_next();
             let dropped = self.lock().dropped;
-            if is_written && dropped > reported {
-                reported = dropped;
+            let is_due = last.is_none_or(|last| last.elapsed() >= REPORT_PERIOD);
+            if is_written && dropped > reported && is_due {
+                (reported, last) = (dropped, Some(Instant::now()));
                 warn!(
                     "{dropped} log messages dropped since the start (the log could not be \
                      written)"
@@ -258,8 +267,8 @@ fn stderr_is_the_journal() -> bool {
 mod tests {
     use super::*;
 
-    fn message(text: &str) -> Message {
-        Message { level: Level::WARN, text: text.as_bytes().to_vec() }
+    fn message(level: Level, text: &str) -> Message {
+        Message { level, text: text.as_bytes().to_vec() }
     }
 
     #[test]
@@ -268,10 +277,11 @@ mod tests {
         let queue = Queue { state: Mutex::default(), changed: Condvar::new(), output };
         let text = "x".repeat(MAX_MESSAGE);
         for _ in 0..40 {
-            queue.add(message(&text));
+            queue.add(message(Level::INFO, &text));
         }
+        queue.add(message(Level::WARN, "dropped"));
         let state = queue.lock();
-        assert_eq!((state.messages.len(), state.bytes, state.dropped), (32, 1 << 20, 8));
+        assert_eq!((state.messages.len(), state.bytes, state.dropped), (33, (1 << 20) + 7, 8));
     }
 
     #[test]
