@@ -22,7 +22,7 @@ use ina260_exporter::ina260::calibration::Calibration;
 use ina260_exporter::ina260::settings::{PartialSettings, Settings};
 use ina260_exporter::meter::SharedMeter;
 use ina260_exporter::sampler::{Sampler, Setup};
-use ina260_exporter::scrape::Url;
+use ina260_exporter::scrape::{Error, Url};
 use ina260_exporter::simulated::{Board, Chip, Fault, Load, ScheduledFault};
 use support::{free_port, until};
 
@@ -414,11 +414,12 @@ fn refused_peer_still_sees_a_live_listener() {
         power_buckets: BUCKETS.into(),
     };
     let bound = Server::bind(settings).unwrap();
-    assert!(url.responds(Duration::from_millis(200)).is_err(), "responds before it serves");
+    let is_refused = |timeout| matches!(url.get(timeout), Err(Error::Status { code: 403, .. }));
+    assert!(!is_refused(Duration::from_millis(200)), "responds before it serves");
     let server = Server::start(bound, Vec::new()).unwrap();
-    until("a response", || url.responds(support::TIMEOUT).ok());
+    until("a response", || is_refused(support::TIMEOUT).then_some(()));
     drop(server);
-    assert!(url.responds(Duration::from_millis(200)).is_err(), "responds after it was stopped");
+    assert!(!is_refused(Duration::from_millis(200)), "responds after it was stopped");
 }
 
 #[test]
@@ -426,6 +427,6 @@ fn silent_listener_does_not_respond() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::from(&Listen::Tcp(silent.local_addr().unwrap()));
     let asked = Instant::now();
-    assert!(url.responds(Duration::from_millis(300)).is_err());
+    assert!(url.get(Duration::from_millis(300)).is_err());
     assert!(asked.elapsed() < seconds(10), "{:?}", asked.elapsed());
 }

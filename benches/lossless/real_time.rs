@@ -72,8 +72,8 @@ impl Run {
         let not_read = 100.0 * not_read / count(self.completed);
         // An idle thread that missed nothing leaves nothing to compare with.
         if idle > 0.0 {
-            let ratio = figure("results not read relative to an idle thread", not_read / idle, "×");
-            summary.add(ratio.target(2.0));
+            let what = "results not read relative to an idle thread";
+            summary.add(figure(what, not_read / idle, "×").target(2.0));
         }
         summary.add(
             figure("results not read", not_read, "%")

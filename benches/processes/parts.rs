@@ -36,7 +36,8 @@ pub(crate) fn add(summary: &mut Summary, results: &Path) -> Result<Parts, Box<dy
     Ok(Parts { result })
 }
 
-/// Returns the median in nanoseconds from a line `├─ name  fastest │ slowest │ median │ …`.
+/// Returns the median in nanoseconds from a line
+/// `├─ name  fastest │ slowest │ median │ …`.
 fn median(table: &str, name: &str) -> Option<f64> {
     table.lines().find_map(|line| {
         let mut columns = line.split('│');

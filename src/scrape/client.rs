@@ -33,21 +33,12 @@ impl Url {
     /// # Errors
     /// [`Error`], within about `timeout` once the name of the host is resolved.
     pub fn get(&self, timeout: Duration) -> Result<Body, Error> {
-        let mut connection = Connection::request(self, &self.path, timeout)?;
+        let mut connection = Connection::request(self, timeout)?;
         let head = connection.head()?.check()?;
         let (body, is_cut) = connection.body(&head)?;
         let text = String::from_utf8(body)
             .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))?;
         Ok(Body { text, is_cut })
-    }
-
-    /// Checks that the server responds, with any HTTP status. Requests `/health`, which costs the
-    /// exporter less than its metrics.
-    ///
-    /// # Errors
-    /// As for [`Url::get`].
-    pub fn responds(&self, timeout: Duration) -> Result<(), Error> {
-        Connection::request(self, "/health", timeout)?.head().map(drop)
     }
 }
 
@@ -60,7 +51,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn request(url: &Url, path: &str, timeout: Duration) -> Result<Self, Error> {
+    fn request(url: &Url, timeout: Duration) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
         let (mut stream, host) = match &url.endpoint {
             Endpoint::Tcp { host, port } => (connect(host, *port, deadline)?, url.authority()),
@@ -69,8 +60,9 @@ impl Connection {
             }
         };
         let request = format!(
-            "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
+            "GET {} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
              Accept: text/plain\r\n\r\n",
+            url.path,
             env!("CARGO_PKG_VERSION"),
         );
         stream.set_write_timeout(Some(remaining(deadline)?))?;
@@ -257,13 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn any_status_counts_as_a_response() {
-        let (url, serving) = server(b"HTTP/1.1 403 Forbidden\r\n\r\n", false);
-        url.responds(TIMEOUT).unwrap();
-        let request = serving.join().unwrap();
-        assert!(request.starts_with("GET /health HTTP/1.0\r\n"), "{request}");
+    fn refusal_and_other_protocols_are_errors() {
+        let (url, _serving) = server(b"HTTP/1.1 403 Forbidden\r\n\r\n", false);
+        assert!(matches!(url.get(TIMEOUT), Err(Error::Status { code: 403, .. })));
         let (url, _serving) = server(b"SSH-2.0-OpenSSH_9.2\r\n", false);
-        assert!(matches!(url.responds(TIMEOUT), Err(Error::NotHttp(_))));
+        assert!(matches!(url.get(TIMEOUT), Err(Error::NotHttp(_))));
     }
 
     #[test]
@@ -271,9 +261,6 @@ mod tests {
         let timeout = Duration::from_millis(50);
         let (url, _serving) = server(b"", false);
         let error = url.get(timeout).unwrap_err();
-        assert_eq!(error.to_string(), "no response in time");
-        let (url, _serving) = server(b"", false);
-        let error = url.responds(timeout).unwrap_err();
         assert_eq!(error.to_string(), "no response in time");
     }
 
