@@ -52,11 +52,15 @@ echo -1 >/sys/bus/i2c/devices/1-0070/idle_state
 mark_journal
 must_fail systemctl reload "$service"
 logged "reload failed"
-shows ina260_up 1 'device="a"'
+# Until then, both chips respond to each of the sensors.
+echo -2 >/sys/bus/i2c/devices/1-0070/idle_state
+wait_until 20 shows ina260_bus_voltage_volts 5 'device="a"'
+wait_until 20 shows ina260_bus_voltage_volts 12 'device="b"'
 
 # A mux that appears after the start, on the wires of another: its bus stays closed until both
 # deselect their channels.
 systemctl stop "$service"
+echo -1 >/sys/bus/i2c/devices/1-0070/idle_state
 echo 0x71 >/sys/bus/i2c/devices/i2c-1/delete_device
 mark_journal
 systemctl start "$service"
