@@ -161,9 +161,10 @@ fn failed_warm_up_is_reported() {
 fn ctrl_c_reaches_a_command_that_changed_its_group() {
     let program = support::program().join(" ");
     let command = "trap 'exit 7' INT; echo ready; for i in \\$(seq 1000); do sleep 0.01; done";
-    // This test may be a shell's background job, which ignores SIGINT.
+    // This test may be a shell's background job, which ignores SIGINT. A shell that waits for the
+    // program would end with the code of its own SIGINT.
     let script = format!(
-        "env --default-signal=INT {program} run --simulate --config /dev/null -- \
+        "exec env --default-signal=INT {program} run --simulate --config /dev/null -- \
          setsid sh -c \"{command}\""
     );
     let mut child = Command::new("script")
