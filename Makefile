@@ -47,10 +47,10 @@ fuzz: export FUZZ_SEED ?= $(shell date +%s)
 fuzz: toolchain ## fuzz configurations, scrapes, saved counters and register words for FUZZ_SECONDS=15
 	cargo test --locked --test fuzz -- --nocapture
 
-bench: deb ## measure speed and memory; as root, also beside others on a kernel bus in a VM
+bench: deb ## measure speed and memory; as root, also compare with other programs in a VM
 	benches/run
 	@if [ "$$(id -u)" = 0 ]; then DEB=$(package) tests/system/run --release bookworm peers; \
-	else echo "run as root, make bench also compares with others on the kernel bus of a VM"; fi
+	else echo "not run: the comparison with other programs in a VM, which needs root"; fi
 
 docs: toolchain ## regenerate tables, lists of options, completions and the power chart
 	UPDATE_GOLDEN=1 cargo test --locked --test reference --test completions --test picture \
@@ -78,7 +78,7 @@ toolchain:
 # -- checks ----------------------------------------------------------------------------------------
 
 checks := version fmt clippy doc deny man shell workflows unit test scrape terminal rules
-check: $(checks) ## run all checks that need no VM
+check: $(checks) ## run tests, lints and documentation checks (no VM, no root)
 
 # $(call need,command,how to install it)
 need = @command -v $(1) >/dev/null || { \

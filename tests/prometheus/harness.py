@@ -151,7 +151,7 @@ class Prometheus:
         return float(result[0]["value"][1]) if result else 0.0
 
     def wait_for_scrapes(self, targets: int, scrapes: int, seconds: float) -> None:
-        """Waits until that many targets, with Prometheus, are up and were scraped that often."""
+        """Waits until all targets, Prometheus included, are up and were scraped this often."""
         enough = f"count(count_over_time(up[1h]) >= {scrapes} and up == 1) == {targets}"
         wait_for(seconds, f"{scrapes} scrapes of {targets} targets", lambda: self.query(enough))
 

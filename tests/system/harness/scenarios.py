@@ -5,7 +5,7 @@ By default that is the state with the package installed. Marks in a scenario's f
 
   # on the bare system   resume the state after boot, without the package
   # on one release       independent of systemd, dpkg and the kernel: run on the first release only
-  # on amd64             needs i2c-stub, which other Debian kernels do not have, or version 0.1.0
+  # on amd64             needs i2c-stub, which Debian has on amd64 only, or version 0.1.0
   # by name only         takes long: `make soak`
   # with peers           needs the archive $PEERS of image/peers
   # seconds: N           time limit

@@ -12,11 +12,11 @@
  *   current, voltage  the input, as register words; power follows from them
  *   power             a register word that replaces the calculated one, if not 0
  *   configuration, mask_enable, alert_limit, manufacturer, die    registers
- *   errno, failures   transfers fail with -errno; only so many if failures is not 0
+ *   errno, failures   transfers fail with -errno: all, or the next ones if failures is their number
  *   hang              Y or N; while Y, a transfer blocks until its caller is killed
  *   delay_us          duration of a transfer
- *   corruptions, corrupt_register, corrupt_bits    so many reads of this register have these bits
- *                     inverted
+ *   corruptions, corrupt_register, corrupt_bits    number of next reads of this register that have
+ *                     these bits inverted
  *   transfers         number of transfers that reached the chip
  *   configured        number of writes to the configuration register
  *   finished          number of conversion cycles, except those with the power-on configuration
@@ -34,7 +34,7 @@
  * In the directory of a bus:
  *
  *   number            the number of its adapter. Writing 0 unplugs it, as a USB adapter: transfers
- *                     fail with EIO, and the write returns when nobody has it open any more.
+ *                     fail with EIO, and the write returns when no process has it open any more.
  *                     Writing another number plugs it in again.
  *
  * The module also has a driver for such muxes, which Debian's kernel lacks on amd64: the mux at 0x70

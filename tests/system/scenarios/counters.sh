@@ -38,12 +38,12 @@ survive() {
     wait_until 20 shows ina260_voltage 12
 }
 
-# measured_for SECONDS: waits until the sensor was measured for so long.
+# measured_for SECONDS: waits until the sensor was measured for this time.
 measured_for() {
     wait_until 60 above ina260_measured_seconds_total "$1"
 }
 
-# started_from_0 SECONDS: fails unless the counters are below those of so many seconds.
+# started_from_0 SECONDS: fails unless the counters are below those of this time.
 started_from_0() {
     wait_until 40 shows ina260_voltage 12
     (($(metric ina260_measured_seconds_total) < $1)) || fail "not from 0: $(counters)"

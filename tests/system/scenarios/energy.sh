@@ -37,7 +37,7 @@ chip=1/0x40 chip plugged 0
 chip=1/0x41 chip plugged 0
 wait_until 15 shows ina260_up 0 'device="fast"'
 wait_until 15 shows ina260_up 0 'device="slow"'
-# Cycles are lost unseen if an emulated machine stalls, for up to half a second, before that.
+# An emulated machine may stall before that: the cycles of up to half a second are then not counted.
 for which in fast:0x40:24:13 slow:0x41:1:2; do
     IFS=: read -r device address watts unknown <<<"$which"
     chip=1/$address

@@ -10,17 +10,17 @@ wait_until 20 above ina260_results_total 9
 pid=$(property MainPID)
 mark_journal
 
-# attack CLIENTS FILE PATIENCE: so many clients connect, send FILE, hold the connection for at most
-# PATIENCE seconds unless it is closed, and connect again after a second.
+# attack CLIENTS FILE SECONDS: starts this number of clients. Each connects, sends FILE, holds the
+# connection for at most SECONDS, and connects again after a second.
 attack() {
-    local clients=$1 file=$2 patience=$3 client
+    local clients=$1 file=$2 seconds=$3 client
     trap '' PIPE
     while ((clients-- > 0)); do
         while read -r -t 1 -u "$quiet" || :; do
             if exec {client}<>/dev/tcp/127.0.0.1/8000; then
                 [[ ! -s $file ]] || cat "$file" >&"$client"
-                # A client that is not to read waits for input that does not come.
-                read -r -t "$patience" -u "$((patience < 60 ? quiet : client))" || true
+                # A client that must not read the response waits on a FIFO without input.
+                read -r -t "$seconds" -u "$((seconds < 60 ? quiet : client))" || true
                 exec {client}>&-
             fi
         done &
@@ -44,7 +44,7 @@ scrape_for_two_minutes() {
     echo "$count scrapes"
 }
 
-# part NAME CLIENTS PATIENCE: NAME is also the file that is sent.
+# part NAME CLIENTS SECONDS: NAME is also the file that is sent.
 part() {
     local name=$1 cpu attackers
     wait_until 30 scrape

@@ -19,7 +19,7 @@ control() {
     chip=1/mux chip control "$@"
 }
 
-# voltage_is DEVICE VOLTS: and so is every result of the last minute
+# voltage_is DEVICE VOLTS: returns whether every result of the last minute shows this voltage.
 voltage_is() {
     local name
     for name in volts min_volts max_volts; do

@@ -47,7 +47,7 @@ output_has "a sht21 in use by the kernel, not an INA260"
 expect "transfers" "$transfers" "$(chip transfers)"
 unbind
 
-# A relative with the driver that can also have an INA260.
+# A related chip, with the driver that can also be bound to an INA260.
 chip die 0x2260
 bind ina2xx-adc ina226
 starts_with "0x40 on bus 1 is an INA226 in use by the kernel, not an INA260; INA260s respond at"

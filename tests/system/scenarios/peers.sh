@@ -1,7 +1,7 @@
 #!/bin/bash
-# Measures the cost of the daemon beside the Python script that it replaces and node_exporter: whole
-# processes on the same bus, one after another. Prints figures and ratios; only asserts that each of
-# them measured.
+# Compares the cost of the daemon with that of the Python script that it replaces and of
+# node_exporter: whole processes on the same bus, one after another. Prints figures and ratios; only
+# asserts that each of them measured.
 # seconds: 1200
 # on one release
 # with peers
@@ -148,13 +148,13 @@ ratio() {
 
 echo
 a="script, scrape every 15 s" none="daemon, 1 sensor, no scrape"
-ratio "processor time, 1 sensor at 1 Hz, beside the script" \
+ratio "processor time, 1 sensor at 1 Hz, against the script" \
     "${processor["daemon, 1 sensor, scrape every 15 s"]}" "${processor[$a]}" 5
-ratio "processor time, 16 sensors at 1 Hz, beside the script's 1" \
+ratio "processor time, 16 sensors at 1 Hz, against the script's 1" \
     "${processor["daemon, 16 sensors, scrape every 15 s"]}" "${processor[$a]}" 2
-ratio "processor time, 1 sensor at 10 Hz, beside the script's 1 Hz" \
+ratio "processor time, 1 sensor at 10 Hz, against the script's" \
     "${processor["daemon, 1 sensor at 10 Hz, scrape every 15 s"]}" "${processor[$a]}" 3
-ratio "processor time besides the bus thread's, no scrape" \
+ratio "processor time except the bus thread's, no scrape" \
     $((processor[$none] - bus_thread[$none])) "${processor["script, no scrape"]}" 15
 awk -v count="${wakeups[$none]}" -v period="$period" 'BEGIN {
     printf "%-58s %-10.2f target %-8s %s\n", "wake-ups per second at 1 Hz, no scrape",

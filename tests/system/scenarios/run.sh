@@ -69,7 +69,7 @@ shown_has 'run 1 of 1 ended with exit code 143'
 pgrep --full '^sleep 1234' && fail "the command is still running"
 expect "registers after SIGTERM" "$found" "$(registers)"
 
-# An interval that the bus does not carry: 2 ms for each transfer.
+# An interval that is too short for the bus: each transfer takes 2 ms.
 chip delay_us 2000
 must_fail ina260-exporter run --interval 3ms -- true
 output_has 'is more than bus 1 can carry'

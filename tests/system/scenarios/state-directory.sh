@@ -27,7 +27,7 @@ for create in mkfifo "ln --symbolic /dev/zero" mkdir; do
     systemctl start "$service"
     wait_until 20 shows ina260_voltage 12
     logged "kept as /var/lib/ina260-exporter/totals.refused" || fail "$create: $(journal)"
-    # What is a directory cannot be replaced by a file.
+    # A directory cannot be replaced by a file.
     [[ $create == mkdir ]] && rm -rf "${state:?}"/totals.new
     systemctl stop "$service"
     property_is Result success || fail "$create: the service failed"

@@ -45,14 +45,14 @@ if logged "cannot restore saved counters"; then
 fi
 expect "files of saved counters" "" "$(find /var/lib/private/ina260-exporter -type f)"
 
-# A reload, with the new configuration format being that of 0.1.0.
+# A reload of a configuration in the format of 0.1.0.
 set_load 0x2260 0xfce0
 configure "${lines[@]/orin/nvme}"
 systemctl reload "$service"
 wait_until 20 shows ina260_voltage 11 'device="nvme"'
 wait_until 20 lacks ina260_up 'device="orin"'
 
-# Once: after a crash, the counters of 0.1.0 do not come back.
+# The counters of 0.1.0 are restored only once: after a crash they do not come back.
 mark_journal
 systemctl kill --signal=KILL "$service"
 wait_until 40 logged "serving 1 sensor"
