@@ -12,11 +12,11 @@
  *   current, voltage  the input, as register words; power follows from them
  *   power             a register word that replaces the calculated one, if not 0
  *   configuration, mask_enable, alert_limit, manufacturer, die    registers
- *   errno, failures   transfers fail with -errno: all, or the next ones if failures is their number
+ *   errno, failures   transfers fail with -errno; if failures is not 0, only that number of them
  *   hang              Y or N; while Y, a transfer blocks until its caller is killed
  *   delay_us          duration of a transfer
- *   corruptions, corrupt_register, corrupt_bits    number of next reads of this register that have
- *                     these bits inverted
+ *   corruptions, corrupt_register, corrupt_bits    the next reads of this register, as many as
+ *                     corruptions says, have these bits inverted
  *   transfers         number of transfers that reached the chip
  *   configured        number of writes to the configuration register
  *   finished          number of conversion cycles, except those with the power-on configuration

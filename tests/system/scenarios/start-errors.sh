@@ -36,7 +36,7 @@ exits 69 ina260-exporter
 output_has 0x40
 output_has 0x45
 
-# Another chip at the address, by hand: nothing to measure.
+# Another chip at the address, without --wait-for-sensor: nothing to measure.
 chip manufacturer 0x0054
 chip plugged 1
 exits 69 ina260-exporter
