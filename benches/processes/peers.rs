@@ -1,7 +1,7 @@
 //! Whole processes compared with the Python script, in the same minute: each with a scrape every
-//! 15 s and with none. The script reads a chip in memory. The daemon's chips are simulated, and what
-//! they cost is not counted: its bus thread is counted by its results, each with the CPU time that
-//! the bench `parts` measured on registers in memory.
+//! 15 s and with none. The script reads a chip in memory. The daemon's chips are simulated, and
+//! what they cost is not counted: its bus thread is counted by its results, each with the CPU time
+//! that the bench `parts` measured on registers in memory.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -37,9 +37,9 @@
  *                     fail with EIO, and the write returns when no process has it open any more.
  *                     Writing another number plugs it in again.
  *
- * The module also has a driver for such muxes, which Debian's kernel lacks on amd64: the mux at 0x70
- * is bound by writing "pca9548 0x70" to new_device of the adapter. As with i2c-mux-pca954x, each
- * channel becomes an adapter, and stays selected unless the file idle_state is -2.
+ * The module also has a driver for such muxes, which Debian's kernel lacks on amd64: the mux at
+ * 0x70 is bound by writing "pca9548 0x70" to new_device of the adapter. As with i2c-mux-pca954x,
+ * each channel becomes an adapter, and stays selected unless the file idle_state is -2.
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
