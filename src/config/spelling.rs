@@ -100,11 +100,19 @@ fn spellings(plain: &str) -> Vec<String> {
     let with_lower_prefix = plain.split_once(':').map_or(String::new(), |(prefix, rest)| {
         format!("{}:{}", prefix.to_ascii_lowercase(), rest.trim())
     });
-    let is_list = plain.starts_with(['[', '{']);
+    let is_digit = |c: char| c.is_ascii_digit();
+    let groups: Vec<&str> = plain.split(' ').collect();
+    let is_list = plain.starts_with(['[', '{'])
+        || groups.windows(2).any(|pair| {
+            // Other numbers than thousands are several.
+            let next = pair[1].trim_end_matches(|c| !is_digit(c));
+            pair[0].ends_with(is_digit) && next.starts_with(is_digit) && next.len() != 3
+        });
     let compact = if is_list { plain.to_owned() } else { plain.replace(' ', "") };
     let point = compact.replace(',', ".");
     let digits = point.trim_start_matches(['+', '0']);
-    let zero = if digits.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
+    let is_empty = !point.contains(is_digit);
+    let zero = if digits.starts_with(is_digit) || is_empty { "" } else { "0" };
     let number = format!("{zero}{digits}");
     let mut all = vec![
         plain.to_owned(),

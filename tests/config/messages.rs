@@ -27,6 +27,19 @@ fn assert_suggests_value(head: &str, key: &str, value: &str, meant: &str) {
 const SENSOR: &str = "[[sensor]]\ndevice = \"a\"\n";
 
 #[test]
+fn nothing_is_suggested_for_half_a_value() {
+    for (key, value) in [
+        ("buckets", "[\"1 2\"]"),
+        ("interval", "\"10 0ms\""),
+        ("sensor", "[{device = \"a\", alert = {on = \"over-current\", limit = \"A\"}}]"),
+    ] {
+        let message = message(&format!("{key} = {value}\n"));
+        assert!(!message.contains("; write "), "{message}");
+    }
+    assert_suggests_value("", "interval", "\"1 000us\"", "\"1000us\"");
+}
+
+#[test]
 fn invalid_toml_gets_a_corrected_line() {
     for (line, meant) in [
         // YAML, INI, JSON, and shell.
