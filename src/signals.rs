@@ -1,5 +1,6 @@
 //! Delivers signals as events in a channel, which can be waited for with a timeout.
 
+use std::fs;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -7,8 +8,6 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator;
 
-/// Signals that end a program, or reload the daemon's configuration.
-pub const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// Signals of a terminal's keys, which every process in the foreground gets.
 pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
 
@@ -61,12 +60,29 @@ impl Signals {
     }
 }
 
-/// Catches all of these signals and returns the channel of events.
+/// Returns whether this process ignores a signal since its start, such as SIGHUP after nohup(1).
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal - 1) & 1 == 1
+}
+
+/// Returns the signals that end a command: an ignored one does not.
+pub fn ending() -> impl Iterator<Item = i32> {
+    [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal))
+}
+
+/// Catches the signals that end a command, and returns the channel of events.
 ///
 /// # Errors
 /// As for [`Signals`].
 pub fn events() -> io::Result<Receiver<Event>> {
-    Signals::catch_reload()?.catch_stop()
+    let (sender, events) = mpsc::channel();
+    let caught: Vec<i32> = ending().collect();
+    on_signals(&caught, move |_| sender.send(Event::Stop).is_ok())?;
+    Ok(events)
 }
 
 /// Calls `on_signal` in a thread of its own for each of these signals, until it returns false.

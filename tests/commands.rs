@@ -235,6 +235,21 @@ fn follow_prints_csv_until_stopped() {
 }
 
 #[test]
+fn follow_goes_on_after_a_hangup_that_is_ignored() {
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=HUP").args(support::program());
+    command.args(["read", "--simulate", "--follow", "--interval", "50ms", "--config", "/dev/null"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.by_ref().take(2).count(), 2);
+    kill("HUP", &child.id().to_string());
+    assert_eq!(lines.by_ref().take(20).count(), 20);
+    kill("TERM", &child.id().to_string());
+    lines.for_each(drop);
+    assert_eq!(until("the end", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
 fn signal_ends_a_blocked_command() {
     for arguments in [&["scan"][..], &["scan", "--mux"], &["read"], &["read", "--follow"]] {
         for signal in ["INT", "TERM"] {

@@ -38,7 +38,8 @@ struct Watch {
 impl Watch {
     /// Starts it in a terminal of this size; unless `is_read`, the terminal takes no output.
     fn start(rows: u16, columns: u16, is_read: bool, arguments: &str) -> Self {
-        let program = program().join(" ");
+        // As for `support::daemon`.
+        let program = format!("env --default-signal=HUP,INT,QUIT {}", program().join(" "));
         let command = format!("stty rows {rows} cols {columns}; exec {program} watch {arguments}");
         let mut script = Command::new("script")
             .args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"])

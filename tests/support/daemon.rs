@@ -31,9 +31,11 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Returns the command that runs the binary with these arguments.
+/// Returns the command that runs the binary with these arguments. Signals that a shell's background
+/// job, or a child of nohup(1), ignores have their default action.
 pub fn daemon(arguments: &[&str]) -> Command {
-    let mut words = program();
+    let mut words = vec!["env".to_owned(), "--default-signal=HUP,INT,QUIT".to_owned()];
+    words.extend(program());
     words.extend(arguments.iter().map(|&argument| argument.to_owned()));
     command(&words)
 }

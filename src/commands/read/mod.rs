@@ -1,5 +1,6 @@
 //! `read`: prints one result of each sensor, or one after another. Never changes a setting.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -87,10 +88,14 @@ pub fn run(args: &ReadArgs, caller: Caller<'_>) -> Result<(), Failure> {
     } else {
         text::write(&rows, output)?;
     }
-    let failures: Vec<String> = rows.iter().filter_map(failure).collect();
+    outcome(rows.iter().filter_map(failure).collect(), rows.len())
+}
+
+/// Returns the outcome for a number of sensors, some of which were not read.
+fn outcome(failures: Vec<String>, sensors: usize) -> Result<(), Failure> {
     match failures.len() {
         0 => Ok(()),
-        all if all == rows.len() => Err(Failure::Nothing(failures)),
+        all if all == sensors => Err(Failure::Nothing(failures)),
         _ => Err(Failure::Partly(failures)),
     }
 }
@@ -123,15 +128,20 @@ fn follow(
     let begun = Instant::now();
     let sensors = plan.sensors.iter();
     let mut due: Vec<_> = sensors.map(|sensor| (begun, sensor)).collect();
+    // Failures of the sensors that were never read.
+    let mut unread = BTreeMap::new();
     while let Some((at, sensor)) = due.iter_mut().min_by_key(|(at, _)| *at) {
         let end = duration.map(|duration| begun + duration).filter(|end| end < at);
         if stop(end.unwrap_or(*at).saturating_duration_since(Instant::now())) || end.is_some() {
             break;
         }
-        csv::write_row(&Row { sensor, outcome: reader.read(sensor, stop) }, output)?;
+        let row = Row { sensor, outcome: reader.read(sensor, stop) };
+        csv::write_row(&row, output)?;
+        let first = unread.entry(&sensor.device).or_insert_with(|| failure(&row));
+        *first = first.take().filter(|_| row.outcome.is_err());
         *at = (*at + sensor.interval).max(Instant::now());
     }
-    Ok(())
+    outcome(unread.into_values().flatten().collect(), plan.sensors.len())
 }
 
 /// Returns the configured sensors, or the one at the given location, configured or not.

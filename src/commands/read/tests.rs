@@ -141,6 +141,35 @@ fn follow_ends_after_its_duration() {
 }
 
 #[test]
+fn follow_fails_if_a_sensor_was_never_read() {
+    let board = board();
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    let [present, absent] = ["0x41", "0x42"].map(|address| {
+        let flags = ["--device", address, "--address", address, "--interval", "20ms"];
+        sensor(&flags)
+    });
+    let (fault, from, until) = (Fault::NoAnswer, Duration::ZERO, None);
+    board.schedule(ScheduledFault { fault, address: Some(Address(0x42)), from, until });
+    let mut stop = |time| {
+        std::thread::sleep(time);
+        false
+    };
+    let mut follow = |sensors: &[&SensorPlan]| {
+        plan.sensors = sensors.iter().map(|&sensor| sensor.clone()).collect();
+        let mut reader = reader(&board, sensors);
+        let time = Some(Duration::from_millis(100));
+        super::follow(&plan, &mut reader, time, &mut Vec::new(), &mut stop)
+    };
+    let outcome = follow(&[&absent]);
+    let Err(Failure::Nothing(messages)) = outcome else { panic!("{outcome:?}") };
+    assert!(messages[0].starts_with("sensor 0x42 (bus 1, 0x42): "), "{messages:?}");
+    let outcome = follow(&[&present, &absent]);
+    let Err(Failure::Partly(messages)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(follow(&[&present]).is_ok());
+}
+
+#[test]
 fn result_of_the_service_has_its_own_time() {
     let sensor = sensor(&["--mux", "0x70:2"]);
     let report = read_via_service(&service(vec![served(&sensor)]), &sensor).unwrap();

@@ -1,7 +1,7 @@
 //! The command: its process, the signals passed on to it, and how it ended.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
@@ -57,12 +57,16 @@ impl Events {
 
     /// Catches the signals, except for those that this process was started to ignore.
     pub(super) fn catch() -> io::Result<Self> {
+        const CHILD: i32 = Signal::CHILD.as_raw();
         let events = Self::new();
-        let ignored = ignored_signals();
-        let is_caught = |signal: &i32| ignored >> (signal - 1) & 1 == 0;
-        let caught: Vec<i32> = signals::ENDING.into_iter().filter(is_caught).collect();
+        // Where SIGCHLD is ignored, the kernel discards the status of the command. In the command,
+        // a handler would be reset to the default.
+        let child = Some(CHILD).filter(|signal| signals::is_ignored(*signal));
+        let caught: Vec<i32> = signals::ending().chain(child).collect();
         let signals = events.sender.clone();
-        signals::on_signals(&caught, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
+        signals::on_signals(&caught, move |signal| {
+            signal == CHILD || signals.send(Event::Signal(signal)).is_ok()
+        })?;
         Ok(events)
     }
 
@@ -84,14 +88,6 @@ impl Events {
     pub(super) fn stop(&mut self, timeout: Duration) -> bool {
         self.signal.is_some() || matches!(self.wait(timeout), Some(Event::Signal(_)))
     }
-}
-
-/// Returns the mask of the signals that this process ignores, such as SIGHUP after nohup(1): a
-/// handler would be reset to the default in the command.
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 pub(super) struct Running {
