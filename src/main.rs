@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use ina260_exporter::cli::{Command, CommandLine};
-use ina260_exporter::commands::{self, Caller, Failure};
+use ina260_exporter::commands::{self, Caller, Failure, report};
 use ina260_exporter::config;
 use ina260_exporter::daemon;
 use ina260_exporter::printable::escape;
@@ -157,12 +157,5 @@ fn messages(failure: Failure) -> (Vec<String>, u8) {
             let code = if problems.is_temporary { FAILURE } else { CONFIG };
             (problems.messages().collect(), code)
         }
-    }
-}
-
-fn report(messages: &[String]) {
-    for message in messages {
-        // If standard error cannot be written to, there is nowhere left to report it.
-        let _ = writeln!(io::stderr(), "{message}");
     }
 }

@@ -81,6 +81,15 @@ fn ignored_signal_stays_ignored_in_the_command() {
 }
 
 #[test]
+fn exit_code_is_known_although_sigchld_is_ignored() {
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=CHLD").args(support::program());
+    command.args(["run", "--simulate", "--config", "/dev/null", "--", "sh", "-c", "exit 3"]);
+    let ended = command.output().unwrap();
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+}
+
+#[test]
 fn text_has_the_sum_and_the_net_energy() {
     let config = "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"disks\"\naddress = 0x41\n";
     let ended = run_with(config, &["run", "--sum", "--idle", "200ms", "--", "sleep", "0.2"]);
@@ -106,6 +115,8 @@ fn json_and_csv_have_every_run() {
     let sensors = json["sensors"].as_array().unwrap();
     let sum = energy(&sensors[0]) + energy(&sensors[1]);
     assert!((energy(&json["sum"]) / sum - 1.0).abs() < 1e-6, "{json}");
+    let of_runs = energy(&json["runs"][0]["sum"]) + energy(&json["runs"][1]["sum"]);
+    assert!((of_runs / 2.0 / sum - 1.0).abs() < 1e-6, "{json}");
     assert_eq!((json["runs"].as_array().unwrap().len(), &sensors[1]["device"]), (2, &"a,b".into()));
     assert!(sensors[0]["net_joules"].is_number() && json["runs"][1]["exit_code"] == 0);
     let first = &json["runs"][0]["sensors"][0];
@@ -122,7 +133,12 @@ fn json_and_csv_have_every_run() {
     let csv = fs::read_to_string(output).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
     assert!(lines[0].starts_with("run,device,exit_code,partial,energy_joules,"), "{csv}");
-    assert!(lines.len() == 5 && lines[4].starts_with("2,\"a,b\",0,false,"), "{csv}");
+    assert!(lines.len() == 7 && lines[5].starts_with("2,\"a,b\",0,false,"), "{csv}");
+    let joules = |line: &str| -> f64 { line.split(',').nth(4).unwrap().parse().unwrap() };
+    // The comma of a name is not one of the line.
+    let (own, other) = (joules(lines[1]), joules(&lines[2].replace("a,b", "")));
+    assert!(lines[3].starts_with("1,sum,0,false,"), "{csv}");
+    assert!((joules(lines[3]) - own - other).abs() < 1e-9, "{csv}");
 }
 
 #[test]
@@ -233,6 +249,7 @@ fn service_on_the_bus_is_read() {
     let watts = sensor["mean_watts"].as_f64().unwrap();
     assert!(code == Some(0) && (2.0..10.0).contains(&watts), "{report}");
     assert!(sensor["service"].as_str().unwrap().contains(&url), "{report}");
+    assert!(sensor["notes"][0].as_str().unwrap().contains("measured through"), "{report}");
     assert!(sensor["uncertainty_joules"].as_f64().unwrap() < 20.0, "{report}");
 
     let (code, report) = run(&["--direct", "--", "true"]);

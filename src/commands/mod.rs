@@ -106,6 +106,14 @@ pub fn check_config(args: &DaemonArgs, output: &mut dyn Write) -> Result<(), Fai
     Ok(())
 }
 
+/// Writes messages to standard error.
+pub fn report(messages: &[String]) {
+    for message in messages {
+        // If standard error cannot be written to, there is nowhere left to report it.
+        let _ = writeln!(io::stderr(), "{message}");
+    }
+}
+
 /// Returns why a bus cannot be opened, and the command that helps.
 fn describe_open_error(error: &OpenError, adapters: &Adapters) -> String {
     match error {

@@ -43,13 +43,15 @@ impl Figures {
         figures
     }
 
-    /// Returns the figures of sensors that feed one load, from the sums of each run and their own.
-    pub(super) fn sum(runs: &[Vec<Energy>], sensors: &[Self]) -> Self {
-        let sum = |run: &Vec<Energy>| {
+    /// Returns the figures of sensors that feed one load, from the energies of each run and the
+    /// figures of each sensor.
+    pub(super) fn sum<'a>(
+        runs: &[&[Energy]],
+        sensors: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Self {
+        let sum = |run: &&[Energy]| {
             let mut sum = Energy::default();
-            for energy in run {
-                sum.add(energy);
-            }
+            run.iter().for_each(|energy| sum.add(energy));
             Energy {
                 duration: run.iter().map(|it| it.duration).max().unwrap_or_default(),
                 measured: run.iter().map(|it| it.measured).min().unwrap_or_default(),
@@ -58,13 +60,13 @@ impl Figures {
             }
         };
         let runs: Vec<Energy> = runs.iter().map(sum).collect();
-        let nets: Option<Vec<Net>> = sensors.iter().map(|it| it.net).collect();
+        let nets: Option<Vec<Net>> = sensors.clone().map(|it| it.net).collect();
         let net = nets.map(|nets| Net {
             idle_watts: nets.iter().map(|net| net.idle_watts).sum(),
             joules: nets.iter().map(|net| net.joules).sum(),
             uncertainty: nets.iter().map(|net| net.uncertainty).sum(),
         });
-        Self { watts: sensors.iter().map(|it| it.watts).sum(), net, ..Self::new(&runs, None) }
+        Self { watts: sensors.map(|it| it.watts).sum(), net, ..Self::new(&runs, None) }
     }
 
     /// Returns the mean of a quantity whose sum over the runs this is.
@@ -127,9 +129,9 @@ mod tests {
 
     #[test]
     fn sum_has_the_spread_of_the_sums() {
-        let runs = [vec![energy(1.0), energy(5.0)], vec![energy(5.0), energy(1.0)]];
+        let runs = [&[energy(1.0), energy(5.0)][..], &[energy(5.0), energy(1.0)]];
         let own = [Figures::new(&[energy(1.0), energy(5.0)], None), Figures::new(&[], None)];
-        let sum = Figures::sum(&runs, &own[..1]);
+        let sum = Figures::sum(&runs, own[..1].iter());
         assert_eq!((sum.runs.mean, sum.uncertainty(), sum.runs.deviation()), (6.0, 1.0, Some(0.0)));
         assert_eq!((sum.total.extremes, sum.watts, sum.seconds()), (None, Some(1.5), 2.0));
     }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::Failure;
 use super::measuring::{Energy, Options, Session};
 use super::shared_args::{self, ConfigArgs};
+use super::{Failure, report};
 use crate::config::Plan;
 use crate::printable::escape;
 use crate::supervisor::BusProvider;
@@ -154,7 +154,8 @@ fn measure(
     let outcome = measure_runs(args, &mut session, &mut events, &mut idle, &mut runs);
     let failed = session.close();
     let Session { sensors, .. } = session;
-    let summary = Summary { sensors, idle, runs, requested: args.repeat, with_sum: args.sum };
+    let requested = args.repeat as usize;
+    let summary = Summary { sensors, idle, runs, requested, with_sum: args.sum };
     let code = match outcome {
         Ok(code) => {
             report(summary.no_run(code).as_slice());
@@ -168,13 +169,6 @@ fn measure(
     report(&messages);
     report(&failed);
     Ok((summary, code))
-}
-
-fn report(messages: &[String]) {
-    for message in messages {
-        // If standard error cannot be written to, there is nowhere left to report it.
-        let _ = writeln!(io::stderr(), "{message}");
-    }
 }
 
 /// Measures the idle power and the runs, until one fails or a signal arrives. Returns the exit
@@ -194,6 +188,8 @@ fn measure_runs(
     let mut code = None;
     for number in 0..u64::from(args.warmup) + u64::from(args.repeat) {
         if events.signal.is_some() {
+            // No command got it.
+            code = None;
             break;
         }
         let running = Running::start(&args.command, events)?;

@@ -11,7 +11,7 @@ pub(super) struct Summary {
     pub(super) idle: Option<Run>,
     pub(super) runs: Vec<Run>,
     /// Number of runs that were asked for.
-    pub(super) requested: u32,
+    pub(super) requested: usize,
     pub(super) with_sum: bool,
 }
 
@@ -29,42 +29,35 @@ impl Summary {
         if complete.is_empty() { self.runs.iter().collect() } else { complete }
     }
 
-    /// Returns the figures of each sensor, then those of their sum.
-    pub(super) fn figures(&self) -> (Vec<Figures>, Option<Figures>) {
-        let counted = self.counted();
-        let of = |index: usize| {
-            let runs: Vec<Energy> = counted.iter().map(|run| run.energies[index]).collect();
-            Figures::new(&runs, self.idle.as_ref().map(|idle| &idle.energies[index]))
-        };
-        let figures: Vec<Figures> = (0..self.sensors.len()).map(of).collect();
-        let runs: Vec<_> = counted.iter().map(|run| run.energies.clone()).collect();
-        let sum = self.with_sum.then(|| Figures::sum(&runs, &figures));
-        (figures, sum)
-    }
-
-    /// Returns each sensor with its figures in one run.
-    pub(super) fn figures_of_run(&self, run: &Run) -> impl Iterator<Item = (&str, Figures)> {
-        self.sensors.iter().enumerate().map(|(index, sensor)| {
+    /// Returns each sensor with its figures over some runs, then their sum if it was asked for.
+    pub(super) fn figures(&self, runs: &[&Run]) -> Vec<(&str, Figures)> {
+        let rows = self.sensors.iter().enumerate().map(|(index, sensor)| {
+            let energies: Vec<Energy> = runs.iter().map(|run| run.energies[index]).collect();
             let idle = self.idle.as_ref().map(|idle| &idle.energies[index]);
-            (sensor.plan.device.as_str(), Figures::new(&run.energies[index..=index], idle))
-        })
+            (sensor.plan.device.as_str(), Figures::new(&energies, idle))
+        });
+        let mut rows: Vec<_> = rows.collect();
+        if self.with_sum {
+            let runs: Vec<&[Energy]> = runs.iter().map(|run| run.energies.as_slice()).collect();
+            rows.push(("sum", Figures::sum(&runs, rows.iter().map(|(_, figures)| figures))));
+        }
+        rows
     }
 
     /// Writes a line for each sensor, and notes about them.
     pub(super) fn write(&self, verbose: bool, output: &mut dyn Write) -> io::Result<()> {
-        let (figures, sum) = self.figures();
-        let names = self.sensors.iter().map(|sensor| sensor.plan.device.as_str());
-        let rows: Vec<_> = names.zip(&figures).chain(sum.iter().map(|sum| ("sum", sum))).collect();
+        let rows = self.figures(&self.counted());
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
         let lines = rows.iter().map(|(name, figures)| format!(" {name:width$}  {}", line(figures)));
-        let notes = (0..).zip(&figures).map(|(index, figures)| self.notes(index, figures, verbose));
+        let notes = (0..).zip(&rows).map(|(index, row)| self.notes(index, &row.1, verbose));
         let mut lines = lines.chain(notes.flatten()).chain(self.partial());
         lines.try_for_each(|line| writeln!(output, "{line}"))
     }
 
     /// Returns how a sensor was measured, and what is missing.
-    fn notes(&self, index: usize, figures: &Figures, verbose: bool) -> Vec<String> {
-        let sensor = &self.sensors[index];
+    pub(super) fn notes(&self, index: usize, figures: &Figures, verbose: bool) -> Vec<String> {
+        // The sum has none.
+        let Some(sensor) = self.sensors.get(index) else { return Vec::new() };
         let (device, millis) = (&sensor.plan.device, sensor.stream.cycle.as_secs_f64() * 1e3);
         let runs = (1..).zip(&self.runs).filter(|_| verbose).map(|(number, run)| {
             let (energy, code) = (&run.energies[index], run.code);
@@ -119,10 +112,18 @@ impl Summary {
         })
     }
 
-    /// Returns how the last run ended, if it failed or was interrupted.
+    /// Returns how the runs ended, if the last one failed or there should have been more.
     fn partial(&self) -> Option<String> {
-        let run = self.runs.last().filter(|run| run.is_partial)?;
+        let run = self.runs.last()?;
         let (number, requested, code) = (self.runs.len(), self.requested, run.code);
+        if !run.is_partial {
+            return (number < requested).then(|| {
+                format!(
+                    "measured only {number} of {requested} runs (a signal arrived, or COMMAND \
+                     cannot be run any more)"
+                )
+            });
+        }
         let seconds = run.ended.duration_since(run.begun).as_secs_f64();
         let counted = if number == self.counted().len() { "" } else { " and is not counted" };
         let sensors = self.sensors.iter().zip(&run.energies);

@@ -41,35 +41,46 @@ fn of_runs(figures: &Figures) -> [(&'static str, Value); 2] {
 
 /// Writes the figures of each sensor over the runs, and each run.
 pub(super) fn write_json(summary: &Summary, output: &mut dyn Write) -> io::Result<()> {
-    let (figures, sum) = summary.figures();
-    let sensors = summary.sensors.iter().zip(&figures).map(|(sensor, figures)| {
-        let [runs, deviation] = of_runs(figures);
-        let device = ("device", json!(sensor.plan.device));
+    let mut rows = summary.figures(&summary.counted());
+    let sum = rows.split_off(summary.sensors.len()).pop();
+    let sensors = summary.sensors.iter().zip(rows).enumerate().map(|(index, (sensor, row))| {
+        let (device, figures) = row;
+        let [runs, deviation] = of_runs(&figures);
+        let device = ("device", json!(device));
         let cycle = ("cycle_seconds", json!(sensor.stream.cycle.as_secs_f64()));
-        object(figures, [runs, deviation, device, cycle, ("service", json!(sensor.service()))])
+        let notes = ("notes", json!(summary.notes(index, &figures, false)));
+        let service = ("service", json!(sensor.service()));
+        object(&figures, [runs, deviation, device, cycle, service, notes])
     });
     let runs = summary.runs.iter().map(|run| {
-        let sensors = summary
-            .figures_of_run(run)
-            .map(|(device, figures)| object(&figures, [("device", json!(device))]));
-        let sensors: Vec<Value> = sensors.collect();
-        json!({ "exit_code": run.code, "partial": run.is_partial, "sensors": sensors })
+        let rows = summary.figures(&[run]).into_iter();
+        let rows = rows.map(|(device, figures)| object(&figures, [("device", json!(device))]));
+        let mut sensors: Vec<Value> = rows.collect();
+        let sum = sensors.split_off(summary.sensors.len()).pop();
+        json!({ "exit_code": run.code, "partial": run.is_partial, "sensors": sensors, "sum": sum })
     });
     let (sensors, runs) = (sensors.collect::<Vec<_>>(), runs.collect::<Vec<_>>());
-    let sum = sum.as_ref().map(|sum| object(sum, of_runs(sum)));
+    let sum = sum.map(|(_, sum)| object(&sum, of_runs(&sum)));
     writeln!(output, "{:#}", json!({ "sensors": sensors, "sum": sum, "runs": runs }))
 }
 
 /// Writes a line for each run and sensor (RFC 4180).
 pub(super) fn write_csv(summary: &Summary, output: &mut dyn Write) -> io::Result<()> {
     let names = columns(&Figures::default()).map(|(name, _)| name);
-    writeln!(output, "run,device,exit_code,partial,{}", names.join(","))?;
+    writeln!(output, "run,device,exit_code,partial,{},notes", names.join(","))?;
     for (number, run) in (1..).zip(&summary.runs) {
-        for (device, figures) in summary.figures_of_run(run) {
-            let values = columns(&figures)
+        for (index, (device, figures)) in summary.figures(&[run]).iter().enumerate() {
+            let values = columns(figures)
                 .map(|(_, value)| value.map_or(String::new(), |value| value.to_string()));
             let (device, values) = (csv_field(device), values.join(","));
-            writeln!(output, "{number},{device},{},{},{values}", run.code, run.is_partial)?;
+            let notes = summary.notes(index, figures, false).join("; ");
+            writeln!(
+                output,
+                "{number},{device},{},{},{values},{}",
+                run.code,
+                run.is_partial,
+                csv_field(&notes)
+            )?;
         }
     }
     Ok(())

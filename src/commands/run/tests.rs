@@ -118,7 +118,7 @@ fn energy_is_that_of_the_bus() {
             assert!(energy.uncertainty < 50.0 * 2.3 * cycle, "{energy:?}");
         }
         assert!(wrong.len() <= 5, "{wrong:#?}");
-        let figures = &summary.figures().0[0];
+        let figures = &summary.figures(&summary.counted())[0].1;
         assert!(
             figures.runs.count == 100 && figures.runs.deviation().unwrap() > 0.0,
             "{figures:?}"
@@ -149,6 +149,12 @@ fn lost_sensor_leaves_the_rest_measured() {
             text.contains("\nwarning: deepx: ") && text.contains(" s not measured ("),
             "{text}"
         );
+        for write in [tables::write_json, tables::write_csv] {
+            let mut text = Vec::new();
+            write(&summary, &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains("warning: deepx: "), "{text}");
+        }
     });
 }
 
@@ -192,6 +198,32 @@ fn signal_ends_the_repetition_of_a_command_that_succeeds() {
     let script = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
     let (summary, code) = bench.run(args, &["sh", "-c", script], stop).unwrap();
     assert_eq!((code, summary.runs.len(), summary.runs[0].is_partial), (0, 1, true));
+}
+
+#[test]
+fn signal_between_two_runs_is_the_exit_code() {
+    in_real_time(|| {
+        let bench = bench(400_000, Load::steady(12.0, 1.0));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("run");
+        let stop = |signal: &dyn Fn(i32)| {
+            while !file.exists() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            // The command has ended, and its last result has not.
+            thread::sleep(Duration::from_millis(30));
+            signal(SIGTERM);
+        };
+        let interval = Some(Duration::from_millis(500));
+        let args = RunArgs { repeat: 10, interval, ..RunArgs::default() };
+        let command = ["touch", file.to_str().unwrap()];
+        let (summary, code) = bench.run(args, &command, stop).unwrap();
+        assert_eq!((code, summary.runs.len()), (128 + 15, 1));
+        let mut text = Vec::new();
+        summary.write(false, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("\nmeasured only 1 of 10 runs ("), "{text}");
+    });
 }
 
 #[test]
@@ -239,7 +271,7 @@ fn failed_run_ends_the_repetition() {
     let (summary, code) = bench.run(args, &["sh", "-c", &script], |_| ()).unwrap();
     // The fourth run is the third that is measured.
     assert_eq!((code, summary.runs.len(), summary.counted().len()), (9, 3, 2));
-    let net = summary.figures().0[0].net.unwrap();
+    let net = summary.figures(&summary.counted())[0].1.net.unwrap();
     assert!((net.idle_watts - 12.0).abs() < 0.1, "{net:?}");
     assert!(net.joules.abs() < net.uncertainty, "the load is the same: {net:?}");
     let mut text = Vec::new();
