@@ -11,9 +11,9 @@ use super::spelling;
 #[error("{}", self.messages().collect::<Vec<_>>().join("\n"))]
 pub struct Problems {
     first: Vec<String>,
-    /// Number of those that have no message.
+    /// Number of further problems, whose messages are not kept.
     more: usize,
-    /// Whether one is a lack of resources: the configuration may be valid.
+    /// Whether one is a lack of resources or a disk error: the configuration may be valid.
     pub is_temporary: bool,
 }
 
@@ -33,9 +33,9 @@ impl Problems {
         self.first.is_empty()
     }
 
-    /// Returns a message about each problem; many are cut short.
+    /// Returns the messages about the first problems and, if there are more, their number.
     pub fn messages(&self) -> impl Iterator<Item = String> {
-        let more = (self.more > 0).then(|| format!("and {} more errors", self.more));
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
         self.first.iter().cloned().chain(more)
     }
 }

@@ -86,14 +86,14 @@ fn only_the_first_messages_are_shown() {
     let message = problems(&bad, &[], &[]);
     assert_eq!(count(&message), 21);
     // The device is missing, and two values are wrong, in each of 256 tables.
-    assert!(message.ends_with("\nand 748 more errors"), "{message}");
+    assert!(message.ends_with("\nand 748 more"), "{message}");
     let unknown =
         |count: usize| -> Vec<String> { (0..count).map(|n| format!("k{n} = 1\n")).collect() };
-    assert!(problems(&unknown(30).concat(), &[], &[]).ends_with("\nand 10 more errors"));
+    assert!(problems(&unknown(30).concat(), &[], &[]).ends_with("\nand 10 more"));
     assert_eq!(count(&problems(&unknown(20).concat(), &[], &[])), 20);
     let names: Vec<String> = (0..1_000).map(|n| format!("K{n}")).collect();
     let variables: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
-    assert!(problems("", &variables, &[]).ends_with("\nand 980 more errors"));
+    assert!(problems("", &variables, &[]).ends_with("\nand 980 more"));
     let long = "x".repeat(100_000);
     for key in ["DEVICE", "LOG", "MUX", "ALLOW", "LISTEN", "INTERVAL", "PORT", "SENSOR", &long] {
         assert!(problems("", &[(key, &long)], &[]).len() < 1_000, "{key:.20}");
@@ -155,7 +155,7 @@ fn only_regular_files_are_read() {
         let message = "FILE: is not a regular file (it must be readable more than once)";
         assert_eq!(problem(path), message, "{}", path.display());
     }
-    // The name for no file.
+    // Stands for an empty file.
     let flags = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
     assert!(load(&flags, []).is_ok());
     fs::remove_file(&link).unwrap();
