@@ -182,7 +182,7 @@ keys! {
 }
 
 keys! {
-    /// Keys of a `[[sensor]]` table alone.
+    /// Keys that only a `[[sensor]]` table has.
     SENSOR {
         SENSOR_INTERVAL: Duration = (INTERVAL.parse, print::duration) {
             name: "interval", default: r#""1s""#, described_default: "that of the daemon",
@@ -224,8 +224,8 @@ keys! {
         }
         POWER_GUARD: bool = (parse::boolean, ToString::to_string) {
             name: "power_guard", default: "true", expected: BOOLEAN,
-            help: "Whether the chip's comparator, which drives the ALERT pin, checks the power \
-                   register; `false`: the power of pulsed loads can read too low",
+            help: "Whether the chip's comparator, which drives the ALERT pin, may be used to \
+                   verify the power register; `false`: the power of pulsed loads can read too low",
         }
         CURRENT_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
@@ -256,7 +256,7 @@ keys! {
     }
 }
 
-/// One conversion of each quantity.
+/// One conversion of the current and one of the voltage, 140 µs each.
 const SHORTEST_CYCLE: Duration = Duration::from_micros(280);
 const STRING: &str = inline_tables::LABEL_VALUE;
 const BOOLEAN: &str = "true or false";
