@@ -114,7 +114,7 @@ fn errors_escape_what_arguments_contain() {
         let shown = stderr.replace('\n', "");
         assert!(!shown.contains(is_invisible), "{arguments:?}: {stderr:?}");
         let is_shown = stderr.contains("\\u{1b}[31m\\u{9b}2J\\u{7}\\u{202e}");
-        // Without a terminal, `watch` does not come to its URL.
+        // Without a terminal, `watch` ends before it uses its URL.
         assert!(is_shown || arguments[0] == "watch", "{arguments:?}: {stderr}");
         assert!(!stderr.lines().any(|line| line.starts_with("end")), "{stderr}");
     }
@@ -349,6 +349,6 @@ fn unwritable_output_does_not_panic() {
         .output()
         .unwrap();
     assert_eq!(ended.status.code(), Some(1));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.starts_with("cannot write: No space left"), "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(stderr.starts_with("cannot write: No space left"), "{stderr}");
 }

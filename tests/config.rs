@@ -424,7 +424,7 @@ fn port_flag_changes_only_the_port() {
 }
 
 #[test]
-fn unix_socket_can_be_listened_on() {
+fn listen_accepts_a_unix_socket() {
     let plan = plan("listen = \"unix:/run/ina260-exporter/metrics.sock\"", &[], &[]);
     assert_eq!(plan.listen, Listen::Unix("/run/ina260-exporter/metrics.sock".into()));
 }

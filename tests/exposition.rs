@@ -124,7 +124,7 @@ impl Scene {
         scene
     }
 
-    /// Runs the daemon's thread for a time.
+    /// Runs the sampler like its thread for a time.
     fn run(&mut self, time: Duration) {
         let end = self.clock.now() + time;
         loop {
@@ -207,14 +207,14 @@ fn assert_golden(name: &str, seen: &str) {
 }
 
 #[test]
-fn healthy() {
+fn healthy_sensors_are_served() {
     let mut scene = Scene::new();
     scene.run(seconds(60));
     assert_golden("healthy.prom", &scene.scrape());
 }
 
 #[test]
-fn alert_downstream_of_a_mux() {
+fn alert_downstream_of_a_mux_is_served() {
     let mut scene = Scene::with_an_alert();
     scene.run(seconds(56));
     assert_golden("alert-and-multiplexer.prom", &scene.scrape());
@@ -229,14 +229,14 @@ fn alert_downstream_of_a_mux() {
 }
 
 #[test]
-fn before_the_first_result() {
+fn no_readings_are_served_before_the_first_result() {
     let mut scene = Scene::new();
     scene.run(Duration::from_millis(500));
     assert_golden("before-the-first-result.prom", &scene.scrape());
 }
 
 #[test]
-fn one_of_two_sensors_dead() {
+fn dead_sensor_loses_its_readings_only() {
     let mut scene = Scene::new();
     scene.run(seconds(30));
     scene.scrape();
@@ -261,7 +261,7 @@ fn one_of_two_sensors_dead() {
 }
 
 #[test]
-fn after_a_stall() {
+fn readings_disappear_after_a_stall() {
     let mut scene = Scene::new();
     scene.run(seconds(30));
     scene.scrape();
@@ -272,7 +272,7 @@ fn after_a_stall() {
 }
 
 #[test]
-fn after_a_reload_that_removes_and_renames() {
+fn reload_removes_and_renames_series() {
     let mut scene = Scene::new();
     scene.run(seconds(30));
     scene.scrape();
@@ -377,7 +377,7 @@ fn clock_set_after_boot_corrects_every_time() {
 }
 
 #[test]
-fn start_time_does_not_waver() {
+fn start_time_is_constant() {
     let recorder = exposition::recorder(&BUCKETS).unwrap();
     let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
     let mut start = || {
@@ -389,7 +389,7 @@ fn start_time_does_not_waver() {
 }
 
 #[test]
-fn process_metrics_outlive_their_collection() {
+fn process_metrics_stay_between_collections() {
     let mut scene = Scene::new();
     // Series expire in real time, and values are collected every 10 s of the simulated one.
     let begun = Instant::now();
@@ -404,7 +404,7 @@ fn process_metrics_outlive_their_collection() {
 }
 
 #[test]
-fn refused_peer_still_sees_a_live_listener() {
+fn refused_peer_gets_403_while_the_listener_runs() {
     let listen = free_address();
     let url = Url::from(&listen);
     let settings = ServerSettings {
@@ -423,7 +423,7 @@ fn refused_peer_still_sees_a_live_listener() {
 }
 
 #[test]
-fn silent_listener_does_not_respond() {
+fn request_to_a_silent_listener_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::from(&Listen::Tcp(silent.local_addr().unwrap()));
     let asked = Instant::now();

@@ -32,7 +32,7 @@ use ina260_exporter::scrape::{self, Url};
 use ina260_exporter::simulated::{Board, Chip, Load};
 use ina260_exporter::state::{RestoreError, Store};
 
-/// Inputs of a run without a time.
+/// Number of inputs if `FUZZ_SECONDS` is not set.
 const INPUTS: usize = 300;
 /// Upper bound on the length of an input, in bytes.
 const MAX_LENGTH: usize = 16 << 10;
@@ -77,7 +77,7 @@ impl Drop for Tried<'_> {
     }
 }
 
-/// Replaces a part of the input, or several.
+/// Returns an input of the corpus with one to four changes.
 fn mutate(random: &mut Random, corpus: &[Vec<u8>], tokens: &[&[u8]]) -> Vec<u8> {
     let mut input = corpus[random.below(corpus.len())].clone();
     for _ in 0..=random.below(4) {
@@ -122,7 +122,7 @@ fn mutate(random: &mut Random, corpus: &[Vec<u8>], tokens: &[&[u8]]) -> Vec<u8> 
                 }
             }
             6 => {
-                // A line somewhere else.
+                // Repeats a line at another place.
                 let line = input.split_inclusive(|byte| *byte == b'\n').nth(random.below(64));
                 let line = line.unwrap_or_default().to_vec();
                 drop(input.splice(at..at, line));
@@ -134,7 +134,7 @@ fn mutate(random: &mut Random, corpus: &[Vec<u8>], tokens: &[&[u8]]) -> Vec<u8> 
     input
 }
 
-/// Runs a target, which returns the kind of the outcome.
+/// Runs a target on many inputs; `run` returns the outcome of one, as text.
 fn fuzz(target: &str, tokens: &[&[u8]], mut run: impl FnMut(&[u8]) -> String) {
     let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let time = number("FUZZ_SECONDS").map(Duration::from_secs);
@@ -168,8 +168,8 @@ fn fuzz(target: &str, tokens: &[&[u8]], mut run: impl FnMut(&[u8]) -> String) {
     assert!(count > given, "no input but those of the corpus");
 }
 
-/// A temporary directory, in memory where there is such a file system, and the path of a file in
-/// it.
+/// Returns a temporary directory, in memory if there is such a file system, and the path of a file
+/// in it.
 fn directory_with(file: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let path = directory.path().join(file);
@@ -233,7 +233,7 @@ fn decode(body: &scrape::Body) -> String {
             let with = |has: fn(&scrape::ScrapedSensor) -> bool| {
                 scrape.sensors.iter().filter(|sensor| has(sensor)).count().min(2)
             };
-            // Letters, since digits do not count.
+            // Letters, since digits are ignored in an outcome.
             let count = |count: usize| ["none", "one", "many"][count];
             [
                 count(with(|_| true)),
@@ -295,7 +295,7 @@ fn scrape() {
     });
 }
 
-/// Ends the text with its checksum (64-bit FNV-1a), so that more than the checksum is tried.
+/// Ends the text with its checksum (64-bit FNV-1a), so that not all inputs fail its check.
 fn with_checksum(text: &[u8]) -> Vec<u8> {
     let line = b"checksum ";
     let end = text.windows(line.len()).rposition(|part| part == line).unwrap_or(text.len());
@@ -348,7 +348,7 @@ fn counters() {
     });
 }
 
-/// A bus on which the input replaces what chips respond, and lets transfers fail.
+/// A bus on which the input replaces the chips' responses and makes transfers fail.
 struct Faulty<B> {
     bus: B,
     input: Vec<u8>,
@@ -361,7 +361,7 @@ impl<B: Bus> Faulty<B> {
         self.input.get(self.at - 1).copied().unwrap_or_default()
     }
 
-    /// Returns an error, if the input has one next.
+    /// Returns the next byte of the input, or the error that it stands for.
     fn fault(&mut self) -> Result<u8, Error> {
         match self.next() {
             0xF0 => Err(Error::from_errno(121)),
@@ -458,17 +458,17 @@ fn words() {
         }
         let now = clock.now();
         let mut meter = meter.lock();
-        // Time after the last result is accounted with the next.
+        // Time after the last result is otherwise accounted with the next one.
         meter.accumulator.mark_down(now);
         let totals = meter.accumulator.totals(now);
         assert_eq!(totals.measured + totals.unmeasured, now - begun, "{totals:?}");
-        // 16 bits of 1.25 mV: the highest is always 0, but what two readings agree on counts.
+        // 16 bits of 1.25 mV: bit 15 of a chip is always 0, but a word that is read twice counts.
         let volts = 65_535.0 * 0.001_25;
-        // Voltage times current, or the power register at its end.
-        let most = volts * 40.96 * (now - begun).as_secs_f64() * 1e18;
+        // Voltage times current, which exceeds the full scale of the power register.
+        let max = volts * 40.96 * (now - begun).as_secs_f64() * 1e18;
         #[expect(clippy::cast_precision_loss, reason = "a bound")]
         let energy = (totals.energy.forward + totals.energy.reverse) as f64;
-        assert!(energy <= most, "{totals:?}");
+        assert!(energy <= max, "{totals:?}");
         if let Some(reading) = &meter.last {
             let measured = reading.measured;
             assert!((0.0..=volts).contains(&measured.voltage.0), "{measured:?}");

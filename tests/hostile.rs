@@ -18,8 +18,8 @@ fn results(listen: &str) -> Option<f64> {
     get(listen, "/metrics").scrape().value("ina260_results_total", &[])
 }
 
-/// Waits for this many results more; a busy machine misses many.
-fn measures(listen: &str, count: f64) {
+/// Waits for this many more results; a busy machine misses many.
+fn wait_for_results(listen: &str, count: f64) {
     let before = until("a first result", || results(listen).filter(|results| *results > 0.0));
     within(4 * TIMEOUT, "more results", || {
         results(listen).filter(|results| *results >= before + count)
@@ -39,9 +39,9 @@ fn full_standard_error_does_not_stop_measuring() {
         .through("exec \"$@\" 2> \"$PIPE\"")
         .spawn();
     // Several lines for each: a mebibyte is queued, and the rest is dropped.
-    measures(daemon.listen(), 8_000.0);
-    // What fits into the pipe and into the queue is written once somebody reads, and then a line
-    // that counts the rest.
+    wait_for_results(daemon.listen(), 8_000.0);
+    // Once the pipe is read, the queued lines are written, and then a line that counts the dropped
+    // ones.
     let reader = File::open(&pipe).unwrap();
     drop(unread);
     let reader = thread::spawn(move || {
@@ -49,7 +49,7 @@ fn full_standard_error_does_not_stop_measuring() {
         let dropped = "log messages dropped since the start (the log could not be written)";
         lines.filter(|line| line.contains(dropped)).count()
     });
-    measures(daemon.listen(), 100.0);
+    wait_for_results(daemon.listen(), 100.0);
     assert_eq!(daemon.stop("TERM").0, Some(0));
     assert!(reader.join().unwrap() > 0);
 }
@@ -65,7 +65,7 @@ fn full_standard_error_does_not_prevent_a_stop() {
         .environment("PIPE", text(&pipe))
         .through("exec \"$@\" 2> \"$PIPE\"")
         .spawn();
-    measures(daemon.listen(), 2_000.0);
+    wait_for_results(daemon.listen(), 2_000.0);
     assert_eq!(daemon.stop("TERM").0, Some(0));
 }
 
@@ -85,12 +85,12 @@ fn unread_notify_socket_does_not_stop_measuring() {
             .spawn()
     };
     let mut daemon = launch();
-    measures(daemon.listen(), 100.0);
+    wait_for_results(daemon.listen(), 100.0);
     assert_eq!(daemon.stop("TERM").0, Some(0));
 
     let mut daemon = launch();
     // Long enough for more notifications than the queue holds.
-    measures(daemon.listen(), 1_000.0);
+    wait_for_results(daemon.listen(), 1_000.0);
     // The end of start-up is reported as soon as there is room.
     let mut buffer = [0; 4096];
     until("READY=1", || {
@@ -102,7 +102,7 @@ fn unread_notify_socket_does_not_stop_measuring() {
 }
 
 #[test]
-fn watchdog_timeout_of_zero_disables_the_watchdog() {
+fn unusable_watchdog_timeout_disables_the_watchdog() {
     for timeout in ["0", "1", "-5", "18446744073709551616"] {
         let notify_socket = NotifySocket::new();
         let _daemon = Launch::simulated("")

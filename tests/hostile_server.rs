@@ -21,7 +21,7 @@ fn serve(send: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + 'static) 
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 1024]);
-            // Fails when the client has enough.
+            // Fails when the client closes the connection.
             let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").and_then(|()| send(&mut stream));
         }
     });
@@ -78,7 +78,7 @@ impl Watch {
         })
     }
 
-    /// Waits for a text; positions the cursor between words in any way.
+    /// Waits until a text is shown, however the cursor is moved between its words.
     fn shows(&self, text: &str) {
         let word = |text: &str| {
             let mut plain = String::new();
@@ -219,7 +219,7 @@ fn signal_ends_watch_although_terminal_takes_no_output() {
     watch.signal("TERM");
     until("its end", || {
         let status = fs::read_to_string(format!("{process}/stat"));
-        // Not waited for by script(1), which is blocked itself.
+        // A zombie, since its parent, script(1), is blocked itself.
         status.map_or(true, |stat| stat.contains(") Z ")).then_some(())
     });
 }

@@ -183,13 +183,12 @@ fn values_follow_the_load() {
         };
         // 0.6 A with a swing of 0.1 A, and 1.2 A more under load.
         assert!((0.49..=1.91).contains(&amperes), "{amperes} A");
-        // Two scrapes of two results may mix while the load steps, but not while it stays as it is.
+        // A scrape may mix two results, which matters only while the load changes.
         let sags = (volts - (5.1 - 0.05 * amperes)).abs() < 0.005;
         seen[0] |= sags && amperes < 0.75;
         seen[1] |= sags && amperes > 1.6;
         seen == [true, true]
     });
-    // The first one does not know the chip's die yet, and expires.
     let wiring = [("bus", "simulated"), ("address", "0x40")];
     let scrape = daemon
         .scrape_until("the wiring", |scrape| scrape.all("ina260_sensor_info", &wiring).len() == 1);

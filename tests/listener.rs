@@ -240,7 +240,7 @@ fn reloads_that_rename_sensors_need_no_memory() {
     }
     let after = (series(), memory());
     assert_eq!(after.0, before.0);
-    // It was 64 kB for each series and reload once. Other tests run in this process, too.
+    // Each series once cost 64 kB per reload. Other tests run in this process, too.
     assert!(after.1 < before.1 + 4_096, "{before:?} after 100 reloads, {after:?} after 1,000");
     let scrape = get(&address, "/metrics").scrape();
     assert_eq!(scrape.all("ina260_up", &[]).len(), 8);
@@ -258,23 +258,23 @@ fn socket_is_never_accessible_before_its_mode() {
         power_buckets: vec![1.0],
     };
     rustix::process::umask(rustix::fs::Mode::empty());
-    let (is_done, looks) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (is_done, is_seen) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done.load(Relaxed) {
                 if let Ok(metadata) = fs::metadata(&socket) {
                     let mode = metadata.permissions().mode() & 0o777;
                     assert!(mode == 0 || mode == 0o600, "{mode:o}");
-                    looks.store(true, Relaxed);
+                    is_seen.store(true, Relaxed);
                 }
             }
         });
         for _ in 0..300 {
             drop(Server::bind(settings.clone()).unwrap());
         }
-        until("a look", || {
+        until("a socket file", || {
             drop(Server::bind(settings.clone()).unwrap());
-            looks.load(Relaxed).then_some(())
+            is_seen.load(Relaxed).then_some(())
         });
         is_done.store(true, Relaxed);
     });

@@ -1,6 +1,6 @@
 //! Draws `docs/power-day.svg`: a day of a sensor's power, as a Grafana panel shows it.
 //!
-//! Every value comes from a scrape: a simulated sensor under the load below is sampled, metered and
+//! Every value comes from a scrape: a simulated sensor under the load below is polled, metered and
 //! exposed on the simulated clock for 24 hours. `UPDATE_GOLDEN=1 cargo test --test picture` draws
 //! it again.
 

@@ -145,7 +145,7 @@ fn json_and_csv_have_every_run() {
 fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
     let script = "trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.01; done";
     let mut child = daemon(&["run", "--simulate", "--config", "/dev/null", "--repeat", "3", "--"])
-        // A shell makes its background jobs, which this test may be one of, ignore SIGINT.
+        // This test may be a shell's background job, which ignores SIGINT.
         .args(["env", "--default-signal=INT", "sh", "-c", script])
         .process_group(0)
         .stdout(Stdio::piped())
@@ -192,7 +192,7 @@ fn ctrl_c_reaches_a_command_that_changed_its_group() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(lines.next().unwrap().trim_end(), "ready");
     child.stdin.as_ref().unwrap().write_all(b"\x03").unwrap();
-    // Reads on: a terminal whose output nobody takes blocks.
+    // Reads on: a terminal whose output is not read blocks.
     lines.for_each(drop);
     let status = until("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(7));
@@ -200,8 +200,8 @@ fn ctrl_c_reaches_a_command_that_changed_its_group() {
 
 /// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus,
 /// for as long as it runs.
-fn service(directory: &Directory, port: u16, of: &Arc<Mutex<Daemon>>) -> File {
-    let of = Arc::downgrade(of);
+fn service(directory: &Directory, port: u16, exporter: &Arc<Mutex<Daemon>>) -> File {
+    let exporter = Arc::downgrade(exporter);
     let lock = File::create(directory.path("bus-200.lock")).unwrap();
     lock.try_lock().unwrap();
     writeln!(&lock, "http://127.0.0.1:{port}/metrics").unwrap();
@@ -210,8 +210,8 @@ fn service(directory: &Directory, port: u16, of: &Arc<Mutex<Daemon>>) -> File {
         for mut stream in listener.incoming().map(Result::unwrap) {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request);
-            let Some(of) = of.upgrade() else { return };
-            let body = get(of.lock().unwrap().listen(), "/metrics").body;
+            let Some(exporter) = exporter.upgrade() else { return };
+            let body = get(exporter.lock().unwrap().listen(), "/metrics").body;
             let body = body.replace("bus=\"simulated\"", "bus=\"200\"");
             let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
             let _ = stream.write_all((head + &body).as_bytes());

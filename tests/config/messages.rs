@@ -2,7 +2,7 @@
 
 use super::{plan, problems, try_load};
 
-/// Returns the problems of a file without the expected values.
+/// Returns the problem of a file, without the file's name.
 fn message(file: &str) -> String {
     let message = problems(file, &[], &[]);
     message.strip_prefix("FILE: ").unwrap().to_owned()
@@ -114,7 +114,7 @@ fn look_alikes_are_named_with_their_code_point() {
 }
 
 #[test]
-fn lists_of_sensors_are_named() {
+fn headers_of_sensor_tables_are_corrected() {
     for line in ["sensor:", "sensors:", "[[sensor]", "[sensor", "[[ sensors ]"] {
         assert!(message(line).ends_with("; write [[sensor]]"), "{}", message(line));
     }

@@ -8,7 +8,7 @@ mod messages;
 mod metrics;
 mod project;
 mod prometheus;
-mod questions;
+mod settings;
 
 #[path = "../support/program.rs"]
 mod program;

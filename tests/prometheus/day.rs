@@ -1,5 +1,5 @@
 //! Prints a day of scrapes in the OpenMetrics format, for `promtool tsdb create-blocks-from`: two
-//! simulated sensors are sampled, metered and exposed on the simulated clock. The true mean of each
+//! simulated sensors are polled, metered and exposed on the simulated clock. The true mean of each
 //! load follows from its pulses.
 //!
 //! Usage: day START    (Unix time of the first scrape)

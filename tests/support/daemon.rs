@@ -221,7 +221,7 @@ impl Daemon {
         self.wait_for_line_after(0, with)
     }
 
-    /// Does the same, ignoring the first `lines` lines.
+    /// Waits for such a line after the first `lines` lines, and returns it.
     pub fn wait_for_line_after(&self, lines: usize, with: &str) -> String {
         let begun = Instant::now();
         loop {

@@ -46,7 +46,7 @@ impl Clock for Busy {
     }
 }
 
-/// Returns a sampler of a sensor on a bus of `hertz`, with a clock for each seed.
+/// Returns a sampler of a sensor on a bus of `hertz`; the seed determines the stalls of its clock.
 fn busy_sampler(
     (one_in, seed, hertz): (u32, u32, u32),
     setup: Setup,

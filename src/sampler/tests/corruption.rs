@@ -159,7 +159,7 @@ fn impossible_word_without_time_is_missed() {
         scene.board.corrupt(corruption);
         scene.run(secs(1));
     }
-    // Others were torn: discarded, whatever their words.
+    // Other results were torn, and discarded whatever their words were.
     let corrupt = scene.failures(0, Failure::Corrupt);
     assert!((1..=20).contains(&corrupt), "{corrupt}");
     let extremes = scene.meters[0].lock().window.extremes(scene.clock.now());
@@ -235,8 +235,8 @@ proptest! {
         prop_assert_eq!((meter.failures[Failure::Corrupt as usize], missed), (0, 0));
     }
 
-    /// Single corrupted words of any content never change the account by more than a tenth of the
-    /// power of a result, and no result is lost.
+    /// A corrupted word of any content never changes the power of a result by more than about a
+    /// tenth, and every result is counted.
     #[test]
     fn corrupted_words_are_accounted(
         volts in 1.0..30.0_f64,
@@ -254,7 +254,7 @@ proptest! {
             Register::MaskEnable,
         ];
         for (register, word, wait) in words {
-            // The flags of a result that is not there, or not announced, are plausible words.
+            // Flags that hide a result, or announce one early, are plausible; not with bit 15.
             let word = if register == 3 { word | 0x8000 } else { word };
             let corruption = Corruption::once(FIRST, registers[register], word);
             scene.board.corrupt(corruption);

@@ -263,8 +263,8 @@ proptest! {
         let Some(last) = last else { return Ok(()) };
         let seconds = totals.measured.as_secs_f64();
         let (joules, coulombs) = (base_units(totals.energy), base_units(totals.charge));
-        // Each result of an exact chip is the last one. Of the other chip, the offsets are -2 and
-        // 0.8 steps, and those of the noise and of rounding less than 2.5 steps of each result.
+        // All results of an exact chip are equal. The other chip has offsets of -2 and 0.8 steps,
+        // and noise and rounding add less than 2.5 steps to each result.
         let (power, current, errors) = if is_exact {
             (last.measured.power.0, last.measured.current.0, [0.0; 2])
         } else {

@@ -199,7 +199,7 @@ fn failed_sensor_is_down_and_backed_off() {
 }
 
 #[test]
-fn slow_sensor_is_down_within_a_second() {
+fn failure_in_a_long_cycle_is_found_in_a_second() {
     let mut scene = scene(&[secs(60)]);
     scene.run(secs(40));
     let words = scene.board.transfers();

@@ -1,6 +1,5 @@
-//! The power of loads whose current changes its direction, pulses, or reverses, measured by chips
-//! with noise and offsets. The power of the loads is integrated numerically, not by the simulated
-//! chip.
+//! The power of alternating, pulsed and reversed loads, measured by chips with noise and offsets.
+//! The power of the loads is integrated numerically, not by the simulated chip.
 
 use std::f64::consts::TAU;
 
@@ -98,7 +97,7 @@ fn comparator(scene: &Scene) -> (u16, u16) {
     (read(0x06) & 0xFC03, read(0x07))
 }
 
-/// The table of the design, with averaging 1024: the power to be served, worked out on paper.
+/// The power to be served for each load was worked out on paper, for averaging 1024.
 #[test]
 fn power_follows_the_table_of_loads() {
     let offset = Imperfection::default();
@@ -171,8 +170,8 @@ fn product_is_served_until_guard_saw_whole_result() {
             powers.push(means.power.0);
         }
     }
-    // The first result arms, the second was begun before that. The start of the conversions is
-    // known to the write alone, so that a third may be left out.
+    // The first result arms the guard, and the second began before that. The phase is known only
+    // from the write of the configuration, so the third may also have begun too early.
     assert!(powers[0] < 11.0 && powers[1] < 11.0, "{powers:?}");
     assert!(powers[3..].iter().all(|power| *power > 16.0), "{powers:?}");
 }
@@ -309,7 +308,7 @@ fn failed_guard_write_is_not_a_foreign_reset() {
 }
 
 #[test]
-fn guard_behind_a_mux_survives_foreign_selections() {
+fn guard_downstream_of_mux_survives_foreign_selects() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let channel = crate::i2c::mux::Channel { multiplexer: Address(0x70), channel: 0 };
@@ -355,8 +354,8 @@ fn ordinary_load_costs_four_words() {
 proptest! {
     #![proptest_config(cases(48))]
 
-    /// Whatever the load and the chip, power is between that of the load and voltage times current
-    /// or right; pulses in one direction are right.
+    /// Whatever the load and the chip, the power is between that of the load and voltage times
+    /// current. For a constant load and for pulses in one direction, it is that of the load.
     #[test]
     fn power_is_that_of_the_load(
         volts in 5.0..30.0_f64,

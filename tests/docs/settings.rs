@@ -80,7 +80,7 @@ fn percent(share: f64) -> String {
 }
 
 #[test]
-fn cycle_and_load_of_each_block() {
+fn each_block_states_its_cycle_and_bus_load() {
     for (block, after) in blocks(&read(SETTINGS), "toml") {
         let plan = plan(&block);
         let cycle = millis(plan.sensors[0].settings);
@@ -100,7 +100,7 @@ fn cycle_and_load_of_each_block() {
 }
 
 #[test]
-fn bandwidth_table() {
+fn bandwidth_table_follows_from_the_settings() {
     let reference = of_interval("\"1s\"");
     let sampled = |settings: Settings| {
         f64::from(settings.averaging.count() * settings.current_conversion_time.micros())
@@ -143,7 +143,7 @@ fn half_power() -> f64 {
 }
 
 #[test]
-fn bus_load_table() {
+fn bus_load_table_follows_from_the_settings() {
     let rows = rows(SETTINGS, "## Load of the bus");
     assert!(rows.len() > 6);
     for row in rows {
@@ -161,7 +161,7 @@ fn bus_load_table() {
 }
 
 #[test]
-fn cpu_table() {
+fn cpu_table_follows_from_the_cycles() {
     /// CPU time of a result, measured by `make bench` as the page says.
     const RESULT_SECONDS: f64 = 27e-6;
     let rows = rows(SETTINGS, "## Cost in CPU");
@@ -173,7 +173,7 @@ fn cpu_table() {
 }
 
 #[test]
-fn energy_error_table() {
+fn energy_error_table_follows_from_the_errors() {
     let rows = rows(SETTINGS, "## Accuracy of energy");
     assert!(rows.len() > 4);
     for row in rows {
@@ -187,7 +187,7 @@ fn energy_error_table() {
 }
 
 #[test]
-fn numbers_in_the_text() {
+fn numbers_in_the_text_follow_from_formulas() {
     let (offset, gain, step) = (0.005_f64, 0.0015, 1.25);
     let (ohms, rated) = (0.0045_f64, 15.0);
     let computed = [
