@@ -1,6 +1,7 @@
 //! CPU time of parts of the daemon: a result from the registers to its meter, and a tick.
 //!
-//! The bus is an array, to measure the daemon alone. The transfers are also measured without it.
+//! The bus is an array of registers, so that almost only the daemon is measured. What the transfers
+//! still cost is measured separately.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -155,8 +156,8 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
     (sampler, meter)
 }
 
-/// Measures passes of a sampler until it has read one more result; every [`RESULTS_PER_TICK`], also
-/// the removal of the observations.
+/// Measures passes of a sampler until it has read one more result; after every [`RESULTS_PER_TICK`]
+/// results, also the removal of the observations.
 fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<AdvancedClock>) {
     let (mut sampler, meter) = sampler(bus, Arc::<AdvancedClock>::clone(clock));
     let mut spare = Observations::default();
@@ -178,7 +179,7 @@ fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<AdvancedCloc
 }
 
 /// One result: flags, three registers, conversion to units, meter; with its share of the polls that
-/// bracket an edge, and of the check of the settings once per second.
+/// bracket the end of a cycle, and of the check of the settings once per second.
 #[divan::bench(sample_size = 1000)]
 fn result(bencher: Bencher<'_, '_>) {
     let clock = Arc::<AdvancedClock>::default();

@@ -18,7 +18,7 @@ use crate::stage::{HERTZ, Stage, count, direct, single};
 const MINUTES: u32 = 10;
 const SOURCES: [(&str, f64, f64); 3] =
     [("stiff", 0.0, 0.1), ("50 mΩ", 0.05, 0.5), ("200 mΩ", 0.2, 0.5)];
-/// Sampling period of the script: a pause of a second, and three words at 100 kHz.
+/// Sampling period of the script: a pause of a second, and three word reads at 100 kHz.
 const SCRIPT_PERIOD: f64 = 1.001_41;
 /// Conversion time in seconds of the power-on settings, which the script does not change: current
 /// first, then voltage.
@@ -96,7 +96,7 @@ fn count_energy(drawn: Drawn, variant: &Variant) -> Counted {
         let due = stage.sampler.poll_due();
         let totals = stage.totals()[0];
         if totals.results != before.results {
-            // The result covers the end of the accounted time.
+            // The result covers the last part of the accounted time.
             let until = (totals.measured + totals.unmeasured).as_secs_f64();
             let covered = totals.measured.saturating_sub(before.measured).as_secs_f64();
             truth += drawn.energy(until) - drawn.energy(until - covered);

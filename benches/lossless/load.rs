@@ -1,7 +1,7 @@
 //! Loads whose energy is known exactly, from the integrals of the current and of its square.
 //!
-//! Constant levels are multiples of the steps of the chip's registers, so that integration is
-//! compared and not rounding.
+//! Constant levels are multiples of the steps of the chip's registers, so that the error of the
+//! integration is measured, not that of rounding.
 
 use std::f64::consts::TAU;
 
@@ -21,9 +21,9 @@ const REVERSAL: f64 = TAU / 20.0;
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     current: fn(f64) -> f64,
-    /// Integral of the current from 0 on.
+    /// Integral of the current from 0 to a time.
     charge: fn(f64) -> f64,
-    /// Integral of its square from 0 on.
+    /// Integral of its square from 0 to a time.
     square: fn(f64) -> f64,
 }
 

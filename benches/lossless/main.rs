@@ -2,9 +2,9 @@
 //! possible, in real time where the scheduling of the machine matters. Adds its figures to
 //! `target/bench/summary.json`.
 //!
-//! `LOSSLESS_SECONDS` is the duration of each part in real time; that on memory takes six times as
-//! long. The default is short. 600 seconds show whether the targets are met; the part on memory
-//! then takes an hour.
+//! `LOSSLESS_SECONDS` is the duration of each part that runs in real time; the part on memory takes
+//! six times as long. The default is short: 600 seconds are needed to show whether the targets are
+//! met, and the part on memory then takes an hour.
 
 use std::error::Error;
 use std::time::Duration;

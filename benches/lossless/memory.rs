@@ -1,4 +1,4 @@
-//! Memory of the daemon with four sensors at the rate that a machine can simulate.
+//! Memory of the daemon with four sensors at a high rate of results.
 
 use std::error::Error;
 use std::path::Path;

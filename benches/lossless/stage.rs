@@ -116,7 +116,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
         self.sensors.iter().map(completed).collect()
     }
 
-    /// Returns the maximum difference of results read and missed from those completed.
+    /// Returns the maximum difference between the results completed and those read or missed.
     pub(crate) fn unaccounted(&self) -> u64 {
         let sensors = self.totals().into_iter().zip(self.completed());
         let difference = |(totals, completed): (Totals, u64)| {

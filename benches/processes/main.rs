@@ -26,8 +26,8 @@ const STARTS: usize = 20;
 /// every 100 ms.
 const CONNECTIONS: u32 = 100;
 const SCRAPES_EACH: u32 = 100;
-/// Scrapes to measure time: alternating with the bare listener, over persistent connections, like
-/// those of Prometheus.
+/// Timed scrapes of the daemon and of the bare listener, alternating, over persistent connections
+/// like those of Prometheus.
 const PAIRS: usize = 5_000;
 /// Duration of the measurement without scrapes.
 const IDLE: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
-//! Whole processes compared with the Python script, in the same minute: each with a scrape every
-//! 15 s and with none. The script reads a chip in memory. The daemon's chips are simulated, and
-//! what they cost is not counted: its bus thread is counted by its results, each with the CPU time
-//! that the bench `parts` measured on registers in memory.
+//! CPU time and wake-ups of daemons and of the Python script, measured in the same minute: each
+//! once with a scrape every 15 s, and once without scrapes. The script reads a chip in memory. The
+//! daemon's chips are simulated, which must not count: instead of the time of its bus thread, each
+//! result counts with the CPU time that the bench `parts` measured on registers in memory.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -42,19 +42,19 @@ impl Peer {
         self.name != SCRIPT
     }
 
-    /// Returns what it used until now, without the bus thread, whose chips are simulated.
+    /// Returns its usage until now, without the bus thread, which also simulates the chips.
     fn usage(&self) -> Result<Usage, Box<dyn Error>> {
         Ok(self.process.usage(|thread| !(self.is_daemon() && thread.contains("bus")))?)
     }
 }
 
-/// What a process used per second.
+/// Cost of a process per second.
 struct Cost {
-    /// CPU time per second, in µs.
+    /// CPU time in µs.
     cpu: f64,
-    /// The part that is not the bus thread's.
+    /// CPU time in µs without the bus thread.
     other: f64,
-    /// Wake-ups of all other threads: those of the bus thread include simulated transfers.
+    /// Wake-ups without those of the bus thread, which include simulated transfers.
     wake_ups: f64,
 }
 
@@ -66,9 +66,9 @@ pub(crate) fn add(
 ) -> Result<(), Box<dyn Error>> {
     let reading = reading()?;
     summary.add(
-        Figure::new("one result relative to a reading of the script", parts.result / reading, "×")
+        Figure::new("one result relative to one by the script", parts.result / reading, "×")
             .target(1.0 / 100.0)
-            .reference("the script's reading, µs", reading),
+            .reference("one by the script, µs", reading),
     );
     let costs = measure(scratch, parts)?;
     for ((name, scraped), cost) in &costs {
@@ -100,7 +100,7 @@ pub(crate) fn add(
 /// Costs by name and whether scraped.
 type Costs = BTreeMap<(&'static str, bool), Cost>;
 
-/// Runs all processes for the same time.
+/// Measures all processes over the same period.
 fn measure(scratch: &Path, parts: &Parts) -> Result<Costs, Box<dyn Error>> {
     let mut peers = Vec::new();
     for scraped in [true, false] {
@@ -157,14 +157,14 @@ fn scrape(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Returns Python with a file of the script, its libraries, and a chip in memory.
+/// Returns the command that runs a file with the script's libraries and a chip in memory.
 fn python(file: &str) -> Result<Command, Box<dyn Error>> {
     let libraries = std::env::var("SCRIPT_LIBRARIES")
         .map_err(|_| "SCRIPT_LIBRARIES is not set; run benches/run")?;
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let (chip, script) = (root.join("benches/script"), root.join("tests/system/peers"));
     let mut command = Command::new("python3");
-    // Without the directory of the file: the script's own has the kernel's bus.
+    // -P: the script's directory would come first, with a `board` that opens the kernel's bus.
     command
         .args(["-P", "-B"])
         .arg(if file == "script.py" { script.join(file) } else { chip.join(file) })
@@ -181,7 +181,7 @@ fn start_script(scraped: bool) -> Result<Peer, Box<dyn Error>> {
     Ok(Peer { name: SCRIPT, scraped, process: Process(child), address, results: 0.0 })
 }
 
-/// Returns the time of one reading of the script in µs, without its transfers.
+/// Returns the time in µs that the script takes for one result, without its transfers.
 fn reading() -> Result<f64, Box<dyn Error>> {
     let output = python("reading.py")?.output()?;
     let text = String::from_utf8(output.stdout)?;

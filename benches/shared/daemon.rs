@@ -24,7 +24,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon with a configuration. Returns the time until it sent `READY=1`, too.
+    /// Starts the daemon with a configuration. Also returns the time until it sent `READY=1`.
     pub(crate) fn start(scratch: &Path, toml: &str) -> Result<(Self, Duration), Box<dyn Error>> {
         Self::start_in(UNIT, scratch, toml)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A child process that is killed when this is dropped.
 pub(crate) struct Process(pub(crate) Child);
 
-/// What the threads of one name have used.
+/// CPU time and wake-ups of some threads.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,

@@ -20,7 +20,7 @@ use crate::ina260::alert::{Alert, OutOfRange};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings, TooShort};
 
-/// Reports networks for a Unix socket, whose access is controlled by its permissions.
+/// Reports `allow` for a Unix socket: access to it is controlled by its permissions.
 pub(super) fn access(section: &mut Section<'_>, listen: &Listen) {
     if let (Listen::Unix(_), Some(line)) = (listen, section.line(&LISTEN.info))
         && !section.is_default(&ALLOW.info)
@@ -47,7 +47,7 @@ pub(super) fn read_only(section: &mut Section<'_>) {
 static CYCLE: [&KeyInfo; 3] =
     [&AVERAGING.info, &VOLTAGE_CONVERSION_TIME.info, &CURRENT_CONVERSION_TIME.info];
 
-/// Returns the settings for an interval; `None`: a value is invalid, or there are none, which is
+/// Returns the settings for an interval; `None`: a value is invalid, or no settings fit, which is
 /// reported.
 pub(super) fn settings(
     section: &mut Section<'_>,
@@ -103,7 +103,7 @@ pub(super) fn alert(
     None
 }
 
-/// A sensor's properties that are unique; `None`: invalid, which is reported.
+/// A sensor's properties that must be unique; `None`: invalid, which is reported.
 pub(super) struct Identity {
     /// Name in messages.
     pub(super) name: String,
@@ -112,7 +112,7 @@ pub(super) struct Identity {
     pub(super) location: Option<Location>,
 }
 
-/// Upper bound on buses. Each has a thread; `TasksMax` of the unit fits it.
+/// Maximum number of buses. Each has a thread, which `TasksMax` of the unit allows for.
 pub const MAX_BUSES: usize = 128;
 
 pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
@@ -130,8 +130,8 @@ pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
     }
 }
 
-/// Reports sensors with the same device name, or with locations that respond at the same time; on
-/// real buses, also those that do because of the `adapters`.
+/// Reports sensors with the same device name, or with locations that respond at the same time. The
+/// `adapters` show which buses share wires; they are empty for simulated buses.
 pub(super) fn unique(sensors: &[Identity], adapters: &Adapters, problems: &mut Problems) {
     for (index, sensor) in sensors.iter().enumerate() {
         let Identity { name, origin, device, location } = sensor;

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_text_is_rejected() {
+    fn malformed_durations_are_rejected() {
         for text in [
             "",
             "1",

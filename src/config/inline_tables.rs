@@ -172,7 +172,7 @@ pub(super) fn labels_toml(labels: &[(String, String)]) -> String {
     format!("{{ {} }}", labels.collect::<Vec<_>>().join(", "))
 }
 
-/// Checks a label name of the Prometheus data model; colons are for recording rules only.
+/// Returns whether the Prometheus data model allows a label name; only metrics may have colons.
 fn is_label_name(name: &str) -> bool {
     let mut characters = name.chars();
     characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')

@@ -148,7 +148,7 @@ impl Layers {
                     format!("{port} conflicts with listen {listen} ({from}), which has no port");
                 problems.add(&origin, message);
             }
-            // Reported when it is read.
+            // The invalid `listen` is reported when it is read.
             (Err(_), Some(_)) => {}
         }
     }
@@ -187,7 +187,7 @@ fn defaults(keys: impl Iterator<Item = &'static KeyInfo>) -> Dict {
     parse(&lines.collect::<String>()).unwrap_or_default()
 }
 
-/// Returns whether Kubernetes sets a variable for a Service whose name begins like ours.
+/// Returns whether Kubernetes sets this variable for a Service whose name begins with ours.
 fn is_service_link(key: &str, value: &str) -> bool {
     let words: Vec<&str> = key.split('_').collect();
     (0..words.len()).any(|index| match &words[index..] {
@@ -209,7 +209,7 @@ fn host_name() -> String {
     }
 }
 
-/// Reads a regular file. Others can block, cannot be read again, or have no end.
+/// Reads a regular file. Other files may block, be readable only once, or have no end.
 fn read(path: &Path) -> io::Result<String> {
     let refused = |message: String| io::Error::new(ErrorKind::InvalidData, message);
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();

@@ -100,7 +100,7 @@ pub fn load_with(
     resolve(layers, overrides, problems)
 }
 
-/// Reads and checks the flags alone, without a file and an environment.
+/// Reads and checks the flags alone, without the file and the environment.
 ///
 /// # Errors
 /// All problems of the flags.

@@ -109,7 +109,7 @@ pub(super) fn buckets(node: &Node) -> Parsed<Vec<f64>> {
     })
 }
 
-/// Parses a list with that many items; `parse` gets each item and the one before it.
+/// Parses a list whose length is in `count`; `parse` gets each item and the one before it.
 fn list<T>(
     node: &Node,
     count: RangeInclusive<usize>,
@@ -199,7 +199,7 @@ pub(super) fn averaging(node: &Node) -> Parsed<Option<Averaging>> {
     value_or_auto(node, count.and_then(Averaging::from_count))
 }
 
-/// Parses a duration that the chip has; `auto` is `None`.
+/// Parses a conversion time of the chip; `auto` is `None`.
 pub(super) fn conversion_time(node: &Node) -> Parsed<Option<ConversionTime>> {
     let duration = node.as_text().and_then(duration::parse);
     let has_duration =

@@ -22,7 +22,7 @@ use crate::ina260::settings::{PartialSettings, Settings};
 use crate::simulated::Faults;
 use crate::units::Amperes;
 
-/// What to measure, and how to serve it.
+/// The checked configuration: the sensors to measure, and how to serve their values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Address that metrics are served on.

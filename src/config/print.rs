@@ -35,7 +35,7 @@ pub(super) fn list<T>(items: &[T], print: fn(&T) -> String) -> String {
     format!("[{}]", items.join(", "))
 }
 
-/// Prints a value, or a word in its place.
+/// Prints a value, or a word if there is none.
 pub(super) fn value_or<T>(word: &str, value: Option<&T>, print: fn(&T) -> String) -> String {
     value.map_or_else(|| quoted(word), print)
 }

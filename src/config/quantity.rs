@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_text_is_rejected() {
+    fn malformed_quantities_are_rejected() {
         for text in [
             "", "5", "A", "5 A", "5a", "5kW", "+5A", "--5A", "5.A", ".5A", "5e1A", "infA", "nanV",
             "5,5A", "5AA", "5µA", "٥A", "1.1.1V", "0x5A", "5Am",

@@ -27,8 +27,8 @@ impl<'a> Section<'a> {
         self.table.contains_key(key.info.name)
     }
 
-    /// Returns the value of a key. One that is missing or invalid has no line and is a placeholder;
-    /// what is invalid is reported.
+    /// Returns the value of a key. A missing or invalid value has no line, and a placeholder is
+    /// returned; an invalid one is reported.
     pub(super) fn take<T: Default>(&mut self, key: &Key<T>) -> T {
         let KeyInfo { name, expected, .. } = key.info;
         let Some(node) = self.table.remove(name) else {
@@ -72,7 +72,7 @@ impl<'a> Section<'a> {
         keys.iter().all(|key| self.line(key).is_some())
     }
 
-    /// Reports a problem with a valid value; `message` continues after the key's name.
+    /// Reports a value that is valid only by itself; `message` continues after the key's name.
     pub(super) fn conflict(&mut self, key: &KeyInfo, message: &str) {
         if let Some(origin) = self.origin(key) {
             self.problem(&origin, format_args!("{}{message}", key.name));

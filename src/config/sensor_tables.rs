@@ -14,7 +14,7 @@ pub(super) struct SensorTable {
     pub(super) table: Table,
 }
 
-/// Upper bound on sensors. More are a mistake, which has to be refused with little effort.
+/// Maximum number of sensors. More are considered a mistake, and refused before they are checked.
 const MAX_SENSORS: usize = 256;
 
 /// Takes the sensors out of the top-level table.

@@ -48,7 +48,7 @@ pub(super) fn meant(
     let plain = plain.trim_matches([' ', '"', '\'', '`']);
     let with = |value| Node { value, origin: node.origin.clone() };
     let is_untyped = matches!(node.value, Value::Untyped(_));
-    // What takes any text would take any spelling.
+    // A key that accepts any text would also accept any spelling.
     let is_name = accepts(&with(Value::Text("?".to_owned())));
     if is_name && plain.contains('"') {
         return None; // Two settings on a line, perhaps.
@@ -76,7 +76,7 @@ pub(super) fn meant(
     })
 }
 
-/// Replaces what looks like an ASCII character, or like nothing.
+/// Replaces characters that look like ASCII ones, and removes invisible ones.
 pub(super) fn ascii(text: &str) -> String {
     let ascii = |c| match c {
         '“' | '”' | '„' | '‟' | '«' | '»' => '"',

@@ -1,4 +1,4 @@
-//! Messages about text that is not TOML: the line that was probably meant.
+//! Messages about text that is not TOML; they suggest the line that was probably meant.
 
 use super::keys::{self, KeyInfo};
 use super::node::{Node, Origin, Value, one_line};
@@ -17,7 +17,7 @@ pub(super) fn message(text: &str, error: &SyntaxError) -> String {
         return format!("{position}: {words}");
     }
     let line = text[before.len() - line_before.len()..].lines().next().unwrap_or_default();
-    // An array that was not closed ends where the next setting begins.
+    // The parser reports an unclosed array where the text ends, perhaps on an empty line.
     let line = if line.trim().is_empty() { above.lines().last().unwrap_or_default() } else { line };
     let what = match text[before.len()..].chars().next() {
         Some(c) if !c.is_ascii() => format!("U+{:04X} is not allowed here", u32::from(c)),

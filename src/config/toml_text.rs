@@ -1,5 +1,5 @@
-//! Parses TOML text. Values that are no lists and no tables stay as they were written until they
-//! are converted into nodes: messages repeat them.
+//! Parses TOML text. Values other than lists and tables stay as they were written until they are
+//! converted into nodes: messages repeat them.
 
 use figment::value::{Dict, Tag, Value as Raw};
 use toml_edit::{ImDocument, Item, TableLike, Value as Toml};
@@ -15,7 +15,7 @@ pub(super) struct SyntaxError {
     pub(super) is_limit: bool,
 }
 
-/// Parses text of any origin.
+/// Parses a document.
 pub(super) fn parse(text: &str) -> Result<Dict, SyntaxError> {
     bound(text)?;
     let document = ImDocument::parse(text).map_err(|error| SyntaxError {
@@ -26,8 +26,8 @@ pub(super) fn parse(text: &str) -> Result<Dict, SyntaxError> {
     Ok(dict(document.as_table(), text))
 }
 
-/// Bounds what the parser has to do. Parsing and all that follows is recursive: brackets times
-/// dotted keys are the levels of the stack.
+/// Limits the work of the parser. Parsing and everything after it is recursive: the depth is that
+/// of the brackets times that of the dotted keys.
 fn bound(text: &str) -> Result<(), SyntaxError> {
     const MAX_DEPTH: usize = 8;
     const MAX_VALUES: usize = 16_384;
@@ -54,8 +54,8 @@ fn bound(text: &str) -> Result<(), SyntaxError> {
     Ok(())
 }
 
-/// Returns the length of the string or comment that text begins with. What is not terminated ends
-/// with its line, or, in three quotes, with the text.
+/// Returns the length of the string or comment that text begins with. An unterminated string ends
+/// with its line or, if it has three quotes, with the text.
 fn quoted_length(text: &str) -> Option<usize> {
     let open = ["\"\"\"", "'''", "\"", "'", "#"].into_iter().find(|open| text.starts_with(open))?;
     let close = if open == "#" { "\n" } else { open };

@@ -24,11 +24,11 @@ pub(super) struct HealthCheck {
 impl HealthCheck {
     /// Time between two requests.
     const PERIOD: Duration = Duration::from_secs(9);
-    /// Time without a response after which the listener is considered dead: with `PERIOD` and a
-    /// second until each is noticed, less than 15 s after it stopped responding.
+    /// Time without a response after which the listener is considered dead: with `PERIOD`, and up
+    /// to a second until each is noticed, at most 15 s after it stopped responding.
     pub(super) const MAX_SILENCE: Duration = Duration::from_secs(4);
-    /// Upper bound on what counts of the time between two checks, which are a second apart unless
-    /// this process or the machine was stopped.
+    /// Maximum time that counts between two checks: they are a second apart, unless this process or
+    /// the machine was stopped.
     const MAX_STEP: Duration = Duration::from_millis(1_500);
 
     /// Begins with a request, to a listener that has not responded yet.
@@ -70,7 +70,7 @@ impl HealthCheck {
     }
 }
 
-/// Sends a request, which costs the exporter less than one for its metrics.
+/// Requests `/health`, which costs the exporter less than `/metrics`.
 fn request(address: &SocketAddrAny) -> io::Result<OwnedFd> {
     let socket = connect(address)?;
     io::write(&socket, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

@@ -1,5 +1,5 @@
-//! Binds the HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with what that
-//! leaves to the caller.
+//! Binds the HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, and adds the checks
+//! that it leaves to the caller.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -106,7 +106,7 @@ impl Listener {
     }
 }
 
-/// The file of a Unix socket that this process has bound; removed with the value.
+/// The file of a Unix socket that this process has bound; removed when this is dropped.
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode, which nothing else can have while the socket is open.

@@ -120,7 +120,7 @@ impl Source {
     }
 }
 
-/// Why the listener was restarted.
+/// Cause of a restart of the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RestartCause {

@@ -34,9 +34,9 @@ pub use listener::{BindError, ServerSettings, recorder};
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
 
-/// Time after which a series that is not set any more expires. Two ticks may be late before a
-/// series disappears; what the last tick before an outage set has expired by the third tick after
-/// it.
+/// Time after which a series that is not set any more expires. One tick may be missed and the next
+/// be half a second late before live series disappear; readings of a sensor that is down have
+/// expired by the third tick after the last one that set them.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Time after which every series that is not set any more has expired: at the first tick after
@@ -121,15 +121,15 @@ pub struct Exposition {
     withdrawn: bool,
     /// Time until which withdrawn series may still have to expire.
     expiring_until: Option<Instant>,
-    /// When the last tick was, when the last one that registered every series, and until when each
-    /// has to. In real time since boot, as series expire.
+    /// Time of the last tick, of the last one that registered every series, and until which every
+    /// tick has to. Real time since boot, since series expire in real time.
     ticked: Duration,
     registered: Duration,
     unsure_until: Duration,
 }
 
 impl Exposition {
-    /// Describes every metric; shows no sensor yet. The configuration was loaded now.
+    /// Describes every metric; shows no sensor yet. The configuration counts as loaded now.
     pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
         let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
         let version = Label::new("version", env!("CARGO_PKG_VERSION"));
@@ -174,7 +174,8 @@ impl Exposition {
         ::metrics::with_local_recorder(&self.recorder, || Collector::default().describe());
     }
 
-    /// Continues in another recorder. Only histograms restart from 0: show the sensors again.
+    /// Continues in another recorder, in which histograms restart from 0. The caller then has to
+    /// [show](Self::show) the sensors again.
     pub fn replace(&mut self, recorder: PrometheusRecorder) {
         self.handle = recorder.handle();
         self.recorder = recorder;
@@ -249,8 +250,8 @@ impl Exposition {
         }
     }
 
-    /// Registers every series again where some may have expired while no tick set them. The
-    /// exporter's clock may include a suspend.
+    /// Registers every series again if some may have expired while no tick set them. The exporter's
+    /// clock may include a suspend.
     fn check_handles(&mut self) {
         let now = SystemClock.booted();
         if now.saturating_sub(self.ticked) > MAX_GAP {

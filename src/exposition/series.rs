@@ -168,7 +168,7 @@ fn set_counters(slots: &mut [Slot], recorder: &PrometheusRecorder, counts: &[u64
     slots.iter_mut().zip(counts).for_each(|(slot, count)| slot.count(recorder, *count));
 }
 
-/// Creates a label of shared strings: every render clones all keys, with the text of owned strings.
+/// Creates a label of shared strings: every render clones all keys, which would copy owned strings.
 fn label((name, value): &(String, String)) -> Label {
     Label::new(Arc::<str>::from(name.as_str()), Arc::<str>::from(value.as_str()))
 }

@@ -24,9 +24,9 @@ pub struct Server {
     /// `None`: the machine does not have the address; binding is retried.
     serving: Option<Serving>,
     health: HealthCheck,
-    /// When the listener was restarted.
+    /// When the listener was last restarted.
     restarted: Option<Instant>,
-    /// Number of drops of all connections that were seen.
+    /// How often all connections had been dropped at the last check.
     drops: u64,
     /// When the last drop was seen, and when the last one was counted.
     dropped: Option<Instant>,
@@ -48,7 +48,7 @@ impl Server {
     /// Binds the listener; if the address is not there yet, it is tried again later.
     ///
     /// # Errors
-    /// [`BindError`] if the address will not be there later either.
+    /// [`BindError`] if it cannot be bound for any other reason.
     pub fn bind(settings: ServerSettings) -> Result<Prepared, BindError> {
         let listener = match Listener::bind(&settings) {
             Ok(listener) => Some(listener),
@@ -125,7 +125,7 @@ impl Server {
 
     fn check(&mut self, now: Instant) {
         let Some(serving) = &self.serving else {
-            // It has been reported.
+            // The failure has been reported.
             let _ = self.open();
             return;
         };
@@ -208,8 +208,8 @@ impl Server {
         }
     }
 
-    /// Shows the sensors of a new configuration. Where settings changed or series are gone, with a
-    /// new listener and recorder.
+    /// Shows the sensors of a new configuration; with a new listener and recorder, if settings
+    /// changed or series are gone.
     pub fn apply(&mut self, prepared: Prepared, views: Vec<View>) {
         let Prepared { settings, listener } = prepared;
         let is_gone = |view: &View| !views.iter().any(|other| other.includes(view));

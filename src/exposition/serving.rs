@@ -29,17 +29,17 @@ use super::listener::SocketFile;
 /// and as much of responses that are not read, and the kernel 2 MB.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Minimum time between two rounds of accepting: without descriptors each fails at once.
+/// Minimum time between two rounds of accepting: without free descriptors, each fails at once.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Time that all connections may be in use before they are dropped in favour of those that wait. A
+/// Time that all connections may be in use before they are dropped in favour of waiting clients. A
 /// scrape takes milliseconds, on a slow machine a tenth of a second.
 const MAX_FULL: Duration = Duration::from_millis(250);
 
 /// Number of operations that tokio lets a task do at a time.
 const BUDGET: usize = 128;
 
-/// Upper bound on the wait for a thread: one that does not end does not affect a stop.
+/// Maximum wait for the end of a thread: a stuck one must not prevent a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 const RENDER: &str = "render";
@@ -90,11 +90,11 @@ async fn accept(mut pool: Driven, drops: Arc<AtomicU64>, mut exporter: ExporterF
     let mut full: Option<usize> = None;
     loop {
         let start = Instant::now();
-        // Fewer if they are scrapes, of which most have ended.
+        // Most scrapes would have ended in the meantime.
         if full.is_some_and(|full| 2 * pool.connections() > full) {
             drop(pool);
             let mut new = connections();
-            // The threads of the old ones may still be counted.
+            // The kernel may still count the old threads.
             for _ in 0..10 {
                 if new.is_err() {
                     sleep(ROUND).await;
@@ -117,7 +117,7 @@ async fn accept(mut pool: Driven, drops: Arc<AtomicU64>, mut exporter: ExporterF
 /// Accepts up to `room` connections, and returns when more may be waiting. Returns whether there
 /// was no room for more: all connections are in use, or descriptors have run out.
 async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, handle: &Handle) -> bool {
-    // Begins with the whole budget.
+    // The next poll begins with the whole budget.
     yield_now().await;
     let mut is_woken = false;
     poll_fn(|cx| {
@@ -131,7 +131,7 @@ async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, handle: &Handl
             }
         }
         let _guard = handle.enter();
-        // It does not end.
+        // The exporter's future never completes.
         let _ = exporter.as_mut().poll(cx);
         if coop::has_budget_remaining() { Poll::Pending } else { Poll::Ready(true) }
     })
@@ -150,7 +150,7 @@ fn connections() -> io::Result<Driven> {
     // tokio panics if it cannot create the thread.
     let probe = thread::Builder::new().name(RENDER.to_owned()).spawn(gettid)?;
     let id = probe.join().map_err(|_| io::ErrorKind::Other)?;
-    // The kernel counts a thread until after it can be joined, when it leaves /proc.
+    // The kernel still counts a joined thread until it disappears from /proc.
     let (task, end) = (format!("/proc/self/task/{id}"), Instant::now() + STOP_TIMEOUT);
     while Path::new(&task).exists() && Instant::now() < end {
         thread::sleep(Duration::from_millis(1));
@@ -191,7 +191,7 @@ impl Driven {
         Ok(Self { handle, stop: Some(stop), ended })
     }
 
-    /// Returns the number of its tasks, apart from the pending one.
+    /// Returns the number of its connections: its tasks, apart from the pending one.
     fn connections(&self) -> usize {
         self.handle.metrics().num_alive_tasks().saturating_sub(1)
     }

@@ -22,8 +22,9 @@ const EACCES: i32 = 13;
 const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
 
-/// Claims an adapter, by the kernel's number, for a bus that has opened it, until the value is
-/// dropped. Fails if another bus has claimed it, or if chips of another bus are on the same wires.
+/// Claims an adapter, by the kernel's number, for a bus that has opened it, until the returned
+/// value is dropped. Fails if another bus has claimed it, or if chips of another bus are on the
+/// same wires.
 pub type Claim =
     Arc<dyn Fn(BusName, u32, &Adapters) -> Result<Box<dyn Send>, OpenError> + Send + Sync>;
 
@@ -47,7 +48,8 @@ struct Node {
 }
 
 impl LinuxBus {
-    /// Returns a bus that is opened at its first transfer; each time, its adapter is claimed.
+    /// Returns a bus that is opened at its first transfer. Whenever it is opened, its adapter is
+    /// claimed.
     pub const fn closed(bus: BusName, claim: Option<Claim>) -> Self {
         Self { bus, claim, node: None, logged: String::new() }
     }
@@ -55,7 +57,7 @@ impl LinuxBus {
     /// Opens the bus.
     ///
     /// # Errors
-    /// [`OpenError`], whose text includes the remedy.
+    /// [`OpenError`].
     pub fn open(mut self) -> Result<Self, OpenError> {
         self.node = Some(self.open_node()?);
         Ok(self)
@@ -188,7 +190,7 @@ const OVERFLOW_GROUP: u32 = 65_534;
 /// Looks a group up in the text of group(5). Returns its number if it has no name.
 fn group_name(gid: u32, groups: &str) -> String {
     if gid == OVERFLOW_GROUP {
-        return "i2c, usually; see `ls -l`".to_owned();
+        return "i2c, presumably; see `ls -l`".to_owned();
     }
     let number = gid.to_string();
     groups
@@ -239,7 +241,7 @@ mod tests {
 
     #[test]
     fn adapter_is_closed_only_after_adapter_failures() {
-        // EIO of i2c-tiny-usb and ENODEV of hid adapters are what unplugging looks like.
+        // An unplugged adapter reports EIO (i2c-tiny-usb) or ENODEV (hid adapters), for example.
         for errno in [5, 19, 110, 16, 71, 108, 32] {
             assert!(is_of_the_adapter(&Error::from_errno(errno)), "{errno}");
         }

@@ -47,7 +47,7 @@ impl Location {
             && (self.mux.is_none() || other.mux.is_none())
     }
 
-    /// Returns a device name for a sensor that has none, as unique as its location.
+    /// Returns a device name, made from the location, for a sensor that has none.
     pub fn device_name(&self) -> String {
         let channel = self.mux.map_or(String::new(), |channel| {
             format!("-{}-{}", channel.multiplexer, channel.channel)

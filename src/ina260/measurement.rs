@@ -72,8 +72,8 @@ impl Measurement {
         Watts(power as f64 / 1e10)
     }
 
-    /// Returns whether the power register exceeds the product by more than a step and 2 × 10 mA
-    /// times the voltage: more than rounding, and conversions within the guard's limit, can add.
+    /// Returns whether the power register exceeds the product by more than a step, and by more than
+    /// 2 × 10 mA times the voltage: rounding, and conversions within the guard's limit, add less.
     pub fn has_greater_register(&self) -> bool {
         let limit = 2 * i64::from(Guard::LIMIT) * i64::from(self.voltage_word) * PRODUCT;
         self.excess().is_some_and(|excess| excess > POWER_STEP.max(limit))

@@ -246,8 +246,8 @@ impl Ina260 {
         self.power_guard && self.configure && self.alert.is_none()
     }
 
-    /// Returns whether a tripped comparator is an alert, and not the power guard's: this one's, or
-    /// that of the exporter that configures the chip.
+    /// Returns whether a tripped comparator is an alert. Otherwise it belongs to the power guard of
+    /// this exporter or, in read-only mode, of the one that configures the chip.
     pub fn has_alert(&self, registers: &RegisterDump) -> bool {
         self.alert.is_some() || !self.configure && !registers.is_guarded()
     }

@@ -133,7 +133,7 @@ pub struct PartialSettings {
     pub current_conversion_time: Option<ConversionTime>,
 }
 
-/// The interval is shorter than the shortest possible cycle, which it holds.
+/// The interval is too short; holds the shortest possible cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooShort(pub Duration);
 

@@ -197,7 +197,7 @@ fn configure_keeps_a_matching_configuration() {
     ]);
     let mut starts = 0;
     assert_eq!(CHIP.configure(&mut bus, || starts += 1), Ok(CONFIGURED));
-    assert_eq!(starts, 0, "the conversions go on");
+    assert_eq!(starts, 0, "the conversions continue");
     bus.finish();
 }
 

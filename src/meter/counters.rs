@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Failure, Meter, Reset};
 use crate::units::Quantity;
 
-/// A counter in its own type; counts, 1e-18 of a unit, or nanoseconds when saved.
+/// A counter. Saved as a whole number: of events, of 1e-18 of its unit, or of nanoseconds.
 enum Counter<'a> {
     Count(&'a mut u64),
     Flow(&'a mut u128),

@@ -2,7 +2,7 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-/// Why a sensor could not be read.
+/// Reason why a sensor could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Failure {
@@ -34,7 +34,7 @@ impl Failure {
     }
 }
 
-/// Why a chip lost its configuration.
+/// Cause of the loss of a chip's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Reset {

@@ -82,7 +82,7 @@ pub struct Meter {
     pub window: Window,
     sums: Sums,
     observations: Observations,
-    /// Every result with its cycle and the time that it covers, where they are asked for.
+    /// Every result with its cycle and the time that it covers, since [`Self::take_results`].
     results: Option<Vec<(Measured, Cycle, Duration)>>,
 }
 
@@ -101,7 +101,7 @@ impl Meter {
     }
 
     /// Removes and returns the results since the last call, each with its cycle and the time that
-    /// it covers. The first call begins to keep them.
+    /// it covers. Before the first call, results are not kept.
     pub fn take_results(&mut self) -> Vec<(Measured, Cycle, Duration)> {
         self.results.replace(Vec::new()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! One result in units, and the means of several.
+//! One result in physical units, and the means of several.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub struct Raw {
     pub power: f64,
 }
 
-/// One result of a sensor, in units.
+/// One result of a sensor, in physical units.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
     /// Monotonic time at which it was read.

@@ -40,7 +40,7 @@ impl Flow {
     }
 }
 
-/// Everything that was measured of a sensor, and for how long.
+/// Totals of a sensor: energy, charge, time and results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// In joules.
@@ -95,7 +95,7 @@ impl Accumulator {
         self.down = false;
     }
 
-    /// Adds time during which the machine was suspended, and perhaps the sensor.
+    /// Adds time during which the machine was suspended, and perhaps the sensor was, too.
     pub fn add_suspended(&mut self, time: Duration) {
         self.totals.unmeasured += time;
     }

@@ -47,10 +47,10 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Time between two passes without a sensor.
+    /// Time between two passes of a sampler that has no sensors.
     const IDLE: Duration = Duration::from_secs(3600);
-    /// Consecutive timeouts, or failures that a stuck bus can cause, that pause the bus; a single
-    /// one can be caused by one sensor, or another master's transfer.
+    /// Number of consecutive timeouts, or other failures that a stuck bus can cause, that pauses
+    /// the bus; a single one can be caused by one sensor, or another master's transfer.
     const MAX_TIMEOUTS: u32 = 2;
     /// Results that are overwritten within this time take precedence over saving mux transfers.
     const MUX_SLACK: Duration = Duration::from_millis(10);
@@ -238,7 +238,7 @@ impl Sampler {
         }
     }
 
-    /// Disables the alerts of every chip and deselects the mux channels, at the end.
+    /// Disables the alerts of every chip and deselects the mux channels, before the sampler ends.
     pub fn release(&mut self) {
         let sensors = std::mem::take(&mut self.sensors);
         self.release_sensors(&sensors);

@@ -68,8 +68,8 @@ type Flags = Result<(FlagRead, MaskEnable), RegisterDump>;
 impl Poller {
     /// Time between two checks of the registers that the flags do not cover.
     const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-    /// Longest cycle whose results are frequent enough for the checks: 1 s, and 10 % more of a slow
-    /// chip. A poll for a check alone costs a wake-up.
+    /// Longest cycle whose results are frequent enough for the checks: 1 s, and 10 % more for a
+    /// slow chip. A poll for a check alone costs a wake-up.
     const LONGEST_CHECKED: Duration = Duration::from_millis(1_100);
     /// Torn reads in a row after which the last one is used: the bus is too slow, or the chip's
     /// flag is wrong. Registers of neighbouring results are better than none.
@@ -113,7 +113,7 @@ impl Poller {
         now.duration_since(self.checked) + early >= Self::CHECK_INTERVAL
     }
 
-    /// Returns from when on a poll makes sense.
+    /// Returns the earliest time at which a poll makes sense.
     pub(super) fn ready_from(&self) -> Instant {
         self.tracker.ready_from().min(self.due())
     }
@@ -196,7 +196,7 @@ impl Poller {
             let word_time = at.duration_since(begun) / if access.with_power { 3 } else { 2 };
             let mut repeated = None;
             if can_retry && !doubts.is_empty() {
-                // One word is read a third time, and the flags.
+                // Including a third read of one word, and the flags.
                 let words = u32::try_from(doubts.len() + 2).unwrap_or(5);
                 if self.tracker.leaves_time(at, word_time * words) {
                     repeated = Some(access.repeat(measurement, &doubts)?);
@@ -233,7 +233,7 @@ impl Poller {
                 break;
             };
             self.previous = Some(measurement);
-            let greater_counts = self.guard.vouches(&measurement);
+            let greater_counts = self.guard.covers(&measurement);
             self.guard.add(&measurement, access.chip.can_guard());
             cycle.missed = std::mem::take(&mut self.missed);
             return Ok(PollOutcome::Result {
@@ -302,7 +302,7 @@ impl ChipAccess<'_> {
     }
 
     /// Reads the doubtful words again, and a third time if they differ. Returns the words that two
-    /// reads agree on, if there are such, and the number of reads that differed from them.
+    /// reads agree on, or `None` if a word differed each time; and the number of corrupted reads.
     fn repeat(
         &mut self,
         mut measurement: Measurement,

@@ -27,12 +27,13 @@ impl PowerGuard {
     /// Results in the other direction after which the guard changes its direction.
     const SWITCH_AFTER: u32 = 2;
 
-    /// Records a flag read that found no result: its conversions are of the next one.
+    /// Records a flag read that found no result: a trip belongs to the next one.
     pub(super) fn not_ready(&mut self, tripped: bool) {
         self.next_is_tainted |= tripped;
     }
 
-    /// Records a flag read that found a result. It comes after the first conversions of the next.
+    /// Records a flag read that found a result: a trip may also belong to the next one, whose
+    /// conversions have begun.
     pub(super) fn ready(&mut self, tripped: bool) {
         self.is_tainted = self.next_is_tainted | tripped;
         self.next_is_tainted = tripped;
@@ -49,7 +50,7 @@ impl PowerGuard {
     }
 
     /// Returns whether a power register above voltage times current counts in the result found.
-    pub(super) fn vouches(&self, measurement: &Measurement) -> bool {
+    pub(super) fn covers(&self, measurement: &Measurement) -> bool {
         !self.is_tainted && self.armed == Some(Guard::of(measurement.current_word))
     }
 
@@ -83,7 +84,7 @@ impl PowerGuard {
         self.requested != self.armed
     }
 
-    /// Records that the comparator was written. `unwatched` results may have begun before.
+    /// Records that the comparator was written. The next `unwatched` results may have begun before.
     pub(super) fn written(&mut self, unwatched: u32) {
         self.armed = self.requested;
         self.unwatched = unwatched;

@@ -65,7 +65,7 @@ pub struct Chip {
     /// Load that it measures.
     pub load: Load,
     /// Whether its power register holds the magnitude of the mean of the products of current and
-    /// voltage, and not the mean of their magnitudes, as there is evidence that the chips do.
+    /// voltage, instead of the mean of their magnitudes, which real chips seem to hold.
     pub has_signed_power: bool,
     /// Errors of its conversions.
     pub imperfection: Imperfection,
@@ -94,7 +94,7 @@ pub struct Chip {
     sums: Sums,
     /// State of the noise.
     random: u64,
-    /// The result in the registers was read.
+    /// Whether the result in the registers was read.
     is_read: bool,
 }
 

@@ -62,7 +62,7 @@ impl Board {
         self.plug_at(None, address, chip);
     }
 
-    /// Adds a chip, downstream of a mux channel if there is one. Adds the mux, too.
+    /// Adds a chip, downstream of a mux channel if one is given. Adds the mux, too.
     pub fn plug_at(&self, channel: Option<Channel>, address: Address, chip: Chip) {
         let mut state = self.state();
         if let Some(channel) = channel {
@@ -86,7 +86,7 @@ impl Board {
         self.state().multiplexers.insert(multiplexer, control);
     }
 
-    /// Sets the control register of a mux as another master does, after that many more transfers.
+    /// Sets the control register of a mux as another master does, after `transfers` more transfers.
     pub fn write_as_other_master(&self, transfers: u64, multiplexer: Address, control: u8) {
         let mut state = self.state();
         let at = state.transfers + transfers;

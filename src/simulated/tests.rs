@@ -1,4 +1,4 @@
-//! The simulated chip, compared with the data sheet. Exact where words are compared.
+//! The simulated chip, compared with the data sheet; without noise where words are compared.
 
 use super::*;
 use crate::ina260::registers::Register;

@@ -1,4 +1,4 @@
-//! One sensor and its states: being configured, polled, down, configured again.
+//! One sensor and its states: new, running, down.
 
 use std::time::{Duration, Instant};
 
@@ -203,11 +203,11 @@ impl Sensor {
             }
             return Err(failure.into());
         }
-        let flags_are_whole = access.bus.failures.is_empty();
+        let had_failures = !access.bus.failures.is_empty();
         if let State::Running(poller) = &mut self.state {
             let corrupt = std::mem::take(&mut poller.corrupt);
             self.setup.meter.lock().failures[Failure::Corrupt as usize] += corrupt;
-            if !flags_are_whole {
+            if had_failures {
                 // A transfer that failed may have cleared a tripped comparator.
                 poller.guard.taint();
             }
@@ -218,7 +218,7 @@ impl Sensor {
             PollOutcome::Result { at, measurement, cycle, greater_counts, alert } => {
                 let booted = access.clock.booted();
                 let calibration = &self.setup.calibration;
-                let greater_counts = greater_counts && flags_are_whole;
+                let greater_counts = greater_counts && !had_failures;
                 let reading = reading(measurement, greater_counts, calibration, at, booted);
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();

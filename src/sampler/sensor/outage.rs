@@ -49,7 +49,7 @@ pub(super) struct ForeignWriteBackoff {
 }
 
 impl ForeignWriteBackoff {
-    /// Time without a foreign write after which the backoff starts over.
+    /// Time without a foreign write after which the backoff is reset.
     const RESET_AFTER: Duration = Duration::from_secs(60);
 
     fn pause(&mut self, now: Instant) -> Duration {

@@ -50,8 +50,8 @@ impl ChipClock {
     pub(super) const INITIAL_TOLERANCE: f64 = 0.12;
     /// Relative change of the period with temperature until the next bracket.
     const DRIFT: f64 = 5e-5;
-    /// Maximum distance in cycles between two brackets that measure the period: the temperature
-    /// changes.
+    /// Maximum distance in cycles between two brackets that measure the period, since the
+    /// temperature changes.
     const MEMORY: u64 = 1_024;
 
     /// Returns a clock of which at most one edge is known.

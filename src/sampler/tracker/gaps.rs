@@ -45,8 +45,8 @@ impl Gaps {
         self.is_continuous = false;
     }
 
-    /// Resolves the gaps that a `period`, in seconds, of a relative `tolerance` allows to resolve.
-    /// `latest` is the last edge.
+    /// Resolves the gaps for which the `period`, in seconds, with its relative `tolerance` is known
+    /// well enough. `latest` is the last edge.
     pub(super) fn resolve(&mut self, period: f64, tolerance: f64, latest: Bracket) {
         if self.is_continuous
             && let Some(Gap { to, .. }) = self.open.last_mut()

@@ -34,8 +34,8 @@ pub(super) struct CycleTracker {
     index: u64,
     /// Whether `index` may be too small.
     is_ambiguous: bool,
-    /// Results counted so far, read or missed. A result counted too many is corrected at the next
-    /// miss.
+    /// Results counted so far, read or missed. If this is one too many, the next missed result is
+    /// not counted.
     counted: u64,
     /// Index of the next edge to bracket.
     next_bracket: u64,
@@ -105,13 +105,13 @@ impl CycleTracker {
     /// Records a flag read that found no result.
     pub(super) fn not_ready(&mut self, read: FlagRead) {
         self.record_latency(read);
-        // Polls for reasons other than a result can come earlier.
+        // Polls that are not for a result can come earlier.
         if read.ended >= self.due {
             self.plan_step(read.ended);
         }
     }
 
-    /// Records a flag read after the result was read that found no other: it was the last one.
+    /// Records a flag read that found no further result, after one was read: that was the last one.
     /// Returns how many more results were missed than was certain before.
     pub(super) fn confirm_last(&mut self, read: FlagRead) -> u64 {
         self.record_latency(read);
@@ -206,7 +206,7 @@ impl CycleTracker {
         (edge, (!self.is_ambiguous).then(|| self.index - before))
     }
 
-    /// Returns whether the next result was begun before the first poll.
+    /// Returns whether the conversions of the next result began before the first poll.
     fn begun_before(&self) -> bool {
         self.index == 0 && self.clock.latest().is_none()
     }
@@ -222,7 +222,7 @@ impl CycleTracker {
     }
 
     /// Returns whether an edge may lie between `flags`, the start of the flag read, and `now`, the
-    /// end of the data, so that the registers are of two results.
+    /// end of the data, so that the registers may be those of two results.
     pub(super) fn may_tear(&self, flags: Instant, now: Instant) -> bool {
         let Some(next) = self.clock.edge(self.index + 1) else {
             return true;
@@ -232,7 +232,7 @@ impl CycleTracker {
         earliest.is_none_or(|earliest| earliest <= now) && next + uncertainty >= flags
     }
 
-    /// Returns whether `time` from `now` on passes before the next edge, as far as it is known.
+    /// Returns whether `time` is left from `now` until the next edge, as far as that is known.
     pub(super) fn leaves_time(&self, now: Instant, time: Duration) -> bool {
         let Some(next) = self.clock.edge(self.index + 1) else {
             return time < self.period() / 2;

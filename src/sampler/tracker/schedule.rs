@@ -15,8 +15,8 @@ impl CycleTracker {
         self.due
     }
 
-    /// Returns from when on a poll is certain to find a result: slightly before it is due, for a
-    /// thread that is already awake.
+    /// Returns the earliest time at which a poll is certain to find a result: slightly before it is
+    /// due, for a thread that is already awake.
     pub(in crate::sampler) fn ready_from(&self) -> Instant {
         self.due.min(self.certain)
     }
@@ -44,7 +44,7 @@ impl CycleTracker {
             let lead = uncertainty + self.step() / 2;
             let mut early = next.checked_sub(lead).unwrap_or(now);
             if is_slow_bus {
-                // The last poll is the one before the edge, if the next follows soon enough.
+                // The last poll is the start of the bracket, if the next follows soon enough.
                 early = early.min(now + seconds(self.clock.period() / 2.0));
             }
             self.due = before(early).max(now);
