@@ -1,7 +1,7 @@
 //! CPU time of parts of the daemon: a result from the registers to its meter, and a tick.
 //!
-//! The bus is an array of registers, so that almost only the daemon is measured. What the transfers
-//! still cost is measured separately.
+//! The bus is an array of registers, so that almost only the daemon is measured. The remaining cost
+//! of the transfers is measured separately.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

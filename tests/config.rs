@@ -299,7 +299,7 @@ fn quotes_around_variables_are_removed() {
     assert_eq!(allow("\"10.0.0.0/8\",'::1'"), allow("10.0.0.0/8,::1"));
     assert_eq!(allow("[10.0.0.0/8, \"::1\"]"), allow("10.0.0.0/8,::1"));
     assert_eq!(plan("", &[], &["--device", "\"orin\""]).sensors[0].device, "orin");
-    // Only one pair is removed, and only around the whole.
+    // Only one pair is removed, and only around the whole value.
     for (written, name) in [
         ("'\"orin\"'", "\"orin\""),
         ("\"a\" and \"b\"", "\"a\" and \"b\""),
@@ -332,7 +332,7 @@ fn build_variable_is_ignored() {
 }
 
 #[test]
-fn flags_override_environment_overrides_file() {
+fn flags_override_environment_which_overrides_file() {
     let file = "hostname = \"file\"\ninterval = \"10ms\"\nlog = \"warn\"";
     let environment = [("HOSTNAME", "environment"), ("INTERVAL", "20ms")];
     let plan = plan(file, &environment, &["--hostname", "flag"]);

@@ -177,7 +177,7 @@ fn directory_with(file: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn configuration() {
+fn mutated_configurations_are_loaded_or_refused() {
     let tokens: &[&[u8]] = &[
         b"[[sensor]]\n",
         b"device = \"a\"\n",
@@ -252,7 +252,7 @@ fn decode(body: &scrape::Body) -> String {
 }
 
 #[test]
-fn scrape() {
+fn mutated_scrapes_are_decoded_or_refused() {
     let tokens: &[&[u8]] = &[
         b"ina260_up{device=\"a\"} 1\n",
         b"ina260_bus_voltage_volts{device=\"a\"} 5\n",
@@ -308,7 +308,7 @@ fn with_checksum(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn counters() {
+fn mutated_counters_are_restored_or_refused() {
     const MACHINE: &str = "0123456789abcdef";
     let tokens: &[&[u8]] = &[
         b"\"version\": 2,",
@@ -407,7 +407,7 @@ impl<B: Bus> Bus for Faulty<B> {
 
 /// The first bytes set up a sensor, the others are faults of its bus over some seconds.
 #[test]
-fn words() {
+fn mutated_words_leave_consistent_totals() {
     let tokens: &[&[u8]] = &[
         b"\xE0\x61\x27",
         b"\xE0\x80\x00",

@@ -1,5 +1,5 @@
 //! The built binary in hostile surroundings: outputs that block or are full, values that make no
-//! sense. Measuring goes on, and a signal ends it.
+//! sense. Measuring continues, and a signal ends it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
@@ -38,7 +38,7 @@ fn full_standard_error_does_not_stop_measuring() {
         .environment("PIPE", text(&pipe))
         .through("exec \"$@\" 2> \"$PIPE\"")
         .spawn();
-    // Several lines for each: a mebibyte is queued, and the rest is dropped.
+    // Several lines for each result: a mebibyte is queued, and the rest is dropped.
     wait_for_results(daemon.listen(), 8_000.0);
     // Once the pipe is read, the queued lines are written, and then a line that counts the dropped
     // ones.

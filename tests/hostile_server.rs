@@ -56,7 +56,7 @@ impl Watch {
         thread::spawn(move || {
             let mut part = [0; 8 << 10];
             if !is_read {
-                // Held open.
+                // Stays open, unread.
                 thread::sleep(Duration::from_secs(120));
             }
             while let Ok(count @ 1..) = stdout.read(&mut part) {

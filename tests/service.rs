@@ -195,7 +195,7 @@ fn reload_that_renames_leaves_no_series() {
     assert_eq!(scrape.names(&[DEVICE_A]), [].into());
     assert!(polls(&scrape, DEVICE_B) < Some(20.0), "histograms restart from 0");
 
-    // A sensor at another location takes over a name, and one takes over its location.
+    // The sensor at 0x40 takes over the name of another, and its own name goes to a new one.
     let before = daemon.scrape_until("results", |scrape| results(scrape, DEVICE_B) >= Some(40.0));
     daemon.reload(&sensors("b:0x40 c:0x42"));
     let scrape = daemon.scrape();

@@ -1,5 +1,5 @@
 //! Checks that the listener responds: sends it requests like any other client, but never waits for
-//! one, so that it needs no thread.
+//! a response, so that it needs no thread.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;

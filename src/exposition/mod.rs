@@ -281,8 +281,8 @@ fn boot(clock: &dyn Clock) -> SystemTime {
     clock.wall() - clock.booted()
 }
 
-/// Returns name and value of each metric of this process but the start time, which metrics-process
-/// can only determine if all of `/proc` is visible.
+/// Returns name and value of each metric of this process except the start time, which
+/// metrics-process can only determine if all of `/proc` is visible.
 fn process_values() -> Vec<(&'static str, f64)> {
     #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
     let number = |count: Option<u64>| count.map(|count| count as f64);

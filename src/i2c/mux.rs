@@ -202,11 +202,11 @@ mod tests {
         }
 
         fn read_word(&mut self, _: Address, _: u8) -> Result<u16, i2c::Error> {
-            unreachable!("a mux has no words")
+            unreachable!("a mux has no word transfers")
         }
 
         fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), i2c::Error> {
-            unreachable!("a mux has no words")
+            unreachable!("a mux has no word transfers")
         }
 
         fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), i2c::Error> {

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_units_are_shown_fractions_kept() {
+    fn whole_units_are_shown_and_fractions_kept() {
         let start = Instant::now();
         let mut accumulator = Accumulator::default();
         accumulator.restart(start);

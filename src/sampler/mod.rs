@@ -264,7 +264,7 @@ impl Sampler {
         }
     }
 
-    /// Returns a handle that shows to other threads whether the sampler meets its deadline.
+    /// Returns a handle that shows other threads whether the sampler meets its deadline.
     pub fn deadline(&self) -> Deadline {
         self.deadline.clone()
     }

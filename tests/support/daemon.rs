@@ -239,7 +239,7 @@ impl Daemon {
         self.reload_after(|path| fs::write(path, toml).unwrap())
     }
 
-    /// Changes the configuration file and asks for a reload, whose last line is returned.
+    /// Changes the configuration file, requests a reload, and returns its last log line.
     pub fn reload_after(&self, change: impl FnOnce(&Path)) -> String {
         let before = self.log().len();
         change(&self.directory.path("test.toml"));

@@ -129,7 +129,7 @@ fn result_without_two_equal_reads_is_missed() {
 
 #[test]
 fn two_equal_reads_outvote_the_first() {
-    // The first and the third read agree, and so do the second and the third.
+    // The first read of the current is corrupted, or the second: the third decides.
     for skipped in [0, 1] {
         let mut scene = scene_of_load(Load::steady(5.0, 1.0), secs(1), true);
         scene.run(secs(20));

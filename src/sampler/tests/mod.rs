@@ -313,7 +313,7 @@ fn foreign_chip_is_not_read() {
 }
 
 #[test]
-fn overflow_is_counted_power_is_the_product() {
+fn overflow_is_counted_and_power_is_the_product() {
     let mut scene = scene(&[secs(1)]);
     scene.board.inject(Fault::Overflow);
     scene.run(secs(3));
@@ -355,7 +355,7 @@ fn deadline_is_missed_only_by_a_hang() {
 }
 
 #[test]
-fn release_disables_alerts_keeps_settings() {
+fn release_disables_alerts_and_keeps_settings() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(2));
     scene.sampler.release();

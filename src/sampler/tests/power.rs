@@ -12,7 +12,7 @@ use crate::simulated::Imperfection;
 /// Current of a load as a function of the time in seconds.
 type Current = Arc<dyn Fn(f64) -> f64 + Send + Sync>;
 
-/// A source with a resistance, and a current.
+/// A source with a resistance, and the current drawn from it.
 #[derive(Clone)]
 struct Shape {
     source: f64,

@@ -7,8 +7,8 @@
 use super::chip_clock::Bracket;
 use super::{count, seconds, to_f64};
 
-/// From the last edge before the loss of the phase to the first after it. The difference of their
-/// indexes is the number of results that were found.
+/// A stall, from the last edge before the loss of the phase to the first after it. The difference
+/// of their indexes is the number of results that were found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gap {
     from: Bracket,

@@ -45,7 +45,7 @@ impl Play {
         self.poll_and_wake(late, Duration::ZERO);
     }
 
-    /// Starts `late`; the thread wakes up `after` the end of the transfer.
+    /// Polls `late`; the thread wakes up `after` the end of the transfer.
     fn poll_and_wake(&mut self, late: Duration, after: Duration) {
         let begun = self.tracker.due().max(self.now) + late;
         self.now = begun + Duration::from_micros(118);
