@@ -68,6 +68,7 @@ pub(super) fn correct(
         if (gain / nominal - 1.0).abs() > MAX_GAIN_ERROR {
             let max = reference.abs() * MAX_GAIN_ERROR;
             let hint = match read / reference {
+                ..0.0 if existing.reverse => "remove reverse = true, or swap IN+ and IN-",
                 ..0.0 => "swap IN+ and IN-, or set reverse = true",
                 ..0.5 => "the current does not flow through the sensor, or not all of it",
                 _ => {
@@ -164,6 +165,9 @@ mod tests {
             let error = error.unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+        let reversed = Calibration { reverse: true, ..Calibration::default() };
+        let error = correct(&average(2.5, 12.0), &load(2.5), &reversed).unwrap_err().to_string();
+        assert!(error.ends_with("remove reverse = true, or swap IN+ and IN-"), "{error}");
         for (amperes, volts, reference) in [
             (0.005, 12.0, zero()),
             (-0.0064, 22.0, zero()),
