@@ -30,7 +30,7 @@ impl Figures {
             figures.total.add(run);
         }
         figures.watts = figures.total.watts();
-        figures.net = idle.and_then(|idle| {
+        figures.net = idle.filter(|_| figures.watts.is_some()).and_then(|idle| {
             let idle_watts = idle.watts()?;
             let measured = figures.mean(figures.total.measured.as_secs_f64());
             let share = measured / idle.measured.as_secs_f64();
@@ -125,6 +125,8 @@ mod tests {
         let net = net.unwrap();
         assert!(near(net.joules, 4.0) && near(net.uncertainty, 0.6) && near(net.idle_watts, 0.5));
         assert_eq!(Figures::new(&[energy(2.0)], None).runs.deviation(), None);
+        let lost = Energy { measured: Duration::ZERO, ..energy(0.0) };
+        assert_eq!(Figures::new(&[lost], Some(&idle)).net, None);
     }
 
     #[test]

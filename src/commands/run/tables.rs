@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::Run;
 use super::figures::Figures;
 use super::summary::Summary;
 use crate::commands::read::csv_field;
@@ -72,15 +73,10 @@ pub(super) fn write_csv(summary: &Summary, output: &mut dyn Write) -> io::Result
         for (index, (device, figures)) in summary.figures(&[run]).iter().enumerate() {
             let values = columns(figures)
                 .map(|(_, value)| value.map_or(String::new(), |value| value.to_string()));
-            let (device, values) = (csv_field(device), values.join(","));
             let notes = summary.notes(index, figures, false).join("; ");
-            writeln!(
-                output,
-                "{number},{device},{},{},{values},{}",
-                run.code,
-                run.is_partial,
-                csv_field(&notes)
-            )?;
+            let (device, values, notes) = (csv_field(device), values.join(","), csv_field(&notes));
+            let Run { code, is_partial, .. } = run;
+            writeln!(output, "{number},{device},{code},{is_partial},{values},{notes}")?;
         }
     }
     Ok(())
