@@ -22,11 +22,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) any_responds: bool,
-    /// Why sensors do not respond, except for those of `others`.
+    /// Reasons why sensors do not respond, except where another chip does (see `others`).
     pub(super) failures: Vec<String>,
     /// Other chips in place of sensors, and INA260s that respond and are not in the plan.
     pub(super) others: Vec<String>,
-    /// Buses on which none responds, or that are stuck.
+    /// Buses on which no INA260 responds, or that are stuck.
     pub(super) empty: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl Supervisor {
     }
 }
 
-/// The probe, on handles of its own.
+/// The probe. It opens the buses itself, without claiming them.
 pub(super) struct Preflight {
     plan: Plan,
     provider: BusProvider,
@@ -70,8 +70,8 @@ pub(super) struct Preflight {
 }
 
 impl Preflight {
-    /// Runs in a thread, and continues without its result after `timeout`: a blocked transfer
-    /// cannot be aborted.
+    /// Runs the probe in a thread, and gives up on it after `timeout`: a blocked transfer cannot be
+    /// aborted.
     fn run_within(self, timeout: Duration) -> Findings {
         let is_cancelled = self.is_cancelled.clone();
         let (done, findings) = mpsc::channel();
@@ -132,23 +132,29 @@ impl Preflight {
         let adapters = self.provider.adapters();
         let planned: BTreeSet<Location> =
             locations(&self.plan).map(|it| adapters.numbered(it)).collect();
-        // One adapter by its number and another name is scanned once.
+        // An adapter that has two names is scanned once.
         let number = |name| adapters.resolve(name).map_or(name, |it| it.number.into());
         let numbers: BTreeSet<BusName> = names.into_iter().map(number).collect();
         let (mut found, mut scanned) = (Vec::new(), Vec::new());
         for number in numbers {
-            if self.open(number).is_some() {
+            let is_open = self.open(number).is_some();
+            if is_open {
                 let locations = self.responding(number).into_iter();
                 found.extend(locations.filter(|it| !planned.contains(it)).map(|it| it.to_string()));
-                scanned.push(number.to_string());
             }
             if self.stuck.contains(&number) {
                 findings.empty.push(format!("bus {number} is stuck; not scanned"));
+            } else if is_open {
+                scanned.push(number.to_string());
             }
         }
         if found.is_empty() {
-            let scanned = scanned.join(", ");
-            findings.empty.push(format!("no INA260 responds on bus {scanned} at 0x40-0x4f"));
+            if !scanned.is_empty() {
+                let plural = if scanned.len() == 1 { "" } else { "es" };
+                let list = scanned.join(", ");
+                let message = format!("no INA260 responds on bus{plural} {list} at 0x40-0x4f");
+                findings.empty.push(message);
+            }
             return;
         }
         let found = format!("INA260s respond at {}", found.join("; "));
@@ -188,12 +194,12 @@ impl Preflight {
 /// Returns a sentence such as "0x40 on bus 1 is an INA226, not an INA260".
 fn describe_other(location: Location, error: &ina260::Error) -> String {
     let text = location.to_string();
-    let (place, address) = text.rsplit_once(", ").unwrap_or_default();
-    format!("{address} on {place} is {error}")
+    let (bus, address) = text.rsplit_once(", ").unwrap_or_default();
+    format!("{address} on {bus} is {error}")
 }
 
-/// Probes one sensor. No mux channel stays selected, unless the bus is stuck: chips downstream of
-/// it would respond to later probes of the bus itself.
+/// Probes one sensor. Unless the bus is stuck, deselects its mux channel afterwards: chips
+/// downstream of it would respond to later probes of the bus itself.
 fn probe(
     bus: &mut dyn Bus,
     multiplexers: &mut Multiplexers,

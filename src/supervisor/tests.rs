@@ -1,4 +1,4 @@
-//! The sampler of a plan, on the simulated clock.
+//! Transfers, labels and the probe at the start, on simulated buses.
 
 use super::preflight::Findings;
 use super::*;
@@ -17,11 +17,11 @@ fn transfers_per_result(interval: &str, script_metrics: bool) -> f64 {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
-    let source = BusProvider::Simulated {
+    let provider = BusProvider::Simulated {
         faults: Faults::default(),
         boards: BTreeMap::from([(1.into(), board.clone())]),
     };
-    let mut supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let mut supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
     let mut sampler = Sampler::new(
         supervisor.describe_bus(1.into()),
         supervisor.opened.remove(&1.into()).unwrap(),
@@ -39,20 +39,20 @@ fn transfers_per_result(interval: &str, script_metrics: bool) -> f64 {
 }
 
 #[test]
-fn power_register_is_read_for_script_or_if_time_allows() {
+fn power_is_read_for_script_metrics_or_long_cycles() {
     for (interval, script_metrics, expected) in
         [("5ms", true, 4.0), ("5ms", false, 3.0), ("20ms", true, 4.0), ("20ms", false, 4.0)]
     {
-        let words = transfers_per_result(interval, script_metrics);
+        let transfers = transfers_per_result(interval, script_metrics);
         assert!(
-            (expected..expected + 0.2).contains(&words),
-            "{interval}, {script_metrics}: {words}"
+            (expected..expected + 0.2).contains(&transfers),
+            "{interval}, {script_metrics}: {transfers}"
         );
     }
 }
 
 #[test]
-fn empty_hostname_is_no_label() {
+fn empty_hostname_adds_no_label() {
     let labels = |hostname: &str| {
         let line = CommandLine::try_parse_from(["", "--simulate", "--hostname", hostname]).unwrap();
         let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
@@ -65,8 +65,8 @@ fn empty_hostname_is_no_label() {
     assert_eq!(labels(""), ["device=deepx"]);
 }
 
-/// Returns what the probe at the start finds on these buses; the configured sensor is at 0x40 on
-/// bus 1, where another chip is if `is_other`.
+/// Returns what the probe at the start finds, with INA260s at these buses and addresses. The
+/// configured sensor is at 0x40 on bus 1; if `is_other`, there is another chip.
 fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.wait_for_sensor = true;
@@ -96,7 +96,7 @@ fn chip_strapped_to_another_address_is_named_at_the_start() {
     assert!(findings.failures[0].contains("no acknowledge"), "{:?}", findings.failures);
     let findings = found_at_start(false, &[]);
     assert_eq!(findings.others, [""; 0]);
-    assert_eq!(findings.empty, ["no INA260 responds on bus 1, 7 at 0x40-0x4f"]);
+    assert_eq!(findings.empty, ["no INA260 responds on buses 1, 7 at 0x40-0x4f"]);
 }
 
 #[test]
@@ -106,6 +106,17 @@ fn other_chip_is_named_with_the_bus_of_the_ina260() {
                    INA260s respond at bus 7, 0x40";
     assert_eq!(findings.others, [message]);
     assert!(!findings.any_responds && findings.failures.is_empty());
+}
+
+#[test]
+fn stuck_bus_is_not_listed_as_scanned() {
+    let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+    board.inject(Fault::Timeout);
+    let boards = BTreeMap::from([(1.into(), board)]);
+    let provider = BusProvider::Simulated { faults: Faults::default(), boards };
+    let findings = Supervisor::open(plan, provider, String::new()).unwrap().preflight().run();
+    assert_eq!(findings.empty, ["bus 1 is stuck; not scanned"]);
 }
 
 #[test]
