@@ -170,8 +170,8 @@ fn unresponsive_sensor_names_the_remedy() {
     let ended = run_with("", &["read", "--simulate=no-answer@0"]);
     assert_eq!(ended.code, Some(69));
     let message = "sensor deepx (bus 1, 0x40): cannot read register Die ID: \
-                   no acknowledge (errno 121); check wiring and supply, `ina260-exporter scan` \
-                   lists the devices that respond\n";
+                   no acknowledge (errno 121); check wiring and supply (`ina260-exporter scan` \
+                   lists the devices that respond)\n";
     assert_eq!(ended.stderr, message);
     assert_eq!(ended.stdout, "deepx  bus 1, 0x40\n  no result\n");
 }

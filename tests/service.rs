@@ -375,7 +375,7 @@ fn summary_logs_means_periodically() {
     let daemon = Launch::simulated("")
         .config(&("summary = \"1s\"\n".to_owned() + &sensors("a:0x40 b:0x41")))
         .start();
-    let line = daemon.wait_for_line("INFO means of ");
+    let line = daemon.wait_for_line("INFO means over ");
     let (_, means) = line.split_once(" s: ").unwrap();
     let sensors: Vec<&str> = means.split("; ").collect();
     assert!(sensors[0].starts_with("a: ") && sensors[1].starts_with("b: "), "{line}");

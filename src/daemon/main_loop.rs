@@ -12,7 +12,7 @@ use crate::signals::Event;
 use crate::state::{RestoreError, Store};
 use crate::supervisor::Supervisor;
 
-/// Time between two passes. One that is late by more starts a new grid of seconds.
+/// Time between two passes. If a pass is late by more, the later ones are timed from it.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Time between two attempts to remove stale saved counters.
@@ -30,7 +30,7 @@ pub(super) struct MainLoop<'a> {
 }
 
 impl MainLoop<'_> {
-    /// Runs until a signal asks to stop.
+    /// Runs until a signal asks the daemon to stop.
     pub(super) fn run(&mut self, events: &Receiver<Event>) {
         let mut last_summary = Instant::now();
         let mut next_removal = last_summary;
@@ -61,8 +61,8 @@ impl MainLoop<'_> {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            // However many signals wait: the watchdog and a stop do not wait for each of them. The
-            // next pass shows a change of a sensor.
+            // All queued signals cause one reload: neither the watchdog nor a stop waits for many.
+            // The next pass shows a change of a sensor.
             let waiting: Vec<Event> = event.into_iter().chain(events.try_iter()).collect();
             if waiting.contains(&Event::Stop) {
                 return;
@@ -73,8 +73,8 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Removes saved counters that are too old to be used: as long as the file exists, the next
-    /// start after a kill would restore them.
+    /// Tries again to remove saved counters that were not restored: after a crash, the next start
+    /// would restore them although newer values were served.
     fn remove_stale(&mut self) {
         if let Some(store) = self.stale
             && let Ok(_) | Err(RestoreError::Foreign(_)) = store.load_and_remove()
@@ -84,7 +84,7 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Logs the means since the last summary, with as many sensors per line as the log can hold.
+    /// Logs the means since the last summary, a few sensors per line.
     fn log_summary(&self, elapsed: Duration) {
         const SENSORS_PER_LINE: usize = 16;
         let means = self.supervisor.sensors().filter_map(|(sensor, meter)| {
@@ -92,7 +92,7 @@ impl MainLoop<'_> {
             Some(format!("{}: {} ({} results)", sensor.device, sums.means()?, sums.results))
         });
         for means in means.collect::<Vec<_>>().chunks(SENSORS_PER_LINE) {
-            info!("means of {} s: {}", elapsed.as_secs(), means.join("; "));
+            info!("means over {} s: {}", elapsed.as_secs(), means.join("; "));
         }
     }
 }

@@ -39,7 +39,7 @@ pub enum Failure {
     Other,
 }
 
-/// Runs until a signal asks to stop.
+/// Runs the daemon until a signal asks it to stop.
 ///
 /// # Errors
 /// [`Failure`], after its messages were logged.
@@ -81,7 +81,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     outcome
 }
 
-/// Measures and serves until a signal asks to stop.
+/// Measures and serves until a signal asks the daemon to stop.
 fn serve(
     supervisor: &mut Supervisor,
     listener: Prepared,
@@ -100,7 +100,8 @@ fn serve(
         info!("serving {sensors} at {url}");
     }
     let is_simulated = supervisor.plan().simulate.is_some();
-    let mut notifier = Notifier::from_environment(is_simulated).map_err(&no_thread)?;
+    let notifier = Notifier::from_environment(is_simulated);
+    let mut notifier = notifier.map_err(failed("cannot create a socket"))?;
     notifier.ready();
     MainLoop { supervisor, server: &mut server, notifier: &mut notifier, stale, reload }
         .run(events);

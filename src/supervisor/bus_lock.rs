@@ -3,8 +3,8 @@
 //!
 //! Each is an advisory lock (flock(2)) on a file in a runtime directory, named after the kernel's
 //! number of the adapter, which is the same in every container. It is released when the process
-//! ends, for any reason. The file contains the URL where its holder serves metrics. Probing a lock
-//! needs read permission only.
+//! ends, for any reason. The file contains the URL of its holder's metrics, or the name of a holder
+//! that serves none. Probing a lock needs read permission only.
 //!
 //! The directory or the file may be another user's. So no link is followed, everything is checked
 //! on the open file, and an existing file is only written if no other user can have put it there.
@@ -40,10 +40,10 @@ const MAX_URL: u64 = 4096;
 #[derive(Debug, thiserror::Error)]
 enum LockError {
     #[error(
-        "bus {bus}: also in use by another process, which serves at {url}; results will be split \
-         between the two"
+        "bus {bus}: also in use by another process ({holder}); results will be split between the \
+         two"
     )]
-    InUse { bus: u32, url: String },
+    InUse { bus: u32, holder: String },
     #[error(
         "cannot create a lock file for bus {bus} ({source}); `scan` and `read` will not see it as \
          in use"
@@ -51,8 +51,8 @@ enum LockError {
     Io { bus: u32, source: io::Error },
 }
 
-/// Locks a bus for this process, which serves at `url`, until the file is closed. If that fails,
-/// logs why if `is_logged`; the bus is measured nevertheless.
+/// Locks a bus for this process until the returned file, which contains `url`, is closed. If that
+/// fails, logs why if `is_logged`; the bus is measured nevertheless.
 #[must_use]
 pub(super) fn acquire(bus: u32, url: &str, is_logged: bool) -> Option<File> {
     match acquire_in(&own_directories(), bus, url) {
@@ -76,7 +76,7 @@ fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> Result<File, Lock
     let failed = |source| LockError::Io { bus, source };
     let (mut file, is_own) = outcome.map_err(failed)?;
     if !lock(&file).map_err(failed)? {
-        return Err(LockError::InUse { bus, url: url_in(&mut file) });
+        return Err(LockError::InUse { bus, holder: url_in(&mut file) });
     }
     if !is_own {
         return Err(failed(ErrorKind::PermissionDenied.into()));
@@ -85,8 +85,8 @@ fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> Result<File, Lock
     Ok(file)
 }
 
-/// Returns the URL served by the process that has locked a bus, if there is one. Only locks of
-/// root, of the same user, and in the service's directory are believed.
+/// Returns the URL of the process that has locked a bus, if there is one; its name if it serves no
+/// metrics. Only locks of root, of the same user, and in the service's directory are trusted.
 pub fn holder_url(bus: BusName) -> Option<String> {
     let adapters = Adapters::read();
     let bus = match (adapters.resolve(bus), bus) {
@@ -99,19 +99,19 @@ pub fn holder_url(bus: BusName) -> Option<String> {
     own.into_iter().find_map(|directory| holder_url_in(&directory, bus, |_| true)).or_else(|| {
         let users = fs::read_dir(USERS).into_iter().flatten().flatten();
         let mut users = users.map(|user| user.path().join(BELOW_USER));
-        users.find_map(|directory| holder_url_in(&directory, bus, is_believed))
+        users.find_map(|directory| holder_url_in(&directory, bus, is_trusted))
     })
 }
 
-/// Returns whether a lock of the user with this ID is believed outside the service's directory.
-fn is_believed(uid: u32) -> bool {
+/// Returns whether a lock of the user with this ID is trusted outside the service's directory.
+fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw()
 }
 
-fn holder_url_in(directory: &Path, bus: u32, is_believed: impl Fn(u32) -> bool) -> Option<String> {
+fn holder_url_in(directory: &Path, bus: u32, is_trusted: impl Fn(u32) -> bool) -> Option<String> {
     let directory = open_directory(directory).ok()?;
     let mut file = open_existing(&directory, bus, OFlags::RDONLY).ok()?;
-    if !is_believed(file.metadata().ok()?.uid()) {
+    if !is_trusted(file.metadata().ok()?.uid()) {
         return None;
     }
     // A shared lock succeeds unless the daemon holds its exclusive one; closing the file releases
@@ -146,8 +146,9 @@ fn open_directory(directory: &Path) -> io::Result<File> {
     Ok(open_fd(directory, flags, Mode::empty())?.into())
 }
 
-/// Opens a lock file, readable for all users whatever the umask (the service's hides its files).
-/// Returns with it whether it may be written: it is new, or its directory is this user's, too.
+/// Opens or creates a lock file, readable for all users whatever the umask (that of the service
+/// hides files). Also returns whether it may be written: it is new, or no other user can have put
+/// it there.
 fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
     if !directory.exists() {
         DirBuilder::new().mode(0o755).create(directory)?;
@@ -165,13 +166,14 @@ fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
     }
     let file = open_existing(&directory, bus, OFlags::RDWR)
         .or_else(|_| open_existing(&directory, bus, OFlags::RDONLY))?;
-    let (file_by, directory_by) = (file.metadata()?.uid(), directory.metadata()?);
-    let is_private = directory_by.mode() & 0o022 == 0;
+    let (owner, directory) = (file.metadata()?.uid(), directory.metadata()?);
+    let is_private = directory.mode() & 0o022 == 0;
     let user = geteuid().as_raw();
-    Ok((file, is_private && [file_by, directory_by.uid()] == [user, user]))
+    Ok((file, is_private && [owner, directory.uid()] == [user, user]))
 }
 
-/// Opens a regular file with one name; follows no link and does not block on a FIFO.
+/// Opens a regular file without further hard links; follows no symbolic link and does not block on
+/// a FIFO.
 fn open_existing(directory: &File, bus: u32, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(directory, name(bus), flags, Mode::empty())?);
@@ -183,7 +185,7 @@ fn open_existing(directory: &File, bus: u32, access: OFlags) -> io::Result<File>
     }
 }
 
-/// Reads the URL in a lock file, escaped.
+/// Reads the URL or name in a lock file, escaped.
 fn url_in(file: &mut File) -> String {
     let mut text = String::new();
     // The file is empty until its holder has written to it.
@@ -191,8 +193,8 @@ fn url_in(file: &mut File) -> String {
     escape(text.lines().next().unwrap_or_default())
 }
 
-/// Returns the directories for the locks of this process: the service manager's, or those that a
-/// user may be able to write.
+/// Returns the directories to try for the locks of this process: the service manager's; without
+/// one, the service's and the user's.
 fn own_directories() -> Vec<PathBuf> {
     if let Some(directory) = runtime_directory() {
         return vec![directory];
@@ -227,7 +229,7 @@ mod tests {
     }
 
     fn holder(directories: &[PathBuf], bus: u32) -> Option<String> {
-        holder_url_in(&directories[0], bus, is_believed)
+        holder_url_in(&directories[0], bus, is_trusted)
     }
 
     #[test]
@@ -254,7 +256,7 @@ mod tests {
         let mode = fs::metadata(at[0].join("bus-7.lock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644, "readable for all users");
         match acquire_in(at, 7, "http://b:2/metrics") {
-            Err(LockError::InUse { bus: 7, url }) => assert_eq!(url, "http://a:1/metrics"),
+            Err(LockError::InUse { bus: 7, holder }) => assert_eq!(holder, "http://a:1/metrics"),
             other => panic!("{other:?}"),
         }
         assert_eq!(holder(at, 7).as_deref(), Some("http://a:1/metrics"));
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn second_name_of_a_file_is_neither_written_nor_read() {
+    fn hard_link_is_not_written() {
         let (_parent, at) = &runtime();
         fs::create_dir(&at[0]).unwrap();
         let target = at[0].join("target");
@@ -309,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn file_in_a_directory_of_others_is_not_overwritten() {
+    fn file_in_a_shared_directory_is_not_overwritten() {
         let (_parent, at) = &runtime();
         drop(acquire_in(at, 1, "unix:/precious").unwrap());
         let file = at[0].join("bus-1.lock");
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-        // Any user may have renamed it.
+        // Any user may have put it there.
         fs::set_permissions(&at[0], Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
         assert_eq!(fs::read(&file).unwrap(), b"unix:/precious\n");
@@ -335,7 +337,7 @@ mod tests {
         let of_user = |user| holder_url_in(&at[0], 1, |uid| uid == user);
         assert!(of_user(geteuid().as_raw()).is_some());
         assert_eq!(of_user(geteuid().as_raw() + 1), None);
-        assert!(is_believed(0) && is_believed(geteuid().as_raw()));
-        assert!(!is_believed(geteuid().as_raw() + 1));
+        assert!(is_trusted(0) && is_trusted(geteuid().as_raw()));
+        assert!(!is_trusted(geteuid().as_raw() + 1));
     }
 }

@@ -34,7 +34,7 @@ fn after_chip_error(error: &ina260::Error) -> &'static str {
         ina260::Error::Bound(_) => "",
         error if error.is_other_chip() => "; `ina260-exporter scan` lists the devices",
         error if error.is_timeout() => STUCK,
-        _ => "; check wiring and supply, `ina260-exporter scan` lists the devices that respond",
+        _ => "; check wiring and supply (`ina260-exporter scan` lists the devices that respond)",
     }
 }
 
@@ -44,8 +44,8 @@ fn after_mux_error(error: &mux::Error) -> &'static str {
         mux::Error::Bound(..) => "",
         error if error.is_timeout() => STUCK,
         mux::Error::Unreachable(..) => {
-            "; check wiring, supply and address, `ina260-exporter scan --mux` lists the devices \
-             on each channel"
+            "; check wiring, supply and address (`ina260-exporter scan --mux` lists the devices \
+             on each channel)"
         }
         mux::Error::ControlMismatch { .. } => "; stop the other program that switches it",
     }

@@ -19,7 +19,7 @@ pub(super) struct Summary {
 const MAX_GAIN_ERROR: f64 = 0.0025;
 /// Maximum offset of the current in amperes (SBOS656C).
 const MAX_OFFSET: f64 = 0.005;
-/// Shortest time that is shown as not measured, in seconds: it is printed in milliseconds.
+/// Shortest time that is shown as not measured, in seconds: it is printed to the millisecond.
 const SHOWN: f64 = 0.0005;
 
 impl Summary {
@@ -83,7 +83,7 @@ impl Summary {
         if unmeasured >= SHOWN {
             notes.push(format!(
                 "warning: {device}: {unmeasured:.3} s not measured (the sensor did not respond, or \
-                 results were missed: try a longer --interval); their energy is missing"
+                 results were missed: try a longer --interval); the energy of that time is missing"
             ));
         }
         if verbose && let Some((_, volts)) = figures.total.extremes {
@@ -168,12 +168,12 @@ fn with_bound(energy: &Energy) -> String {
     energy.watts().map_or_else(nothing, |_| bounded(energy.joules, energy.uncertainty).0)
 }
 
-/// Returns an energy with its uncertainty, which is rounded up, and the number of decimals: those
-/// that show one digit of the uncertainty, at least two and at most six.
+/// Returns an energy with its uncertainty, which is rounded up, and the number of decimals: as many
+/// as show one digit of the uncertainty, from two to five; two for a smaller uncertainty.
 fn bounded(joules: f64, uncertainty: f64) -> (String, usize) {
     let digits = (2..6).find(|&digits| uncertainty >= 10_f64.powi(-digits)).unwrap_or(2);
     let scale = 10_f64.powi(digits);
-    // Not for the last bit of a number that has no more decimals.
+    // Floating-point error alone must not round it up.
     let up = (uncertainty * scale - 1e-6).ceil().abs() / scale;
     let digits = usize::try_from(digits).unwrap_or_default();
     (format!("{joules:.digits$} J ± {up:.digits$}"), digits)
