@@ -9,7 +9,7 @@ use crate::commands::run::RunArgs;
 use crate::commands::{read::ReadArgs, scan::ScanArgs, watch::WatchArgs};
 use crate::daemon::DaemonArgs;
 
-/// Version, with the revision that it was built from if the build set it.
+/// Version, with the source revision if the build has set it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let version = env!("CARGO_PKG_VERSION");
     match option_env!("INA260_EXPORTER_REVISION") {

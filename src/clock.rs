@@ -46,7 +46,7 @@ impl Clock for SystemClock {
     }
 
     fn wait(&self, time: Duration) {
-        // Sleeps as the driver of a real adapter does, but a sleep ends late.
+        // Sleeps, as the driver of a real adapter does; then spins, because a sleep ends late.
         let start = Instant::now();
         if let Some(sleep) = time.checked_sub(OVERSLEEP) {
             thread::sleep(sleep);

@@ -1,9 +1,9 @@
 //! Logs to the journal if standard error is connected to it, else to standard error as lines of
 //! time, level and message.
 //!
-//! Messages go through a bounded queue to a thread that writes them. So nothing that measures waits
-//! for a full pipe, or for a journal that does not respond; messages that do not fit are dropped
-//! and counted.
+//! Messages go through a bounded queue to a thread that writes them. So no other thread waits for a
+//! full pipe, or for a journal that does not respond; messages that do not fit are dropped and
+//! counted.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -26,7 +26,7 @@ use crate::config::LogLevel;
 /// Upper bound on the text of all queued messages, in bytes: about 7,000 messages.
 const MAX_QUEUED: usize = 1 << 20;
 
-/// Bytes of further messages for warnings and errors.
+/// Further room in the queue, in bytes, which only warnings and errors may use.
 const RESERVE: usize = 64 << 10;
 
 /// Minimum time between two reports of dropped messages.
@@ -115,12 +115,11 @@ struct State {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics with this lock")
+        self.state.lock().expect("no thread panics while it holds the lock")
     }
 
     fn add(&self, message: Message) {
         let mut state = self.lock();
-        // Warnings have room that others cannot take.
         let reserve = if message.level <= Level::WARN { RESERVE } else { 0 };
         if state.bytes + message.text.len() > MAX_QUEUED + reserve {
             state.dropped += 1;
@@ -152,7 +151,7 @@ impl Queue {
     fn write_next(&self) -> bool {
         let is_empty = |state: &mut State| state.messages.is_empty();
         let state = self.changed.wait_while(self.lock(), is_empty);
-        let mut state = state.expect("no thread panics with this lock");
+        let mut state = state.expect("no thread panics while it holds the lock");
         let Some(message) = state.messages.pop_front() else { return false };
         state.bytes -= message.text.len();
         state.is_writing = true;
@@ -172,7 +171,7 @@ impl Queue {
 }
 
 enum Output {
-    /// Subscriber of the writing thread alone.
+    /// Subscriber that only the writing thread uses.
     Journal(Dispatch),
     Stderr,
 }
@@ -226,7 +225,7 @@ impl<'a> MakeWriter<'a> for Writer {
 }
 
 impl Write for Writer {
-    /// Takes a whole message.
+    /// Queues a whole message.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut message = Message { level: self.level, text: text.to_vec() };
         if text.len() > MAX_MESSAGE {
@@ -279,7 +278,7 @@ mod tests {
         for _ in 0..40 {
             queue.add(message(Level::INFO, &text));
         }
-        queue.add(message(Level::WARN, "dropped"));
+        queue.add(message(Level::WARN, "warning"));
         let state = queue.lock();
         assert_eq!((state.messages.len(), state.bytes, state.dropped), (33, (1 << 20) + 7, 8));
     }

@@ -17,7 +17,7 @@ use ina260_exporter::daemon;
 use ina260_exporter::printable::escape;
 use ina260_exporter::signals::{self, Event};
 
-/// Any error except those below.
+/// Exit code for any error except those below.
 const FAILURE: u8 = 1;
 /// The command line is invalid.
 const USAGE: u8 = 2;
@@ -33,17 +33,17 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(error) => {
             let printed = error.print().and_then(|()| io::stdout().flush());
-            // Help and version are not errors.
             let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
             return match error.use_stderr() {
                 true if is_run => ExitCode::from(commands::run::FAILURE),
                 true => USAGE.into(),
+                // Help and version are not errors.
                 false => command_exit(printed.map_err(Into::into)),
             };
         }
     };
     match command {
-        // As env(1) and timeout(1): the other codes are those of the command.
+        // Like env(1) and timeout(1): codes other than 125 to 127 are those of the command.
         Some(Command::Run(args)) => match commands::run::run(&args) {
             Ok(code) => ExitCode::from(code),
             Err(failure) => {
@@ -71,24 +71,24 @@ fn escaped(error: clap::Error) -> Result<CommandLine, clap::Error> {
     Err(CommandLine::try_parse_from(arguments).err().unwrap_or(error))
 }
 
-/// Runs a subcommand until it is done, or a signal asks to end.
+/// Runs a subcommand until it is done, or a signal asks it to end.
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Scan(args) => with_caller(GRACE, |caller| commands::scan::run(args, caller)),
         Command::Read(args) => with_caller(GRACE, |caller| commands::read::run(args, caller)),
         Command::Watch(args) => commands::watch::run(args, config::environment(), signals::events),
-        // Restores the chip first.
+        // Restores the registers of the chip before it ends.
         Command::Calibrate(args) => {
             with_caller(50 * GRACE, |caller| commands::calibrate::run(args, caller))
         }
-        // Has exit codes of its own.
+        // Run by `main`: it has exit codes of its own.
         Command::Run(_) => Ok(()),
     }
 }
 
 /// Connects a subcommand to standard output, and its progress to standard error if that is a
-/// terminal. It runs in a thread: the kernel gives signals to the main thread, which must not be
-/// blocked in a transfer then.
+/// terminal. The subcommand runs in a thread of its own: the kernel delivers signals to the main
+/// thread, which must not be blocked in a transfer.
 fn with_caller(
     grace: Duration,
     command: impl FnOnce(Caller<'_>) -> Result<(), Failure> + Send,
@@ -105,7 +105,7 @@ fn with_caller(
             progress: progress.is_terminal().then_some(&mut progress),
             stop: &mut stop,
         })?;
-        // At the end of the process, an error would be ignored.
+        // An error of the flush at the end of the process would be ignored.
         Ok(output.flush()?)
     };
     thread::scope(|scope| {
@@ -114,8 +114,8 @@ fn with_caller(
     })
 }
 
-/// Asks the subcommand to end at the first signal, by dropping `request`. Ends the process if the
-/// subcommand does not: a bus, an exporter or the reader of its output may block it for ever.
+/// Waits for a signal, then asks the subcommand to end by dropping `request`. Ends the process if
+/// the subcommand does not end: a bus, an exporter or the reader of its output may block it.
 fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>, grace: Duration) {
     // Fails only once signals are no longer caught.
     let Ok(Event::Stop | Event::Reload) = events.recv() else { return };
@@ -131,7 +131,7 @@ fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>, grace: D
     process::exit(0);
 }
 
-/// Reports how a command ended: messages to standard error, and the exit code.
+/// Prints the messages of a subcommand that failed, and returns the exit code.
 fn command_exit(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

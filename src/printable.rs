@@ -1,11 +1,12 @@
-//! Escapes text of other origin for terminals, the log and messages.
+//! Escapes text from outside the program, for terminals, the log and messages.
 
 use std::fmt::Write as _;
 
 /// Returns whether a character is invisible or changes how others are displayed: control and format
 /// characters, all white space except the space, and replacements for bytes that are not text.
 pub fn is_invisible(c: char) -> bool {
-    // Default_Ignorable_Code_Point and Bidi_Control of Unicode 16, blank letters, and specials.
+    // Default_Ignorable_Code_Point and Bidi_Control of Unicode 16, controls of hieroglyphs, blank
+    // characters, and the block Specials.
     let is_ignorable = matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'

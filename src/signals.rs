@@ -8,10 +8,10 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator;
 
-/// Signals of a terminal's keys, which every process in the foreground gets.
+/// Signals that keys of a terminal send to every process in the foreground.
 pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
 
-/// Request from a user or the service manager, or from this process itself.
+/// A signal, or a change in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// SIGTERM, SIGINT or SIGQUIT.
@@ -22,7 +22,7 @@ pub enum Event {
     SensorChanged,
 }
 
-/// Signals that are caught already, while the others still end the process.
+/// Signal handler that at first catches only SIGHUP: the other signals still end the process.
 pub struct Signals {
     handle: iterator::Handle,
     sender: Sender<Event>,
@@ -60,7 +60,7 @@ impl Signals {
     }
 }
 
-/// Returns whether this process ignores a signal since its start, such as SIGHUP after nohup(1).
+/// Returns whether this process ignores a signal, as it ignores SIGHUP after nohup(1).
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -69,7 +69,7 @@ pub fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// Returns the signals that end a command: an ignored one does not.
+/// Returns the signals that end a command, except those that are ignored.
 pub fn ending() -> impl Iterator<Item = i32> {
     [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal))
 }
@@ -77,7 +77,7 @@ pub fn ending() -> impl Iterator<Item = i32> {
 /// Catches the signals that end a command, and returns the channel of events.
 ///
 /// # Errors
-/// As for [`Signals`].
+/// As for [`Signals::catch_reload`].
 pub fn events() -> io::Result<Receiver<Event>> {
     let (sender, events) = mpsc::channel();
     let caught: Vec<i32> = ending().collect();

@@ -21,7 +21,7 @@ pub mod scan;
 mod shared_args;
 pub mod watch;
 
-/// Reason why a subcommand failed. Each message says what to do next.
+/// Reason why a subcommand failed.
 #[derive(Debug)]
 pub enum Failure {
     /// The command line is invalid.
@@ -54,7 +54,7 @@ pub struct Caller<'a> {
     pub output: &'a mut dyn Write,
     /// Shows the progress of long operations; `None` if it is not a terminal.
     pub progress: Option<&'a mut dyn Write>,
-    /// Waits for a time or a request to stop. Returns whether there was one.
+    /// Waits for this time or for a request to stop. Returns whether there was such a request.
     pub stop: &'a mut dyn FnMut(Duration) -> bool,
 }
 

@@ -3,9 +3,9 @@
 use crate::i2c::mux::{self, Channel, Multiplexers};
 use crate::i2c::{Address, Bus, Error};
 
-/// Finds the muxes of a bus. Returns them, and a message for each other chip at the address of one:
-/// one claimed by a kernel driver, which is not accessed, or one that is not a mux. The latter may
-/// be left with 0 or 1 in a register: only writing distinguishes it from a mux.
+/// Finds the muxes of a bus. Also returns a message for each other chip at the addresses of muxes:
+/// a chip of a kernel driver, which is not accessed, or a chip that is not a mux. The latter may be
+/// left with 0 or 1 in a register: only writing distinguishes it from a mux.
 ///
 /// # Errors
 /// A timeout: the bus is stuck.
@@ -29,8 +29,8 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(Vec<Address>, Vec<String
     Ok((muxes, others))
 }
 
-/// Returns whether the chip's only register retains what is written to it. First and last written
-/// is its original value, so that a mux is left unchanged.
+/// Returns whether the chip's only register retains what is written to it. Its original value is
+/// written first and last, so that a mux is left unchanged.
 fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bool, Error> {
     for byte in [control, 0x00, 0x01, control] {
         let retained = bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address));
@@ -89,7 +89,7 @@ impl<'a> MuxGuard<'a> {
 impl Drop for MuxGuard<'_> {
     fn drop(&mut self) {
         for (mux, control) in &self.controls {
-            // A mux that does not respond any more has lost its power, and deselects at power-on.
+            // A mux that no longer responds has lost its power; at power-on it selects no channel.
             let _ = self.bus.send_byte(*mux, *control);
         }
     }

@@ -1,4 +1,4 @@
-//! The exporter that uses a bus, and its sensors by its own metrics.
+//! The exporter that uses a bus, and its sensors according to its metrics.
 
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ impl RunningExporter {
         let sensors = sensors.map_err(|error| format!("bus {bus} is in use; {error}"))?;
         let adapters = Adapters::read();
         let location = adapters.numbered(location);
-        let is_there =
+        let is_at =
             |it: &&ScrapedSensor| it.location().map(|it| adapters.numbered(it)) == Some(location);
-        sensors.iter().find(is_there).ok_or_else(|| {
+        sensors.iter().find(is_at).ok_or_else(|| {
             format!("bus {bus} is in use by {}, which does not measure this sensor", self.name())
         })
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
-/// Sends notifications to the service manager, and never waits for it: what it does not accept yet
-/// is queued, what does not fit into the queue is dropped and counted.
+/// Sends notifications to the service manager, and does not wait for it before the shutdown: what
+/// it does not accept yet is queued, what does not fit into the queue is dropped and counted.
 pub(super) struct Notifier {
     /// Path of the service manager's socket.
     address: Option<OsString>,
@@ -32,13 +32,13 @@ impl Notifier {
 
     /// Maximum number of notifications that wait for the service manager.
     const QUEUE: usize = 8;
-    /// Longest wait for the service manager at the end.
+    /// Timeout of each attempt to send the queue during the shutdown.
     const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
     /// Reads the variables that systemd has set. The status says so if sensors are simulated.
     ///
     /// # Errors
-    /// The kernel's error if there is no descriptor.
+    /// The kernel's error if no socket can be created.
     pub(super) fn from_environment(is_simulated: bool) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
@@ -60,7 +60,7 @@ impl Notifier {
         self.send(&NotifyState::Ready);
     }
 
-    /// Reports the beginning of the shutdown. Waits until everything is sent, for at most a second.
+    /// Reports the beginning of the shutdown. Waits until everything is sent, at most 3 s.
     pub(super) fn stopping(mut self) {
         let timeout = self.socket.set_write_timeout(Some(Self::FLUSH_TIMEOUT));
         if timeout.and_then(|()| self.socket.set_nonblocking(false)).is_ok() {
@@ -132,7 +132,8 @@ impl Notifier {
     }
 }
 
-/// Returns whether a watchdog timeout would not keep the main loop busy; 0 is no watchdog.
+/// Returns whether a watchdog timeout is long enough: a shorter one would keep the main loop busy,
+/// and 0 means no watchdog.
 fn is_sensible(timeout: &Duration) -> bool {
     *timeout >= Duration::from_millis(100)
 }

@@ -11,7 +11,7 @@ use crate::exposition::Server;
 use crate::logging::Logging;
 use crate::supervisor::Supervisor;
 
-/// Loads the configuration again and runs it; if it is invalid, or an address or a bus cannot be
+/// Loads the configuration again and applies it; if it is invalid, or an address or a bus cannot be
 /// opened, the running configuration stays.
 pub(super) fn reload(
     supervisor: &mut Supervisor,
@@ -47,7 +47,7 @@ pub(super) fn with_file(overrides: &Overrides, running: &Plan) -> Overrides {
     overrides
 }
 
-/// Changes to a new plan, or leaves everything as it is.
+/// Changes to a new plan. If an address or a bus cannot be opened, nothing changes.
 fn change(
     supervisor: &mut Supervisor,
     server: &mut Server,

@@ -21,7 +21,7 @@ fn simulated(directory: &Path) -> (Supervisor, Server) {
 
 /// A reload per signal would keep the watchdog and a stop waiting.
 #[test]
-fn many_signals_are_one_reload_and_none_before_a_stop() {
+fn queued_signals_cause_one_reload_and_none_at_a_stop() {
     let directory = tempfile::tempdir().unwrap();
     let (mut supervisor, mut server) = simulated(directory.path());
     for (last, expected) in [(Event::SensorChanged, 1), (Event::Stop, 0)] {
@@ -48,7 +48,7 @@ fn main_loop_removes_stale_counters() {
     let store = Store::new(directory.path(), "0123456789abcdef");
     store.save(Vec::new()).unwrap();
     let saved = fs::read(&file).unwrap();
-    // A directory is set aside, unless there is another one that is not empty.
+    // A directory in its place is set aside, unless its new path is a directory with content.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     fs::create_dir_all(directory.path().join("totals.refused/x")).unwrap();
@@ -60,7 +60,7 @@ fn main_loop_removes_stale_counters() {
         server: &mut server,
         notifier: &mut Notifier::from_environment(true).unwrap(),
         stale: Some(&store),
-        reload: &|_, _| panic!("not asked for"),
+        reload: &|_, _| panic!("no signal was sent"),
     };
     // Without a sender, each run is one pass.
     let (_, events) = mpsc::channel();

@@ -44,7 +44,7 @@ impl Url {
 
 /// A connection after its request was sent.
 struct Connection {
-    /// Of either kind: reads, writes and timeouts are the same system calls for both.
+    /// A socket of either kind: reads, writes and timeouts are the same system calls for both.
     stream: TcpStream,
     deadline: Instant,
     received: Vec<u8>,
@@ -79,8 +79,8 @@ impl Connection {
         }
     }
 
-    /// Reads to the `Content-Length`; without one, until the server closes the connection. Returns
-    /// the body, and whether it was longer than the limit.
+    /// Reads up to the `Content-Length`; without one, until the server closes the connection.
+    /// Returns the body, and whether it was longer than the limit.
     fn body(mut self, head: &Head) -> Result<(Vec<u8>, bool), Error> {
         let length = head.content_length.unwrap_or(usize::MAX);
         self.received.drain(..head.body_start);
@@ -114,7 +114,8 @@ impl Connection {
     }
 }
 
-/// Connects to the first address of a host that accepts, each with its share of the time.
+/// Connects to the first address of a host that accepts. Each gets its share of the time that is
+/// left.
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error> {
     let unresolved = |error| Error::Unresolved(host.to_owned(), error);
     let resolved = (host, port).to_socket_addrs().map_err(unresolved)?;
@@ -130,8 +131,7 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error>
     Err(failure)
 }
 
-/// Returns the address; instead of `[::]`, the two that reach such a listener: IPv6 may be
-/// disabled.
+/// Returns the address; for `[::]`, both loopback addresses, since IPv6 may be disabled.
 fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
     if address.ip() != Ipv6Addr::UNSPECIFIED {
         return vec![address];
@@ -140,7 +140,7 @@ fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
     either.map(|ip| SocketAddr::new(ip, address.port())).into()
 }
 
-/// Returns the time until the deadline, never zero, which would mean no timeout.
+/// Returns the time until the deadline, or an error after it: a timeout cannot be zero.
 fn remaining(deadline: Instant) -> io::Result<Duration> {
     let remaining = deadline.saturating_duration_since(Instant::now());
     if remaining.is_zero() {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_listener_is_named() {
+    fn missing_listener_is_explained() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url: Url = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);

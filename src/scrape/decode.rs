@@ -11,7 +11,8 @@ use crate::i2c::Location;
 use crate::ina260::settings::{Averaging, ConversionTime, Settings};
 use crate::units::Measured;
 
-/// Upper bound on the number of series that are searched for the sensors of one device.
+/// Upper bound on the sensors of one device times its series: each sensor is looked up in all of
+/// them.
 const MAX_COMPARISONS: usize = 2_000_000;
 
 /// Upper bound on the number of sensors of a scrape.
@@ -22,16 +23,16 @@ pub const MAX_SENSORS: usize = 1_000;
 pub struct Scrape {
     /// In the order of their labels.
     pub sensors: Vec<ScrapedSensor>,
-    /// What exceeded the bounds.
+    /// Data that exceeded a bound.
     pub left_out: LeftOut,
 }
 
-/// What was left out of a response, because it exceeded a bound.
+/// Data that was left out of a response, because it exceeded a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Number of sensors.
     pub sensors: usize,
-    /// Number of series, of which sensors may be incomplete.
+    /// Number of series; the sensors may be incomplete without them.
     pub series: usize,
     /// Whether the end of the response was left out.
     pub is_cut: bool,
@@ -74,7 +75,7 @@ pub struct ScrapedSensor {
     pub alerts: f64,
     /// Energy in joules, forward and reverse.
     pub energy: [f64; 2],
-    /// Counts by kind of error, reset or overflow; of missed results under `missed`.
+    /// Counts by kind of error, reset or overflow; `missed` is that of missed results.
     pub errors: BTreeMap<String, f64>,
     /// Seconds covered by results.
     pub measured: f64,
@@ -96,7 +97,7 @@ pub struct ScrapedSensor {
 pub struct Readings {
     /// The last result.
     pub last: Measured,
-    /// The minima; those of the last result where the exporter serves none.
+    /// The minima; the last result if the exporter serves none.
     pub min: Measured,
     /// The maxima.
     pub max: Measured,
@@ -146,7 +147,7 @@ impl ScrapedSensor {
 /// # Errors
 /// [`Error`] if it is not the response of this program.
 pub fn decode(body: &Body) -> Result<Scrape, Error> {
-    // One at a time: a response needs up to eight times its length.
+    // One at a time: decoding needs memory of up to eight times the response.
     static DECODING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = DECODING.lock();
     if body.is_cut && body.text.is_empty() {
@@ -167,7 +168,6 @@ pub fn decode(body: &Body) -> Result<Scrape, Error> {
     let mut sensors = Vec::new();
     for device in devices.values() {
         let ups = device.iter().filter(|sample| sample.name == "ina260_up");
-        // Each goes through all series of the device.
         let max = (MAX_SENSORS - sensors.len()).min(MAX_COMPARISONS / device.len());
         left_out.sensors += ups.clone().count().saturating_sub(max);
         sensors.extend(ups.take(max).map(|up| ScrapedSensor { epoch, ..sensor(up, device) }));

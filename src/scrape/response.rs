@@ -11,7 +11,7 @@ const MAX_HEADERS: usize = 100;
 pub(super) struct Head {
     status: u16,
     location: Option<String>,
-    /// Where the body begins.
+    /// Index of the first byte of the body.
     pub(super) body_start: usize,
     /// Length of the body; `None`: it ends with the connection.
     pub(super) content_length: Option<usize>,
@@ -53,7 +53,7 @@ impl Head {
         }))
     }
 
-    /// Returns an error unless the body holds what was requested.
+    /// Returns an error unless the status is 200.
     pub(super) fn check(self) -> Result<Self, Error> {
         match self.status {
             200 => Ok(self),

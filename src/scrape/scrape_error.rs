@@ -1,4 +1,4 @@
-//! Reasons why a scrape failed, as sentences that a terminal can show.
+//! Reasons why a scrape failed, as messages that a terminal can show.
 
 use std::io::{self, ErrorKind};
 
@@ -45,7 +45,7 @@ pub enum Error {
     OtherProgram { count: usize, prefix: String },
 }
 
-/// Returns a message for an I/O error, with its meaning where the kernel's text has none.
+/// Returns a message for an I/O error: the kernel's text, or a clearer one.
 fn describe(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => "no response in time".to_owned(),

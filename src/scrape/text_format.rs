@@ -8,8 +8,8 @@ use crate::printable::{escape, is_invisible};
 
 /// Upper bound on the length of a line, in bytes.
 pub(super) const MAX_LINE: usize = 64 << 10;
-/// Upper bound on series and labels together that are kept of a response: a thousand sensors have
-/// about 150,000.
+/// Upper bound on the series and labels of a response that are kept, added together: a thousand
+/// sensors have about 150,000.
 const MAX_KEPT: usize = 300_000;
 
 /// One series with its value.
@@ -28,14 +28,14 @@ impl Sample<'_> {
     }
 }
 
-/// Parses the response of an INA260 exporter. Returns its series but the buckets of histograms, and
-/// how many were left out.
+/// Parses the response of an INA260 exporter. Returns its series, except histogram buckets, and the
+/// number of series that were left out.
 pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> {
     let (samples, left_out) = parse(text, |name| {
         let is_own = name.starts_with("ina260_") && !name.ends_with("_bucket");
         is_own || name == "process_start_time_seconds"
     })?;
-    // Before the sensors are probed there are only metrics of the exporter itself.
+    // Without sensors, the metrics of the exporter itself identify this program.
     let is_ours =
         |sample: &Sample| sample.name == "ina260_up" || sample.name.starts_with("ina260_exporter_");
     if samples.iter().any(is_ours) {
@@ -97,7 +97,7 @@ fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     Error::Line { number, text: excerpt(line) }
 }
 
-/// Returns the beginning of a text, longer than a message quotes.
+/// Returns the beginning of a text: more than a message quotes.
 fn excerpt(text: &str) -> String {
     text.chars().take(100).collect()
 }
@@ -241,7 +241,7 @@ mod tests {
             error.to_string(),
             "line 1 of the response is longer than 64 KiB (not an exporter?)"
         );
-        // Series of others are counted.
+        // Series of another program are all counted.
         let error = parse_ours(&"node_x 1\n".repeat(600_000)).unwrap_err().to_string();
         assert!(error.contains("most of the 600000 series are node_*"), "{error}");
     }

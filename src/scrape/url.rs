@@ -76,7 +76,7 @@ impl FromStr for Url {
 
     /// Parses `http://HOST[:PORT][/PATH]`, `HOST[:PORT][/PATH]` or `unix:/PATH`.
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
-        // The backslash is that of escaped text.
+        // A backslash is part of escaped text.
         if let Some(c) = text.chars().find(|c| is_invisible(*c) || *c == '\\') {
             return Err(InvalidUrl::Character(c));
         }
@@ -96,7 +96,7 @@ impl FromStr for Url {
                 other => return Err(InvalidUrl::Scheme(other.to_owned())),
             },
         };
-        // White space would end a line of the request, and @ would send a password in the clear.
+        // A space would end the path in the request, and @ would send a password in the clear.
         if let Some(c) = text.chars().find(|c| [' ', '@'].contains(c)) {
             return Err(InvalidUrl::Character(c));
         }

@@ -45,7 +45,7 @@ impl SavedSensor {
         }
     }
 
-    /// Returns its location; every saved sensor of the store has one.
+    /// Returns its location; every sensor that the store loads has one.
     pub fn location(&self) -> Option<Location> {
         Location::from_labels(&self.bus, &self.mux, &self.address)
     }
@@ -206,8 +206,7 @@ impl Store {
         })
     }
 
-    /// Returns the content of a file; nothing if it is not a regular file, or too long to be one of
-    /// ours.
+    /// Returns the content of a file, up to `MAX_SIZE`; nothing if it is not a regular file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
         const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();

@@ -12,17 +12,18 @@ pub(super) type Locations = Arc<Mutex<Vec<Location>>>;
 
 #[derive(Default)]
 struct Claims {
-    /// By the kernel's number: the bus that claimed the adapter last, and a token that it holds.
+    /// By the kernel's number: the bus that claimed the adapter last, and a token that its claim
+    /// holds.
     adapters: BTreeMap<u32, (BusName, Weak<()>)>,
     /// In the order of their last claims.
     buses: Vec<BusName>,
 }
 
-/// Returns a function that claims adapters for this process, one bus each, and creates their lock
-/// files, which contain `url`.
+/// Returns a function that claims adapters for this process, each for a single bus, and creates
+/// their lock files, which contain `url`.
 ///
 /// Adapters can appear after the configuration was checked. Of buses whose chips are on the same
-/// wires, the one that was opened last keeps its claim, also while it is closed: its mux channel
+/// wires, the bus that was opened last keeps its claim, even while it is closed: its mux channel
 /// may still be selected.
 pub(super) fn claims(url: String, locations: Locations) -> Claim {
     let claims = Mutex::<Claims>::default();
@@ -48,7 +49,7 @@ pub(super) fn claims(url: String, locations: Locations) -> Claim {
         buses.push(bus);
         let token = Arc::new(());
         let is_new = claimed.insert(adapter, (bus, Arc::downgrade(&token))).is_none();
-        // The lock is released first.
+        // Dropped in this order: the lock is released before the claim.
         Ok(Box::new((bus_lock::acquire(adapter, &url, is_new), token)))
     })
 }
@@ -78,7 +79,7 @@ mod tests {
 
     /// Two muxes on bus 1, of which the second appears after the start.
     #[test]
-    fn late_mux_on_the_wires_of_another_stays_closed() {
+    fn late_bus_on_the_same_wires_is_refused() {
         let names = [(1, "bcm2835"), (11, "i2c-1-mux (chan_id 0)")];
         let late = (19, "i2c-1-mux (chan_id 0)");
         let before = Machine::new(&names);
@@ -104,7 +105,7 @@ mod tests {
         let expected = "bus 19, 0x40 duplicates the location of bus 11, 0x40: they are \
                         downstream of two muxes on one bus, 1-0071 and 1-0070, ";
         assert!(message.starts_with(expected), "{message}");
-        // Also while the first is closed, since its channel stays selected.
+        // Even while the first is closed, since its channel stays selected.
         drop(first);
         assert!(refused(19, &after).is_some());
         drop(claim(11, &after).unwrap());

@@ -21,7 +21,7 @@ pub enum BusProvider {
     Simulated {
         /// Faults to inject.
         faults: Faults,
-        /// The boards so far.
+        /// The simulated buses that have been opened.
         boards: BTreeMap<BusName, Arc<Board>>,
     },
 }
@@ -93,7 +93,7 @@ impl BusProvider {
         matches!(self, Self::Simulated { .. })
     }
 
-    /// Returns what names of buses begin with, in messages.
+    /// Returns the prefix of bus names in messages.
     pub(super) fn name_prefix(&self) -> &'static str {
         if self.is_simulated() { "simulated " } else { "" }
     }

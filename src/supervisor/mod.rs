@@ -34,7 +34,7 @@ pub struct Supervisor {
     threads: BTreeMap<BusName, BusThread>,
     /// Buses without a thread, until [`Supervisor::start_threads`].
     opened: BTreeMap<BusName, Box<dyn Bus>>,
-    /// The locations of the plan, for the buses that are opened later.
+    /// The locations of the plan, shared with the function that claims adapters.
     claimable: Locations,
 }
 
@@ -43,12 +43,13 @@ pub struct Supervisor {
 pub struct NothingToMeasure(pub Vec<String>);
 
 impl Supervisor {
-    /// Time for the threads of unused buses to end, whose adapters a new plan may use by another
+    /// Time for the threads of unused buses to end: a new plan may use their adapters by another
     /// name.
     const RELEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
     /// Opens the buses of a plan. A bus that cannot be opened is retried later, if at least one
-    /// other can be. Lock files contain `lock_url`, where this process serves its metrics.
+    /// other can be. `lock_url` is written into the lock files: the URL of this process's metrics,
+    /// or its name if it serves none.
     ///
     /// # Errors
     /// [`NothingToMeasure`] if no bus can be opened.
@@ -71,7 +72,7 @@ impl Supervisor {
         if opened.is_empty() {
             return Err(NothingToMeasure(failures.into_values().collect()));
         }
-        // Their first transfers log why.
+        // The first transfer on each of them logs why.
         opened.extend(failures.into_keys().map(|name| (name, provider.closed(name))));
         Ok(Self {
             provider,
@@ -115,7 +116,7 @@ impl Supervisor {
     /// Changes to a new plan. If a bus cannot be opened, nothing changes.
     ///
     /// # Errors
-    /// A bus cannot be opened, or a thread cannot be created, whose bus is not measured then.
+    /// A bus cannot be opened; or a thread cannot be created, and its bus is not measured.
     pub fn change(&mut self, plan: Plan) -> io::Result<()> {
         let wanted = buses(&plan);
         for &name in &wanted {
@@ -125,7 +126,7 @@ impl Supervisor {
             }
             // Opening a simulated bus again adds the chips of new sensors.
             let bus = match self.provider.open(name, locations(&plan)) {
-                // It is released below.
+                // The other bus is released below.
                 Err(OpenError::Taken(_, other)) if !wanted.contains(&other) => {
                     self.provider.closed(name)
                 }
@@ -151,7 +152,7 @@ impl Supervisor {
         let deadline = Instant::now() + Self::RELEASE_TIMEOUT;
         for (_, thread) in unused {
             thread.stop();
-            // One that is stuck ends later; its adapter is opened then.
+            // A thread that is stuck ends later; its adapter is opened then.
             let _ = thread.join_until(deadline);
         }
         self.start_threads()
@@ -167,7 +168,7 @@ impl Supervisor {
             .unwrap_or_default()
     }
 
-    /// Returns the plan that runs.
+    /// Returns the current plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -177,7 +178,7 @@ impl Supervisor {
         self.plan.sensors.iter().zip(&self.meters)
     }
 
-    /// Continues counters from saved ones; to be called before they are served.
+    /// Restores saved counters. Must be called before they are served.
     pub fn restore_counters(&self, saved: &[SavedSensor]) {
         for (sensor, meter) in self.sensors() {
             if let Some(saved) =

@@ -25,7 +25,7 @@ impl Supervisor {
 
     fn labels(&self, sensor: &SensorPlan) -> Vec<(String, String)> {
         let own = [("hostname", &self.plan.hostname), ("device", &sensor.device)];
-        // Without a name, the label is left to the relabelling of Prometheus.
+        // Without a value, the label is left out; Prometheus can add it by relabelling.
         let own = own.into_iter().filter(|(_, value)| !value.is_empty());
         let own = own.map(|(name, value)| (name.to_owned(), value.clone()));
         own.chain(sensor.labels.iter().cloned()).collect()

@@ -6,12 +6,12 @@ use crate::commands::measuring::Moments;
 
 /// Step of the registers: 1.25 mA and 1.25 mV.
 const STEP: f64 = 0.00125;
-/// Parts of the time whose means are compared.
+/// Number of parts into which the time is divided; their means are compared.
 const BLOCKS: usize = 10;
-/// Fewest results in a block.
+/// Minimum number of results in a block.
 const MIN_RESULTS: u32 = 2;
 
-/// Mean of a quantity with its standard error, in amperes or volts of the chip.
+/// Mean of a quantity with its standard error, in amperes or volts, before calibration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Mean {
     pub(super) mean: f64,
@@ -53,7 +53,7 @@ impl Blocks {
         Self { begun, duration, moments: Default::default() }
     }
 
-    /// Adds a result that ended at `end`; ignores one before or after the time.
+    /// Adds a result that ended at `end`; ignores results outside the time.
     pub(super) fn add(&mut self, end: Instant, amperes: f64, volts: f64) {
         let Some(at) = end.checked_duration_since(self.begun) else { return };
         let block = BLOCKS as u128 * at.as_nanos() / self.duration.as_nanos().max(1);
@@ -73,15 +73,15 @@ impl Blocks {
     }
 }
 
-/// Returns the mean of the blocks, unless they differ by more than noise explains: six times the
-/// standard error of a block, a step, or a thousandth.
+/// Returns the mean of the blocks, unless they differ by more than noise explains: by more than six
+/// times the standard error of a block, a step, and a thousandth of the mean.
 fn steady(
     blocks: &[Moments; BLOCKS],
     (quantity, unit): (&'static str, &'static str),
 ) -> Result<Mean, Unusable> {
     /// Noise of single conversions, in steps, beyond which something other than the chip varies.
     const MAX_NOISE: f64 = 8.0;
-    /// Ripple of a constant load: that of single results, and of their means.
+    /// Maximum ripple of a constant load, relative to the mean: of single results, and of blocks.
     const RIPPLES: [f64; 2] = [0.01, 0.001];
     let fewest = blocks.iter().map(|block| block.count).min().unwrap_or_default();
     if fewest < MIN_RESULTS {
@@ -111,7 +111,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Ten seconds of results of 10 ms, of a current in milliamperes.
+    /// Returns the average of 1,000 results of 10 ms; `milliamperes` is their current by index.
     fn average(milliamperes: impl Fn(u32) -> f64) -> Result<Average, Unusable> {
         let begun = Instant::now();
         let mut blocks = Blocks::new(begun, 10 * SECOND);

@@ -9,9 +9,9 @@ use crate::units::Amperes;
 pub(super) const RATED_AMPERES: f64 = 15.0;
 /// Maximum offset of the current in amperes, at 12 V (SBOS656C).
 const MAX_OFFSET: f64 = 0.005;
-/// Further offset per volt from 12 V, in amperes (SBOS656C, common-mode rejection).
+/// Further offset per volt of difference from 12 V, in amperes (SBOS656C, common-mode rejection).
 const MAX_OFFSET_PER_VOLT: f64 = 0.000_15;
-/// Voltage for which the offset is given.
+/// Voltage at which the maximum offset is specified.
 const OFFSET_VOLTS: f64 = 12.0;
 /// Maximum gain error over temperature (SBOS656C).
 const MAX_GAIN_ERROR: f64 = 0.005;
@@ -60,7 +60,7 @@ pub(super) fn correct(
         corrected.current_offset = Amperes(-amperes * existing.current_gain);
     }
     if let Some(reference) = reference.current {
-        // The chip's current beyond what it reads without a load, by the existing calibration.
+        // The chip's reading without a load, by the existing calibration, is subtracted.
         let zero = -existing.current_offset.0 / existing.current_gain;
         let flowing = (amperes - zero) * if existing.reverse { -1.0 } else { 1.0 };
         let nominal = nominal(existing.current_gain);

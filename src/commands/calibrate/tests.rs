@@ -22,8 +22,8 @@ fn board_at(hertz: u32, load: Load) -> Arc<Board> {
     board
 }
 
-/// Calibrates the chip of a board; `stops` is whether a signal arrives. A busy machine may stop the
-/// test for a second.
+/// Calibrates the chip of a board; `stops` is whether a signal arrives. The time is long, because a
+/// busy machine may delay the test by a second.
 fn calibrate_on(
     board: &Arc<Board>,
     args: CalibrateArgs,

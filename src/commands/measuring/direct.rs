@@ -15,11 +15,12 @@ use crate::units::Measured;
 
 /// Transfers that a result takes: flags, current, voltage, power.
 const TRANSFERS: f64 = 4.0;
-/// Part of a bus that the results may take; the rest is for early polls and checks.
+/// Maximum share of the bus time for results; the rest is for early polls and checks.
 const MAX_LOAD: f64 = 0.75;
-/// Part of a bus that is used where the cycle is not given.
+/// Share of the bus time for results if no interval is given.
 const LOAD: f64 = 0.5;
-/// Shortest cycle used by default: shorter ones would occupy a processor that the command needs.
+/// Shortest cycle used by default, in seconds: shorter ones would occupy a processor that the
+/// command needs.
 const MIN_CYCLE: f64 = 0.002;
 /// Longest cycle without averaging: the longest conversion of each quantity.
 const MAX_UNAVERAGED: Duration = Duration::from_micros(2 * 8_244);
@@ -27,11 +28,11 @@ const MAX_UNAVERAGED: Duration = Duration::from_micros(2 * 8_244);
 /// A sensor with the registers of its chip, as they were found.
 pub(super) type Found = (SensorPlan, RegisterDump);
 
-/// Reads the registers of the chips and selects their cycles. Adds why some do not respond to
-/// `messages`.
+/// Reads the registers of the chips and selects their cycles. Adds a message to `messages` for each
+/// chip that cannot be read.
 ///
 /// # Errors
-/// [`Failure::Usage`] if a bus does not carry a cycle.
+/// [`Failure::Usage`] if a cycle is too short for its bus or chip.
 pub(super) fn prepare(
     reader: &mut Reader,
     sensors: Vec<SensorPlan>,
@@ -39,24 +40,24 @@ pub(super) fn prepare(
     messages: &mut Vec<String>,
 ) -> Result<Vec<Found>, Failure> {
     // Time of a transfer, by bus.
-    let (mut found, mut words) = (Vec::new(), BTreeMap::new());
+    let (mut found, mut transfers) = (Vec::new(), BTreeMap::new());
     for sensor in sensors {
         let (bus, address) = (sensor.location.bus, sensor.location.address);
         let read = reader.on_chip(sensor.location, |bus| {
             ina260::identify(bus, address)?;
             let registers = ina260::read_settings(bus, address)?;
-            let mut word = Duration::MAX;
+            let mut transfer = Duration::MAX;
             for _ in 0..8 {
                 let begun = Instant::now();
                 ina260::read(bus, address, Register::DieId)?;
-                word = word.min(begun.elapsed());
+                transfer = transfer.min(begun.elapsed());
             }
-            Ok((registers, word))
+            Ok((registers, transfer))
         });
         match read {
-            Ok((registers, word)) => {
-                let fastest = words.entry(bus).or_insert(word);
-                *fastest = word.min(*fastest);
+            Ok((registers, transfer)) => {
+                let fastest = transfers.entry(bus).or_insert(transfer);
+                *fastest = transfer.min(*fastest);
                 found.push((sensor, registers));
             }
             Err(error) => {
@@ -64,21 +65,21 @@ pub(super) fn prepare(
             }
         }
     }
-    for (bus, word) in words {
+    for (bus, transfer) in transfers {
         let on_bus = found.iter_mut().filter(|(sensor, _)| sensor.location.bus == bus);
-        set_cycles(on_bus.collect(), word, options).map_err(Failure::Usage)?;
+        set_cycles(on_bus.collect(), transfer, options).map_err(Failure::Usage)?;
     }
     Ok(found)
 }
 
-/// Sets the cycles of the sensors of one bus, on which a transfer takes the time of a `word`.
+/// Sets the cycles of the sensors of one bus, on which a transfer takes the time `transfer`.
 fn set_cycles(
     mut sensors: Vec<&mut Found>,
-    word: Duration,
+    transfer: Duration,
     options: Options,
 ) -> Result<(), String> {
     let count = sensors.iter().map(|_| 1.0).sum::<f64>();
-    let per_result = TRANSFERS * word.as_secs_f64();
+    let per_result = TRANSFERS * transfer.as_secs_f64();
     let shortest = (count * per_result / LOAD).max(MIN_CYCLE);
     let interval = options.interval.unwrap_or(Duration::from_secs_f64(shortest));
     // A slow bus needs a longer cycle than there is without averaging.
@@ -93,7 +94,7 @@ fn set_cycles(
         } else {
             registers.settings()
         };
-        // The comparator belongs to the power guard for this time.
+        // Meanwhile, the comparator is for the power guard.
         sensor.alert = None;
         demand += per_result / sensor.settings.cycle().as_secs_f64();
     }
@@ -106,7 +107,8 @@ fn set_cycles(
     };
     Err(format!(
         "sensor {} ({}): a result every {:?} is more than bus {} can carry: the sensors measured \
-         on it ({count}) need a cycle of at least {:.1} ms (a transfer takes {word:?}); {remedy}",
+         on it ({count}) need a cycle of at least {:.1} ms (a transfer takes {transfer:?}); \
+         {remedy}",
         sensor.device,
         sensor.location,
         sensor.settings.cycle(),

@@ -17,7 +17,7 @@ pub(in crate::commands) struct Slice {
     pub(in crate::commands) last: Measured,
     /// Results that were completed and not used.
     pub(in crate::commands) missed: f64,
-    /// By how much its begin and end may be wrong.
+    /// Maximum error of its start and of its end.
     pub(in crate::commands) edge: Duration,
 }
 
@@ -58,13 +58,13 @@ impl Energy {
     }
 }
 
-/// Adds up the slices between two moments, of which the second becomes known late.
+/// Adds up the slices between two moments; the second becomes known only after it has passed.
 pub(super) struct Ledger {
     begun: Instant,
     energy: Energy,
     /// Slices that may extend beyond the end.
     kept: Vec<Slice>,
-    /// Energy of the slices at the ends: their parts within the time, and beyond it.
+    /// Energy of the slices that are partly outside: their parts within the time, and beyond it.
     within: f64,
     beyond: f64,
     edge: Duration,
@@ -95,7 +95,7 @@ impl Ledger {
         self.kept.last().is_some_and(|slice| slice.end >= end)
     }
 
-    /// Adds up the slices before a moment that is before the end.
+    /// Adds up the slices that ended by `before`, which must not be after the end of the time.
     pub(super) fn settle(&mut self, before: Instant) {
         let settled = self.kept.iter().take_while(|slice| slice.end <= before).count();
         self.include(settled, before);
@@ -104,8 +104,8 @@ impl Ledger {
     /// Returns the energy of the time until `end`.
     pub(super) fn finish(mut self, end: Instant) -> Energy {
         self.include(self.kept.len(), end);
-        // Wherever in the slices at the ends their energy was converted; and an edge that is wrong
-        // moves the power of its time.
+        // The energy of a slice that is partly outside may all be in one of its parts. An error of
+        // an edge adds or removes time, at up to the peak power.
         let edges = 2.0 * self.edge.as_secs_f64() * self.peak;
         Energy {
             uncertainty: self.within.max(self.beyond) + edges,
@@ -114,7 +114,7 @@ impl Ledger {
         }
     }
 
-    /// Adds the parts of the first slices that are after the begin and before `until`.
+    /// Adds the parts of the first `slices` slices that are in the time and before `until`.
     fn include(&mut self, slices: usize, until: Instant) {
         for slice in self.kept.drain(..slices) {
             let inside =
@@ -172,7 +172,7 @@ mod tests {
         ledger.settle(start + CYCLE);
         assert!(ledger.reaches(start + 4 * CYCLE));
         let energy = ledger.finish(start + Duration::from_millis(10));
-        // 3 ms of 2 W, 4 ms of 10 W, 2 ms of 6 W; open are at most 6 + 12 mJ or 2 + 12 mJ.
+        // 3 ms of 2 W, 4 ms of 10 W, 2 ms of 6 W; at the ends 6 + 12 mJ within, 2 + 12 mJ beyond.
         assert!((energy.joules - 0.058).abs() < 1e-12, "{energy:?}");
         assert!((energy.uncertainty - 0.018).abs() < 1e-12, "{energy:?}");
         assert_eq!(energy.duration, Duration::from_millis(9));

@@ -34,7 +34,7 @@ pub(super) struct Options {
     pub(super) direct: bool,
     /// Maximum cycle; `None`: as short as the bus allows.
     pub(super) interval: Option<Duration>,
-    /// Averaging where the bus carries it; `None`: to suit the cycle.
+    /// Averaging, if the bus is fast enough for it; `None`: as suits the cycle.
     pub(super) averaging: Option<Averaging>,
 }
 
@@ -64,13 +64,13 @@ impl Sensor {
         }
     }
 
-    /// Returns the time in which a result arrives after its begin: the service shows it at the next
-    /// second.
+    /// Returns the maximum time from the start of a result to its arrival: the service updates its
+    /// metrics once a second.
     fn timeout(&self) -> Duration {
         2 * self.stream.cycle + Duration::from_secs(2)
     }
 
-    /// Returns whether it may still have a result that ends after `end`.
+    /// Returns whether a result that ends after `end` may still arrive.
     fn is_awaited(&self, end: Instant) -> bool {
         let reaches = self.ledger.as_ref().is_some_and(|ledger| ledger.reaches(end));
         self.stream.is_up && !reaches && end.elapsed() < self.timeout()
@@ -97,11 +97,12 @@ impl Session {
     /// Longest wait for the bus threads to stop.
     const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-    /// Opens the sensors of a plan, and writes nothing. Returns messages about those that are not.
+    /// Opens the sensors of a plan, and writes nothing. Also returns a message for each sensor that
+    /// cannot be measured.
     ///
     /// # Errors
-    /// [`Failure::Nothing`] if no sensor can be measured, [`Failure::Usage`] if the bus does not
-    /// carry the interval.
+    /// [`Failure::Nothing`] if no sensor can be measured, [`Failure::Usage`] if the interval is too
+    /// short.
     pub(super) fn open(
         mut plan: Plan,
         provider: BusProvider,
@@ -137,7 +138,7 @@ impl Session {
         let mut supervisor = None;
         if !found.is_empty() {
             plan.sensors = found.iter().map(|(sensor, _)| sensor.clone()).collect();
-            // Without it, short cycles would mismeasure a pulsed load.
+            // Also reads the power register in short cycles: a pulsed load needs it.
             plan.script_metrics = true;
             let opened = Supervisor::open(plan, reader.provider.clone(), OWNER.to_owned())
                 .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
@@ -181,7 +182,7 @@ impl Session {
         true
     }
 
-    /// Begins to add up the energy, after `at`.
+    /// Begins to add up the energy from `at` on.
     pub(super) fn begin(&mut self, at: Instant) {
         for sensor in &mut self.sensors {
             sensor.ledger = Some(Ledger::new(at));
@@ -219,14 +220,14 @@ impl Session {
         }
     }
 
-    /// Adds up results that ended before a moment that is before the end.
+    /// Adds up the results that ended by `before`, which must not be after the end of the time.
     pub(super) fn settle(&mut self, before: Instant) {
         for ledger in self.sensors.iter_mut().filter_map(|sensor| sensor.ledger.as_mut()) {
             ledger.settle(before);
         }
     }
 
-    /// Waits for the results that end after `end`, and returns the energy until then. A request to
+    /// Waits for the results that end after `end`, and returns the energy until `end`. A request to
     /// stop ends the wait.
     pub(super) fn finish(
         &mut self,
@@ -249,7 +250,7 @@ impl Session {
     pub(super) fn close(&mut self) -> Vec<String> {
         let Some(mut supervisor) = self.supervisor.take() else { return Vec::new() };
         if !supervisor.stop(Self::STOP_TIMEOUT) {
-            // It ends with the process.
+            // The blocked thread ends with the process.
             return vec!["a transfer is still blocked; registers not restored".to_owned()];
         }
         let configured = self.found.iter().filter(|(sensor, _)| sensor.configure);

@@ -1,5 +1,5 @@
 //! The energy of runs of random length: the sampler measures a simulated chip on the simulated
-//! clock. Expected is the integral of the load, in closed form.
+//! clock. The expected energy is the integral of the load, in closed form.
 
 use std::f64::consts::TAU;
 
@@ -52,7 +52,7 @@ impl Shape {
 fn shapes() -> impl Strategy<Value = Shape> {
     let swing = (0.0..1.0_f64, 0.1..20.0_f64);
     let pulse = (0.0..3.0_f64, 0.1..12.0_f64, 0.1..0.9_f64);
-    // The direction stays.
+    // The current never reverses.
     (0.1..2.0_f64, swing, pulse).prop_map(|(base, swing, pulse)| Shape {
         base: base + swing.0,
         swing: swing.0,
@@ -108,8 +108,8 @@ impl Scene {
         }
     }
 
-    /// Returns how many of the runs, each with the pause before it, are outside of their
-    /// uncertainty. `take` returns the results since the last call, at most a `step` apart.
+    /// Returns the runs whose energy is outside its uncertainty. `runs` has the pause before each
+    /// run, and its length. `take` returns the results since its last call, at most a `step` ago.
     fn outside(
         &mut self,
         shape: &Shape,

@@ -1,4 +1,4 @@
-//! Results that the running service measures, by the sum of its power distribution.
+//! Results that the running service measures, from the sum of its power distribution.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ pub(in crate::commands) struct Stream {
     /// How often the counters of the service were reset.
     pub(in crate::commands) restarts: u32,
     pub(super) is_up: bool,
-    /// In the last scrape of the service.
+    /// In the last scrape with a new result.
     last: Option<Point>,
 }
 
@@ -31,14 +31,15 @@ struct Point {
 }
 
 impl Stream {
-    /// Returns a sensor of which this is the first scrape.
+    /// Returns a stream that begins with this scrape of a sensor.
     pub(super) fn new(scraped: &ScrapedSensor, now: Instant, wall: SystemTime) -> Self {
         let mut stream = Self::default();
         stream.advance(Some(scraped), now, wall);
         stream
     }
 
-    /// Takes a scrape, or its failure. Returns the results since the one before, if there are any.
+    /// Takes a scrape, or `None` if it failed. Returns the results since the previous one, if there
+    /// are any.
     pub(super) fn advance(
         &mut self,
         scraped: Option<&ScrapedSensor>,
@@ -70,7 +71,7 @@ impl Stream {
             return None;
         }
         let span = point.at.duration_since(previous.at);
-        // Timestamps are those of reading: a span without a gap may differ by part of a cycle.
+        // A timestamp is the time of reading: a span without a gap may differ by part of a cycle.
         let covered = self.cycle.mul_f64(results);
         let measured = if span < covered + self.cycle / 2 { span } else { covered };
         Some(Slice {

@@ -1,4 +1,4 @@
-//! `read`: prints one result of each sensor, or one after another. Never changes a setting.
+//! `read`: prints one result of each sensor, or results continuously. Never changes a setting.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -58,7 +58,7 @@ pub struct ReadArgs {
     pub config: ConfigArgs,
 }
 
-/// Waits for a time or a request to stop. Returns whether there was one.
+/// Waits for this time or for a request to stop. Returns whether there was such a request.
 type Stop<'a> = &'a mut dyn FnMut(Duration) -> bool;
 
 /// A sensor and its result.

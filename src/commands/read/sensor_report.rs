@@ -15,7 +15,7 @@ use crate::units::Measured;
 /// Full scale of the power register, 419.43 W; beyond it, voltage times current is used.
 const POWER_LIMIT: u16 = 41_943;
 
-/// A conversion may take 10 % longer than its nominal time.
+/// Longest wait for a result, in cycles: conversions may take 10 % longer than nominal.
 const SLOWEST: f64 = 1.15;
 /// Upper bound on the wait for a first result.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ impl ChipState {
 }
 
 impl SensorReport {
-    /// Reads everything of a chip that no other program uses. Changes no setting, but clears the
+    /// Reads everything from a chip that no other program uses. Changes no setting, but clears the
     /// ready flag and a latched alert. If the chip has no result since power-on, waits for one.
     pub(super) fn read(
         bus: &mut dyn Bus,

@@ -41,11 +41,11 @@ pub(super) enum Event {
     Ended(Instant),
 }
 
-/// Receives the end of a command and the signals that ask to end.
+/// Receives the end of a command, and the signals that ask this program to end.
 pub(super) struct Events {
     pub(super) sender: Sender<Event>,
     receiver: Receiver<Event>,
-    /// The signal that asked to end.
+    /// The last signal that has arrived.
     pub(super) signal: Option<i32>,
 }
 
@@ -55,7 +55,7 @@ impl Events {
         Self { sender, receiver, signal: None }
     }
 
-    /// Catches the signals, except for those that this process was started to ignore.
+    /// Catches the signals, except those that were ignored when this process started.
     pub(super) fn catch() -> io::Result<Self> {
         const CHILD: i32 = Signal::CHILD.as_raw();
         let events = Self::new();
@@ -84,7 +84,7 @@ impl Events {
         }
     }
 
-    /// Waits for this time, or for a signal. Returns whether there was one before the end.
+    /// Waits for this time, or for a signal. Returns whether a signal has arrived.
     pub(super) fn stop(&mut self, timeout: Duration) -> bool {
         self.signal.is_some() || matches!(self.wait(timeout), Some(Event::Signal(_)))
     }
@@ -105,7 +105,7 @@ impl Running {
         thread::Builder::new()
             .name("command".to_owned())
             .spawn(move || {
-                // Leaves the process as it is: until it is reaped, its ID is its own.
+                // Does not reap the process: until then, no other process gets its ID.
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
                 while waitid(WaitId::Pid(pid), options)
                     .is_err_and(|it| it == rustix::io::Errno::INTR)
@@ -116,7 +116,7 @@ impl Running {
         Ok(Self { child, begun })
     }
 
-    /// Passes a signal on. One of the terminal's keys has reached the command already.
+    /// Passes a signal on to the command, unless a key of the terminal has sent it to both.
     pub(super) fn pass_on(&self, signal: i32) {
         let pid = Pid::from_child(&self.child);
         // A command that changed its process group, as setsid(1) does, gets nothing from the keys.
@@ -125,7 +125,7 @@ impl Running {
             return;
         }
         if let Some(signal) = Signal::from_named_raw(signal) {
-            // Fails only if the command ended meanwhile or has another user, like sudo.
+            // Fails only if the command has ended, or runs as another user, as with sudo.
             let _ = kill_process(pid, signal);
         }
     }
@@ -141,7 +141,7 @@ fn is_in_foreground() -> bool {
     terminal.is_ok_and(|group| group == getpgrp())
 }
 
-/// Returns the exit code for a command that ended so: its own, or 128 + the number of the signal.
+/// Returns the exit code of a command, or 128 + the number of the signal that ended it.
 pub(super) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(super::FAILURE)

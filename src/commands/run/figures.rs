@@ -69,13 +69,13 @@ impl Figures {
         Self { watts: sensors.map(|it| it.watts).sum(), net, ..Self::new(&runs, None) }
     }
 
-    /// Returns the mean of a quantity whose sum over the runs this is.
+    /// Returns the mean per run of a quantity, from its sum over the runs.
     fn mean(&self, sum: f64) -> f64 {
         sum / f64::from(self.runs.count)
     }
 
-    /// Returns a bound on what the ends of a run leave open, in joules; a mean, because the ends of
-    /// all runs may be wrong in the same direction.
+    /// Returns a bound on the error of the mean energy, in joules. It is the mean of the bounds of
+    /// all runs, because their errors may have the same direction.
     pub(super) fn uncertainty(&self) -> f64 {
         self.mean(self.total.uncertainty)
     }

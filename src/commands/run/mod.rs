@@ -25,7 +25,7 @@ mod tests;
 use child::{Event, Events, Running, exit_code};
 use summary::Summary;
 
-/// Exit code for a failure of `run` itself, as that of env(1) and timeout(1).
+/// Exit code for a failure of `run` itself, as in env(1) and timeout(1).
 pub const FAILURE: u8 = 125;
 
 // No doc comment on the struct: clap would print it as the program's.
@@ -106,7 +106,7 @@ struct Run {
     ended: Instant,
     /// Exit code of the command.
     code: u8,
-    /// Whether the command was asked to end, or failed.
+    /// Whether the command failed, or a signal arrived.
     is_partial: bool,
     /// Energy of each sensor.
     energies: Vec<Energy>,
@@ -188,7 +188,7 @@ fn measure_runs(
     let mut code = None;
     for number in 0..u64::from(args.warmup) + u64::from(args.repeat) {
         if events.signal.is_some() {
-            // No command got it.
+            // It came between two runs.
             code = None;
             break;
         }
@@ -207,7 +207,7 @@ fn measure_runs(
     Ok(code.or(signal).unwrap_or(FAILURE))
 }
 
-/// Measures until the command ends; without one, until a time or a signal.
+/// Measures until the command ends; without a command, until the time `until` or a signal.
 fn observe(
     session: &mut Session,
     events: &mut Events,

@@ -119,8 +119,8 @@ impl Summary {
         if !run.is_partial {
             return (number < requested).then(|| {
                 format!(
-                    "measured only {number} of {requested} runs (a signal arrived, or COMMAND \
-                     cannot be run any more)"
+                    "measured only {number} of {requested} runs (a signal arrived, or COMMAND can \
+                     no longer be run)"
                 )
             });
         }

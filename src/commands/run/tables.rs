@@ -9,7 +9,7 @@ use super::figures::Figures;
 use super::summary::Summary;
 use crate::commands::read::csv_field;
 
-/// Returns the columns that both have, with names that end in their unit.
+/// Returns the columns that both formats have.
 fn columns(figures: &Figures) -> [(&'static str, Option<f64>); 11] {
     let measured = |value| figures.watts.map(|_| value);
     let (extremes, net) = (figures.total.extremes, figures.net);

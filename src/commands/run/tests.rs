@@ -83,8 +83,8 @@ fn configured(board: &Board) {
     thread::sleep(Duration::from_millis(600));
 }
 
-/// Repeats a test that fails, twice: commands run in real time, of which a busy machine may miss
-/// too much.
+/// Repeats a test up to twice if it fails: commands run in real time, and a busy machine may miss
+/// too many results.
 fn in_real_time(test: impl Fn() + std::panic::RefUnwindSafe) {
     let is_passed = (0..2).any(|_| std::panic::catch_unwind(&test).is_ok());
     if !is_passed {
@@ -93,7 +93,7 @@ fn in_real_time(test: impl Fn() + std::panic::RefUnwindSafe) {
 }
 
 #[test]
-fn energy_is_that_of_the_bus() {
+fn energy_matches_the_simulated_load() {
     in_real_time(|| {
         let load = Load { source: 12.0, resistance: 0.05, current: Box::new(pulsed) };
         let bench = bench(400_000, load);
@@ -114,7 +114,7 @@ fn energy_is_that_of_the_bus() {
             if error < -energy.uncertainty || error > energy.uncertainty + unmeasured {
                 wrong.push((truth, energy));
             }
-            // 50 W in the two cycles at the ends, and in what they may be early or late.
+            // 50 W in the two cycles at the ends, and in the time that they may be early or late.
             assert!(energy.uncertainty < 50.0 * 2.3 * cycle, "{energy:?}");
         }
         assert!(wrong.len() <= 5, "{wrong:#?}");
@@ -210,7 +210,7 @@ fn signal_between_two_runs_is_the_exit_code() {
             while !file.exists() {
                 thread::sleep(Duration::from_millis(1));
             }
-            // The command has ended, and its last result has not.
+            // The command has ended, its last result is not complete.
             thread::sleep(Duration::from_millis(30));
             signal(SIGTERM);
         };

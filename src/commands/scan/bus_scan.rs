@@ -16,7 +16,6 @@ pub(super) struct BusReport {
     /// Name of the program that uses the bus.
     pub(super) in_use: Option<String>,
     pub(super) devices: Vec<Device>,
-    /// Messages, each with what to do next.
     pub(super) problems: Vec<String>,
 }
 

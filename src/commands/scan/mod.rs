@@ -1,4 +1,5 @@
-//! `scan`: lists the devices on each bus. Only reads identity registers; writes to muxes if asked.
+//! `scan`: lists the devices on each bus. Only reads identity registers; writes to muxes only with
+//! `--mux`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -61,8 +62,8 @@ pub struct ScanArgs {
 /// Scans all buses, or the given one, and writes what was found.
 ///
 /// # Errors
-/// [`Failure::Nothing`] if there is no bus or no INA260, [`Failure::Partly`] if a bus that was
-/// asked for was not scanned completely.
+/// [`Failure::Nothing`] if there is no bus or no INA260, [`Failure::Partly`] if the configuration
+/// is invalid, or a bus that was asked for was not scanned completely.
 pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     // A scan works without a valid configuration, too: it is how sensors are found.
     let overrides = args.config.overrides();

@@ -20,7 +20,7 @@ pub(super) enum DeviceKind {
     Ina260 {
         die: u16,
     },
-    /// An INA260 downstream of a mux of the service, by the service's metrics.
+    /// An INA260 downstream of a mux, according to the metrics of the service.
     Served {
         up: bool,
     },

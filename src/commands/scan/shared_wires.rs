@@ -6,10 +6,10 @@ use super::probe::{Device, DeviceKind};
 use crate::i2c::{Address, BusName, KernelMux};
 use crate::ina260::Error;
 
-/// Keeps each chip once, at the bus downstream; one that responds on all channels of a mux is
+/// Keeps each chip once, on the bus downstream; a chip that responds on all channels of a mux is
 /// upstream of it.
 pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
-    // On buses whose chip is downstream, and on buses whose chip is upstream.
+    // Entries to remove: on the bus upstream if the chip is downstream, and the reverse.
     let (mut surplus, mut repeated) = (Vec::<(BusName, Address)>::new(), Vec::new());
     let mut notes: Vec<(BusName, String)> = Vec::new();
     for mux in muxes {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::i2c::Location;
 
-    /// Two muxes on bus 1: with buses 2 and 3, and with buses 4 and 5; on bus 2 another, with 6.
+    /// Two muxes on bus 1, with buses 2 and 3 and with buses 4 and 5; one on bus 2, with bus 6.
     fn muxes(disconnects: bool) -> Vec<KernelMux> {
         let mux = |name: &str, bus: u8, channels: &[u8]| KernelMux {
             name: name.to_owned(),

@@ -112,7 +112,7 @@ fn aborted_scan_restores_muxes() {
 }
 
 #[test]
-fn bus_in_use_shows_served_sensors_unswitched() {
+fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
     let board = multiplexed();
     // Selected by the service at the moment.
     board.set_control(Address(0x70), 0x08);
@@ -149,8 +149,8 @@ fn bus_in_use_shows_served_sensors_unswitched() {
     assert_eq!(board.control_writes(), 0);
 }
 
-/// A bus with a chip at 0x76 that is not a mux, and kernel drivers at 0x40 and 0x71. Records the
-/// bytes sent.
+/// A bus with a chip at 0x76 that is not a mux, and chips of kernel drivers. Records the bytes that
+/// are sent.
 struct MixedBus(SimulatedBus, Vec<u8>);
 
 impl Bus for MixedBus {
@@ -213,7 +213,7 @@ fn bound_and_other_chips_are_reported() {
 
 #[test]
 fn text_of_another_process_is_escaped() {
-    // ESC, BEL, a C1 control and bidi controls, as a process can serve or name them.
+    // ESC, BEL, a C1 control and bidi controls, as another process may serve them.
     let hostile = "a\u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{2066}b";
     let escaped = "a\\u{1b}[2J\\u{7}\\u{9b}31m\\u{202e}\\u{2066}b";
     let metrics = format!(

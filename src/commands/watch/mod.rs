@@ -85,7 +85,7 @@ const MAX_FRAME_INTERVAL: Duration = Duration::from_secs(1);
 const KEY_DELAY: Duration = Duration::from_millis(15);
 /// Time for the display to restore the terminal after a signal.
 const DISPLAY_GRACE: Duration = Duration::from_millis(80);
-/// The same if the terminal takes output.
+/// The same for a terminal that still accepts output.
 const SLOW_DISPLAY_GRACE: Duration = Duration::from_secs(2);
 
 /// A message to the main loop.
@@ -157,7 +157,7 @@ pub fn watch(
         if events.recv().is_ok() {
             end(&signalled, Ok(()));
             thread::sleep(DISPLAY_GRACE);
-            // It may only be slow.
+            // The terminal may just be slow.
             let begun = Instant::now();
             while terminal::takes_output() && begun.elapsed() < SLOW_DISPLAY_GRACE {
                 thread::sleep(DISPLAY_GRACE);
@@ -165,7 +165,7 @@ pub fn watch(
             let _ = overdue.send(None);
         }
     })?;
-    // A thread of its own: if the terminal takes no output, it waits for that and for nothing else.
+    // In a thread of its own: if the terminal accepts no output, nothing else is blocked.
     spawn("display", move || {
         let _ = display_ended.send(Some(display(screen, messages, &received)));
     })?;

@@ -9,7 +9,7 @@ use crate::scrape::{self, LeftOut, Readings, Scrape, ScrapedSensor};
 /// Time for which a sensor that is missing from the scrapes is still listed.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 
-/// Upper bound on the points of all histories: for 277 sensors and fewer, 15 minutes each.
+/// Upper bound on the points of all histories: enough for 15 minutes of 277 sensors.
 const MAX_POINTS: usize = 250_000;
 
 /// All watched hosts.
@@ -196,14 +196,14 @@ impl WatchedSensor {
         self.increase.errors.retain(|name, _| sensor.errors.contains_key(name));
         self.history.add(now, sensor.readings, max_points);
         self.seen = now;
-        // The exporter drops the info series while the sensor does not respond.
+        // After a restart, the exporter serves no info series until the chip responds.
         sensor.chip = sensor.chip.or_else(|| self.last.chip.take());
         self.last = sensor;
     }
 }
 
 impl Entry<'_> {
-    /// Returns `None` for a host without sensors.
+    /// Returns the state of the sensor; `None` for a host without sensors.
     pub(super) fn condition(&self) -> Option<Condition> {
         let sensor = self.sensor?;
         Some(match &self.host.state {

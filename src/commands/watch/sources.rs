@@ -33,7 +33,7 @@ pub trait ScrapeSource: Send {
     /// Returns the current metrics in the text format.
     ///
     /// # Errors
-    /// A message, if there are none.
+    /// Reason why there are none.
     fn scrape(&mut self) -> Result<Body, scrape::Error>;
 
     /// Returns whether dropping the source has to finish before the process exits.
@@ -84,12 +84,12 @@ impl LocalSensors {
     }
 }
 
-/// Returns a message if a bus is in use by a daemon or another `watch`.
+/// Returns a message if a bus is in use by another process.
 fn in_use(bus: BusName) -> Option<String> {
     let user = bus_lock::holder_url(bus)?;
     let advice = match user.parse::<Url>() {
         Ok(_) => format!("use `ina260-exporter watch --url {user}`"),
-        // Another `watch` serves no metrics.
+        // `watch`, `run` and `calibrate` serve no metrics.
         Err(_) => "stop it first".to_owned(),
     };
     Some(format!("bus {bus} is in use by {user}; results would be split between the two: {advice}"))

@@ -86,7 +86,7 @@ fn restore() {
 }
 
 /// Restores the terminal before a panic is printed, so that the message stays readable.
-// A release aborts on panic, without dropping the terminal.
+// A release build aborts on panic, without dropping the terminal.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

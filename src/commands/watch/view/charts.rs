@@ -39,7 +39,7 @@ pub(super) fn draw(
     } else {
         Layout::vertical([Constraint::Fill(1); 3]).areas(area)
     };
-    // The colours are of the sixteen that suit any background.
+    // These are of the sixteen colours that a terminal adapts to its background.
     for (quantity, name, colour, min_range, area) in [
         (Quantity::Power, "Power", Color::Green, 0.1, power),
         (Quantity::Voltage, "Voltage", Color::Cyan, 0.0125, voltage),
@@ -112,7 +112,7 @@ impl Panel<'_> {
     fn label(&self, value: f64) -> String {
         let mut label = self.si(value);
         if label.len() > LABEL_WIDTH {
-            // With a minus sign.
+            // A minus sign takes the place of the space.
             label.retain(|c| c != ' ');
         }
         format!("{label:>LABEL_WIDTH$}")

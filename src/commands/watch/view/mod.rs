@@ -33,7 +33,7 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>, now: Instant) {
     let rows = Layout::vertical([line, Constraint::Min(0), line]);
     let [title_area, body, keys_area] = rows.areas(frame.area());
     let details = details::lines(screen, entry, body.width, now);
-    // If the terminal is too low, the charts are left out first, then the end of the details.
+    // In a terminal with few lines, the charts are left out first, then the end of the details.
     let height = usize::from(body.height);
     let full_table = entries.len() + 1;
     let table = full_table.min(height / 4).max(2);

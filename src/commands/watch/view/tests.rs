@@ -138,7 +138,7 @@ fn everything_fits_80_by_24() {
     );
 }
 
-/// Every entry selected, the last one paused, with every marker, and no entry at all.
+/// Screens with each entry selected (the last one paused) and each marker, and one without entries.
 fn screens() -> Vec<(Screen, Instant)> {
     let mut screens = Vec::new();
     for marker in [Marker::Braille, Marker::HalfBlock, Marker::Custom('*')] {
@@ -204,10 +204,10 @@ fn small_terminals_drop_columns_and_charts() {
     let narrow = frame(&screen, now, 40, 24);
     assert_eq!(narrow[1], " host     device       power state");
     assert!(narrow.iter().any(|line| line.starts_with(" Power 9.000 W")), "{narrow:#?}");
-    let low = frame(&screen, now, 80, 10);
-    assert_eq!(low[9], KEYS);
-    let has = |start| low.iter().any(|line| line.starts_with(start));
-    assert!(has(" Energy") && !has(" Power"), "{low:#?}");
+    let short = frame(&screen, now, 80, 10);
+    assert_eq!(short[9], KEYS);
+    let has = |start| short.iter().any(|line| line.starts_with(start));
+    assert!(has(" Energy") && !has(" Power"), "{short:#?}");
 }
 
 #[test]
