@@ -81,6 +81,20 @@ fn ignored_signal_stays_ignored_in_the_command() {
 }
 
 #[test]
+fn script_without_interpreter_runs_as_with_env() {
+    let directory = Directory::new();
+    // The shell writes it: a file that this process has open for writing cannot be executed.
+    let script = "cd \"$1\"; shift; echo 'echo \"$1\"; exit 9' > script; chmod +x script; \
+                  PATH=$PWD:$PATH; \"$@\" ./script path; test $? = 9; \"$@\" script name";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", text(&directory.path(""))]).args(support::program());
+    command.args(["run", "--simulate", "--config", "/dev/null", "--"]);
+    let ended = command.output().unwrap();
+    let stdout = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!((ended.status.code(), stdout.as_str()), (Some(9), "path\nname\n"));
+}
+
+#[test]
 fn exit_code_is_known_although_sigchld_is_ignored() {
     let mut command = Command::new("env");
     command.arg("--ignore-signal=CHLD").args(support::program());

@@ -1,14 +1,18 @@
 //! The command: its process, the signals passed on to it, and how it ended.
 
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process, waitid};
 use rustix::termios::tcgetpgrp;
 
@@ -100,16 +104,21 @@ impl Running {
     pub(super) fn start(words: &[OsString], events: &Events) -> Result<Self, Failed> {
         let failed = |source| Failed { command: words[0].clone(), source };
         let begun = Instant::now();
-        let child = Command::new(&words[0]).args(&words[1..]).spawn().map_err(failed)?;
+        let child = match Command::new(&words[0]).args(&words[1..]).spawn() {
+            // A script that names no interpreter, which execvp(3) gives to the shell, too.
+            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+                Command::new("/bin/sh").arg(located(&words[0])).args(&words[1..]).spawn()
+            }
+            spawned => spawned,
+        };
+        let child = child.map_err(failed)?;
         let (pid, ended) = (Pid::from_child(&child), events.sender.clone());
         thread::Builder::new()
             .name("command".to_owned())
             .spawn(move || {
                 // Does not reap the process: until then, no other process gets its ID.
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-                while waitid(WaitId::Pid(pid), options)
-                    .is_err_and(|it| it == rustix::io::Errno::INTR)
-                {}
+                while waitid(WaitId::Pid(pid), options).err() == Some(Errno::INTR) {}
                 _ = ended.send(Event::Ended(Instant::now()));
             })
             .map_err(failed)?;
@@ -133,6 +142,13 @@ impl Running {
     pub(super) fn status(mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
+}
+
+/// Returns the path of a command that was found.
+fn located(command: &OsStr) -> PathBuf {
+    let path = env::var_os("PATH").filter(|_| !command.as_bytes().contains(&b'/'));
+    let mut candidates = path.iter().flat_map(env::split_paths).map(|it| it.join(command));
+    candidates.find(|it| it.is_file()).unwrap_or_else(|| command.into())
 }
 
 /// Returns whether a terminal sends the signals of its keys to this process and the command.
