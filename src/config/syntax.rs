@@ -17,7 +17,7 @@ pub(super) fn message(text: &str, error: &SyntaxError) -> String {
         return format!("{position}: {words}");
     }
     let line = text[before.len() - line_before.len()..].lines().next().unwrap_or_default();
-    // The parser reports an unclosed array where the text ends, perhaps on an empty line.
+    // An unclosed array at the end of the text is reported after it, on an empty line.
     let line = if line.trim().is_empty() { above.lines().last().unwrap_or_default() } else { line };
     let what = match text[before.len()..].chars().next() {
         Some(c) if !c.is_ascii() => format!("U+{:04X} is not allowed here", u32::from(c)),
