@@ -15,6 +15,8 @@ use crate::config::Listen;
 pub(super) struct HealthCheck {
     /// The request that has not been answered, unless it could not be sent.
     request: Option<OwnedFd>,
+    /// Whether the last request could not be sent for a reason that is not the listener's.
+    is_unreachable: bool,
     is_silent: bool,
     /// Time since the last request, or since the first one that was not answered.
     elapsed: Duration,
@@ -33,7 +35,13 @@ impl HealthCheck {
 
     /// Begins with a request, to a listener that has not responded yet.
     pub(super) fn new() -> Self {
-        Self { request: None, is_silent: true, elapsed: Duration::ZERO, checked: Instant::now() }
+        Self {
+            request: None,
+            is_unreachable: false,
+            is_silent: true,
+            elapsed: Duration::ZERO,
+            checked: Instant::now(),
+        }
     }
 
     /// Returns the time without a response or another sign of life since a request, zero if there
@@ -50,9 +58,20 @@ impl HealthCheck {
             self.elapsed = Duration::ZERO;
         }
         if self.is_silent && self.request.is_none() {
-            self.request = addresses(listen).iter().find_map(|address| request(address).ok());
+            self.is_unreachable = true;
+            self.request = addresses(listen).iter().find_map(|address| {
+                request(address)
+                    .inspect_err(|error| self.is_unreachable &= is_of_this_machine(*error))
+                    .ok()
+            });
         }
         if self.is_silent { self.elapsed } else { Duration::ZERO }
+    }
+
+    /// Returns whether this process cannot connect to the listener, although other clients may: it
+    /// has no loopback interface, or no permission.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.request.is_none() && self.is_unreachable
     }
 
     fn is_answered(&mut self) -> bool {
@@ -75,6 +94,19 @@ fn request(address: &SocketAddrAny) -> io::Result<OwnedFd> {
     let socket = connect(address)?;
     io::write(&socket, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     Ok(socket)
+}
+
+/// Returns whether an error of connecting says nothing about the listener.
+fn is_of_this_machine(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::NETUNREACH
+            | Errno::NETDOWN
+            | Errno::HOSTUNREACH
+            | Errno::ADDRNOTAVAIL
+            | Errno::ACCESS
+            | Errno::PERM
+    )
 }
 
 /// Connects without waiting. If the queue of a Unix socket is full, this fails with

@@ -142,6 +142,7 @@ impl Server {
         } else if silence >= HealthCheck::MAX_SILENCE {
             match self.settings.listen {
                 Listen::Tcp(address) if check_address(address).is_err() => RestartCause::Address,
+                _ if self.health.is_unreachable() => return,
                 _ => RestartCause::Unresponsive,
             }
         } else if has_dropped {
@@ -188,7 +189,7 @@ impl Server {
         let mut listener = None;
         if settings.listen != self.settings.listen {
             listener = Some(match Listener::bind(&settings) {
-                Err(_) if self.holds_port_of(&settings.listen) => {
+                Err(error) if !error.is_absent() && self.holds_port_of(&settings.listen) => {
                     self.serving = None;
                     Listener::bind(&settings).inspect_err(|_| drop(self.open()))?
                 }
@@ -245,7 +246,8 @@ fn unserved(settings: &ServerSettings) -> PrometheusRecorder {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::sync::mpsc;
@@ -354,6 +356,44 @@ mod tests {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
             assert_rebuilt(Listen::Tcp(free), hang);
         }
+    }
+
+    #[test]
+    fn listener_that_this_process_cannot_reach_is_not_rebuilt() {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let settings = ServerSettings {
+            // Can be listened on, but not connected to: like any address without a loopback
+            // interface.
+            listen: Listen::Tcp((Ipv4Addr::BROADCAST, free.port()).into()),
+            socket_mode: 0,
+            allow: Vec::new(),
+            power_buckets: vec![1.0],
+        };
+        let mut server = Server::start(Server::bind(settings).unwrap(), Vec::new()).unwrap();
+        let now = Instant::now();
+        (0..60).for_each(|second| server.tick(now + Duration::from_secs(second)));
+        assert!(server.is_serving() && server.restarted.is_none());
+    }
+
+    #[test]
+    fn refused_reload_keeps_the_listener() {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let settings = ServerSettings {
+            listen: Listen::Tcp(free),
+            socket_mode: 0,
+            allow: Vec::new(),
+            power_buckets: vec![1.0],
+        };
+        let mut server =
+            Server::start(Server::bind(settings.clone()).unwrap(), Vec::new()).unwrap();
+        let mut client = TcpStream::connect(free).unwrap();
+        // No machine has an address of TEST-NET-1 (RFC 5737).
+        let absent = Listen::Tcp((Ipv4Addr::new(192, 0, 2, 1), free.port()).into());
+        assert!(server.prepare(ServerSettings { listen: absent, ..settings }).is_err());
+        client.write_all(b"GET /health HTTP/1.0\r\n\r\n").unwrap();
+        let mut response = [0; 5];
+        client.read_exact(&mut response).unwrap();
+        assert_eq!(&response, b"HTTP/");
     }
 
     #[test]
