@@ -1,10 +1,10 @@
 //! Binds the HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, and adds the checks
 //! that it leaves to the caller.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,14 +92,15 @@ impl Listener {
             builder = builder.add_allowed_address(network).map_err(io::Error::other)?;
         }
         let guard = runtime.enter();
-        // No client may connect before the socket has its mode. No other thread creates files.
-        let before = umask(Mode::from_raw_mode(0o777));
+        // The socket is created with its mode: changing it later could follow a link that another
+        // user has put there. No other thread creates files.
+        let before = umask(Mode::from_raw_mode(!settings.socket_mode & 0o777));
         let built = builder.build();
         umask(before);
         drop(guard);
         let (recorder, exporter) = built.map_err(io::Error::other)?;
         let socket = match &settings.listen {
-            Listen::Unix(path) => Some(SocketFile::new(path, settings.socket_mode)?),
+            Listen::Unix(path) => Some(SocketFile::new(path)?),
             Listen::Tcp(_) => None,
         };
         Ok(Self { runtime, exporter, socket, recorder })
@@ -114,8 +115,7 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    fn new(path: &Path, mode: u32) -> io::Result<Self> {
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    fn new(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), id: Self::id(path)? })
     }
 
