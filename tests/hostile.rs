@@ -3,8 +3,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -99,6 +100,18 @@ fn unread_notify_socket_does_not_stop_measuring() {
     });
     daemon.wait_for_line("the service manager accepts notifications again; ");
     assert_eq!(daemon.stop("TERM").0, Some(0));
+}
+
+#[test]
+fn notify_socket_may_be_abstract() {
+    let name = format!("ina260-exporter-{}", std::process::id());
+    let socket = SocketAddr::from_abstract_name(&name).and_then(|it| UnixDatagram::bind_addr(&it));
+    let socket = socket.unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let _daemon = Launch::simulated("").environment("NOTIFY_SOCKET", &format!("@{name}")).start();
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"READY=1\n");
 }
 
 #[test]

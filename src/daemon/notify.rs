@@ -1,9 +1,11 @@
 //! sd_notify(3) client. Outside systemd, nothing is sent.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::env;
 use std::io::{self, ErrorKind};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -12,8 +14,8 @@ use tracing::{debug, warn};
 /// Sends notifications to the service manager, and does not wait for it before the shutdown: what
 /// it does not accept yet is queued, what does not fit into the queue is dropped and counted.
 pub(super) struct Notifier {
-    /// Path of the service manager's socket.
-    address: Option<OsString>,
+    /// Address of the service manager's socket.
+    address: Option<SocketAddr>,
     socket: UnixDatagram,
     queue: VecDeque<String>,
     /// Timeout of the service manager's watchdog, if it is enabled.
@@ -43,7 +45,7 @@ impl Notifier {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         Ok(Self {
-            address: std::env::var_os("NOTIFY_SOCKET"),
+            address: address(),
             socket,
             queue: VecDeque::new(),
             watchdog: sd_notify::watchdog_enabled().filter(is_sensible),
@@ -118,7 +120,7 @@ impl Notifier {
     fn flush(&mut self) {
         while let Some(notification) = self.queue.pop_front() {
             let Some(address) = &self.address else { continue };
-            match self.socket.send_to(notification.as_bytes(), address) {
+            match self.socket.send_to_addr(notification.as_bytes(), address) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.queue.push_front(notification);
@@ -130,6 +132,17 @@ impl Notifier {
             }
         }
     }
+}
+
+/// Returns the address of the service manager's socket. One that begins with `@` is in the abstract
+/// name space (sd_notify(3)).
+fn address() -> Option<SocketAddr> {
+    let address = env::var_os("NOTIFY_SOCKET")?;
+    match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(address),
+    }
+    .ok()
 }
 
 /// Returns whether a watchdog timeout is long enough: a shorter one would keep the main loop busy,
