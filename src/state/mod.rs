@@ -130,7 +130,9 @@ impl Store {
     }
 
     fn locked(mut self) -> Result<Self, InUse> {
-        self.lock = File::open(&self.directory).ok();
+        // Opening a FIFO would block.
+        let flags = OFlags::DIRECTORY.bits().cast_signed();
+        self.lock = OpenOptions::new().read(true).custom_flags(flags).open(&self.directory).ok();
         // A file system without locks lacks this protection.
         match self.lock.as_ref().map(File::try_lock) {
             Some(Err(TryLockError::WouldBlock)) => Err(InUse(self.directory)),
@@ -191,7 +193,9 @@ impl Store {
         saved.map_err(|cause| {
             // If it cannot be removed, the next attempt overwrites it.
             let _ = self.remove(Self::NEW);
-            let is_none = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+            let is_none = |error: io::Error| {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            };
             if fs::symlink_metadata(self.path(Self::FILE)).is_err_and(is_none) {
                 return SaveError::Lost(cause);
             }

@@ -155,6 +155,11 @@ fn unwritable_directory_is_an_error() {
     let error = missing.save(sensors()).unwrap_err();
     assert!(matches!(error, SaveError::Lost(_)), "there is no older file: {error}");
     assert!(names(&directory).is_empty());
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Store::new(&file, "").save(sensors()).unwrap_err();
+    assert!(matches!(error, SaveError::Lost(_)), "there cannot be an older file: {error}");
+    fs::remove_file(&file).unwrap();
     // A file cannot be renamed to the name of a directory.
     fs::create_dir_all(directory.path().join("totals/x")).unwrap();
     assert!(store(&directory).save(sensors()).is_err());
@@ -208,6 +213,15 @@ fn state_directory_has_one_user_at_a_time() {
     assert!(in_use.to_string().ends_with(" is in use by another instance"), "{in_use}");
     drop(first);
     assert!(store(&directory).locked().is_ok());
+}
+
+#[test]
+fn state_directory_that_is_a_fifo_does_not_block() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    NOT_REGULAR[0](&fifo);
+    let store = Store::new(&fifo, MACHINE).locked().ok().unwrap();
+    assert!(matches!(store.load_and_remove(), Err(RestoreError::Io(_))));
 }
 
 #[test]
