@@ -3,8 +3,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::Error;
 use super::response::Head;
@@ -55,9 +58,7 @@ impl Connection {
         let deadline = Instant::now() + timeout;
         let (mut stream, host) = match &url.endpoint {
             Endpoint::Tcp { host, port } => (connect(host, *port, deadline)?, url.authority()),
-            Endpoint::Unix(path) => {
-                (OwnedFd::from(UnixStream::connect(path)?).into(), "localhost".to_owned())
-            }
+            Endpoint::Unix(path) => (connect_unix(path, deadline)?.into(), "localhost".to_owned()),
         };
         let request = format!(
             "GET {} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
@@ -131,6 +132,15 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error>
     Err(failure)
 }
 
+/// Connects to a Unix socket. `UnixStream` would wait for ever while its queue is full.
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(remaining(deadline)?))?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
 /// Returns the address; for `[::]`, both loopback addresses, since IPv6 may be disabled.
 fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
     if address.ip() != Ipv6Addr::UNSPECIFIED {
@@ -152,6 +162,7 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
     use std::thread;
 
     use super::*;
@@ -261,6 +272,18 @@ mod tests {
         let timeout = Duration::from_millis(50);
         let (url, _serving) = server(b"", false);
         let error = url.get(timeout).unwrap_err();
+        assert_eq!(error.to_string(), "no response in time");
+    }
+
+    #[test]
+    fn full_queue_of_a_unix_socket_times_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let _queued = UnixStream::connect(&path).unwrap();
+        let url: Url = format!("unix:{}", path.display()).parse().unwrap();
+        let error = url.get(Duration::from_millis(50)).unwrap_err();
         assert_eq!(error.to_string(), "no response in time");
     }
 

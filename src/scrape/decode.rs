@@ -18,6 +18,9 @@ const MAX_COMPARISONS: usize = 2_000_000;
 /// Upper bound on the number of sensors of a scrape.
 pub const MAX_SENSORS: usize = 1_000;
 
+/// Upper bound on the number of their labels, which need up to twenty times their length.
+const MAX_LABELS: usize = 50_000;
+
 /// The sensors of an exporter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape {
@@ -165,12 +168,18 @@ pub fn decode(body: &Body) -> Result<Scrape, Error> {
     };
     let epoch =
         ["process_start_time_seconds", "ina260_exporter_listener_restarts_total"].map(total);
-    let mut sensors = Vec::new();
+    let (mut sensors, mut labels) = (Vec::new(), 0);
     for device in devices.values() {
         let ups = device.iter().filter(|sample| sample.name == "ina260_up");
         let max = (MAX_SENSORS - sensors.len()).min(MAX_COMPARISONS / device.len());
-        left_out.sensors += ups.clone().count().saturating_sub(max);
-        sensors.extend(ups.take(max).map(|up| ScrapedSensor { epoch, ..sensor(up, device) }));
+        for (index, up) in ups.enumerate() {
+            labels += up.labels.len();
+            if index >= max || labels > MAX_LABELS {
+                left_out.sensors += 1;
+            } else {
+                sensors.push(ScrapedSensor { epoch, ..sensor(up, device) });
+            }
+        }
     }
     sensors.sort_by(|a: &ScrapedSensor, b| a.labels.cmp(&b.labels));
     Ok(Scrape { sensors, left_out })
@@ -291,10 +300,10 @@ mod tests {
         );
         // All of one device, which would take the square of their number.
         let up = |n| format!("ina260_up{{device=\"a\",label=\"{n}\"}} 1\n");
-        let text = (0..100_000).map(up).collect::<String>();
+        let text = (0..60_000).map(up).collect::<String>();
         let scrape = decode(&text.into()).unwrap();
-        assert_eq!(scrape.sensors.len(), 20);
-        assert_eq!(scrape.left_out.sensors, 99_980);
+        assert_eq!(scrape.sensors.len(), 33);
+        assert_eq!(scrape.left_out.sensors, 59_967);
     }
 
     #[test]
