@@ -73,8 +73,8 @@ fn scan_without_ina260_names_what_to_check() {
 
 #[test]
 fn scan_with_invalid_configuration_names_the_check() {
-    let ended = run(&["scan", "--bus", "200", "--config", "/nonexistent.toml"]);
-    let command = "`ina260-exporter --check-config --config /nonexistent.toml`";
+    let ended = run(&["scan", "--bus", "200", "--config", "/nonexistent\u{1b}[2J.toml"]);
+    let command = "`ina260-exporter --check-config --config /nonexistent\\u{1b}[2J.toml`";
     assert!(ended.stderr.contains(command), "{ended:?}");
 }
 

@@ -12,6 +12,7 @@ use super::{Caller, Failure, Progress, describe_open_error};
 use crate::config::{self, Overrides, Plan};
 use crate::i2c::adapters::Adapters;
 use crate::i2c::{BusName, Location};
+use crate::printable::escape;
 use crate::supervisor::BusProvider;
 
 mod bus_scan;
@@ -159,7 +160,8 @@ fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Resul
     let mut messages: Vec<String> = problems.filter(|_| args.toml).cloned().collect();
     if !is_configured {
         let file = args.config.config.as_ref();
-        let file = file.map_or(String::new(), |file| format!(" --config {}", file.display()));
+        let file = file.map(|file| format!(" --config {}", escape(&file.to_string_lossy())));
+        let file = file.unwrap_or_default();
         messages.push(format!(
             "the configuration is invalid, so sensor names are unknown; \
              `ina260-exporter --check-config{file}` lists the errors"
