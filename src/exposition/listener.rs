@@ -94,9 +94,11 @@ impl Listener {
         let guard = runtime.enter();
         // The socket is created with its mode: changing it later could follow a link that another
         // user has put there. No other thread creates files.
-        let before = umask(Mode::from_raw_mode(!settings.socket_mode & 0o777));
+        let is_file = matches!(settings.listen, Listen::Unix(_));
+        let mask = Mode::from_raw_mode(!settings.socket_mode & 0o777);
+        let before = is_file.then(|| umask(mask));
         let built = builder.build();
-        umask(before);
+        before.map(umask);
         drop(guard);
         let (recorder, exporter) = built.map_err(io::Error::other)?;
         let socket = match &settings.listen {
@@ -151,7 +153,7 @@ fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let mut builder = PrometheusBuilder::new()
         .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT))
-        // Each tick does the upkeep.
+        // Ticks do the upkeep.
         .upkeep_timeout(YEAR);
     for metric in METRICS {
         let buckets = match metric.source {

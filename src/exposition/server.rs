@@ -286,7 +286,8 @@ mod tests {
     fn assert_rebuilt(listen: Listen, hang: Hang) {
         let settings = ServerSettings {
             listen,
-            socket_mode: 0o600,
+            // So that the mask, which all threads share, leaves their directories usable.
+            socket_mode: 0o700,
             allow: Vec::new(),
             power_buckets: vec![1.0],
         };
