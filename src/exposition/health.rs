@@ -13,10 +13,11 @@ use crate::config::Listen;
 
 /// Requests to the listener, and the time since it last responded.
 pub(super) struct HealthCheck {
-    /// The request that has not been answered, unless it could not be sent.
+    /// The connection of the request that has not been answered, unless it failed.
     request: Option<OwnedFd>,
     /// Whether the last request could not be sent for a reason that is not the listener's.
     is_unreachable: bool,
+    is_sent: bool,
     is_silent: bool,
     /// Time since the last request, or since the first one that was not answered.
     elapsed: Duration,
@@ -38,6 +39,7 @@ impl HealthCheck {
         Self {
             request: None,
             is_unreachable: false,
+            is_sent: false,
             is_silent: true,
             elapsed: Duration::ZERO,
             checked: Instant::now(),
@@ -59,11 +61,15 @@ impl HealthCheck {
         }
         if self.is_silent && self.request.is_none() {
             self.is_unreachable = true;
+            self.is_sent = false;
             self.request = addresses(listen).iter().find_map(|address| {
-                request(address)
+                connect(address)
                     .inspect_err(|error| self.is_unreachable &= is_of_this_machine(*error))
                     .ok()
             });
+        }
+        if !self.is_sent {
+            self.send();
         }
         if self.is_silent { self.elapsed } else { Duration::ZERO }
     }
@@ -74,9 +80,23 @@ impl HealthCheck {
         self.request.is_none() && self.is_unreachable
     }
 
+    /// Requests `/health`, which costs the exporter less than `/metrics`.
+    fn send(&mut self) {
+        const REQUEST: &[u8] = b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n";
+        match self.request.as_ref().map(|request| io::write(request, REQUEST)) {
+            Some(Ok(_)) => self.is_sent = true,
+            // Even to this machine, a connection can take time.
+            None | Some(Err(Errno::AGAIN | Errno::INTR)) => {}
+            Some(Err(error)) => {
+                self.is_unreachable = is_of_this_machine(error);
+                self.request = None;
+            }
+        }
+    }
+
     fn is_answered(&mut self) -> bool {
         let mut response = [0; 1024];
-        let Some(request) = &self.request else { return false };
+        let Some(request) = self.request.as_ref().filter(|_| self.is_sent) else { return false };
         match io::read(request, &mut response) {
             Ok(length) if response[..length].starts_with(b"HTTP/") => true,
             Err(Errno::AGAIN | Errno::INTR) => false,
@@ -87,13 +107,6 @@ impl HealthCheck {
             }
         }
     }
-}
-
-/// Requests `/health`, which costs the exporter less than `/metrics`.
-fn request(address: &SocketAddrAny) -> io::Result<OwnedFd> {
-    let socket = connect(address)?;
-    io::write(&socket, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    Ok(socket)
 }
 
 /// Returns whether an error of connecting says nothing about the listener.
@@ -139,5 +152,43 @@ fn addresses(listen: &Listen) -> Vec<SocketAddrAny> {
             vec![on(Ipv4Addr::LOCALHOST.into(), address)]
         }
         Listen::Tcp(address) => vec![address.as_any()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn request_waits_for_a_connection_that_takes_time() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // One connection fills the queue; the kernel repeats what the next one sent after a second.
+        net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _first = TcpStream::connect(address).unwrap();
+
+        let (mut health, now) = (HealthCheck::new(), Instant::now());
+        let mut silence = || {
+            health.silence(&Listen::Tcp(address), false, now);
+            (health.request.is_some(), health.is_sent, health.is_silent)
+        };
+        assert_eq!(silence(), (true, false, true));
+        assert_eq!(silence(), (true, false, true));
+        listener.accept().unwrap();
+        let (mut connection, _) = listener.accept().unwrap();
+        while silence() != (true, true, true) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut request = [0; 12];
+        connection.read_exact(&mut request).unwrap();
+        assert_eq!(&request, b"GET /health ");
+        connection.write_all(b"HTTP/1.0 200 OK\r\n").unwrap();
+        while silence() != (false, true, false) {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
