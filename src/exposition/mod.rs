@@ -53,6 +53,10 @@ const UNSURE_FOR: Duration = Duration::from_secs(5);
 /// rest of a tick.
 const PROCESS_PERIOD: Duration = Duration::from_secs(10);
 
+/// Number of observations after which the histograms take what no scrape has taken: it costs as much
+/// as the rest of a tick, and the observations 8 bytes each.
+const MAX_RECORDED: usize = 1_000;
+
 /// Time after which every series is registered again: series that were removed nevertheless return.
 const REGISTER_PERIOD: Duration = Duration::from_secs(10);
 
@@ -117,6 +121,8 @@ pub struct Exposition {
     reload_succeeded: Duration,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
     spare: Observations,
+    /// Number of observations since the histograms last took them.
+    recorded: usize,
     /// Whether a series was withdrawn since the last tick.
     withdrawn: bool,
     /// Time until which withdrawn series may still have to expire.
@@ -152,6 +158,7 @@ impl Exposition {
             restarts: restarts.collect(),
             reload_successful: true,
             spare: Observations::default(),
+            recorded: 0,
             withdrawn: false,
             expiring_until: None,
             ticked: SystemClock.booted(),
@@ -203,14 +210,19 @@ impl Exposition {
 
     /// Sets every series, and expires those that were not set.
     pub fn tick(&mut self, now: Instant) {
-        // Takes from the histograms what no scrape has taken since the last tick; rendering would
-        // cost five times the rest of a tick. Not after recording: then a scrape finds nothing to
-        // take, and never releases what its thread holds in metrics-util.
-        self.handle.run_upkeep();
+        // Takes from the histograms what no scrape has taken; rendering would cost five times the
+        // rest of a tick. Not after recording: then a scrape finds nothing to take, and never
+        // releases what its thread holds in metrics-util.
+        if self.recorded >= MAX_RECORDED {
+            self.recorded = 0;
+            self.handle.run_upkeep();
+        }
         self.follow_clock();
         self.check_handles();
         for sensor in &mut self.sensors {
             sensor.tick(&self.recorder, &mut self.spare, now, self.boot);
+            self.recorded += self.spare.polls.len() + self.spare.powers.len();
+            self.spare.clear();
             self.withdrawn |= sensor.withdrawn;
         }
         let unix = |booted| unix_seconds(self.boot + booted);

@@ -91,8 +91,8 @@ impl Series {
         self.slots.iter_mut().flat_map(|(_, slots)| slots).chain(info).for_each(Slot::forget);
     }
 
-    /// Sets every series from the meter; swaps `spare` with the meter's observations and empties
-    /// those. `boot` is the wall-clock time of the boot.
+    /// Sets every series from the meter; swaps `spare`, which is empty, with the meter's
+    /// observations. `boot` is the wall-clock time of the boot.
     pub(super) fn tick(
         &mut self,
         recorder: &PrometheusRecorder,
@@ -136,7 +136,6 @@ impl Series {
             }
         }
         *spare = observations;
-        spare.clear();
         if let Some(chip) = meter.chip {
             self.update_info(chip);
         }
