@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
+use signal_hook::{flag, iterator};
 
 /// Signals that keys of a terminal send to every process in the foreground.
 pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
@@ -30,11 +31,13 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches SIGHUP.
+    /// Catches SIGHUP; and SIGXFSZ, so that a file at its size limit (`ulimit -f`) is an error of
+    /// the write and not the end of the process.
     ///
     /// # Errors
-    /// The kernel's error if the handler cannot be installed or a thread cannot be created.
+    /// The kernel's error if a handler cannot be installed or a thread cannot be created.
     pub fn catch_reload() -> io::Result<Self> {
+        flag::register(SIGXFSZ, Arc::default())?;
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
         let handle = on_signals(&[SIGHUP], move |signal| {

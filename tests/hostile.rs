@@ -71,6 +71,21 @@ fn full_standard_error_does_not_prevent_a_stop() {
 }
 
 #[test]
+fn log_file_at_its_size_limit_does_not_stop_measuring() {
+    let directory = Directory::new();
+    let log = directory.path("log");
+    let mut daemon = Launch::simulated("")
+        .arguments(&["--interval", "1ms", "--log-level", "trace"])
+        .environment("LOG", text(&log))
+        // One block of 512 bytes.
+        .through("ulimit -f 1; exec \"$@\" 2> \"$LOG\"")
+        .spawn();
+    measures(daemon.listen(), 100.0);
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 512);
+    assert_eq!(daemon.stop("TERM").0, Some(0));
+}
+
+#[test]
 fn unread_notify_socket_does_not_stop_measuring() {
     let directory = Directory::new();
     let path = directory.path("notify");
