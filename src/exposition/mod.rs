@@ -53,8 +53,8 @@ const UNSURE_FOR: Duration = Duration::from_secs(5);
 /// rest of a tick.
 const PROCESS_PERIOD: Duration = Duration::from_secs(10);
 
-/// Number of observations after which the histograms take what no scrape has taken: it costs as much
-/// as the rest of a tick, and the observations 8 bytes each.
+/// Number of observations after which the histograms take what no scrape has taken: that costs as
+/// much as the rest of a tick, an observation 8 bytes.
 const MAX_RECORDED: usize = 1_000;
 
 /// Time after which every series is registered again: series that were removed nevertheless return.
