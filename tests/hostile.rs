@@ -80,7 +80,7 @@ fn log_file_at_its_size_limit_does_not_stop_measuring() {
         // One block of 512 bytes.
         .through("ulimit -f 1; exec \"$@\" 2> \"$LOG\"")
         .spawn();
-    measures(daemon.listen(), 100.0);
+    wait_for_results(daemon.listen(), 100.0);
     assert_eq!(std::fs::metadata(&log).unwrap().len(), 512);
     assert_eq!(daemon.stop("TERM").0, Some(0));
 }
