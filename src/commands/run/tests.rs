@@ -308,7 +308,7 @@ fn warm_up_comes_before_the_measured_runs() {
 fn exit_codes_are_those_of_env() {
     let bench = bench(400_000, Load::steady(12.0, 1.0));
     for (command, expected) in [
-        (&["/nonexistent"][..], 127),
+        (&["/nonexistent/command"][..], 127),
         (&["/"], 126),
         (&["sh", "-c", "exit 3"], 3),
         (&["sh", "-c", "kill -9 $$"], 137),

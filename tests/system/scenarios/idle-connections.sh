@@ -68,8 +68,8 @@ printf 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n%0.s\r\n' {1..400} >pipeline
 measured=$(metric ina260_measured_seconds_total)
 unmeasured=$(metric ina260_unmeasured_seconds_total)
 part idle 512 120
-part header 128 120
-part pipeline 128 10
+part header 300 120
+part pipeline 480 10
 
 expect "process" "$pid" "$(property MainPID)"
 events=$(cat "$cgroup/memory.events")

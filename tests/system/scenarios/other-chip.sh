@@ -36,14 +36,14 @@ chip=1/0x44 chip plugged 0
 chip plugged 1
 bind sht21 sht21
 transfers=$(chip transfers)
-found="is a sht21 in use by the kernel, not an INA260"
+found="is an sht21 in use by the kernel, not an INA260"
 starts_with "0x40 on bus 1 $found; INA260s respond at bus 2, 0x40"
 must_fail ina260-exporter
 output_has "0x40 on bus 1 $found; INA260s respond at bus 2, 0x40"
 shown=$(ina260-exporter scan)
-[[ $shown == *"0x40  a sht21 in use by the kernel, not an INA260"* ]] || fail "$shown"
+[[ $shown == *"0x40  an sht21 in use by the kernel, not an INA260"* ]] || fail "$shown"
 must_fail ina260-exporter read
-output_has "a sht21 in use by the kernel, not an INA260"
+output_has "an sht21 in use by the kernel, not an INA260"
 expect "transfers" "$transfers" "$(chip transfers)"
 unbind
 
