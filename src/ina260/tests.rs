@@ -145,7 +145,7 @@ fn chip_of_another_driver_is_not_accessed() {
     for (driver, device, message) in [
         ("ina3221", "ina3221", "an ina3221 in use by the kernel, not an INA260"),
         ("pca9685-pwm", "pca9685", "a pca9685 in use by the kernel, not an INA260"),
-        ("sht21", "htu21", "a htu21 in use by the kernel, not an INA260"),
+        ("sht21", "htu21", "an htu21 in use by the kernel, not an INA260"),
     ] {
         let mut bus = Claimed(Script::new([]), driver, device);
         assert_eq!(identify(&mut bus, CHIP.address).unwrap_err().to_string(), message);
