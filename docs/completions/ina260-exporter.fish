@@ -84,7 +84,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l 
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l direct -d 'Measure directly, never through the service'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l csv -d 'Print CSV, a line for each run and sensor'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l verbose -d 'Also list each run, how it was measured, and the error that the chip\'s accuracy adds'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l verbose -d 'Also list each run, how it was measured, and the error due to the chip\'s accuracy'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l current -d 'True current, as shown by a reference instrument, such as 2.500A' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l voltage -d 'True bus voltage, as shown by a reference instrument, such as 12.003V' -r

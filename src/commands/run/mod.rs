@@ -88,7 +88,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Also list each run, how it was measured, and the error that the chip's accuracy adds
+    /// Also list each run, how it was measured, and the error due to the chip's accuracy
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub verbose: bool,
 

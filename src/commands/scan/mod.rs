@@ -34,7 +34,7 @@ Examples:
   ina260-exporter scan                      list devices on every bus
   ina260-exporter scan --mux                also scan downstream of multiplexers
   ina260-exporter scan --toml | sudo tee -a /etc/ina260-exporter.toml
-                                            add every INA260 that responds to the configuration
+                                            extend the configuration by every INA260 found
   ina260-exporter scan --simulate           print an example without hardware")]
 pub struct ScanArgs {
     /// Scan only this bus: the N in /dev/i2c-N, a path, or name:NAME
