@@ -201,8 +201,7 @@ fn invalid_values_are_explained() {
 fn follow(lines: usize, end: &str) -> (Vec<String>, Option<i32>) {
     let directory = Directory::new();
     let config = directory.write("test.toml", TWO);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ina260-exporter"))
-        .args(["read", "--simulate", "--follow", "--config", text(&config)])
+    let mut child = daemon(&["read", "--simulate", "--follow", "--config", text(&config)])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
