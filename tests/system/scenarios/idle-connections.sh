@@ -69,7 +69,8 @@ measured=$(metric ina260_measured_seconds_total)
 unmeasured=$(metric ina260_unmeasured_seconds_total)
 part idle 512 120
 part header 300 120
-part pipeline 480 10
+# Beside more of these, a scrape in this slow machine is among those dropped for half a minute.
+part pipeline 128 10
 
 expect "process" "$pid" "$(property MainPID)"
 events=$(cat "$cgroup/memory.events")
