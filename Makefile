@@ -1,4 +1,4 @@
-# Entry points for users, packagers and CI. `make help` lists them.
+# Entry points for users, packagers and CI. `make help` lists the main ones.
 
 prefix       ?= /usr
 bindir       ?= $(prefix)/bin
@@ -65,7 +65,7 @@ soak: fuzz ## fuzz for 10 min, then 20 min of random faults in a VM (root)
 
 prometheus-test: dashboard nginx fleet victoria ## test the examples with Prometheus, VictoriaMetrics and nginx
 
-help: ## list the targets
+help: ## list the main targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 clean: ## remove build results
