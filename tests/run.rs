@@ -275,6 +275,14 @@ fn service_on_the_bus_is_read() {
     let (code, report) = run(&["--direct", "--", "true"]);
     assert_eq!(code, Some(125));
     assert!(report.contains(&format!("in use by the service at {url}")), "{report}");
+    assert!(report.contains("omit --direct to measure through it"), "{report}");
+
+    directory.write("test.toml", "bus = 200\naddress = 0x41\n");
+    let (_, report) = run(&["--direct", "--", "true"]);
+    assert!(report.ends_with("does not measure this sensor); stop it first\n"), "{report}");
+    let (_, report) = run(&["--", "true"]);
+    assert!(report.ends_with("; stop it first, or configure the sensor there\n"), "{report}");
+    directory.write("test.toml", "bus = 200\n");
 
     let restarting = exporter.clone();
     let restart = thread::spawn(move || {
@@ -287,6 +295,29 @@ fn service_on_the_bus_is_read() {
     assert_eq!(code, Some(0));
     assert!(report.contains("counters of the service were reset (restart)"), "{report}");
     assert!(report.contains("measured through the service at "), "{report}");
+}
+
+#[test]
+fn measuring_through_a_program_without_metrics_is_not_advised() {
+    let directory = Directory::new();
+    let lock = File::create(directory.path("bus-200.lock")).unwrap();
+    lock.try_lock().unwrap();
+    writeln!(&lock, "ina260-exporter watch").unwrap();
+    let config = directory.write("test.toml", "bus = 200\n");
+    for arguments in [
+        &["run", "--direct", "--", "true"][..],
+        &["run", "--", "true"],
+        &["calibrate", "--zero", "--direct"],
+    ] {
+        let mut command = daemon(&[arguments[0], "--config", text(&config)]);
+        command.args(&arguments[1..]).env("RUNTIME_DIRECTORY", directory.path(""));
+        let ended = command.output().unwrap();
+        assert_eq!(
+            String::from_utf8(ended.stderr).unwrap(),
+            "sensor deepx (bus 200, 0x40): not measured (bus 200 is in use by another process; \
+             ina260-exporter watch serves no metrics); stop it first\n"
+        );
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl From<Problems> for Failure {
 pub struct Caller<'a> {
     /// Receives the results.
     pub output: &'a mut dyn Write,
-    /// Shows the progress of long operations; `None` if it is not a terminal.
+    /// Stream that shows the progress of long operations; `None` if it is not a terminal.
     pub progress: Option<&'a mut dyn Write>,
     /// Waits for this time or for a request to stop. Returns whether there was such a request.
     pub stop: &'a mut dyn FnMut(Duration) -> bool,
@@ -121,7 +121,7 @@ fn describe_open_error(error: &OpenError, adapters: &Adapters) -> String {
             "/dev/i2c-{bus} does not exist, although the kernel has this bus; load the module with \
              `sudo modprobe i2c-dev` (the service does so itself)"
         ),
-        OpenError::Denied { group, .. } if group != "root" => {
+        OpenError::Denied { group, .. } if group != "root" && !group.contains(' ') => {
             format!("{error} (`sudo usermod -aG {group} $USER`, then log in again; or `sudo`)")
         }
         other => other.to_string(),
@@ -146,9 +146,10 @@ mod tests {
             group: group.to_owned(),
         };
         assert!(message(denied("i2c")).contains("`sudo usermod -aG i2c $USER`"));
-        let of_root = message(denied("root"));
-        assert!(of_root.contains("udev rule"), "{of_root}");
-        assert!(!of_root.contains("usermod"), "{of_root}");
+        assert!(message(denied("root")).contains("udev rule"));
+        for group in ["root", "number 4242", "i2c, presumably; see `ls -l`"] {
+            assert!(!message(denied(group)).contains("usermod"), "{group}");
+        }
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl RunningExporter {
     pub(super) fn sensor(&self, location: Location) -> Result<&ScrapedSensor, String> {
         let Location { bus, .. } = location;
         let sensors = self.sensors.as_ref();
-        let sensors = sensors.map_err(|error| format!("bus {bus} is in use; {error}"))?;
+        let sensors =
+            sensors.map_err(|error| format!("bus {bus} is in use by another process; {error}"))?;
         let adapters = Adapters::read();
         let location = adapters.numbered(location);
         let is_at =
@@ -65,10 +66,11 @@ impl RunningExporter {
 
     /// Returns why the muxes of its bus are not switched.
     pub(super) fn refusal(&self, bus: BusName) -> String {
+        let or_read = ", or see its sensors with `ina260-exporter read`";
         format!(
-            "bus {bus}: muxes are not switched (in use by {}); stop it first, or see its sensors \
-             with `ina260-exporter read`",
-            self.name()
+            "bus {bus}: muxes are not switched (in use by {}); stop it first{}",
+            self.name(),
+            if self.sensors.is_ok() { or_read } else { "" }
         )
     }
 }

@@ -205,7 +205,7 @@ pub enum OpenError {
     #[error("{node}: permission denied {}", remedy(.group))]
     Denied {
         node: String,
-        /// Name or number of the group that owns it.
+        /// Name of the group that owns it; text with spaces if the name is not known.
         group: String,
     },
     #[error("{0}: the adapter does not support SMBus word transfers")]

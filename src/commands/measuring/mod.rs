@@ -118,7 +118,7 @@ impl Session {
             };
             let name = exporter.name();
             let reason = match exporter.sensor(*location) {
-                _ if options.direct => format!(
+                Ok(_) if options.direct => format!(
                     "bus {} is in use by {name}, which would lose results and settings); omit \
                      --direct to measure through it, or stop it first",
                     location.bus
@@ -129,7 +129,9 @@ impl Session {
                     continue;
                 }
                 Err(reason) => {
-                    format!("{reason}); stop it first, or configure the sensor there")
+                    let is_served = !options.direct && exporter.sensors.is_ok();
+                    let advice = if is_served { ", or configure the sensor there" } else { "" };
+                    format!("{reason}); stop it first{advice}")
                 }
             };
             messages.push(format!("sensor {device} ({location}): not measured ({reason}"));

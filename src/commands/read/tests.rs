@@ -231,8 +231,8 @@ fn sensor_downstream_of_a_mux_is_read_via_service() {
         ),
         (
             silent,
-            "bus 1 is in use; http://127.0.0.1:8000/metrics: connection closed without a \
-             response; stop it to read downstream of the mux",
+            "bus 1 is in use by another process; http://127.0.0.1:8000/metrics: connection closed \
+             without a response; stop it to read downstream of the mux",
         ),
     ] {
         let error = read_via_service(&service, &sensor).unwrap_err();

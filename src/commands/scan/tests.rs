@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::SimulatedClock;
+use crate::commands::running_exporter::Unknown;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
 use crate::ina260::settings::Settings;
@@ -146,6 +147,10 @@ fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
              see its sensors with `ina260-exporter read`\n"
         )
     );
+    let url = "ina260-exporter watch".to_owned();
+    let watch = RunningExporter { sensors: Err(Unknown::NotServed(url.clone())), url };
+    let text = text(scan_bus(&mut board.bus(), true, Some(&watch)));
+    assert!(text.ends_with("(in use by ina260-exporter watch); stop it first\n"), "{text}");
     assert_eq!(board.control_writes(), 0);
 }
 

@@ -23,12 +23,15 @@ impl Outage {
         Self { retry_at, backoff: Backoff::default(), failed_attempts: 0, logged: false }
     }
 
+    /// Returns the maximum pause after an error. Looking for a missing adapter causes no bus
+    /// traffic.
+    fn max_pause(error: &Error) -> Duration {
+        if error.is_closed() { Duration::from_secs(10) } else { Backoff::MAX }
+    }
+
     fn add_failure(&mut self, error: &Error, now: Instant) {
-        /// Looking for a missing adapter causes no bus traffic.
-        const MAX_CLOSED: Duration = Duration::from_secs(10);
         self.failed_attempts += 1;
-        let pause = self.backoff.pause();
-        self.retry_at = now + if error.is_closed() { pause.min(MAX_CLOSED) } else { pause };
+        self.retry_at = now + self.backoff.pause().min(Self::max_pause(error));
     }
 
     /// Returns the message for the end of the outage, if its beginning was logged.
@@ -73,7 +76,7 @@ impl Sensor {
             let (name, attempts) = (&self.setup.name, outage.failed_attempts);
             debug!("{name}: {error}; failed attempts: {attempts}");
         } else {
-            let (min, max) = (Backoff::MIN, Backoff::MAX);
+            let (min, max) = (Backoff::MIN, Outage::max_pause(error));
             let message = format!("{error}; retrying in {min:?}, backing off to {max:?}");
             let mut outage = Outage::new(now);
             outage.add_failure(error, now);

@@ -21,6 +21,7 @@ mod corruption;
 mod lossless;
 mod multiplexers;
 mod power;
+mod unplugged;
 
 struct Scene {
     clock: Arc<SimulatedClock>,
