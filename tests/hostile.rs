@@ -47,8 +47,11 @@ fn full_standard_error_does_not_stop_measuring() {
     drop(unread);
     let reader = thread::spawn(move || {
         let lines = BufReader::new(reader).lines().map_while(Result::ok);
-        let dropped = "log messages dropped since the start (the log could not be written)";
-        lines.filter(|line| line.contains(dropped)).count()
+        let is_report = |line: &String| {
+            line.contains("log messages dropped since the start: ")
+                && line.ends_with(" (the log could not be written)")
+        };
+        lines.filter(is_report).count()
     });
     wait_for_results(daemon.listen(), 100.0);
     assert_eq!(daemon.stop("TERM").0, Some(0));

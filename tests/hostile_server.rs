@@ -159,7 +159,7 @@ fn servers_that_send_too_much_cost_at_most_64_mebibytes() {
         }
     });
     for (url, message) in [
-        (series(50_000), "too much data; left out: 49000 sensors"),
+        (series(50_000), "too much data; left out: 49000 of the sensors"),
         (series(400_000), "everything after 8 MiB"),
         (labels(), "everything after 8 MiB"),
         (samples(), "everything after 8 MiB"),

@@ -380,7 +380,7 @@ fn summary_logs_means_periodically() {
     let sensors: Vec<&str> = means.split("; ").collect();
     assert!(sensors[0].starts_with("a: ") && sensors[1].starts_with("b: "), "{line}");
     for sensor in sensors {
-        assert!(sensor.contains(" W (") && sensor.ends_with(" results)"), "{line}");
+        assert!(sensor.contains(" W (results: ") && sensor.ends_with(')'), "{line}");
     }
     // The means of many sensors are split into several lines.
     let table = |n| {

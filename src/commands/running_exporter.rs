@@ -106,6 +106,6 @@ mod tests {
             stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{text}").as_bytes()).unwrap();
         });
         let error = sensors(&url).unwrap_err().to_string();
-        assert_eq!(error, format!("{url}: too much data; left out: 7 sensors"));
+        assert_eq!(error, format!("{url}: too much data; left out: 7 of the sensors"));
     }
 }

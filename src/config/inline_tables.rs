@@ -159,7 +159,8 @@ pub(super) fn labels(node: &Node) -> Parsed<Vec<(String, String)>> {
     }))?;
     let by_name: BTreeMap<_, _> = labels.iter().cloned().collect();
     if by_name.len() < labels.len() {
-        return Err(Invalid::Parts(vec![" has a name twice; remove one of them".to_owned()]));
+        let message = " contains the same name twice; remove one of the two";
+        return Err(Invalid::Parts(vec![message.to_owned()]));
     }
     Ok(by_name.into_iter().collect())
 }
@@ -179,7 +180,7 @@ fn is_label_name(name: &str) -> bool {
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Allowed values of a name, for "expected ...".
+/// Allowed label values and device names, for "expected ...".
 pub(super) const LABEL_VALUE: &str = "a string of 1 to 255 printable bytes, in quotes";
 
 /// Labels of this exporter, of histograms and summaries, and those that Prometheus adds.

@@ -137,7 +137,7 @@ keys! {
         }
         SCRIPT_METRICS: bool = (parse::boolean, ToString::to_string) {
             name: "script_metrics", default: "true", expected: BOOLEAN,
-            help: "Also serve the three gauges of the Python script",
+            help: "Also serve the three gauges of the Python script that this exporter replaces",
         }
         WAIT_FOR_SENSOR: bool = (parse::boolean, ToString::to_string) {
             name: "wait_for_sensor", flag: "--wait-for-sensor", default: "false",

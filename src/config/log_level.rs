@@ -12,7 +12,7 @@ pub enum LogLevel {
     Error,
     /// Faults that need attention.
     Warn,
-    /// Single events: starts, stops, outages, summaries.
+    /// Single events: starts, stops, ends of outages, summaries.
     #[default]
     Info,
     /// Every result.

@@ -51,7 +51,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Sets a key to a value that is still text: it is parsed like one of the environment.
+    /// Sets a key to a value that is still text: it is parsed like one from the environment.
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
         self.values.extend(value.map(|value| (key, value.to_owned())));
         self

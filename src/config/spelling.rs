@@ -104,7 +104,7 @@ fn spellings(plain: &str) -> Vec<String> {
     let groups: Vec<&str> = plain.split(' ').collect();
     let is_list = plain.starts_with(['[', '{'])
         || groups.windows(2).any(|pair| {
-            // Other numbers than thousands are several.
+            // Two groups of digits are two numbers, unless the second has three digits: `1 000`.
             let next = pair[1].trim_end_matches(|c| !is_digit(c));
             pair[0].ends_with(is_digit) && next.starts_with(is_digit) && next.len() != 3
         });

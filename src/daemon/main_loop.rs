@@ -89,7 +89,7 @@ impl MainLoop<'_> {
         const SENSORS_PER_LINE: usize = 16;
         let means = self.supervisor.sensors().filter_map(|(sensor, meter)| {
             let sums = meter.lock().take_sums();
-            Some(format!("{}: {} ({} results)", sensor.device, sums.means()?, sums.results))
+            Some(format!("{}: {} (results: {})", sensor.device, sums.means()?, sums.results))
         });
         for means in means.collect::<Vec<_>>().chunks(SENSORS_PER_LINE) {
             info!("means over {} s: {}", elapsed.as_secs(), means.join("; "));

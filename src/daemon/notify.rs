@@ -108,7 +108,7 @@ impl Notifier {
             return false;
         }
         if self.dropped > 0 {
-            warn!("the service manager accepts notifications again; {} were dropped", self.dropped);
+            warn!("the service manager accepts notifications again; dropped: {}", self.dropped);
             self.dropped = 0;
         }
         self.queue.push_back(format!("{state}\n"));

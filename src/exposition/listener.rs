@@ -167,7 +167,7 @@ fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
     Ok(builder)
 }
 
-/// Checks that this machine has the address: the exporter's error is available only as text.
+/// Checks that this machine has the address: metrics-exporter-prometheus reports that as text.
 pub(super) fn check_address(mut address: SocketAddr) -> io::Result<()> {
     address.set_port(0);
     match UdpSocket::bind(address) {

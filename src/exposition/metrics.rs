@@ -166,17 +166,19 @@ pub(super) const RELOAD_TIMESTAMP: &str =
 pub const METRICS: &[Metric] = &[
     metric(
         "ina260_voltage",
-        "Bus voltage in volts (metric of the Python script).",
+        "Bus voltage in volts (metric of the Python script that this exporter replaces).",
         Source::Script(|reading| reading.raw.map(|raw| raw.voltage)),
     ),
     metric(
         "ina260_current",
-        "Current in milliamperes, signed (metric of the Python script).",
+        "Current in milliamperes, signed (metric of the Python script that this exporter \
+         replaces).",
         Source::Script(|reading| reading.raw.map(|raw| raw.current)),
     ),
     metric(
         "ina260_power",
-        "Power register in milliwatts, unsigned (metric of the Python script).",
+        "Power register in milliwatts, unsigned (metric of the Python script that this exporter \
+         replaces).",
         Source::Script(|reading| reading.raw.map(|raw| raw.power)),
     ),
     metric(

@@ -26,7 +26,7 @@ pub struct Server {
     health: HealthCheck,
     /// When the listener was last restarted.
     restarted: Option<Instant>,
-    /// How often all connections had been dropped at the last check.
+    /// Number of times that all connections had been dropped, as of the last check.
     drops: u64,
     /// When the last drop was seen, and when the last one was counted.
     dropped: Option<Instant>,
@@ -150,7 +150,7 @@ impl Server {
             if is_due(self.counted) {
                 self.counted = Some(now);
                 self.exposition.count_restart(RestartCause::Connections);
-                let outcome = "dropping all of them in favour of waiting clients";
+                let outcome = "dropping all open connections in favour of waiting clients";
                 self.report(RestartCause::Connections, outcome);
             }
             return;

@@ -8,7 +8,7 @@ use super::{BusName, Location};
 /// A mux channel on the way to a chip.
 #[derive(PartialEq)]
 enum Step<'a> {
-    /// Of a mux that the exporter switches, and leaves selected.
+    /// Channel of a mux that the exporter switches; it stays selected.
     Own(Channel),
     Kernel(&'a Upstream),
 }

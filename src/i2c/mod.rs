@@ -64,7 +64,7 @@ pub struct BoundDriver {
 impl BoundDriver {
     /// Describes a chip that is best left to its driver; `name` is that of the chip.
     pub(crate) fn in_use(name: &str) -> String {
-        // Without a vowel, the first letter is spelled: an lm75.
+        // Unless a vowel follows it, the first letter is spelled out: an lm75.
         let is_spelled = !name.get(1..2).is_some_and(|second| "aeiou".contains(second));
         let vowels = if is_spelled { "aefhilmnorsxI" } else { "aeio" };
         let article = if name.starts_with(|first| vowels.contains(first)) { "an" } else { "a" };

@@ -7,7 +7,7 @@ use tracing::trace;
 use super::{Address, BoundDriver, Bus, Error, ErrorKind};
 use crate::clock::Clock;
 
-/// Runs `attempt` and, if it fails, once more; errors that are `final` are not retried.
+/// Runs `attempt` and, if it fails, once more, unless `is_final` returns true for the error.
 ///
 /// # Errors
 /// The error of the last attempt.

@@ -82,8 +82,8 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// Accounts the time until `now`, and all time until the next restart, as unmeasured. The first
-    /// call or restart starts the accounting.
+    /// Counts the time until `now`, and all time until the next restart, as unmeasured. The first
+    /// call or restart starts the count.
     pub fn mark_down(&mut self, now: Instant) {
         self.skip(now);
         self.down = true;

@@ -204,7 +204,7 @@ impl Sampler {
         changed
     }
 
-    /// Accounts the time of a suspend as unmeasured.
+    /// Counts the time of a suspend as unmeasured.
     fn check_suspend(&mut self) {
         let new = || self.clock.suspended().saturating_sub(self.suspended);
         if new() <= Self::SUSPEND_THRESHOLD {
@@ -246,7 +246,7 @@ impl Sampler {
         self.deselect_muxes();
     }
 
-    /// Disables alerts until a timeout: on a stuck bus each further transfer would take as long.
+    /// Disables the alerts; stops at a timeout: on a stuck bus each transfer would take as long.
     fn release_sensors(&mut self, sensors: &[Sensor]) {
         for sensor in sensors {
             if let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers) {

@@ -18,7 +18,7 @@ const MAX_COMPARISONS: usize = 2_000_000;
 /// Upper bound on the number of sensors of a scrape.
 pub const MAX_SENSORS: usize = 1_000;
 
-/// Upper bound on the number of their labels, which need up to twenty times their length.
+/// Upper bound on the number of labels; one can need up to twenty times its length in memory.
 const MAX_LABELS: usize = 50_000;
 
 /// The sensors of an exporter.
@@ -52,8 +52,8 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = format!("everything after {} MiB", MAX_RESPONSE >> 20);
         let parts = [
-            (self.sensors > 0).then(|| format!("{} sensors", self.sensors)),
-            (self.series > 0).then(|| format!("{} series", self.series)),
+            (self.sensors > 0).then(|| format!("{} of the sensors", self.sensors)),
+            (self.series > 0).then(|| format!("{} of the series", self.series)),
             self.is_cut.then_some(end),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
@@ -90,8 +90,8 @@ pub struct ScrapedSensor {
     pub last_result: Option<f64>,
     /// Sum of the power of all results in watts, and their number.
     pub power: [f64; 2],
-    /// Start of the process, and how often its listener was restarted: while both stay the same,
-    /// no counter was reset.
+    /// Start of the process, and number of restarts of its listener: while both stay the same, no
+    /// counter was reset.
     pub epoch: [f64; 2],
 }
 
@@ -126,7 +126,7 @@ pub struct ScrapedChip {
     pub location_text: String,
     /// The location on a bus; `None`: simulated.
     pub location: Option<Location>,
-    /// The die identity register as text.
+    /// The die ID register as text.
     pub die: String,
     /// Its settings.
     pub settings: Settings,
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(scrape.sensors.len(), 1_000);
         assert_eq!(
             scrape.left_out.to_string(),
-            "too much data; left out: 49000 sensors, everything after 8 MiB"
+            "too much data; left out: 49000 of the sensors, everything after 8 MiB"
         );
         // All of one device, which would take the square of their number.
         let up = |n| format!("ina260_up{{device=\"a\",label=\"{n}\"}} 1\n");

@@ -39,7 +39,7 @@ pub enum Error {
     TruncatedLine,
     #[error("response has no metrics")]
     Empty,
-    #[error("metrics of the Python script or of another INA260 exporter: ina260_up is missing")]
+    #[error("metrics of another INA260 exporter: ina260_up is missing")]
     OtherExporter,
     #[error("metrics of another program: most of the {count} series are {prefix}_*")]
     OtherProgram { count: usize, prefix: String },

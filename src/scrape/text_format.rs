@@ -208,11 +208,11 @@ mod tests {
             ),
             (
                 "ina260_voltage{hostname=\"a\"} 5\n",
-                "metrics of the Python script or of another INA260 exporter: ina260_up is missing",
+                "metrics of another INA260 exporter: ina260_up is missing",
             ),
             (
                 "ina260_power_watts{device=\"a\"} 5\nina260_volts 5\nnode_a 1\n",
-                "metrics of the Python script or of another INA260 exporter: ina260_up is missing",
+                "metrics of another INA260 exporter: ina260_up is missing",
             ),
         ] {
             let error = parse_ours(text).unwrap_err();

@@ -89,7 +89,7 @@ pub struct Chip {
     power: u16,
     /// Time of the last restart of the conversions.
     started: Duration,
-    /// Pairs of conversions since then that have been accounted.
+    /// Pairs of conversions since then that have been performed.
     pairs: u64,
     sums: Sums,
     /// State of the noise.

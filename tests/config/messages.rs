@@ -352,7 +352,7 @@ fn outer_spaces_of_names_are_removed() {
     );
     assert_eq!(
         message("[[sensor]]\ndevice = \"a\"\nlabels = { rail = \"1\", \" rail\" = \"2\" }"),
-        "sensor[1] \"a\": labels has a name twice; remove one of them"
+        "sensor[1] \"a\": labels contains the same name twice; remove one of the two"
     );
 }
 

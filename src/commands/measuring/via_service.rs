@@ -14,7 +14,7 @@ const EDGE: f64 = 0.25;
 pub(in crate::commands) struct Stream {
     /// Time from one result to the next.
     pub(in crate::commands) cycle: Duration,
-    /// How often the counters of the service were reset.
+    /// Number of times that the counters of the service were reset.
     pub(in crate::commands) restarts: u32,
     pub(super) is_up: bool,
     /// In the last scrape with a new result.

@@ -24,7 +24,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SensorReport {
     pub(super) at: SystemTime,
-    /// The die identity register.
+    /// The die ID register.
     pub(super) die: String,
     pub(super) measured: Measured,
     /// Whether a quantity is at full scale of its register.

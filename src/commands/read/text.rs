@@ -74,7 +74,7 @@ fn flags(report: &SensorReport) -> String {
     let flags = [
         (state.is_some_and(|it| it.ready == Some(true)), "ready"),
         (state.is_some_and(|it| it.alert_active), "alert"),
-        (report.saturated, "end of scale"),
+        (report.saturated, "full scale"),
     ];
     let set: Vec<&str> =
         flags.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect();

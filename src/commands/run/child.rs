@@ -63,8 +63,9 @@ impl Events {
     pub(super) fn catch() -> io::Result<Self> {
         const CHILD: i32 = Signal::CHILD.as_raw();
         let events = Self::new();
-        // Where SIGCHLD is ignored, the kernel discards the status of the command. In the command,
-        // a handler would be reset to the default.
+        // Where SIGCHLD is ignored, the kernel discards the status of the command, so it is caught.
+        // Other ignored signals are not caught: exec resets handlers to the default action, so the
+        // command would no longer ignore them.
         let child = Some(CHILD).filter(|signal| signals::is_ignored(*signal));
         let caught: Vec<i32> = signals::ending().chain(child).collect();
         let signals = events.sender.clone();

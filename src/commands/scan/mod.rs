@@ -34,7 +34,7 @@ Examples:
   ina260-exporter scan                      list devices on every bus
   ina260-exporter scan --mux                also scan downstream of multiplexers
   ina260-exporter scan --toml | sudo tee -a /etc/ina260-exporter.toml
-                                            extend the configuration by every INA260 found
+                                            add every INA260 found to the configuration
   ina260-exporter scan --simulate           print an example without hardware")]
 pub struct ScanArgs {
     /// Scan only this bus: the N in /dev/i2c-N, a path, or name:NAME

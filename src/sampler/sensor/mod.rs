@@ -20,7 +20,7 @@ use outage::{ForeignWriteBackoff, Outage};
 mod alert_log;
 mod outage;
 
-/// Nominal cycle from which the power register is always read; shorter cycles leave no time for it.
+/// Nominal cycle from which the power register is read even without [`Setup::always_power`].
 const MIN_POWER_CYCLE: Duration = Duration::from_millis(10);
 
 pub(super) struct Sensor {
@@ -126,7 +126,7 @@ impl Sensor {
         std::mem::take(&mut self.changed)
     }
 
-    /// Accounts a suspend of the machine: the state of the sensor during it is unknown.
+    /// Accounts for a suspend of the machine: the state of the sensor during it is unknown.
     pub(super) fn on_suspend(&mut self, time: Duration) {
         self.setup.meter.lock().accumulator.add_suspended(time);
         if let State::Running(poller) = &mut self.state {

@@ -1,4 +1,4 @@
-//! Every result and all time is accounted.
+//! Every result and all time is counted.
 
 use proptest::prelude::*;
 

@@ -298,7 +298,7 @@ fn left_out_data_is_shown() {
     scrape.left_out.sensors = 7;
     model.on_scrape(0, Ok(scrape), now);
     let lines = frame(&Screen::new(model, CAPS, None), now, 80, 24).join("\n");
-    assert!(lines.contains("pi4: too much data; left out: 7 sensors"), "{lines}");
+    assert!(lines.contains("pi4: too much data; left out: 7 of the sensors"), "{lines}");
 }
 
 #[test]
