@@ -46,18 +46,19 @@ const EXPIRED_AFTER: Duration = Duration::from_millis(4_500);
 /// Time between two ticks after which live series may have expired.
 const MAX_GAP: Duration = Duration::from_secs(2);
 
-/// Time after such a gap during which a scrape that began in it may still remove live series.
+/// Time after a gap longer than [`MAX_GAP`] during which a scrape that began in the gap may still
+/// remove live series.
 const UNSURE_FOR: Duration = Duration::from_secs(5);
 
 /// Time between two collections of the process' own metrics: reading `/proc` costs more than the
 /// rest of a tick.
 const PROCESS_PERIOD: Duration = Duration::from_secs(10);
 
-/// Number of observations after which the histograms take what no scrape has taken: that costs as
-/// much as the rest of a tick, an observation 8 bytes.
+/// Number of observations after which a tick drains the histograms, even if no scrape has: draining
+/// takes as long as the rest of a tick, and each observation occupies 8 bytes.
 const MAX_RECORDED: usize = 1_000;
 
-/// Time after which every series is registered again: series that were removed nevertheless return.
+/// Time after which every series is registered again, so that any that were wrongly removed return.
 const REGISTER_PERIOD: Duration = Duration::from_secs(10);
 
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);
@@ -121,16 +122,18 @@ pub struct Exposition {
     reload_succeeded: Duration,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
     spare: Observations,
-    /// Number of observations since the histograms last took them.
+    /// Number of observations recorded since a tick last drained the histograms.
     recorded: usize,
     /// Whether a series was withdrawn since the last tick.
     withdrawn: bool,
     /// Time until which withdrawn series may still have to expire.
     expiring_until: Option<Instant>,
-    /// Time of the last tick, of the last one that registered every series, and until which every
-    /// tick has to. Real time since boot, since series expire in real time.
+    /// Time of the last tick. This and the next two are real time since boot, since series expire
+    /// in real time.
     ticked: Duration,
+    /// Time of the last tick that registered every series.
     registered: Duration,
+    /// Time until which every tick registers every series.
     unsure_until: Duration,
 }
 
@@ -210,9 +213,9 @@ impl Exposition {
 
     /// Sets every series, and expires those that were not set.
     pub fn tick(&mut self, now: Instant) {
-        // Takes from the histograms what no scrape has taken; rendering would cost five times the
-        // rest of a tick. Not after recording: then a scrape finds nothing to take, and never
-        // releases what its thread holds in metrics-util.
+        // Drains from the histograms what no scrape has drained; rendering would cost five times
+        // the rest of a tick. Done before recording: afterwards, a scrape would find nothing to
+        // drain, and would never release what its thread holds in metrics-util.
         if self.recorded >= MAX_RECORDED {
             self.recorded = 0;
             self.handle.run_upkeep();
@@ -262,8 +265,8 @@ impl Exposition {
         }
     }
 
-    /// Registers every series again if some may have expired while no tick set them. The exporter's
-    /// clock may include a suspend.
+    /// Registers every series again if some may have expired while no tick set them. The clock of
+    /// metrics-exporter-prometheus may include a suspend.
     fn check_handles(&mut self) {
         let now = SystemClock.booted();
         if now.saturating_sub(self.ticked) > MAX_GAP {

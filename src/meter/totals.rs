@@ -76,8 +76,8 @@ pub struct Cycle {
 #[derive(Clone, Debug, Default)]
 pub struct Accumulator {
     pub(super) totals: Totals,
-    /// Time before this has already been accounted as measured or unmeasured.
-    accounted: Option<Instant>,
+    /// Time before this has already been counted as measured or unmeasured.
+    counted: Option<Instant>,
     down: bool,
 }
 
@@ -104,7 +104,7 @@ impl Accumulator {
     pub fn add(&mut self, measured: &Measured, cycle: &Cycle) -> Duration {
         let span = self.span(cycle.end);
         let time = match cycle.elapsed {
-            // How much of it falls within the accounted time is unknown.
+            // How much of it falls within the time that is counted is unknown.
             Some(0) => Duration::ZERO,
             Some(elapsed) => span / u32::try_from(elapsed).unwrap_or(u32::MAX),
             None => span.min(cycle.period),
@@ -123,7 +123,7 @@ impl Accumulator {
     pub fn totals(&self, now: Instant) -> Totals {
         let mut totals = self.totals;
         if self.down
-            && let Some(since) = self.accounted
+            && let Some(since) = self.counted
         {
             totals.unmeasured += now.saturating_duration_since(since);
         }
@@ -135,11 +135,11 @@ impl Accumulator {
         self.totals.unmeasured += span;
     }
 
-    /// Returns the time that is not accounted yet, and extends the account to `until`.
+    /// Returns the time up to `until` that is not counted yet, and marks it as counted.
     fn span(&mut self, until: Instant) -> Duration {
-        let accounted = self.accounted.get_or_insert(until);
-        let span = until.saturating_duration_since(*accounted);
-        *accounted = until.max(*accounted);
+        let counted = self.counted.get_or_insert(until);
+        let span = until.saturating_duration_since(*counted);
+        *counted = until.max(*counted);
         span
     }
 }

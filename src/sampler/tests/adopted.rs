@@ -32,7 +32,7 @@ fn energy_before_first_poll_is_not_counted() {
     let totals = scene.totals(0);
     assert!(totals.results >= 10, "{totals:?}");
     assert_eq!(totals.energy.whole(), [0, 0]);
-    // The time since the last result is not accounted yet.
+    // The time since the last result is not counted yet.
     let accounted = totals.measured + totals.unmeasured;
     assert!(accounted > secs(9) && accounted < secs(10), "{totals:?}");
     assert!(totals.unmeasured < secs(1), "{totals:?}");
