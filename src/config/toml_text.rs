@@ -38,7 +38,8 @@ fn bound(text: &str) -> Result<(), SyntaxError> {
             ']' | '}' => (depth, dots) = (depth.saturating_sub(1), 0),
             '=' | ',' => (dots, values) = (0, values + 1),
             '\n' => dots = 0,
-            '.' => dots += 1,
+            // Each key before a dot is a table.
+            '.' => (dots, values) = (dots + 1, values + 1),
             _ => {}
         }
         if depth > MAX_DEPTH || dots > MAX_DEPTH || values > MAX_VALUES {

@@ -64,6 +64,23 @@ fn huge_configurations_are_refused_with_little_effort() {
     assert_eq!(problems(&mebibyte, &[], &[]), "FILE: is longer than 262144 bytes");
     let within = "[[sensor]]\n".repeat((1 << 18) / 11);
     assert_eq!(problems(&within, &[], &[]), "FILE: line 8193, column 1: more than 16384 values");
+    // Each key before a dot is a table, which takes as much memory as a value.
+    let lines = |prefix: &str, end: &str| {
+        let line = |n| format!("{prefix}{n:x}.a.a.a.a.a.a.a{end}\n");
+        (0..5_000).map(line).collect::<String>()
+    };
+    for (text, at) in [
+        (lines("", "=1"), "line 2049, column 4"),
+        (lines("[", "]"), "line 2049, column 1"),
+        (lines("", "={}"), "line 1821, column 12"),
+        (lines("", "=1").replace(".a", ".''"), "line 2049, column 4"),
+        (format!("[[sensor]]\n[sensor.labels]\n{}", lines("", "=1")), "line 2050, column 12"),
+    ] {
+        assert_eq!(problems(&text, &[], &[]), format!("FILE: {at}: more than 16384 values"));
+    }
+    // Dots in strings and comments are none.
+    let dots = format!("# {0}\nhostname = \"a\" # {0}\ndevice = \"b\" # {0}\n", ".".repeat(20_000));
+    assert_eq!(plan(&dots, &[], &[]).sensors[0].device, "b");
     assert_eq!(
         problems(&"[[sensor]]\n".repeat(257), &[], &[]),
         "FILE: has 257 sensors; at most 256 are supported"
