@@ -2,15 +2,21 @@
 
 use std::fs;
 use std::io;
+use std::process;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, iterator};
 
 /// Signals that keys of a terminal send to every process in the foreground.
 pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
+
+/// Time for the process to end by itself after a signal that nobody receives: it may have been sent
+/// while it was still received.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// A signal, or a change in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +94,8 @@ pub fn events() -> io::Result<Receiver<Event>> {
     Ok(events)
 }
 
-/// Calls `on_signal` in a thread of its own for each of these signals, until it returns false.
+/// Calls `on_signal` in a thread of its own for each of these signals. If it returns false, nobody
+/// receives the signal any more: it ends the process, even if another thread is blocked.
 ///
 /// # Errors
 /// The kernel's error if a handler cannot be installed or a thread cannot be created.
@@ -99,6 +106,11 @@ pub fn on_signals(
     let mut signals = iterator::Signals::new(signals)?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned());
-    thread.spawn(move || _ = signals.forever().all(&mut on_signal))?;
+    thread.spawn(move || {
+        if let Some(signal) = signals.forever().find(|signal| !on_signal(*signal)) {
+            thread::sleep(GRACE);
+            process::exit(128 + signal);
+        }
+    })?;
     Ok(handle)
 }

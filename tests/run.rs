@@ -1,7 +1,7 @@
 //! `run` and `calibrate` of the built binary.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::ioctl_fionbio;
 use serde_json::Value;
 use support::{Daemon, Directory, Ended, Launch, daemon, free_port, get, kill, run, text, until};
 
@@ -183,6 +184,48 @@ fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
     child.stderr.take().unwrap().read_to_string(&mut report).unwrap();
     assert_eq!(status.code(), Some(7), "{report}");
     assert!(report.contains(" J ± ") && report.contains("run 1 of 3 ended with exit code 7"));
+}
+
+#[test]
+fn signal_ends_a_print_that_nobody_reads() {
+    let script = "echo > \"$0\"; exit $1";
+    for (flags, code, signal, number) in [
+        (&[][..], "0", "TERM", 15),
+        (&["--verbose"], "0", "INT", 2),
+        (&["--json"], "0", "HUP", 1),
+        (&["--csv", "--output", "/dev/stdout"], "0", "QUIT", 3),
+        // Prints only a message.
+        (&["--warmup", "1"], "1", "TERM", 15),
+    ] {
+        let directory = Directory::new();
+        let started = directory.path("started");
+        let (_unread, mut pipe) = io::pipe().unwrap();
+        fill(&mut pipe);
+        let mut child = daemon(&["run", "--simulate", "--config", "/dev/null"])
+            .args(flags)
+            .args(["--", "sh", "-c", script, text(&started), code])
+            .stdout(pipe.try_clone().unwrap())
+            .stderr(pipe)
+            .spawn()
+            .unwrap();
+        until("signals are caught", || started.exists().then_some(()));
+        // The first ones may still end the command.
+        let status = until("the end", || {
+            let status = child.try_wait().unwrap();
+            if status.is_none() {
+                kill(signal, &child.id().to_string());
+            }
+            status
+        });
+        assert_eq!(status.code(), Some(128 + number), "{flags:?}: {status}");
+    }
+}
+
+/// Fills a pipe.
+fn fill(pipe: &mut io::PipeWriter) {
+    ioctl_fionbio(&pipe, true).unwrap();
+    while pipe.write(&[0; 1]).is_ok() {}
+    ioctl_fionbio(&pipe, false).unwrap();
 }
 
 #[test]
