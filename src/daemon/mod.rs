@@ -70,7 +70,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         Failure::Other
     })?;
     let store = if is_simulated { None } else { open_store() };
-    let is_stale = restore_counters(&supervisor, store.as_ref());
+    let is_stale = restore_counters(&supervisor, store.as_ref())?;
     // Only this process has the counters now: they are saved, whatever fails.
     let stale = store.as_ref().filter(|_| is_stale);
     let reload = |supervisor: &mut Supervisor, server: &mut Server| {
@@ -163,15 +163,21 @@ fn open_store() -> Option<Store> {
 
 /// Restores saved counters, if there are any. Returns whether a file is left that has to be
 /// removed.
-fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> bool {
+///
+/// # Errors
+/// [`Failure::Other`] for a lack of resources: a later start can restore them.
+fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> Result<bool, Failure> {
     match store.map_or(Ok(Vec::new()), Store::load_and_remove) {
         Ok(saved) => {
             supervisor.restore_counters(&saved);
-            false
+            Ok(false)
+        }
+        Err(error) if error.is_lack_of_resources() => {
+            Err(failed("cannot read saved counters")(error))
         }
         Err(error) => {
             warn!("cannot restore saved counters: {error}; starting from 0");
-            matches!(error, RestoreError::Io(_))
+            Ok(matches!(error, RestoreError::Io(_)))
         }
     }
 }

@@ -1,7 +1,11 @@
 use std::cell::Cell;
+use std::env;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
 use crate::cli::CommandLine;
@@ -54,7 +58,7 @@ fn main_loop_removes_stale_counters() {
     fs::create_dir_all(directory.path().join("totals.refused/x")).unwrap();
 
     let (mut supervisor, mut server) = simulated(directory.path());
-    assert!(restore_counters(&supervisor, Some(&store)), "it is stale");
+    assert_eq!(restore_counters(&supervisor, Some(&store)), Ok(true), "it is stale");
     let mut main_loop = MainLoop {
         supervisor: &mut supervisor,
         server: &mut server,
@@ -71,6 +75,32 @@ fn main_loop_removes_stale_counters() {
     fs::write(&file, saved).unwrap();
     main_loop.run(&events);
     assert!(main_loop.stale.is_none() && !file.exists());
+}
+
+/// Runs in a process of its own, for which it lowers the limit of descriptors.
+#[test]
+fn lack_of_descriptors_ends_the_start_and_leaves_saved_counters() {
+    const NAME: &str = "lack_of_descriptors_ends_the_start_and_leaves_saved_counters";
+    if env::var_os(NAME).is_none() {
+        let name = format!("daemon::tests::{NAME}");
+        let mut command = Command::new(env::current_exe().unwrap());
+        let ended = command.args(["--exact", &name]).env(NAME, "alone").output().unwrap();
+        let report = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && report.contains("1 passed"), "{ended:?}");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("totals");
+    let store = Store::new(directory.path(), "0123456789abcdef");
+    store.save(Vec::new()).unwrap();
+    let saved = fs::read(&file).unwrap();
+    let (supervisor, _server) = simulated(directory.path());
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
+    let restored = restore_counters(&supervisor, Some(&store));
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(restored, Err(Failure::Other));
+    assert_eq!(fs::read(&file).unwrap(), saved);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::i2c::Location;
@@ -63,6 +64,15 @@ pub enum RestoreError {
     /// The file was renamed to this path.
     #[error("incomplete, or from another version or machine; kept as {}", .0.display())]
     Foreign(PathBuf),
+}
+
+impl RestoreError {
+    /// Returns whether descriptors or memory were missing.
+    pub fn is_lack_of_resources(&self) -> bool {
+        let Self::Io(error) = self else { return false };
+        let errno = Errno::from_io_error(error);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+    }
 }
 
 /// The counters could not be saved.
@@ -212,8 +222,8 @@ impl Store {
 
     /// Returns the content of a file, up to `MAX_SIZE`; nothing if it is not a regular file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
-        const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
+        const ELOOP: i32 = Errno::LOOP.raw_os_error();
+        const ENXIO: i32 = Errno::NXIO.raw_os_error();
         // Without a writer, opening a FIFO would block.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let options =
@@ -265,7 +275,11 @@ impl Store {
 
     fn sync(&self) -> io::Result<()> {
         (self.before_step)(&self.directory)?;
-        File::open(&self.directory)?.sync_all()
+        // After a removal, a lack of descriptors must not prevent this.
+        match &self.lock {
+            Some(directory) => directory.sync_all(),
+            None => File::open(&self.directory)?.sync_all(),
+        }
     }
 }
 
