@@ -152,6 +152,23 @@ fn servers_that_send_too_much_cost_at_most_64_mebibytes() {
         let part = b"ina260_up 1\n".repeat(10_000);
         serve(move |client| (0..1_600).try_for_each(|_| client.write_all(&part)))
     };
+    // Characters that take six bytes or five once they are escaped.
+    let escaped = |c: char| {
+        let text = String::from(c).repeat(60_000);
+        let up = move |n| format!("ina260_up{{device=\"{n}{text}\"}} 1\n");
+        serve(move |client| (0..130).try_for_each(|n| client.write_all(up(n).as_bytes())))
+    };
+    // Each of the sensors has all of the errors.
+    let errors = || {
+        let up = "ina260_up{device=\"a\"} 1\n".repeat(1_000);
+        let kind = "x".repeat(60_000);
+        let error =
+            move |n| format!("ina260_read_errors_total{{device=\"a\",kind=\"{n}{kind}\"}} 1\n");
+        serve(move |client| {
+            client.write_all(up.as_bytes())?;
+            (0..50).try_for_each(|n| client.write_all(error(n).as_bytes()))
+        })
+    };
     let line = serve(|client| (0..3_840).try_for_each(|_| client.write_all(&[b'a'; 16 << 10])));
     let endless = serve(|client| {
         loop {
@@ -163,6 +180,9 @@ fn servers_that_send_too_much_cost_at_most_64_mebibytes() {
         (series(400_000), "everything after 8 MiB"),
         (labels(), "everything after 8 MiB"),
         (samples(), "everything after 8 MiB"),
+        (escaped('\u{7f}'), "12 of the sensors, 107 of the series"),
+        (escaped('\u{1}'), "14 of the sensors, 103 of the series"),
+        (errors(), "left out: 999 of the sensors"),
         (line, "line 1 of the response is longer than 64 KiB"),
         (endless, "response has no metrics"),
     ] {

@@ -18,8 +18,8 @@ const MAX_COMPARISONS: usize = 2_000_000;
 /// Upper bound on the number of sensors of a scrape.
 pub const MAX_SENSORS: usize = 1_000;
 
-/// Upper bound on the number of labels; one can need up to twenty times its length in memory.
-const MAX_LABELS: usize = 50_000;
+/// Upper bound on [`ScrapedSensor::size`] of all sensors together: one series can count for many.
+const MAX_SIZE: usize = 4 << 20;
 
 /// The sensors of an exporter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -139,6 +139,15 @@ impl ScrapedSensor {
         found.map_or("", |(_, value)| value)
     }
 
+    /// Returns about how much memory its texts need, in bytes.
+    fn size(&self) -> usize {
+        let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
+        let chip = self.chip.iter().flat_map(|chip| [&chip.location_text, &chip.die]);
+        let alert = self.alert.iter().map(|alert| &alert.on);
+        let texts = labels.chain(self.errors.keys()).chain(chip).chain(alert);
+        texts.map(|text| 64 + text.len()).sum()
+    }
+
     /// Returns its location, unless its chip was never identified or is simulated.
     pub fn location(&self) -> Option<Location> {
         self.chip.as_ref()?.location
@@ -168,16 +177,16 @@ pub fn decode(body: &Body) -> Result<Scrape, Error> {
     };
     let epoch =
         ["process_start_time_seconds", "ina260_exporter_listener_restarts_total"].map(total);
-    let (mut sensors, mut labels) = (Vec::new(), 0);
+    let (mut sensors, mut size) = (Vec::new(), 0);
     for device in devices.values() {
         let ups = device.iter().filter(|sample| sample.name == "ina260_up");
         let max = (MAX_SENSORS - sensors.len()).min(MAX_COMPARISONS / device.len());
         for (index, up) in ups.enumerate() {
-            labels += up.labels.len();
-            if index >= max || labels > MAX_LABELS {
-                left_out.sensors += 1;
-            } else {
-                sensors.push(ScrapedSensor { epoch, ..sensor(up, device) });
+            let sensor = (index < max && size <= MAX_SIZE).then(|| sensor(up, device));
+            size += sensor.as_ref().map_or(0, ScrapedSensor::size);
+            match sensor.filter(|_| size <= MAX_SIZE) {
+                Some(sensor) => sensors.push(ScrapedSensor { epoch, ..sensor }),
+                None => left_out.sensors += 1,
             }
         }
     }
@@ -304,6 +313,12 @@ mod tests {
         let scrape = decode(&text.into()).unwrap();
         assert_eq!(scrape.sensors.len(), 33);
         assert_eq!(scrape.left_out.sensors, 59_967);
+        // Sensors that share series: each has 24 errors of 64 KB and 64 bytes, and 4 MiB are kept.
+        let kind =
+            |n| format!("ina260_read_errors_total{{kind=\"{n}{}\"}} 1\n", "x".repeat(64_000));
+        let text = "ina260_up 1\n".repeat(500) + &(0..24).map(kind).collect::<String>();
+        let scrape = decode(&text.into()).unwrap();
+        assert_eq!((scrape.sensors.len(), scrape.left_out.sensors), (2, 498));
     }
 
     #[test]

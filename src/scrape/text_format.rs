@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Error;
+use super::client::MAX_RESPONSE;
 use crate::printable::{escape, is_invisible};
 
 /// Upper bound on the length of a line, in bytes.
@@ -59,6 +60,8 @@ pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> 
 /// Parses the series whose names are wanted. Returns them, and how many were left out.
 fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, usize), Error> {
     let (mut samples, mut kept, mut left_out) = (Vec::new(), 0, 0);
+    // Escaped, a character can take six times its length or more.
+    let mut length = 0;
     for (number, line) in (1..).zip(text.lines()) {
         if line.len() > MAX_LINE {
             return Err(Error::LongLine(number));
@@ -72,7 +75,8 @@ fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, us
             continue;
         }
         kept += 1 + sample.labels.len();
-        if kept > MAX_KEPT {
+        length += sample.labels.iter().map(|(_, value)| value.len()).sum::<usize>();
+        if kept > MAX_KEPT || length > MAX_RESPONSE {
             left_out += 1;
         } else {
             samples.push(sample);
@@ -241,6 +245,10 @@ mod tests {
             error.to_string(),
             "line 1 of the response is longer than 64 KiB (not an exporter?)"
         );
+        // Escaped, DEL takes six bytes: 8 MiB of labels are kept.
+        let text = format!("ina260_up{{a=\"{}\"}} 1\n", "\u{7f}".repeat(50_000)).repeat(50);
+        let (samples, left_out) = parse_ours(&text).unwrap();
+        assert_eq!((samples.len(), left_out), (27, 23));
         // Series of another program are all counted.
         let error = parse_ours(&"node_x 1\n".repeat(600_000)).unwrap_err().to_string();
         assert!(error.contains("most of the 600000 series are node_*"), "{error}");
