@@ -1,6 +1,6 @@
 #!/bin/bash
-# Without tasks for its threads the daemon does not start, and loses no counters; once it runs, it
-# needs no more of them to serve scrapes.
+# Without tasks for its threads, or without descriptors, the daemon does not start, and loses no
+# counters; once it runs, it needs no more tasks to serve scrapes.
 # on one release
 . scenarios/lib.sh
 start_service
@@ -36,3 +36,24 @@ for _ in {1..3}; do
     scrape >/dev/null
 done
 expect "process" "$pid" "$(property MainPID)"
+
+# Nor are counters lost without descriptors.
+systemctl stop "$service"
+state=/var/lib/ina260-exporter/totals
+mkdir few
+failed=0
+for descriptors in {6..40}; do
+    cp "$state" few/totals
+    code=0
+    (
+        ulimit -n "$descriptors"
+        STATE_DIRECTORY=$PWD/few exec timeout 10 ina260-exporter --listen 127.0.0.1:8001
+    ) || code=$?
+    grep --quiet '"results": [1-9]' few/totals ||
+        fail "no counters with $descriptors descriptors: $(cat few/totals)"
+    # timeout(1) ended it.
+    ((code != 124)) || break
+    ((failed += 1))
+done
+echo "starts with $descriptors descriptors"
+((failed > 3)) || fail "it started with $descriptors descriptors"
