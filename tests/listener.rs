@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
@@ -44,6 +44,7 @@ fn failed_listener_recovers() {
         too_few_descriptors_do_not_keep_others_out,
         unfinished_headers_are_bounded,
         unread_responses_are_bounded,
+        answered_clients_do_not_keep_others_out,
         pause_of_the_process_is_not_silence,
         scrapes_start_no_thread,
         deleted_socket_is_bound_again,
@@ -98,6 +99,32 @@ fn unfinished_headers_are_bounded() {
 
 fn unread_responses_are_bounded() {
     assert_bounded(MANY, &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400));
+}
+
+/// More clients than the kernel queues for the listener: 128.
+fn answered_clients_do_not_keep_others_out() {
+    let daemon = Launch::simulated("").through(MANY).start();
+    let address = daemon.listen().parse().unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..300 {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    if let Ok(mut client) = TcpStream::connect_timeout(&address, TIMEOUT) {
+                        let _ = client.write_all(b"GET /health HTTP/1.0\r\n\r\n");
+                        let _ = client.read_to_end(&mut Vec::new());
+                    }
+                }
+            });
+        }
+        let first = daemon.scrape();
+        // Two health checks, and the silence after which the listener would be restarted.
+        let seen = daemon.scrape_within(2 * TIMEOUT, "25 more results", |scrape| {
+            scrape.the("ina260_results_total") > first.the("ina260_results_total") + 25.0
+        });
+        is_over.store(true, Relaxed);
+        assert_eq!(restarts(&seen, "unresponsive"), Some(0.0), "{:#?}", daemon.log());
+    });
 }
 
 fn pause_of_the_process_is_not_silence() {

@@ -28,6 +28,8 @@ pub struct Server {
     restarted: Option<Instant>,
     /// Number of times that all connections had been dropped, as of the last check.
     drops: u64,
+    /// The same for [`Serving::full_answers`].
+    full_answers: u64,
     /// When the last drop was seen, and when the last one was counted.
     dropped: Option<Instant>,
     counted: Option<Instant>,
@@ -75,6 +77,7 @@ impl Server {
             health: HealthCheck::new(),
             restarted: None,
             drops: 0,
+            full_answers: 0,
             dropped: None,
             counted: None,
             in_trouble: listener.is_none(),
@@ -102,7 +105,7 @@ impl Server {
         self.serving = None;
         self.serving = Some(Serving::start(runtime, exporter, socket)?);
         self.health = HealthCheck::new();
-        self.drops = 0;
+        (self.drops, self.full_answers) = (0, 0);
         Ok(())
     }
 
@@ -131,7 +134,9 @@ impl Server {
         };
         let drops = serving.drops();
         let has_dropped = std::mem::replace(&mut self.drops, drops) < drops;
-        let silence = self.health.silence(&self.settings.listen, has_dropped, now);
+        let answers = serving.full_answers();
+        let has_answered = std::mem::replace(&mut self.full_answers, answers) < answers;
+        let silence = self.health.silence(&self.settings.listen, has_dropped || has_answered, now);
         let is_due = |last: Option<Instant>| {
             last.is_none_or(|last| now.duration_since(last) >= Self::RESTART_PERIOD)
         };

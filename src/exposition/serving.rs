@@ -5,6 +5,7 @@
 //! with all of them, while the socket and the clients that wait in it stay.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::future::{self, Future, poll_fn};
 use std::io;
 use std::path::Path;
@@ -32,8 +33,12 @@ const MAX_CONNECTIONS: usize = 32;
 /// Minimum time between two rounds of accepting: without free descriptors, each fails at once.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Time that all connections may be in use before they are dropped in favour of waiting clients. A
-/// scrape takes milliseconds, on a slow machine a tenth of a second.
+/// Time between two looks at connections that are all in use: many clients, each of which is
+/// answered at once, must not fill the queue of those that wait.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Time in which half of all connections must end, or all are dropped in favour of waiting clients.
+/// A scrape takes milliseconds, on a slow machine a tenth of a second.
 const MAX_FULL: Duration = Duration::from_millis(250);
 
 /// Number of operations that tokio lets a task do at a time.
@@ -49,7 +54,14 @@ pub(super) struct Serving {
     // Removed first: while the socket accepts connections, no other process replaces it.
     socket: Option<SocketFile>,
     accepting: Driven,
-    drops: Arc<AtomicU64>,
+    rounds: Arc<FullRounds>,
+}
+
+/// Numbers of rounds of accepting after which all connections were in use.
+#[derive(Default)]
+struct FullRounds {
+    answered: AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl Serving {
@@ -62,9 +74,9 @@ impl Serving {
         exporter: ExporterFuture,
         socket: Option<SocketFile>,
     ) -> io::Result<Self> {
-        let drops = Arc::<AtomicU64>::default();
-        let accepting = accept(connections()?, drops.clone(), exporter);
-        Ok(Self { socket, accepting: Driven::spawn("listener", runtime, accepting)?, drops })
+        let rounds = Arc::<FullRounds>::default();
+        let accepting = accept(connections()?, rounds.clone(), exporter);
+        Ok(Self { socket, accepting: Driven::spawn("listener", runtime, accepting)?, rounds })
     }
 
     /// Returns whether it ended by itself.
@@ -79,19 +91,31 @@ impl Serving {
 
     /// Returns how many times all connections were dropped.
     pub(super) fn drops(&self) -> u64 {
-        self.drops.load(Relaxed)
+        self.rounds.dropped.load(Relaxed)
+    }
+
+    /// Returns how many times all connections were in use, and most of them answered in time.
+    pub(super) fn full_answers(&self) -> u64 {
+        self.rounds.answered.load(Relaxed)
     }
 }
 
 /// Accepts connections, until no runtime can be created for them. The socket is dropped before the
 /// connections, whose thread may be stuck.
-async fn accept(mut pool: Driven, drops: Arc<AtomicU64>, mut exporter: ExporterFuture) {
-    // Number of connections after the last round, if there was no room for more.
-    let mut full: Option<usize> = None;
+async fn accept(mut pool: Driven, rounds: Arc<FullRounds>, mut exporter: ExporterFuture) {
     loop {
         let start = Instant::now();
-        // Most scrapes would have ended in the meantime.
-        if full.is_some_and(|full| 2 * pool.connections() > full) {
+        let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
+        let is_full = accept_up_to(room, &mut exporter, &pool.handle).await;
+        let count = pool.connections();
+        let is_blocked = |pool: &Driven| is_full && 2 * pool.connections() > count;
+        // Clients that were answered make room for others, unless descriptors have run out.
+        let has_descriptors = || File::open("/dev/null").is_ok();
+        sleep_until(start + if is_full && has_descriptors() { STEP } else { ROUND }).await;
+        while is_blocked(&pool) && start.elapsed() < MAX_FULL {
+            sleep(STEP).await;
+        }
+        if is_blocked(&pool) {
             drop(pool);
             let mut new = connections();
             // The kernel may still count the old threads.
@@ -105,12 +129,10 @@ async fn accept(mut pool: Driven, drops: Arc<AtomicU64>, mut exporter: ExporterF
                 Ok(new) => pool = new,
                 Err(_) => return,
             }
-            drops.fetch_add(1, Relaxed);
+            rounds.dropped.fetch_add(1, Relaxed);
+        } else if is_full {
+            rounds.answered.fetch_add(1, Relaxed);
         }
-        let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
-        let is_full = accept_up_to(room, &mut exporter, &pool.handle).await;
-        full = is_full.then(|| pool.connections());
-        sleep_until(start + if is_full { MAX_FULL } else { ROUND }).await;
     }
 }
 
@@ -141,12 +163,6 @@ async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, handle: &Handl
 /// Creates a runtime for connections, with its thread that renders: no scrape has to start it, and
 /// scrapes that come at the same time wait for less than a millisecond.
 fn connections() -> io::Result<Driven> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(1)
-        .thread_keep_alive(Duration::from_secs(365 * 86_400))
-        .thread_name(RENDER)
-        .build()?;
     // tokio panics if it cannot create the thread.
     let probe = thread::Builder::new().name(RENDER.to_owned()).spawn(gettid)?;
     let id = probe.join().map_err(|_| io::ErrorKind::Other)?;
@@ -155,6 +171,12 @@ fn connections() -> io::Result<Driven> {
     while Path::new(&task).exists() && Instant::now() < end {
         thread::sleep(Duration::from_millis(1));
     }
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .thread_keep_alive(Duration::from_secs(365 * 86_400))
+        .thread_name(RENDER)
+        .build()?;
     drop(runtime.spawn_blocking(|| ()));
     Driven::spawn("connections", runtime, future::pending())
 }
@@ -178,7 +200,9 @@ impl Driven {
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = mpsc::channel::<Infallible>();
         let mut task = runtime.spawn(task);
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let (give, given) = mpsc::channel::<Runtime>();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let Ok(runtime) = given.recv() else { return };
             let mut stopped = pin!(stopped);
             runtime.block_on(poll_fn(|cx| {
                 let is_stopped = stopped.as_mut().poll(cx).is_ready();
@@ -187,7 +211,14 @@ impl Driven {
             }));
             runtime.shutdown_background();
             drop(end);
-        })?;
+        });
+        if let Err(error) = thread {
+            // tokio panics if a runtime is merely dropped by a task of another one.
+            runtime.shutdown_background();
+            return Err(error);
+        }
+        // The thread waits for it.
+        let _ = give.send(runtime);
         Ok(Self { handle, stop: Some(stop), ended })
     }
 

@@ -37,6 +37,22 @@ for _ in {1..3}; do
 done
 expect "process" "$pid" "$(property MainPID)"
 
+# Nor does the process end if there are none for connections that replace held ones.
+limit "$((${#tasks[@]} - 2))"
+clients=()
+for _ in {1..60}; do
+    exec {client}<>/dev/tcp/127.0.0.1/8000
+    clients+=("$client")
+done
+sleep 5
+expect "process" "$pid" "$(property MainPID)"
+for client in "${clients[@]}"; do
+    exec {client}>&-
+done
+limit 192
+wait_until 60 scrape
+expect "process" "$pid" "$(property MainPID)"
+
 # Nor are counters lost without descriptors.
 systemctl stop "$service"
 state=/var/lib/ina260-exporter/totals
