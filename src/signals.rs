@@ -14,8 +14,8 @@ use signal_hook::{flag, iterator};
 /// Signals that keys of a terminal send to every process in the foreground.
 pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
 
-/// Time for the process to end by itself after a signal that nobody receives: it may have been sent
-/// while it was still received.
+/// Time for the process to end by itself after a signal that arrives when signals are no longer
+/// received: it may have been sent before.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// A signal, or a change in this process.
@@ -94,8 +94,8 @@ pub fn events() -> io::Result<Receiver<Event>> {
     Ok(events)
 }
 
-/// Calls `on_signal` in a thread of its own for each of these signals. If it returns false, nobody
-/// receives the signal any more: it ends the process, even if another thread is blocked.
+/// Calls `on_signal` in a thread of its own for each of these signals. If it returns false, signals
+/// are no longer received, and this one ends the process, even if another thread is blocked.
 ///
 /// # Errors
 /// The kernel's error if a handler cannot be installed or a thread cannot be created.

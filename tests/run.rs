@@ -187,7 +187,7 @@ fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
 }
 
 #[test]
-fn signal_ends_a_print_that_nobody_reads() {
+fn signal_ends_a_print_into_a_full_pipe() {
     let script = "echo > \"$0\"; exit $1";
     for (flags, code, signal, number) in [
         (&[][..], "0", "TERM", 15),

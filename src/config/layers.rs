@@ -238,10 +238,13 @@ fn add_read_error(origin: &Origin, error: &io::Error, problems: &mut Problems) {
     let what = if errno.is_some() { "cannot be read: " } else { "" };
     problems.add(origin, format!("{what}{error}"));
     // Lack of resources or a disk error: the configuration may be valid.
-    problems.is_temporary |= matches!(
-        errno,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR | Errno::IO)
-    );
+    problems.is_temporary |= is_lack_of_resources(error)
+        || matches!(errno, Some(Errno::AGAIN | Errno::INTR | Errno::IO));
+}
+
+/// Returns whether descriptors or memory were missing.
+pub fn is_lack_of_resources(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod toml_text;
 
 pub use check::MAX_BUSES;
 pub use duration::parse as parse_duration;
+pub use layers::is_lack_of_resources;
 pub use listen::Listen;
 pub use log_level::LogLevel;
 pub use plan::{Loaded, Plan, SensorPlan};

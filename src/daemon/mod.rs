@@ -78,6 +78,9 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     };
     let outcome = serve(&mut supervisor, listener, sender, &events, stale, &reload);
     stop(supervisor, store.as_ref());
+    // While messages are still written, a second signal must not end the process.
+    drop(logging);
+    drop(events);
     outcome
 }
 
@@ -172,7 +175,7 @@ fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> Result<bo
             supervisor.restore_counters(&saved);
             Ok(false)
         }
-        Err(error) if error.is_lack_of_resources() => {
+        Err(RestoreError::Io(error)) if config::is_lack_of_resources(&error) => {
             Err(failed("cannot read saved counters")(error))
         }
         Err(error) => {

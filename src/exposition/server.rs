@@ -26,10 +26,6 @@ pub struct Server {
     health: HealthCheck,
     /// When the listener was last restarted.
     restarted: Option<Instant>,
-    /// Number of times that all connections had been dropped, as of the last check.
-    drops: u64,
-    /// The same for [`Serving::full_answers`].
-    full_answers: u64,
     /// When the last drop was seen, and when the last one was counted.
     dropped: Option<Instant>,
     counted: Option<Instant>,
@@ -76,8 +72,6 @@ impl Server {
             serving: None,
             health: HealthCheck::new(),
             restarted: None,
-            drops: 0,
-            full_answers: 0,
             dropped: None,
             counted: None,
             in_trouble: listener.is_none(),
@@ -105,7 +99,6 @@ impl Server {
         self.serving = None;
         self.serving = Some(Serving::start(runtime, exporter, socket)?);
         self.health = HealthCheck::new();
-        (self.drops, self.full_answers) = (0, 0);
         Ok(())
     }
 
@@ -132,10 +125,7 @@ impl Server {
             let _ = self.open();
             return;
         };
-        let drops = serving.drops();
-        let has_dropped = std::mem::replace(&mut self.drops, drops) < drops;
-        let answers = serving.full_answers();
-        let has_answered = std::mem::replace(&mut self.full_answers, answers) < answers;
+        let (has_dropped, has_answered) = (serving.take_dropped(), serving.take_answered());
         let silence = self.health.silence(&self.settings.listen, has_dropped || has_answered, now);
         let is_due = |last: Option<Instant>| {
             last.is_none_or(|last| now.duration_since(last) >= Self::RESTART_PERIOD)

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::task::Poll;
 use std::thread;
@@ -54,14 +54,14 @@ pub(super) struct Serving {
     // Removed first: while the socket accepts connections, no other process replaces it.
     socket: Option<SocketFile>,
     accepting: Driven,
-    rounds: Arc<FullRounds>,
+    ends: Arc<FullEnds>,
 }
 
-/// Numbers of rounds of accepting after which all connections were in use.
+/// How connections ended when all were in use, since this was last asked.
 #[derive(Default)]
-struct FullRounds {
-    answered: AtomicU64,
-    dropped: AtomicU64,
+struct FullEnds {
+    answered: AtomicBool,
+    dropped: AtomicBool,
 }
 
 impl Serving {
@@ -74,9 +74,9 @@ impl Serving {
         exporter: ExporterFuture,
         socket: Option<SocketFile>,
     ) -> io::Result<Self> {
-        let rounds = Arc::<FullRounds>::default();
-        let accepting = accept(connections()?, rounds.clone(), exporter);
-        Ok(Self { socket, accepting: Driven::spawn("listener", runtime, accepting)?, rounds })
+        let ends = Arc::<FullEnds>::default();
+        let accepting = accept(connections()?, ends.clone(), exporter);
+        Ok(Self { socket, accepting: Driven::spawn("listener", runtime, accepting)?, ends })
     }
 
     /// Returns whether it ended by itself.
@@ -89,20 +89,21 @@ impl Serving {
         self.socket.as_ref().is_none_or(SocketFile::exists)
     }
 
-    /// Returns how many times all connections were dropped.
-    pub(super) fn drops(&self) -> u64 {
-        self.rounds.dropped.load(Relaxed)
+    /// Returns whether all connections were dropped since the last call.
+    pub(super) fn take_dropped(&self) -> bool {
+        self.ends.dropped.swap(false, Relaxed)
     }
 
-    /// Returns how many times all connections were in use, and most of them answered in time.
-    pub(super) fn full_answers(&self) -> u64 {
-        self.rounds.answered.load(Relaxed)
+    /// Returns whether all connections were in use, and most of them answered in time, since the
+    /// last call.
+    pub(super) fn take_answered(&self) -> bool {
+        self.ends.answered.swap(false, Relaxed)
     }
 }
 
 /// Accepts connections, until no runtime can be created for them. The socket is dropped before the
 /// connections, whose thread may be stuck.
-async fn accept(mut pool: Driven, rounds: Arc<FullRounds>, mut exporter: ExporterFuture) {
+async fn accept(mut pool: Driven, ends: Arc<FullEnds>, mut exporter: ExporterFuture) {
     loop {
         let start = Instant::now();
         let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
@@ -110,8 +111,8 @@ async fn accept(mut pool: Driven, rounds: Arc<FullRounds>, mut exporter: Exporte
         let count = pool.connections();
         let is_blocked = |pool: &Driven| is_full && 2 * pool.connections() > count;
         // Clients that were answered make room for others, unless descriptors have run out.
-        let has_descriptors = || File::open("/dev/null").is_ok();
-        sleep_until(start + if is_full && has_descriptors() { STEP } else { ROUND }).await;
+        let makes_room = is_full && File::open("/dev/null").is_ok();
+        sleep_until(start + if makes_room { STEP } else { ROUND }).await;
         while is_blocked(&pool) && start.elapsed() < MAX_FULL {
             sleep(STEP).await;
         }
@@ -129,9 +130,9 @@ async fn accept(mut pool: Driven, rounds: Arc<FullRounds>, mut exporter: Exporte
                 Ok(new) => pool = new,
                 Err(_) => return,
             }
-            rounds.dropped.fetch_add(1, Relaxed);
-        } else if is_full {
-            rounds.answered.fetch_add(1, Relaxed);
+            ends.dropped.store(true, Relaxed);
+        } else if makes_room {
+            ends.answered.store(true, Relaxed);
         }
     }
 }

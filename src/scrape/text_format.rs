@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Error;
-use super::client::MAX_RESPONSE;
 use crate::printable::{escape, is_invisible};
 
 /// Upper bound on the length of a line, in bytes.
@@ -12,6 +11,10 @@ pub(super) const MAX_LINE: usize = 64 << 10;
 /// Upper bound on the series and labels of a response that are kept, added together: a thousand
 /// sensors have about 150,000.
 const MAX_KEPT: usize = 200_000;
+
+/// Upper bound on the length of their label values together, in bytes. These are escaped, which can
+/// make them six times as long as in the response.
+const MAX_LABELS: usize = 8 << 20;
 
 /// One series with its value.
 #[derive(Debug)]
@@ -59,9 +62,7 @@ pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> 
 
 /// Parses the series whose names are wanted. Returns them, and how many were left out.
 fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, usize), Error> {
-    let (mut samples, mut kept, mut left_out) = (Vec::new(), 0, 0);
-    // Escaped, a character can take six times its length or more.
-    let mut length = 0;
+    let (mut samples, mut kept, mut length, mut left_out) = (Vec::new(), 0, 0, 0);
     for (number, line) in (1..).zip(text.lines()) {
         if line.len() > MAX_LINE {
             return Err(Error::LongLine(number));
@@ -76,7 +77,7 @@ fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, us
         }
         kept += 1 + sample.labels.len();
         length += sample.labels.iter().map(|(_, value)| value.len()).sum::<usize>();
-        if kept > MAX_KEPT || length > MAX_RESPONSE {
+        if kept > MAX_KEPT || length > MAX_LABELS {
             left_out += 1;
         } else {
             samples.push(sample);

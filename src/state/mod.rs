@@ -66,15 +66,6 @@ pub enum RestoreError {
     Foreign(PathBuf),
 }
 
-impl RestoreError {
-    /// Returns whether descriptors or memory were missing.
-    pub fn is_lack_of_resources(&self) -> bool {
-        let Self::Io(error) = self else { return false };
-        let errno = Errno::from_io_error(error);
-        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
-    }
-}
-
 /// The counters could not be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {

@@ -153,7 +153,7 @@ fn measure(
     let (mut idle, mut runs) = (None, Vec::new());
     let outcome = measure_runs(args, &mut session, &mut events, &mut idle, &mut runs);
     let failed = session.close();
-    // From here a signal ends the process again, even if nobody reads what it prints.
+    // From here a signal ends the process again, even if a full pipe blocks it.
     drop(events);
     let Session { sensors, .. } = session;
     let requested = args.repeat as usize;

@@ -14,7 +14,7 @@ pid=$(property MainPID)
 mark_journal
 
 systemctl kill --signal=STOP systemd-journald
-# 12,000 results are at least 24,000 messages of 45 bytes, more than the 1 MiB that are queued. They
+# 12,000 results are at least 36,000 messages of 33 bytes, more than the 1 MiB that are queued. They
 # take a minute, and must take less than the three minutes of journald's watchdog.
 for _ in {1..40}; do
     results=$(metric ina260_results_total)
