@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 
-use super::client::MAX_RESPONSE;
+use super::http::MAX_RESPONSE;
 use super::text_format::{Sample, parse_ours};
 use super::{Body, Error};
 use crate::i2c::Location;
 use crate::ina260::settings::{Averaging, ConversionTime, Settings};
 use crate::units::Measured;
 
+/// Upper bound on the number of sensors of a scrape.
+pub const MAX_SENSORS: usize = 1_000;
 /// Upper bound on the sensors of one device times its series: each sensor is looked up in all of
 /// them.
 const MAX_COMPARISONS: usize = 2_000_000;
-
-/// Upper bound on the number of sensors of a scrape.
-pub const MAX_SENSORS: usize = 1_000;
-
 /// Upper bound on [`ScrapedSensor::size`] of all sensors together: one series can count for many.
 const MAX_SIZE: usize = 4 << 20;
 
@@ -26,35 +24,32 @@ const MAX_SIZE: usize = 4 << 20;
 pub struct Scrape {
     /// In the order of their labels.
     pub sensors: Vec<ScrapedSensor>,
-    /// Data that exceeded a bound.
-    pub left_out: LeftOut,
+    pub(crate) left_out: LeftOut,
 }
 
 /// Data that was left out of a response, because it exceeded a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Number of sensors.
-    pub sensors: usize,
+    pub(crate) sensors: usize,
     /// Number of series; the sensors may be incomplete without them.
-    pub series: usize,
+    pub(crate) series: usize,
     /// Whether the end of the response was left out.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 impl LeftOut {
-    /// Returns whether nothing was left out.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = format!("everything after {} MiB", MAX_RESPONSE >> 20);
         let parts = [
             (self.sensors > 0).then(|| format!("{} of the sensors", self.sensors)),
             (self.series > 0).then(|| format!("{} of the series", self.series)),
-            self.is_cut.then_some(end),
+            self.is_cut.then(|| format!("everything after {} MiB", MAX_RESPONSE >> 20)),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         write!(f, "too much data; left out: {}", parts.join(", "))
@@ -65,9 +60,9 @@ impl fmt::Display for LeftOut {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScrapedSensor {
     /// Labels that identify it: `hostname` and `device`, then the others by name.
-    pub labels: Vec<(String, String)>,
+    pub(crate) labels: Vec<(String, String)>,
     /// Whether its last read succeeded and is recent.
-    pub up: bool,
+    pub(crate) up: bool,
     /// `None` while it is down.
     pub readings: Option<Readings>,
     /// Its chip and settings; `None` until the chip was identified.
@@ -75,24 +70,24 @@ pub struct ScrapedSensor {
     /// The configured alert.
     pub alert: Option<ScrapedAlert>,
     /// Number of alert activations.
-    pub alerts: f64,
+    pub(crate) alerts: f64,
     /// Energy in joules, forward and reverse.
     pub energy: [f64; 2],
     /// Counts by kind of error, reset or overflow; `missed` is that of missed results.
-    pub errors: BTreeMap<String, f64>,
+    pub(crate) errors: BTreeMap<String, f64>,
     /// Seconds covered by results.
     pub measured: f64,
     /// Seconds not covered by any result.
-    pub unmeasured: f64,
+    pub(crate) unmeasured: f64,
     /// Seconds from one result to the next, as measured.
-    pub cycle: Option<f64>,
+    pub(crate) cycle: Option<f64>,
     /// Unix time of the last result; `None` while it is down.
-    pub last_result: Option<f64>,
+    pub(crate) last_result: Option<f64>,
     /// Sum of the power of all results in watts, and their number.
-    pub power: [f64; 2],
+    pub(crate) power: [f64; 2],
     /// Start of the process, and number of restarts of its listener: while both stay the same, no
     /// counter was reset.
-    pub epoch: [f64; 2],
+    pub(crate) epoch: [f64; 2],
 }
 
 /// The last result, and the extremes of the exporter's window.
@@ -110,31 +105,29 @@ pub struct Readings {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScrapedAlert {
     /// Name of the alert function, e.g. `over-current`.
-    pub on: String,
+    pub(crate) on: String,
     /// Limit in its base unit.
-    pub limit: f64,
-    /// Symbol of the unit.
-    pub unit: &'static str,
+    pub(crate) limit: f64,
+    pub(crate) unit: &'static str,
     /// Whether the limit was crossed during the last result.
-    pub active: bool,
+    pub(crate) active: bool,
 }
 
-/// A sensor's chip: its location and settings.
+/// A sensor's chip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScrapedChip {
     /// The location as text, with `simulated` in place of a simulated bus.
-    pub location_text: String,
-    /// The location on a bus; `None`: simulated.
-    pub location: Option<Location>,
+    pub(crate) location_text: String,
+    /// `None`: simulated.
+    pub(crate) location: Option<Location>,
     /// The die ID register as text.
-    pub die: String,
-    /// Its settings.
-    pub settings: Settings,
+    pub(crate) die: String,
+    pub(crate) settings: Settings,
 }
 
 impl ScrapedSensor {
     /// Returns the value of a label, empty if there is none.
-    pub fn label(&self, name: &str) -> &str {
+    pub(crate) fn label(&self, name: &str) -> &str {
         let found = self.labels.iter().find(|(label, _)| label == name);
         found.map_or("", |(_, value)| value)
     }
@@ -149,7 +142,7 @@ impl ScrapedSensor {
     }
 
     /// Returns its location, unless its chip was never identified or is simulated.
-    pub fn location(&self) -> Option<Location> {
+    pub(crate) fn location(&self) -> Option<Location> {
         self.chip.as_ref()?.location
     }
 }

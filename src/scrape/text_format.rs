@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::Error;
+use super::{Error, quote};
 use crate::printable::{escape, is_invisible};
 
 /// Upper bound on the length of a line, in bytes.
@@ -11,7 +11,6 @@ pub(super) const MAX_LINE: usize = 64 << 10;
 /// Upper bound on the series and labels of a response that are kept, added together: a thousand
 /// sensors have about 150,000.
 const MAX_KEPT: usize = 200_000;
-
 /// Upper bound on the length of their label values together, in bytes. These are escaped, which can
 /// make them six times as long as in the response.
 const MAX_LABELS: usize = 8 << 20;
@@ -57,7 +56,8 @@ pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> 
     let Some((prefix, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
         return Err(Error::Empty);
     };
-    Err(Error::OtherProgram { count: samples.len() + left_out, prefix: excerpt(prefix) })
+    let prefix = prefix.chars().take(100).collect();
+    Err(Error::OtherProgram { count: samples.len() + left_out, prefix })
 }
 
 /// Parses the series whose names are wanted. Returns them, and how many were left out.
@@ -89,49 +89,44 @@ fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, us
     Ok((samples, left_out))
 }
 
+/// Returns what a response with this line is instead.
 fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     let start = text.trim_start();
-    if start.starts_with('<') {
-        let title = start.split_once("<title>");
-        let title = title.and_then(|(_, rest)| rest.split_once("</title>"));
-        return Error::WebPage(excerpt(title.map_or(start, |(title, _)| title)));
+    match start.chars().next() {
+        Some('<') => {
+            let title = start.split_once("<title>").and_then(|(_, it)| it.split_once("</title>"));
+            Error::WebPage(quote(title.map_or(start, |(title, _)| title)))
+        }
+        Some('{' | '[') => Error::Json(quote(start)),
+        _ => Error::Line(number, quote(line)),
     }
-    if start.starts_with(['{', '[']) {
-        return Error::Json(excerpt(start));
-    }
-    Error::Line { number, text: excerpt(line) }
-}
-
-/// Returns the beginning of a text: more than a message quotes.
-fn excerpt(text: &str) -> String {
-    text.chars().take(100).collect()
 }
 
 fn sample(line: &str) -> Option<Sample<'_>> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let end = line.find(|c| !is_name(c))?;
-    let (name, mut rest) = line.split_at(end);
+    let (name, rest) = line.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
     let mut labels = Vec::new();
-    rest = rest.trim_start();
+    let mut rest = rest.trim_start();
     if let Some(mut inner) = rest.strip_prefix('{') {
-        loop {
+        rest = loop {
             inner = inner.trim_start_matches([' ', '\t', ',']);
             if let Some(after) = inner.strip_prefix('}') {
-                rest = after;
-                break;
+                break after;
             }
             let (label, after) = inner.split_once('=')?;
-            let (value, after) = quoted(after.trim_start().strip_prefix('"')?)?;
-            let (label, is_safe) = (label.trim_end(), !value.contains(is_invisible));
+            let label = label.trim_end();
             if !label.chars().all(is_name) {
                 return None;
             }
+            let (value, after) = quoted(after.trim_start().strip_prefix('"')?)?;
+            let is_safe = !value.contains(is_invisible);
             labels.push((label, if is_safe { value } else { escape(&value).into() }));
             inner = after;
-        }
+        };
     }
     labels.shrink_to_fit();
     // An optional timestamp may follow the value.

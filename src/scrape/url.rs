@@ -2,22 +2,20 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::Listen;
 use crate::printable::is_invisible;
 
-/// URL of an exporter: `http://HOST:PORT/PATH` or `unix:/PATH`.
+/// URL of an exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
-    pub(super) endpoint: Endpoint,
-    pub(super) path: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Tcp { host: String, port: u16 },
+#[expect(missing_docs, reason = "parts of the URL")]
+pub enum Url {
+    /// `http://HOST:PORT/PATH`; an IPv6 address is without brackets.
+    Http { host: String, port: u16, path: String },
+    /// `unix:/PATH` of a socket, with the default path of the metrics.
     Unix(PathBuf),
 }
 
@@ -47,27 +45,32 @@ pub enum InvalidUrl {
 impl Url {
     /// The exporter's default port, used where only a host is given.
     const PORT: u16 = 8000;
-    const PATH: &str = "/metrics";
+    pub(super) const PATH: &str = "/metrics";
 
     /// Returns host and port as in a URL; for a Unix socket its path.
-    #[must_use]
     pub fn authority(&self) -> String {
-        match &self.endpoint {
-            Endpoint::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Endpoint::Tcp { host, port } => format!("{host}:{port}"),
-            Endpoint::Unix(path) => path.display().to_string(),
+        match self {
+            Self::Http { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Http { host, port, .. } => format!("{host}:{port}"),
+            Self::Unix(path) => path.display().to_string(),
         }
     }
 }
 
 impl From<&Listen> for Url {
+    /// Returns the URL of a listener: loopback if it listens on all IPv4 addresses, and a
+    /// link-local address with its interface.
     fn from(listen: &Listen) -> Self {
-        let endpoint = match listen {
-            Listen::Tcp(address) => Endpoint::Tcp { host: host(*address), port: address.port() },
-            Listen::Unix(path) => Endpoint::Unix(path.clone()),
+        let address = match listen {
+            Listen::Tcp(address) => address,
+            Listen::Unix(path) => return Self::Unix(path.clone()),
         };
-        let path = Self::PATH.to_owned();
-        Self { endpoint, path }
+        let host = match address {
+            SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            other => other.ip().to_string(),
+        };
+        Self::Http { host, port: address.port(), path: Self::PATH.to_owned() }
     }
 }
 
@@ -80,13 +83,12 @@ impl FromStr for Url {
         if let Some(c) = text.chars().find(|c| is_invisible(*c) || *c == '\\') {
             return Err(InvalidUrl::Character(c));
         }
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = PathBuf::from(path);
-            if !path.is_absolute() {
-                return Err(InvalidUrl::RelativeSocket);
-            }
-            let (endpoint, path) = (Endpoint::Unix(path), Self::PATH.to_owned());
-            return Ok(Self { endpoint, path });
+        if let Some(path) = text.strip_prefix("unix:").map(PathBuf::from) {
+            return if path.is_absolute() {
+                Ok(Self::Unix(path))
+            } else {
+                Err(InvalidUrl::RelativeSocket)
+            };
         }
         let (rest, default_port) = match text.split_once("://") {
             None => (text, Self::PORT),
@@ -100,15 +102,12 @@ impl FromStr for Url {
         if let Some(c) = text.chars().find(|c| [' ', '@'].contains(c)) {
             return Err(InvalidUrl::Character(c));
         }
-        let (authority, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, Self::PATH),
-        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = if path.is_empty() { Self::PATH } else { path };
         // A colon before a closing bracket is part of an IPv6 address.
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
-                let port = port.parse().ok().filter(|port| *port > 0);
-                (host, port.ok_or(InvalidUrl::Port)?)
+                (host, port.parse::<NonZeroU16>().map_err(|_| InvalidUrl::Port)?.get())
             }
             _ => (authority, default_port),
         };
@@ -119,26 +118,16 @@ impl FromStr for Url {
         if host.is_empty() {
             return Err(InvalidUrl::NoHost);
         }
-        Ok(Self { endpoint: Endpoint::Tcp { host: host.to_owned(), port }, path: path.to_owned() })
+        Ok(Self::Http { host: host.to_owned(), port, path: path.to_owned() })
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.endpoint {
-            Endpoint::Tcp { .. } => write!(f, "http://{}{}", self.authority(), self.path),
-            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        match self {
+            Self::Http { path, .. } => write!(f, "http://{}{path}", self.authority()),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
-    }
-}
-
-/// Returns the address of a listener, with the interface of a link-local one; loopback if it
-/// listens on all IPv4 addresses.
-fn host(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-        other => other.ip().to_string(),
     }
 }
 

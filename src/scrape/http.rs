@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::Error;
-use super::response::Head;
-use super::url::{Endpoint, Url};
+use super::{Error, Url, quote};
 
 /// Upper bound on what is kept of a response, in bytes: a thousand sensors send less.
 pub(super) const MAX_RESPONSE: usize = 8 << 20;
+/// Upper bound on the length of a head, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+const MAX_HEADERS: usize = 100;
 
 /// The body of a response.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +38,24 @@ impl Url {
     /// [`Error`], within about `timeout` once the name of the host is resolved.
     pub fn get(&self, timeout: Duration) -> Result<Body, Error> {
         let mut connection = Connection::request(self, timeout)?;
-        let head = connection.head()?.check()?;
-        let (body, is_cut) = connection.body(&head)?;
+        let head = loop {
+            let at_end = !connection.receive()?;
+            if let Some(head) = Head::parse(&connection.received, at_end)? {
+                break head;
+            }
+        };
+        let length = head.content_length.unwrap_or(usize::MAX);
+        connection.received.drain(..head.body_start);
+        while connection.received.len() < length.min(MAX_RESPONSE + 1) && connection.receive()? {}
+        let mut body = connection.received;
+        let is_cut = body.len() > MAX_RESPONSE && length > MAX_RESPONSE;
+        if is_cut {
+            body.truncate(MAX_RESPONSE);
+            body.truncate(body.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+        } else if head.content_length.is_some() && body.len() < length {
+            return Err(Error::TruncatedBody { received: body.len(), length });
+        }
+        body.truncate(length);
         let text = String::from_utf8(body)
             .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))?;
         Ok(Body { text, is_cut })
@@ -56,48 +73,22 @@ struct Connection {
 impl Connection {
     fn request(url: &Url, timeout: Duration) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
-        let (mut stream, host) = match &url.endpoint {
-            Endpoint::Tcp { host, port } => (connect(host, *port, deadline)?, url.authority()),
-            Endpoint::Unix(path) => (connect_unix(path, deadline)?.into(), "localhost".to_owned()),
+        let (mut stream, host, path) = match url {
+            Url::Http { host, port, path } => {
+                (connect(host, *port, deadline)?, url.authority(), path.as_str())
+            }
+            Url::Unix(path) => {
+                (connect_unix(path, deadline)?.into(), "localhost".to_owned(), Url::PATH)
+            }
         };
         let request = format!(
-            "GET {} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
+            "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
              Accept: text/plain\r\n\r\n",
-            url.path,
             env!("CARGO_PKG_VERSION"),
         );
         stream.set_write_timeout(Some(remaining(deadline)?))?;
         stream.write_all(request.as_bytes())?;
         Ok(Self { stream, deadline, received: Vec::new() })
-    }
-
-    fn head(&mut self) -> Result<Head, Error> {
-        loop {
-            let at_end = !self.receive()?;
-            if let Some(head) = Head::parse(&self.received, at_end)? {
-                return Ok(head);
-            }
-        }
-    }
-
-    /// Reads up to the `Content-Length`; without one, until the server closes the connection.
-    /// Returns the body, and whether it was longer than the limit.
-    fn body(mut self, head: &Head) -> Result<(Vec<u8>, bool), Error> {
-        let length = head.content_length.unwrap_or(usize::MAX);
-        self.received.drain(..head.body_start);
-        while self.received.len() < length.min(MAX_RESPONSE + 1) && self.receive()? {}
-        let mut body = self.received;
-        if body.len() > MAX_RESPONSE && length > MAX_RESPONSE {
-            body.truncate(MAX_RESPONSE);
-            body.truncate(body.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
-            return Ok((body, true));
-        }
-        if head.content_length.is_some() && body.len() < length {
-            let received = body.len();
-            return Err(Error::TruncatedBody { received, length });
-        }
-        body.truncate(length);
-        Ok((body, false))
     }
 
     /// Reads the next part. Returns false at the end of the stream.
@@ -132,15 +123,6 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error>
     Err(failure)
 }
 
-/// Connects to a Unix socket. `UnixStream` would wait for ever while its queue is full.
-fn connect_unix(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(remaining(deadline)?))?;
-    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
-}
-
 /// Returns the address; for `[::]`, both loopback addresses, since IPv6 may be disabled.
 fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
     if address.ip() != Ipv6Addr::UNSPECIFIED {
@@ -150,13 +132,65 @@ fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
     either.map(|ip| SocketAddr::new(ip, address.port())).into()
 }
 
+/// Connects to a Unix socket. `UnixStream` would wait for ever while its queue is full.
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(remaining(deadline)?))?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
 /// Returns the time until the deadline, or an error after it: a timeout cannot be zero.
 fn remaining(deadline: Instant) -> io::Result<Duration> {
     let remaining = deadline.saturating_duration_since(Instant::now());
-    if remaining.is_zero() {
-        return Err(ErrorKind::TimedOut.into());
+    if remaining.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(remaining) }
+}
+
+/// The head of a response: how its body is delimited.
+#[derive(Debug)]
+struct Head {
+    /// Index of the first byte of the body.
+    body_start: usize,
+    /// Length of the body; `None`: it ends with the connection.
+    content_length: Option<usize>,
+}
+
+impl Head {
+    /// Parses the head at the start of what was received. Returns `None` if more is needed.
+    ///
+    /// # Errors
+    /// Not HTTP, a status other than 200, or `at_end` of the connection and incomplete.
+    fn parse(received: &[u8], at_end: bool) -> Result<Option<Self>, Error> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let body_start = match response.parse(received) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if !at_end && received.len() < MAX_HEAD => {
+                return Ok(None);
+            }
+            _ if received.is_empty() => return Err(Error::NoResponse),
+            Ok(httparse::Status::Partial) if received.starts_with(b"HTTP/") => {
+                return Err(Error::TruncatedHead);
+            }
+            _ => {
+                let line = received.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                return Err(Error::NotHttp(quote(&String::from_utf8_lossy(line))));
+            }
+        };
+        let header = |name: &str| {
+            let mut headers = response.headers.iter();
+            let found = headers.find(|header| header.name.eq_ignore_ascii_case(name))?;
+            Some(std::str::from_utf8(found.value).ok()?.trim())
+        };
+        match response.code.unwrap_or_default() {
+            200 => {
+                let content_length = header("Content-Length").and_then(|it| it.parse().ok());
+                Ok(Some(Self { body_start, content_length }))
+            }
+            code => Err(Error::Status { code, location: header("Location").map(quote) }),
+        }
     }
-    Ok(remaining)
 }
 
 #[cfg(test)]
@@ -304,5 +338,57 @@ mod tests {
         let url: Url = "unix:/nonexistent/metrics.sock".parse().unwrap();
         let error = url.get(TIMEOUT).unwrap_err();
         assert_eq!(error.to_string(), "no such socket: no program listens there");
+    }
+
+    /// Parses a head that arrives at once, and checks that parsing it byte by byte gives the same.
+    fn parse(response: &[u8]) -> Result<Head, String> {
+        let at_once = Head::parse(response, true).map(Option::unwrap);
+        let mut ends = 0..response.len();
+        let by_bytes = ends.find_map(|end| match Head::parse(&response[..end], false) {
+            Ok(None) => None,
+            Ok(Some(head)) => Some(Ok(head)),
+            Err(error) => Some(Err(error)),
+        });
+        if let Some(by_bytes) = by_bytes {
+            assert_eq!(by_bytes.is_ok(), at_once.is_ok());
+        }
+        at_once.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn head_ends_at_empty_line_and_has_length() {
+        let text = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\na 1\nb\nMORE";
+        let head = parse(text.as_bytes()).unwrap();
+        assert_eq!(head.content_length, Some(6));
+        assert_eq!(&text[head.body_start..], "a 1\nb\nMORE");
+        let head = parse(b"HTTP/1.0 200 OK\r\n\r\na 1\nb\n").unwrap();
+        assert_eq!((head.content_length, head.body_start), (None, 19));
+    }
+
+    #[test]
+    fn unusable_heads_are_described() {
+        for (response, message) in [
+            ("", "connection closed without a response"),
+            ("HTTP/1.1 20", "connection closed mid-response"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "not an HTTP response: \"SSH-2.0-OpenSSH_9.2\""),
+            ("\x1b[2J", "not an HTTP response: \"\\u{1b}[2J\""),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", "HTTP status 404: wrong path, or another program"),
+            (
+                "HTTP/1.1 403 Forbidden\r\n\r\n",
+                "HTTP status 403: this host is not in any network of the exporter's `allow`",
+            ),
+            (
+                "HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n",
+                "HTTP status 302: use \"/login\" instead",
+            ),
+            (
+                "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+                "HTTP status 502: the web server cannot reach the exporter",
+            ),
+            ("HTTP/1.1 500\r\n\r\n", "HTTP status 500"),
+        ] {
+            let error = parse(response.as_bytes()).unwrap_err();
+            assert_eq!(error, message, "{response:?}");
+        }
     }
 }
