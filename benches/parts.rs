@@ -205,7 +205,7 @@ fn result_transfers(bencher: Bencher<'_, '_>) {
 fn result_simulated(bencher: Bencher<'_, '_>) {
     let clock = Arc::<AdvancedClock>::default();
     let board = Board::new(clock.clone(), 400_000);
-    board.plug(ADDRESS, Chip::new(Load::steady(12.0, 5.0)));
+    board.plug(None, ADDRESS, Chip::new(Load::steady(12.0, 5.0)));
     results(bencher, Box::new(board.bus()), &clock);
 }
 

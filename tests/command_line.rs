@@ -170,7 +170,7 @@ fn absent_sensor_lists_responding_sensors() {
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for address in [0x40, 0x41, 0x4F] {
-        board.plug(Address(address), Chip::new(Load::steady(5.0, 1.0)));
+        board.plug(None, Address(address), Chip::new(Load::steady(5.0, 1.0)));
     }
     board.schedule(ScheduledFault {
         fault: Fault::NoAnswer,
@@ -201,7 +201,7 @@ fn failed_probe_deselects_all_channels() {
     let plan = load(&flags, []).unwrap().plan;
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     let channel = plan.sensors[0].location.mux;
-    board.plug_at(channel, Address(0x45), Chip::new(Load::steady(5.0, 1.0)));
+    board.plug(channel, Address(0x45), Chip::new(Load::steady(5.0, 1.0)));
     board.schedule(ScheduledFault {
         fault: Fault::NoAnswer,
         address: Some(Address(0x40)),

@@ -81,8 +81,8 @@ impl Scene {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
         // Chips without noise and offsets: the golden files compare digits.
-        board.plug(FIRST, Chip::exact(Load::steady(12.0, 1.5)));
-        board.plug(SECOND, Chip::exact(Load::steady(3.3, -0.25)));
+        board.plug(None, FIRST, Chip::exact(Load::steady(12.0, 1.5)));
+        board.plug(None, SECOND, Chip::exact(Load::steady(3.3, -0.25)));
         let meters = [SharedMeter::default(), SharedMeter::default()];
         let setups = vec![setup(FIRST, &meters[0]), setup(SECOND, &meters[1])];
         let bus = Box::new(board.bus());
@@ -107,7 +107,7 @@ impl Scene {
             ..Load::steady(12.0, 0.0)
         };
         scene.board.unplug(SECOND);
-        scene.board.plug_at(Some(channel), SECOND, Chip::exact(load));
+        scene.board.plug(Some(channel), SECOND, Chip::exact(load));
         let function = Function::OverCurrent;
         let plain = Calibration::default();
         let alert = Alert::new(function, 3.5, Polarity::ActiveLow, &plain).unwrap();

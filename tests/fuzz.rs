@@ -424,7 +424,7 @@ fn mutated_words_leave_consistent_totals() {
         let board = Board::new(clock.clone(), 400_000);
         let address = Address(0x40);
         let current = f64::from(byte(0).cast_signed()) / 10.0;
-        board.plug(address, Chip::new(Load::steady(12.0, current)));
+        board.plug(None, address, Chip::new(Load::steady(12.0, current)));
         let settings = Settings::from_word(0x6000 | u16::from_be_bytes([byte(1), byte(2)]) | 7);
         let calibration = Calibration { reverse: byte(3) & 1 != 0, ..Calibration::default() };
         let limit = u16::from_be_bytes([byte(4), byte(5)]);

@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("i2c", &["clock", "printable"]),
     ("ina260", &["i2c", "units"]),
-    ("simulated", &["i2c", "clock", "ina260::registers", "ina260::settings"]),
+    ("simulated", &["i2c", "clock", "ina260::registers", "ina260::settings", "units"]),
     (
         "config",
         &[

@@ -97,6 +97,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
     let board = Board::new(clock.clone(), 400_000);
     let watts = load();
     board.plug(
+        None,
         ADDRESS,
         Chip::exact(Load {
             current: Box::new(move |seconds| {

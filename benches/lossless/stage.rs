@@ -74,7 +74,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
         for (location, load) in loads {
             let Location { mux, address, .. } = location;
             // Without noise and offsets: the counted energy is compared with that of the load.
-            board.plug_at(mux, address, Chip::exact(load));
+            board.plug(mux, address, Chip::exact(load));
             let meter = SharedMeter::default();
             sensors.push((location, meter.clone()));
             setups.push(Setup {
@@ -108,7 +108,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
     pub(crate) fn completed(&self) -> Vec<u64> {
         let now = self.clock.now().duration_since(self.begun);
         let completed = |(location, _): &(Location, SharedMeter)| {
-            self.board.chip_at(location.mux, location.address, |chip| {
+            self.board.chip(location.mux, location.address, |chip| {
                 chip.read(0x07, now); // updates the chip
                 chip.counts.finished - chip.counts.unconfigured
             })

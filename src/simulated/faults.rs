@@ -3,13 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use strum::{IntoStaticStr, VariantArray};
+use strum::{EnumString, VariantNames};
 
 use crate::i2c::Address;
-use crate::ina260::registers::Register;
 
 /// Kind of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// The chip does not acknowledge its address.
@@ -34,21 +33,6 @@ pub enum Fault {
     Corrupt,
 }
 
-impl Fault {
-    /// Every kind.
-    pub const ALL: &'static [Self] = Self::VARIANTS;
-
-    /// Returns the name on the command line.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
-    /// Returns whether the fault happens once, when it begins.
-    pub(super) const fn is_event(self) -> bool {
-        matches!(self, Self::BrownOut | Self::ForeignWrite | Self::Corrupt)
-    }
-}
-
 /// A fault and the time at which it occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScheduledFault {
@@ -71,41 +55,6 @@ impl ScheduledFault {
     }
 }
 
-/// Corruption on the wire: reads of a register return another word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Corruption {
-    /// Chip that is read.
-    pub address: Address,
-    /// Register that is read.
-    pub register: Register,
-    /// Word that arrives.
-    pub word: u16,
-    /// Reads before the first that is corrupted.
-    pub skipped: u32,
-    /// Number of reads that are corrupted.
-    pub times: u32,
-}
-
-impl Corruption {
-    /// Returns a corruption of the next read.
-    pub fn once(address: Address, register: Register, word: u16) -> Self {
-        Self { address, register, word, skipped: 0, times: 1 }
-    }
-
-    /// Applies the corruption to a read of a register.
-    pub(super) fn apply(&mut self, address: Address, register: u8, word: u16) -> u16 {
-        if (self.address, self.register as u8) != (address, register) {
-            return word;
-        }
-        if self.skipped > 0 {
-            self.skipped -= 1;
-            return word;
-        }
-        self.times -= 1;
-        self.word
-    }
-}
-
 /// Faults to inject, parsed from a comma-separated list of `KIND@START[+DURATION]` in seconds,
 /// which may be empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,7 +65,7 @@ pub struct Faults(pub Vec<ScheduledFault>);
 #[error(
     "invalid fault \"{}\"; expected KIND@START or KIND@START+DURATION in seconds, with KIND \
      one of {}",
-    .0, Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ")
+    .0, Fault::VARIANTS.join(", ")
 )]
 pub struct InvalidFault(String);
 
@@ -124,8 +73,8 @@ impl FromStr for Faults {
     type Err = InvalidFault;
 
     fn from_str(text: &str) -> Result<Self, InvalidFault> {
-        let faults = text.split(',').filter(|item| !item.is_empty());
-        faults
+        text.split(',')
+            .filter(|item| !item.is_empty())
             .map(|item| parse(item).ok_or_else(|| InvalidFault(item.to_owned())))
             .collect::<Result<_, _>>()
             .map(Self)
@@ -138,18 +87,14 @@ fn parse(item: &str) -> Option<ScheduledFault> {
         Duration::try_from_secs_f64(number).ok()
     };
     let (name, time) = item.split_once('@')?;
-    let fault = Fault::ALL.iter().copied().find(|fault| fault.name() == name)?;
-    let (start, duration) = match time.split_once('+') {
-        Some((start, duration)) => (start, Some(seconds(duration)?)),
-        None => (time, None),
+    let (from, until) = match time.split_once('+') {
+        Some((start, duration)) => {
+            let from = seconds(start)?;
+            (from, Some(from.saturating_add(seconds(duration)?)))
+        }
+        None => (seconds(time)?, None),
     };
-    let from = seconds(start)?;
-    Some(ScheduledFault {
-        fault,
-        address: None,
-        from,
-        until: duration.map(|duration| from.saturating_add(duration)),
-    })
+    Some(ScheduledFault { fault: name.parse().ok()?, address: None, from, until })
 }
 
 #[cfg(test)]

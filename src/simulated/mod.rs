@@ -1,7 +1,8 @@
 //! Simulated buses with register-level chips, for tests and for `--simulate`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
@@ -11,11 +12,9 @@ use crate::ina260::registers::Register;
 
 mod chip;
 mod faults;
-mod load;
 
-pub use chip::{Chip, Counts, Imperfection};
-pub use faults::{Corruption, Fault, Faults, InvalidFault, ScheduledFault};
-pub use load::Load;
+pub use chip::{Chip, Counts, Load};
+pub use faults::{Fault, Faults, ScheduledFault};
 
 /// Bus clocks of a word transfer: start, three bytes of address and register, two bytes of data,
 /// each with its acknowledge, stop.
@@ -34,7 +33,6 @@ pub struct Board {
     created: Instant,
     hertz: u32,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -43,7 +41,8 @@ struct State {
     /// Control registers of the muxes: each bit selects a channel.
     multiplexers: BTreeMap<Address, u8>,
     faults: Vec<ScheduledFault>,
-    corruptions: Vec<Corruption>,
+    /// Words that replace those read from a register, each with the number of reads before that.
+    corruptions: Vec<(u32, Address, Register, u16)>,
     transfers: u64,
     control_writes: u64,
     /// Mux writes of another master, each with the number of the transfer that it precedes.
@@ -54,36 +53,22 @@ impl Board {
     /// Returns an empty board with a bus clock of `hertz`.
     pub fn new(clock: Arc<dyn Clock>, hertz: u32) -> Arc<Self> {
         let created = clock.now();
-        Arc::new(Self { clock, created, hertz, state: Mutex::default(), changed: Condvar::new() })
+        Arc::new(Self { clock, created, hertz, state: Mutex::default() })
     }
 
-    /// Adds a chip upstream of all muxes.
-    pub fn plug(&self, address: Address, chip: Chip) {
-        self.plug_at(None, address, chip);
-    }
-
-    /// Adds a chip, downstream of a mux channel if one is given. Adds the mux, too.
-    pub fn plug_at(&self, channel: Option<Channel>, address: Address, chip: Chip) {
+    /// Adds a chip, downstream of a mux channel if one is given, unless there is one already. Adds
+    /// the mux, too.
+    pub fn plug(&self, channel: Option<Channel>, address: Address, chip: Chip) {
         let mut state = self.state();
         if let Some(channel) = channel {
             state.multiplexers.entry(channel.multiplexer).or_default();
         }
-        state.chips.insert((channel, address), chip);
-    }
-
-    /// Returns whether there is a chip at the location.
-    pub fn has_chip(&self, channel: Option<Channel>, address: Address) -> bool {
-        self.state().chips.contains_key(&(channel, address))
+        state.chips.entry((channel, address)).or_insert(chip);
     }
 
     /// Removes a chip that is upstream of all muxes.
     pub fn unplug(&self, address: Address) -> Option<Chip> {
         self.state().chips.remove(&(None, address))
-    }
-
-    /// Sets the control register of a mux, as another master does.
-    pub fn set_control(&self, multiplexer: Address, control: u8) {
-        self.state().multiplexers.insert(multiplexer, control);
     }
 
     /// Sets the control register of a mux as another master does, after `transfers` more transfers.
@@ -113,9 +98,9 @@ impl Board {
         self.state().faults.push(fault);
     }
 
-    /// Corrupts reads of a register.
-    pub fn corrupt(&self, corruption: Corruption) {
-        self.state().corruptions.push(corruption);
+    /// Replaces the word of a read of a register, after `skipped` more reads of it.
+    pub fn corrupt(&self, skipped: u32, address: Address, register: Register, word: u16) {
+        self.state().corruptions.push((skipped, address, register, word));
     }
 
     /// Ends all faults. Their effects on a chip remain.
@@ -123,31 +108,20 @@ impl Board {
         let mut state = self.state();
         state.faults.clear();
         state.corruptions.clear();
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    /// Accesses a chip that is upstream of all muxes.
-    ///
-    /// # Panics
-    /// If there is none at `address`.
-    pub fn chip<R>(&self, address: Address, access: impl FnOnce(&mut Chip) -> R) -> R {
-        self.chip_at(None, address, access)
     }
 
     /// Accesses a chip.
     ///
     /// # Panics
     /// If there is none.
-    pub fn chip_at<R>(
+    pub fn chip<R>(
         &self,
         channel: Option<Channel>,
         address: Address,
         access: impl FnOnce(&mut Chip) -> R,
     ) -> R {
         let mut state = self.state();
-        let chip = state.chips.get_mut(&(channel, address));
-        access(chip.expect("there is a chip"))
+        access(state.chips.get_mut(&(channel, address)).expect("there is a chip"))
     }
 
     /// Lets time pass.
@@ -184,22 +158,22 @@ impl Board {
         let mut state = self.state();
         state.transfers += 1;
         state.apply_foreign_writes();
-        let mut now = self.elapsed();
-        while state.has_fault(Fault::Hang, address, now) {
-            let wait = self.changed.wait_timeout(state, HANG_POLL);
-            state = wait.expect("not poisoned").0;
-            now = self.elapsed();
-        }
-        if state.has_fault(Fault::Timeout, address, now) {
+        while state.has_fault(Fault::Hang, address, self.elapsed()) {
             drop(state);
-            self.clock.wait(ADAPTER_TIMEOUT);
-            return Err(Error::from_errno(110)); // ETIMEDOUT
+            thread::sleep(HANG_POLL);
+            state = self.state();
         }
-        // EAGAIN, EREMOTEIO
-        for (fault, errno) in [(Fault::ArbitrationLost, 11), (Fault::NoAnswer, 121)] {
-            if state.has_fault(fault, address, now) {
-                return Err(Error::from_errno(errno));
+        let now = self.elapsed();
+        // ETIMEDOUT, EAGAIN, EREMOTEIO
+        let failures =
+            [(Fault::Timeout, 110), (Fault::ArbitrationLost, 11), (Fault::NoAnswer, 121)];
+        let failure = failures.into_iter().find(|(it, _)| state.has_fault(*it, address, now));
+        if let Some((fault, errno)) = failure {
+            drop(state);
+            if fault == Fault::Timeout {
+                self.clock.wait(ADAPTER_TIMEOUT);
             }
+            return Err(Error::from_errno(errno));
         }
         state.apply_events(address, now);
         access(&mut state, now).ok_or(Error::from_errno(121))
@@ -211,63 +185,58 @@ impl State {
         self.faults.iter().any(|it| it.fault == fault && it.affects(address, now))
     }
 
-    /// Accesses all chips at an address that are connected: several, if the muxes select channels
-    /// that they should not. On the wire, a 0 overrides a 1.
-    fn access_chips(
-        &mut self,
-        address: Address,
-        now: Duration,
-        access: impl Fn(&mut Chip, Duration) -> u16,
-    ) -> Option<u16> {
-        let wrong_identity = self.has_fault(Fault::WrongIdentity, address, now);
-        let overflow = self.has_fault(Fault::Overflow, address, now);
-        let slow = self.has_fault(Fault::SlowClock, address, now);
+    /// Returns all chips at an address that are connected: several, if the muxes select channels
+    /// that they should not.
+    fn connected(&mut self, address: Address, now: Duration) -> impl Iterator<Item = &mut Chip> {
+        let [wrong_identity, overflow, slow] =
+            [Fault::WrongIdentity, Fault::Overflow, Fault::SlowClock]
+                .map(|fault| self.has_fault(fault, address, now));
         let controls = &self.multiplexers;
         let is_selected = |channel: Channel| {
-            controls
-                .get(&channel.multiplexer)
-                .is_some_and(|control| control >> channel.channel & 1 == 1)
+            controls.get(&channel.multiplexer).is_some_and(|it| it >> channel.channel & 1 == 1)
         };
-        let mut word = None;
-        for ((channel, at), chip) in &mut self.chips {
-            if *at != address || !channel.is_none_or(is_selected) {
-                continue;
-            }
-            chip.die = if wrong_identity { 0x2260 } else { 0x2270 };
-            chip.overloaded = overflow;
-            chip.slow_down(if slow { 1.1 } else { 1.0 }, now);
-            word = Some(word.unwrap_or(u16::MAX) & access(chip, now));
-        }
-        word
+        self.chips
+            .iter_mut()
+            .filter(move |((channel, at), _)| *at == address && channel.is_none_or(is_selected))
+            .map(move |(_, chip)| {
+                chip.die = if wrong_identity { 0x2260 } else { 0x2270 };
+                chip.overloaded = overflow;
+                chip.slow_down(if slow { 1.1 } else { 1.0 }, now);
+                chip
+            })
     }
 
     fn apply_foreign_writes(&mut self) {
-        let transfers = self.transfers;
-        let due = |(at, ..): &mut (u64, Address, u8)| *at <= transfers;
-        for (_, multiplexer, control) in self.foreign_writes.extract_if(.., due) {
-            self.multiplexers.insert(multiplexer, control);
-        }
+        let due = self.foreign_writes.extract_if(.., |(at, ..)| *at <= self.transfers);
+        self.multiplexers.extend(due.map(|(_, multiplexer, control)| (multiplexer, control)));
     }
 
     /// Applies a fault that happens once.
     fn apply_events(&mut self, address: Address, now: Duration) {
-        let is_due = |it: &ScheduledFault| it.fault.is_event() && it.affects(address, now);
-        let Some(index) = self.faults.iter().position(is_due) else {
-            return;
-        };
-        let event = self.faults.remove(index);
+        let is_event =
+            |fault| matches!(fault, Fault::BrownOut | Fault::ForeignWrite | Fault::Corrupt);
+        let is_due = |it: &mut ScheduledFault| is_event(it.fault) && it.affects(address, now);
+        let Some(event) = self.faults.extract_if(.., is_due).next() else { return };
         for ((_, at), chip) in &mut self.chips {
             if event.address.is_none_or(|only| only == *at) {
                 match event.fault {
                     Fault::BrownOut => chip.power_on(now),
-                    Fault::Corrupt => {
-                        let corruption = Corruption::once(*at, Register::Current, 0xFFFF);
-                        self.corruptions.push(corruption);
-                    }
+                    Fault::Corrupt => self.corruptions.push((0, *at, Register::Current, 0xFFFF)),
                     _ => chip.write(0x00, 0x6007, now),
                 }
             }
         }
+    }
+
+    /// Returns the word that arrives for a word of a register.
+    fn corrupted(&mut self, address: Address, register: u8, word: u16) -> u16 {
+        let is_due = |(skipped, at, of, _): &mut (u32, Address, Register, u16)| {
+            let is_read = (*at, *of as u8) == (address, register);
+            let is_due = is_read && *skipped == 0;
+            *skipped -= u32::from(is_read && !is_due);
+            is_due
+        };
+        self.corruptions.extract_if(.., is_due).last().map_or(word, |(.., word)| word)
     }
 }
 
@@ -277,23 +246,16 @@ pub struct SimulatedBus(Arc<Board>);
 impl Bus for SimulatedBus {
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
         self.0.transfer(address, CLOCKS_PER_WORD, |state, now| {
-            let mut word =
-                state.access_chips(address, now, |chip, now| chip.read(register, now))?;
-            for corruption in &mut state.corruptions {
-                word = corruption.apply(address, register, word);
-            }
-            state.corruptions.retain(|corruption| corruption.times > 0);
-            Some(word)
+            // On the wire, a 0 overrides a 1.
+            let words = state.connected(address, now).map(|chip| chip.read(register, now));
+            let word = words.reduce(|one, other| one & other)?;
+            Some(state.corrupted(address, register, word))
         })
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
-        let write = |chip: &mut Chip, now| {
-            chip.write(register, word, now);
-            0
-        };
         self.0.transfer(address, CLOCKS_PER_WORD, |state, now| {
-            state.access_chips(address, now, write).map(drop)
+            state.connected(address, now).map(|chip| chip.write(register, word, now)).last()
         })
     }
 

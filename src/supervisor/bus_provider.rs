@@ -102,10 +102,8 @@ impl BusProvider {
 /// Places a simulated chip at a location that has none.
 fn populate(board: &Board, location: &Location) {
     let Location { bus, mux, address } = *location;
-    if !board.has_chip(mux, address) {
-        let channel = mux.map_or(0, |channel| u32::from(channel.channel) + 1);
-        let bus = if let BusName::Number(number) = bus { u32::from(number) } else { 1 };
-        let load = Load::board(bus * 16 + u32::from(address.0 & 0x0F) + channel);
-        board.plug_at(mux, address, Chip::new(load));
-    }
+    let channel = mux.map_or(0, |channel| u32::from(channel.channel) + 1);
+    let bus = if let BusName::Number(number) = bus { u32::from(number) } else { 1 };
+    let load = Load::board(bus * 16 + u32::from(address.0 & 0x0F) + channel);
+    board.plug(mux, address, Chip::new(load));
 }

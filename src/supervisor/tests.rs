@@ -16,7 +16,7 @@ fn transfers_per_result(interval: &str, script_metrics: bool) -> f64 {
     plan.script_metrics = script_metrics;
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    board.plug(Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
+    board.plug(None, Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
     let provider = BusProvider::Simulated {
         faults: Faults::default(),
         boards: BTreeMap::from([(1.into(), board.clone())]),
@@ -73,7 +73,7 @@ fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
     let boards = [1, 7].map(|bus: u8| {
         let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
         for (_, address) in at.iter().filter(|(on, _)| *on == bus) {
-            board.plug(Address(*address), Chip::new(Load::steady(5.0, 1.0)));
+            board.plug(None, Address(*address), Chip::new(Load::steady(5.0, 1.0)));
         }
         (bus.into(), board)
     });

@@ -51,7 +51,7 @@ fn main() {
         let current = move |time: f64| if time % 15.0 < seconds { pulse } else { rest };
         let load = Load { current: Box::new(current), ..Load::steady(VOLTS, 0.0) };
         // Without noise and offset, so that the mean is known.
-        board.plug(address, Chip::exact(load));
+        board.plug(None, address, Chip::exact(load));
         let meter = SharedMeter::default();
         setups.push(Setup {
             name: device.to_owned(),

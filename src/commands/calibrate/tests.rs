@@ -18,7 +18,7 @@ fn board(load: Load) -> Arc<Board> {
 
 fn board_at(hertz: u32, load: Load) -> Arc<Board> {
     let board = Board::new(Arc::new(SystemClock), hertz);
-    board.plug(HERE, Chip::new(load));
+    board.plug(None, HERE, Chip::new(load));
     board
 }
 
@@ -38,7 +38,7 @@ fn calibrate_on(
     let mut output = Vec::new();
     let mut stop = |time| {
         std::thread::sleep(time);
-        stops && board.chip(HERE, |chip| chip.writes) > 2
+        stops && board.chip(None, HERE, |chip| chip.writes) > 2
     };
     let caller = Caller { output: &mut output, progress: None, stop: &mut stop };
     calibrate(&args, plan, provider, caller)?;
@@ -116,7 +116,7 @@ fn registers_are_restored_after_a_signal() {
     let zero = CalibrateArgs { zero: true, ..CalibrateArgs::default() };
     let outcome = calibrate_on(&board, zero, Calibration::default(), true);
     assert!(matches!(outcome, Err(Failure::Partly(_))), "{outcome:?}");
-    assert!(board.chip(HERE, |chip| chip.writes) > 3);
+    assert!(board.chip(None, HERE, |chip| chip.writes) > 3);
     let read = |register| board.bus().read_word(HERE, register).unwrap();
     assert_eq!([read(0x00), read(0x06) & 0xFC03, read(0x07)], [0x6127, 0x0000, 0x1234]);
 }
@@ -126,7 +126,7 @@ fn registers_that_are_not_restored_are_reported() {
     let board = board(Load::steady(12.0, 0.0));
     let chips = board.clone();
     let lose = std::thread::spawn(move || {
-        while chips.chip(HERE, |chip| chip.writes) < 3 {
+        while chips.chip(None, HERE, |chip| chip.writes) < 3 {
             std::thread::sleep(Duration::from_millis(10));
         }
         chips.inject(Fault::NoAnswer);

@@ -75,7 +75,7 @@ fn scene(shape: Shape, hertz: u32, interval: Duration, is_slow: bool) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), hertz);
     let current = Box::new(move |t| shape.amperes(t));
-    board.plug(HERE, Chip::new(Load { source: VOLTS, resistance: 0.0, current }));
+    board.plug(None, HERE, Chip::new(Load { source: VOLTS, resistance: 0.0, current }));
     if is_slow {
         board.inject(Fault::SlowClock);
     }

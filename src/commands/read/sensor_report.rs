@@ -162,7 +162,7 @@ mod tests {
     fn board() -> Arc<Board> {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
-        board.plug(HERE, Chip::exact(Load::steady(12.0, 2.0)));
+        board.plug(None, HERE, Chip::exact(Load::steady(12.0, 2.0)));
         let plain = Calibration::default();
         let alert = Alert::new(Function::OverCurrent, 1.5, Polarity::ActiveLow, &plain);
         let chip = Ina260 {
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn exclusive_read_shows_all_and_writes_nothing() {
         let board = board();
-        let writes = board.chip(HERE, |chip| chip.writes);
+        let writes = board.chip(None, HERE, |chip| chip.writes);
         let bus = &mut board.bus();
         let report =
             SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
@@ -194,7 +194,7 @@ mod tests {
         let alert =
             ScrapedAlert { on: "over-current".to_owned(), limit: 1.5, unit: "A", active: true };
         assert_eq!((state.ready, state.alert_active, state.alert), (Some(true), true, Some(alert)));
-        assert_eq!(board.chip(HERE, |chip| chip.writes), writes);
+        assert_eq!(board.chip(None, HERE, |chip| chip.writes), writes);
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
         for (register, word) in [(0x07, 0xFFF8), (0x06, 0x4001)] {
             bus.write_word(HERE, register, word).unwrap();
         }
-        board.chip(HERE, |chip| chip.load = Load::steady(12.0, -2.0));
+        board.chip(None, HERE, |chip| chip.load = Load::steady(12.0, -2.0));
         board.wait(Duration::from_secs(2));
         let report =
             SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
@@ -244,7 +244,7 @@ mod tests {
     fn first_result_after_power_on_is_awaited() {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
-        board.plug(HERE, Chip::exact(Load::steady(5.0, 1.0)));
+        board.plug(None, HERE, Chip::exact(Load::steady(5.0, 1.0)));
         let mut pauses = Vec::new();
         let mut pause = |time| {
             clock.wait(time);

@@ -33,9 +33,9 @@ fn channel(multiplexer: u8, channel: u8) -> Channel {
 fn board() -> Arc<Board> {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     let chip = |volts| Chip::new(Load::steady(volts, 1.0));
-    board.plug_at(Some(channel(0x70, 2)), Address(0x40), chip(5.0));
-    board.plug_at(Some(channel(0x71, 5)), Address(0x40), chip(12.0));
-    board.plug(Address(0x41), chip(3.3));
+    board.plug(Some(channel(0x70, 2)), Address(0x40), chip(5.0));
+    board.plug(Some(channel(0x71, 5)), Address(0x40), chip(12.0));
+    board.plug(None, Address(0x41), chip(3.3));
     board
 }
 
@@ -84,7 +84,7 @@ fn text(sensor: &SensorPlan, outcome: Result<SensorReport, Error>) -> String {
 fn exclusive_read_selects_channel_and_restores() {
     let board = board();
     // With the other mux's channel selected as well, both sensors would respond.
-    board.set_control(Address(0x71), 0x20);
+    board.write_as_other_master(0, Address(0x71), 0x20);
     let sensor = sensor(&["--mux", "0x70:2"]);
     let (other, absent) = (self::sensor(&["--mux", "0x71:5"]), self::sensor(&["--mux", "0x77:0"]));
     let mut wait = |time| {
@@ -107,7 +107,7 @@ fn exclusive_read_selects_channel_and_restores() {
 fn stop_request_during_first_result_wait_is_sticky() {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     // Without a load, its first result is waited for.
-    board.plug(Address(0x40), Chip::new(Load::steady(0.0, 0.0)));
+    board.plug(None, Address(0x40), Chip::new(Load::steady(0.0, 0.0)));
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors = vec![sensor(&[])];
     let mut reader = reader(&board, &[&plan.sensors[0]]);

@@ -24,7 +24,7 @@ struct Bench {
 fn bench(hertz: u32, load: Load) -> Bench {
     let created = Instant::now();
     let board = Board::new(Arc::new(SystemClock), hertz);
-    board.plug(HERE, Chip::new(load));
+    board.plug(None, HERE, Chip::new(load));
     let plan = config::load_alone(&Overrides::default()).unwrap().plan;
     Bench { board, created, plan }
 }
@@ -77,7 +77,7 @@ fn pulsed(t: f64) -> f64 {
 
 /// Waits until the sampler has configured the chip.
 fn configured(board: &Board) {
-    while board.chip(HERE, |chip| chip.writes) < 3 {
+    while board.chip(None, HERE, |chip| chip.writes) < 3 {
         thread::sleep(Duration::from_millis(10));
     }
     thread::sleep(Duration::from_millis(600));
@@ -250,7 +250,7 @@ fn read_only_chip_is_not_written() {
         assert_eq!(code, 0);
         let energy = summary.runs[0].energies[0];
         assert!(
-            energy.joules > 0.5 && bench.board.chip(HERE, |chip| chip.writes) == 0,
+            energy.joules > 0.5 && bench.board.chip(None, HERE, |chip| chip.writes) == 0,
             "{energy:?}"
         );
     });

@@ -22,7 +22,7 @@ fn channel(multiplexer: u8, channel: u8) -> Channel {
 fn board() -> Arc<Board> {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for address in [0x40, 0x44, 0x4F] {
-        board.plug(Address(address), Chip::new(Load::steady(5.0, 1.0)));
+        board.plug(None, Address(address), Chip::new(Load::steady(5.0, 1.0)));
     }
     board.schedule(ScheduledFault {
         fault: Fault::WrongIdentity,
@@ -38,9 +38,9 @@ fn multiplexed() -> Arc<Board> {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     for (multiplexer, number) in [(0x70, 0), (0x70, 3), (0x75, 7)] {
         let chip = Chip::new(Load::steady(5.0, 1.0));
-        board.plug_at(Some(channel(multiplexer, number)), Address(0x40), chip);
+        board.plug(Some(channel(multiplexer, number)), Address(0x40), chip);
     }
-    board.plug(Address(0x41), Chip::new(Load::steady(5.0, 1.0)));
+    board.plug(None, Address(0x41), Chip::new(Load::steady(5.0, 1.0)));
     board
 }
 
@@ -70,7 +70,7 @@ fn devices_are_identified_without_writes() {
          0x4f  INA260, die 0x2270\n"
     );
     for address in [0x40, 0x44, 0x4F] {
-        assert_eq!(board.chip(Address(address), |chip| chip.writes), 0);
+        assert_eq!(board.chip(None, Address(address), |chip| chip.writes), 0);
     }
 }
 
@@ -86,7 +86,7 @@ fn stuck_bus_ends_the_scan() {
 #[test]
 fn channels_are_scanned_and_muxes_restored() {
     let board = multiplexed();
-    board.set_control(Address(0x70), 0x08);
+    board.write_as_other_master(0, Address(0x70), 0x08);
     let report = scan_bus(&mut board.bus(), true, None);
     assert_eq!(
         text(report),
@@ -101,7 +101,7 @@ fn channels_are_scanned_and_muxes_restored() {
 #[test]
 fn aborted_scan_restores_muxes() {
     let board = multiplexed();
-    board.set_control(Address(0x75), 0x80);
+    board.write_as_other_master(0, Address(0x75), 0x80);
     let mut steps = 0;
     let mut report = report();
     report.scan(&mut board.bus(), true, None, &mut |_| {
@@ -116,7 +116,7 @@ fn aborted_scan_restores_muxes() {
 fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
     let board = multiplexed();
     // Selected by the service at the moment.
-    board.set_control(Address(0x70), 0x08);
+    board.write_as_other_master(0, Address(0x70), 0x08);
     let served = |mux, address, device: &str, up| ScrapedSensor {
         labels: vec![("device".to_owned(), device.to_owned())],
         up,

@@ -10,7 +10,7 @@ fn scene_of_running(interval: Duration, load: Load, late: Duration, setup: Setup
     let board = Board::new(clock.clone(), 400_000);
     let mut chip = Chip::new(load);
     chip.write(0x00, settings.word(), Duration::ZERO);
-    board.plug(FIRST, chip);
+    board.plug(None, FIRST, chip);
     clock.advance_to(clock.now() + late);
     scene_of(clock, board, vec![setup])
 }
@@ -82,7 +82,7 @@ fn read_only_chip_is_never_written() {
     let board = Board::new(clock.clone(), 400_000);
     let mut chip = Chip::new(Load::steady(5.0, 1.0));
     chip.write(0x00, 0x6E9F, Duration::ZERO);
-    board.plug(FIRST, chip);
+    board.plug(None, FIRST, chip);
     let mut setup = setup(FIRST, Duration::from_millis(100));
     setup.chip.configure = false;
     let mut scene = scene_of(clock, board, vec![setup]);
@@ -90,9 +90,9 @@ fn read_only_chip_is_never_written() {
     assert!(scene.results(0) > 60, "{:?}", scene.totals(0));
     // Its master changes the settings: they are adopted.
     let now = scene.clock.elapsed();
-    scene.board.chip(FIRST, |chip| chip.write(0x00, 0x6807, now));
+    scene.board.chip(None, FIRST, |chip| chip.write(0x00, 0x6807, now));
     scene.run(secs(60));
     assert!(scene.results(0) > 60 + 60 * 12 && scene.up(0), "{:?}", scene.totals(0));
     scene.sampler.release();
-    assert_eq!(scene.board.chip(FIRST, |chip| chip.writes), 2);
+    assert_eq!(scene.board.chip(None, FIRST, |chip| chip.writes), 2);
 }

@@ -11,7 +11,11 @@ fn alert_is_active_while_limit_is_crossed() {
     let board = Board::new(clock.clone(), 400_000);
     // 20 ms of 5 A at 10 s: hidden in the mean of 942 ms, but not from the comparator.
     let current = |t: f64| if (10.0..10.02).contains(&t) { 5.0 } else { 1.0 };
-    board.plug(FIRST, Chip::new(Load { source: 5.0, resistance: 0.0, current: Box::new(current) }));
+    board.plug(
+        None,
+        FIRST,
+        Chip::new(Load { source: 5.0, resistance: 0.0, current: Box::new(current) }),
+    );
     let alert =
         Alert::new(Function::OverCurrent, 3.0, Polarity::ActiveLow, &Calibration::default());
     let mut setup = setup(FIRST, secs(1));
@@ -62,7 +66,7 @@ impl Bus for Trips {
 fn alert_in_flag_read_after_data_is_kept() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    board.plug(None, FIRST, Chip::new(Load::steady(5.0, 1.0)));
     let mut setup = setup(FIRST, Duration::from_millis(100));
     let alert =
         Alert::new(Function::OverCurrent, 3.0, Polarity::ActiveLow, &Calibration::default());

@@ -54,7 +54,7 @@ fn busy_sampler(
     let random = AtomicU32::new(seed);
     let clock = Arc::new(Busy { clock: SimulatedClock::default(), one_in, random });
     let board = Board::new(clock.clone(), hertz);
-    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    board.plug(None, FIRST, Chip::new(Load::steady(5.0, 1.0)));
     let (name, bus) = ("bus 1".to_owned(), Box::new(board.bus()));
     let sampler = Sampler::new(name, bus, vec![setup], clock.clone(), Arc::new(|| ()));
     (clock, board, sampler)
@@ -70,7 +70,7 @@ fn missed_results_are_counted_on_busy_machine() {
             let (clock, board, mut sampler) = busy_sampler((one_in, seed, 400_000), setup);
             let counted = || {
                 let totals = meter.lock().accumulator.totals(clock.now());
-                let finished = board.chip(FIRST, |chip| {
+                let finished = board.chip(None, FIRST, |chip| {
                     chip.read(0x07, clock.clock.elapsed()); // catches up
                     chip.counts.finished - chip.counts.unconfigured
                 });
@@ -109,8 +109,8 @@ fn torn_results_are_not_corrupt() {
         let (clock, board, mut sampler) = busy_sampler((30, seed, 400_000), setup);
         sampler.poll_due();
         // Each result is far from the one before, so that words of two contradict each other.
-        board.chip(FIRST, |chip| {
-            let (start, cycle) = (chip.started().as_secs_f64(), chip.cycle().as_secs_f64());
+        board.chip(None, FIRST, |chip| {
+            let (start, cycle) = (chip.started.as_secs_f64(), chip.cycle().as_secs_f64());
             chip.load.current = Box::new(move |t| {
                 let is_odd = ((t - start) / cycle).floor() % 2.0 < 1.0;
                 if is_odd { 1.0 } else { 5.0 }

@@ -4,13 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ina260::registers::Register;
-use crate::simulated::Corruption;
 
 fn scene_of_load(load: Load, interval: Duration, always_power: bool) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     // Exact words, so that two runs can be compared whatever else was read.
-    board.plug(FIRST, Chip::exact(load));
+    board.plug(None, FIRST, Chip::exact(load));
     let setup = Setup { always_power, ..setup(FIRST, interval) };
     scene_of(clock, board, vec![setup])
 }
@@ -39,17 +38,17 @@ fn assert_harmless(
     always_power: bool,
     (register, word): (Register, u16),
 ) {
-    let run = |corruption: Option<Corruption>| {
+    let run = |is_corrupted: bool| {
         let load = Load::steady(volts, amperes);
         let mut scene = scene_of_load(load, interval, always_power);
         scene.run(secs(20));
-        if let Some(corruption) = corruption {
-            scene.board.corrupt(corruption);
+        if is_corrupted {
+            scene.board.corrupt(0, FIRST, register, word);
         }
         scene.run(secs(20));
         scene
     };
-    let (plain, corrupted) = (run(None), run(Some(Corruption::once(FIRST, register, word))));
+    let (plain, corrupted) = (run(false), run(true));
     assert_eq!(effects(&plain), effects(&corrupted), "{register}");
     assert_eq!(plain.failures(0, Failure::Corrupt), 0);
     assert_eq!(corrupted.failures(0, Failure::Corrupt), 1, "{register}");
@@ -90,9 +89,8 @@ fn corrupted_flags_do_not_hide_a_result() {
     // Whichever poll it is: one that finds a result, or one of those that bracket an edge.
     for skipped in 0..40 {
         let mut scene = scene_of_load(Load::steady(5.0, 1.0), secs(1), true);
-        let corruption = Corruption::once(FIRST, Register::MaskEnable, 0xFFFF);
         scene.run(secs(1));
-        scene.board.corrupt(Corruption { skipped, ..corruption });
+        scene.board.corrupt(skipped, FIRST, Register::MaskEnable, 0xFFFF);
         scene.run(secs(60));
         assert_eq!(scene.failures(0, Failure::Corrupt), 1, "{skipped}");
         assert_eq!(scene.totals(0).missed, 0, "{skipped}");
@@ -112,9 +110,7 @@ fn result_without_two_equal_reads_is_missed() {
     scene.run(secs(20));
     let before = scene.totals(0);
     for (skipped, word) in [(0, 0xFFFF), (1, 0x8001)] {
-        scene
-            .board
-            .corrupt(Corruption { skipped, ..Corruption::once(FIRST, Register::BusVoltage, word) });
+        scene.board.corrupt(skipped, FIRST, Register::BusVoltage, word);
     }
     scene.run(secs(20));
     let totals = scene.totals(0);
@@ -133,10 +129,8 @@ fn two_equal_reads_outvote_the_first() {
     for skipped in [0, 1] {
         let mut scene = scene_of_load(Load::steady(5.0, 1.0), secs(1), true);
         scene.run(secs(20));
-        scene.board.corrupt(Corruption::once(FIRST, Register::Power, 0xFFFF));
-        scene
-            .board
-            .corrupt(Corruption { skipped, ..Corruption::once(FIRST, Register::Current, 1_000) });
+        scene.board.corrupt(0, FIRST, Register::Power, 0xFFFF);
+        scene.board.corrupt(skipped, FIRST, Register::Current, 1_000);
         scene.run(secs(20));
         // If the power register was doubted alone, the current was not read twice.
         assert!((1..=2).contains(&scene.failures(0, Failure::Corrupt)));
@@ -151,12 +145,11 @@ fn impossible_word_without_time_is_missed() {
     // A result takes 1.9 ms of a cycle of 2.2 ms: nothing can be read again.
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 100_000);
-    board.plug(FIRST, Chip::exact(Load::steady(5.0, 1.0)));
+    board.plug(None, FIRST, Chip::exact(Load::steady(5.0, 1.0)));
     let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_micros(2_300))]);
     scene.run(secs(10));
     for _ in 0..20 {
-        let corruption = Corruption::once(FIRST, Register::BusVoltage, 0xFFFF);
-        scene.board.corrupt(corruption);
+        scene.board.corrupt(0, FIRST, Register::BusVoltage, 0xFFFF);
         scene.run(secs(1));
     }
     // Other results were torn, and discarded whatever their words were.
@@ -174,13 +167,12 @@ fn corruption_on_a_foreign_channel_is_not_counted() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let channel = Channel { multiplexer: Address(0x70), channel: 0 };
-    board.plug_at(Some(channel), FIRST, Chip::exact(Load::steady(5.0, 1.0)));
+    board.plug(Some(channel), FIRST, Chip::exact(Load::steady(5.0, 1.0)));
     let setup = Setup { channel: Some(channel), ..setup(FIRST, Duration::from_millis(100)) };
     let mut scene = scene_of(clock, board, vec![setup]);
     scene.run(secs(10));
     // Another master selects another channel after the flags of the next poll.
-    let corruption = Corruption::once(FIRST, Register::Power, 0xFFFF);
-    scene.board.corrupt(corruption);
+    scene.board.corrupt(0, FIRST, Register::Power, 0xFFFF);
     scene.board.write_as_other_master(7, Address(0x70), 0x03);
     scene.run(Duration::from_millis(150));
     let failures = |failure| scene.failures(0, failure);
@@ -195,7 +187,7 @@ fn saturation_counts_at_once() {
     assert_eq!((results, failures), (3, 0));
     assert_eq!(scene.meters[0].lock().overflows[0], 3);
     // Beyond the scale of current and voltage.
-    scene.board.chip(FIRST, |chip| chip.load = Load::steady(45.0, 45.0));
+    scene.board.chip(None, FIRST, |chip| chip.load = Load::steady(45.0, 45.0));
     scene.run(secs(5));
     let meter = scene.meters[0].lock();
     assert_eq!(meter.accumulator.totals(scene.clock.now()).missed, 0);
@@ -256,8 +248,7 @@ proptest! {
         for (register, word, wait) in words {
             // Flags that hide a result, or announce one early, are plausible; not with bit 15.
             let word = if register == 3 { word | 0x8000 } else { word };
-            let corruption = Corruption::once(FIRST, registers[register], word);
-            scene.board.corrupt(corruption);
+            scene.board.corrupt(0, FIRST, registers[register], word);
             scene.run(Duration::from_millis(wait * 100) + interval);
         }
         scene.run(secs(5));

@@ -11,7 +11,7 @@ fn assert_counted(scene: &Scene) {
     for (sensor, setup) in scene.meters.iter().enumerate() {
         let address = Address(0x40 + u8::try_from(sensor).unwrap());
         let now = scene.clock.elapsed();
-        let completed = scene.board.chip(address, |chip| {
+        let completed = scene.board.chip(None, address, |chip| {
             chip.read(0x07, now); // updates the chip
             chip.counts.finished
         });
@@ -27,7 +27,7 @@ fn assert_counted(scene: &Scene) {
 
 /// Returns the results that the chip completed with its power-on settings.
 fn completed_before_configuration(address: Address, scene: &Scene) -> u64 {
-    scene.board.chip(address, |chip| chip.counts.unconfigured)
+    scene.board.chip(None, address, |chip| chip.counts.unconfigured)
 }
 
 /// Returns the net flow in whole units, with its fraction.
@@ -38,7 +38,7 @@ fn base_units(flow: Flow) -> f64 {
 fn fast(interval: Duration, always_power: bool) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    board.plug(None, FIRST, Chip::new(Load::steady(5.0, 1.0)));
     scene_of(clock, board, vec![Setup { always_power, ..setup(FIRST, interval) }])
 }
 
@@ -87,12 +87,12 @@ fn wall_clock_jump_changes_no_result() {
 fn overloaded_bus_never_overcounts() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 100_000);
-    board.plug(FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    board.plug(None, FIRST, Chip::new(Load::steady(5.0, 1.0)));
     let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_millis(1))]);
     let start = scene.clock.now();
     scene.run(secs(60));
     let totals = scene.totals(0);
-    let finished = scene.board.chip(FIRST, |chip| chip.counts.finished);
+    let finished = scene.board.chip(None, FIRST, |chip| chip.counts.finished);
     assert!(
         totals.results > 20_000 && totals.results + totals.missed <= finished + 1,
         "{totals:?}"
@@ -143,13 +143,13 @@ fn sixteen_sensors_at_10_hz_miss_nothing() {
 fn torn_read_is_discarded() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 100_000); // a read takes 1.4 ms of a cycle of 2.2 ms
-    board.plug(FIRST, Chip::new(Load::steady(10.0, 1.0)));
+    board.plug(None, FIRST, Chip::new(Load::steady(10.0, 1.0)));
     let setup = Setup { always_power: false, ..setup(FIRST, Duration::from_micros(2_300)) };
     let mut scene = scene_of(clock, board, vec![setup]);
     scene.run(Duration::from_millis(20));
     // From now on current and voltage change at each edge.
-    scene.board.chip(FIRST, |chip| {
-        let (start, cycle) = (chip.started().as_secs_f64(), chip.cycle().as_secs_f64());
+    scene.board.chip(None, FIRST, |chip| {
+        let (start, cycle) = (chip.started.as_secs_f64(), chip.cycle().as_secs_f64());
         let current = move |t: f64| {
             if ((t - start) / cycle).floor() % 2.0 < 1.0 { 1.0 } else { 3.0 }
         };
@@ -200,7 +200,7 @@ fn brown_out_during_a_poll_gives_no_result() {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
         // Exact: the minimum is compared with a number.
-        board.plug(FIRST, Chip::exact(Load::steady(12.0, 1.0)));
+        board.plug(None, FIRST, Chip::exact(Load::steady(12.0, 1.0)));
         let from = secs(2) + Duration::from_micros(micros);
         board.schedule(ScheduledFault {
             fault: Fault::BrownOut,
@@ -232,7 +232,7 @@ proptest! {
         let clock = Arc::new(SimulatedClock::default());
         let board = Board::new(clock.clone(), 400_000);
         let load = Load::steady(12.0, amperes);
-        board.plug(FIRST, if is_exact { Chip::exact(load) } else { Chip::new(load) });
+        board.plug(None, FIRST, if is_exact { Chip::exact(load) } else { Chip::new(load) });
         if slow {
             board.inject(Fault::SlowClock);
         }

@@ -52,7 +52,7 @@ fn scene(intervals: &[Duration]) -> Scene {
     let addresses = (0x40..).map(Address);
     let setups: Vec<Setup> = addresses.zip(intervals).map(|(at, i)| setup(at, *i)).collect();
     for (setup, volts) in setups.iter().zip(5_u32..) {
-        board.plug(setup.chip.address, Chip::new(Load::steady(f64::from(volts), 1.0)));
+        board.plug(None, setup.chip.address, Chip::new(Load::steady(f64::from(volts), 1.0)));
     }
     scene_of(clock, board, setups)
 }
@@ -99,7 +99,7 @@ impl Scene {
     /// Checks that each result of the first chip was read or missed, except for one in flight.
     fn assert_all_counted(&self) {
         let now = self.clock.elapsed();
-        let counts = self.board.chip(FIRST, |chip| {
+        let counts = self.board.chip(None, FIRST, |chip| {
             chip.read(0x07, now); // catches up
             chip.counts
         });
@@ -126,7 +126,7 @@ fn every_result_is_read_once() {
     let mut scene = scene(&[secs(1), Duration::from_millis(100)]);
     scene.run(secs(600));
     for (sensor, address) in [(0, FIRST), (1, Address(0x41))] {
-        let Counts { finished, read, .. } = scene.board.chip(address, |chip| chip.counts);
+        let Counts { finished, read, .. } = scene.board.chip(None, address, |chip| chip.counts);
         let results = scene.results(sensor);
         assert!(read == results && finished - read <= 20, "{results} of {finished}");
     }
@@ -238,7 +238,7 @@ fn dead_sensor_does_not_disturb_others() {
     let mut scene = scene(&[secs(1), Duration::from_millis(10)]);
     scene.board.unplug(FIRST);
     scene.run(secs(60));
-    let finished = scene.board.chip(Address(0x41), |chip| chip.counts.finished);
+    let finished = scene.board.chip(None, Address(0x41), |chip| chip.counts.finished);
     assert!(!scene.up(0) && finished - scene.results(1) < 20);
 }
 
@@ -281,7 +281,7 @@ fn chip_is_reconfigured_after_brown_out() {
     scene.run(secs(5));
     assert_eq!(scene.meters[0].lock().resets, [1, 0]);
     assert!(scene.up(0));
-    let configuration = scene.board.chip(FIRST, |chip| chip.read(0x00, secs(11)));
+    let configuration = scene.board.chip(None, FIRST, |chip| chip.read(0x00, secs(11)));
     assert_eq!(configuration, 0x6E9F);
 }
 
@@ -292,7 +292,7 @@ fn foreign_configuration_is_backed_off() {
     let mut writes = 0;
     for _ in 0..600 {
         let now = scene.clock.elapsed();
-        scene.board.chip(FIRST, |chip| {
+        scene.board.chip(None, FIRST, |chip| {
             writes += u32::from(chip.read(0x00, now) == 0x6E9F);
             chip.write(0x00, 0x6007, now);
         });
@@ -335,7 +335,7 @@ fn reload_keeps_unchanged_sensors_running() {
     scene.sampler.replace(vec![unchanged]);
     scene.run(secs(10));
     assert!(scene.results(1) >= results + 10, "no result was missed");
-    let mask = scene.board.chip(FIRST, |chip| chip.read(0x06, secs(20)));
+    let mask = scene.board.chip(None, FIRST, |chip| chip.read(0x06, secs(20)));
     assert_eq!(mask & 0x0001, 0, "alerts of the removed sensor are disabled");
 }
 
@@ -360,6 +360,6 @@ fn release_disables_alerts_and_keeps_settings() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(2));
     scene.sampler.release();
-    let read = |register| scene.board.chip(FIRST, |chip| chip.read(register, secs(2)));
+    let read = |register| scene.board.chip(None, FIRST, |chip| chip.read(register, secs(2)));
     assert_eq!((read(0x06) & 0xFC03, read(0x00)), (0x0000, 0x6E9F));
 }

@@ -13,8 +13,8 @@ fn downstream(channels: &[Channel], interval: Duration) -> Scene {
     let board = Board::new(clock.clone(), 400_000);
     let mut setups = Vec::new();
     for (channel, volts) in channels.iter().zip(1_u32..) {
-        board.plug_at(Some(*channel), FIRST, Chip::new(Load::steady(f64::from(volts), 1.0)));
-        board.set_control(channel.multiplexer, 0xFF); // as another master may leave it
+        board.plug(Some(*channel), FIRST, Chip::new(Load::steady(f64::from(volts), 1.0)));
+        board.write_as_other_master(0, channel.multiplexer, 0xFF); // as another master may leave it
         setups.push(Setup { channel: Some(*channel), ..setup(FIRST, interval) });
     }
     scene_of(clock, board, setups)
@@ -100,16 +100,16 @@ fn misdirected_settings_are_not_accepted() {
     for words in 1..30 {
         let mut scene = downstream(&[ours], secs(1));
         let foreign = Chip::new(Load::steady(5.0, 1.0));
-        scene.board.plug_at(Some(other), FIRST, foreign);
+        scene.board.plug(Some(other), FIRST, foreign);
         scene.run(secs(5));
         let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
         let now = scene.clock.elapsed();
-        scene.board.chip_at(Some(ours), FIRST, |chip| chip.power_on(now));
+        scene.board.chip(Some(ours), FIRST, |chip| chip.power_on(now));
         scene.board.write_as_other_master(words, Address(0x70), 0x02);
         scene.sampler.poll_due();
         let now = scene.clock.elapsed();
-        let configuration = scene.board.chip_at(Some(ours), FIRST, |chip| chip.read(0x00, now));
+        let configuration = scene.board.chip(Some(ours), FIRST, |chip| chip.read(0x00, now));
         assert!(
             configuration == 0x6E9F || !scene.up(0),
             "before word {words}: up, with {configuration:#06x}"
@@ -130,7 +130,7 @@ fn single_channel_is_selected_once() {
 fn missing_mux_is_an_outage_of_its_sensors() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    board.plug(Address(0x41), Chip::new(Load::steady(9.0, 1.0)));
+    board.plug(None, Address(0x41), Chip::new(Load::steady(9.0, 1.0)));
     let missing = Setup { channel: Some(channel(0x70, 0)), ..setup(FIRST, secs(1)) };
     let mut scene = scene_of(clock, board, vec![missing, setup(Address(0x41), secs(1))]);
     scene.run(secs(30));
@@ -145,7 +145,7 @@ fn release_deselects_every_mux() {
     scene.sampler.release();
     assert_eq!([0x70, 0x71].map(|at| scene.board.control(Address(at))), [Some(0), Some(0)]);
     for channel in [channel(0x70, 0), channel(0x71, 5)] {
-        let mask = scene.board.chip_at(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));
+        let mask = scene.board.chip(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));
         assert_eq!(mask & 0x0001, 0, "alerts are disabled");
     }
 }
@@ -196,16 +196,16 @@ fn chip_on_foreign_channel_is_never_written() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     for (channel, address) in [(ours, Address(0x41)), (other, FIRST)] {
-        board.plug_at(Some(channel), address, Chip::new(Load::steady(5.0, 1.0)));
+        board.plug(Some(channel), address, Chip::new(Load::steady(5.0, 1.0)));
     }
     let missing = Setup { channel: Some(ours), ..setup(FIRST, secs(1)) };
     let mut scene = scene_of(clock, board, vec![neighbour, missing]);
     for _ in 0..100 {
-        scene.board.set_control(Address(0x70), 0x02);
+        scene.board.write_as_other_master(0, Address(0x70), 0x02);
         let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
     }
-    let configuration = scene.board.chip_at(Some(other), FIRST, |chip| chip.read(0x00, secs(100)));
+    let configuration = scene.board.chip(Some(other), FIRST, |chip| chip.read(0x00, secs(100)));
     assert_eq!(configuration, 0x6127, "the power-on value");
     assert!(!scene.up(1));
 }
@@ -225,8 +225,7 @@ fn foreign_selection_loses_no_count() {
         scene.run(secs(60));
         assert_eq!(scene.changes.load(Relaxed), changes, "channel {other}");
         for sensor in 0..2 {
-            let counts =
-                scene.board.chip_at(Some(channel(0x70, sensor)), FIRST, |chip| chip.counts);
+            let counts = scene.board.chip(Some(channel(0x70, sensor)), FIRST, |chip| chip.counts);
             let totals = scene.totals(usize::from(sensor));
             let counted = totals.results + totals.missed + counts.unconfigured;
             assert!(

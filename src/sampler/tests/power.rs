@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ina260::alert::{Alert, Function, Polarity};
-use crate::simulated::Imperfection;
 
 /// Current of a load as a function of the time in seconds.
 type Current = Arc<dyn Fn(f64) -> f64 + Send + Sync>;
@@ -67,7 +66,7 @@ impl Shape {
 fn scene_of_chip(chip: Chip, setup: Setup) -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    board.plug(FIRST, chip);
+    board.plug(None, FIRST, chip);
     scene_of(clock, board, vec![setup])
 }
 
@@ -93,14 +92,14 @@ fn pulses(period: f64, low: f64, high: f64) -> impl Fn(f64) -> f64 + Clone {
 
 fn comparator(scene: &Scene) -> (u16, u16) {
     let now = scene.clock.elapsed();
-    let read = |register| scene.board.chip(FIRST, |chip| chip.read(register, now));
+    let read = |register| scene.board.chip(None, FIRST, |chip| chip.read(register, now));
     (read(0x06) & 0xFC03, read(0x07))
 }
 
 /// The power to be served for each load was worked out on paper, for averaging 1024.
 #[test]
 fn power_follows_the_table_of_loads() {
-    let offset = Imperfection::default();
+    let (current_offset, voltage_offset) = (0.8, -2.0); // in steps
     let rows: [(&str, Shape, f64); 5] = [
         ("no load", Shape::new(24.0, 0.0, |_| 0.0), 0.0),
         (
@@ -117,8 +116,7 @@ fn power_follows_the_table_of_loads() {
         let power = mean_power(&mut scene, secs(10), secs(120));
         let means = shape.means(0.0, 1000.0 * PERIOD);
         // The offsets of the chip are part of what it measures.
-        let error = (means.voltage * offset.current_offset + means.current * offset.voltage_offset)
-            * 0.00125;
+        let error = (means.voltage * current_offset + means.current * voltage_offset) * 0.00125;
         let rounding = 0.000_625 * means.voltage;
         assert!(
             (power - served - error).abs() <= 0.02 * served + rounding,
@@ -144,11 +142,11 @@ fn guard_is_armed_by_a_greater_register_only() {
     scene.run(secs(30));
     assert_eq!(comparator(&scene), (0x0001, 0));
     let shape = Shape::new(0.0, -4.0, pulses(PERIOD, 0.0, 3.0));
-    scene.board.chip(FIRST, |chip| chip.load = shape.load());
+    scene.board.chip(None, FIRST, |chip| chip.load = shape.load());
     scene.run(secs(3));
     assert_eq!(comparator(&scene), (0x4001, 0xFFF8));
     // 100 results without a greater register take 94 s.
-    scene.board.chip(FIRST, |chip| chip.load = Load::steady(5.0, 1.0));
+    scene.board.chip(None, FIRST, |chip| chip.load = Load::steady(5.0, 1.0));
     scene.run(secs(90));
     assert_eq!(comparator(&scene), (0x4001, 0xFFF8));
     scene.run(secs(10));
@@ -185,7 +183,7 @@ fn tripped_guard_invalidates_two_results() {
     // 2 ms of -1 A within a cycle of 88 ms.
     let current = shape.current.clone();
     let start = scene.clock.elapsed().as_secs_f64() + 0.2;
-    scene.board.chip(FIRST, |chip| {
+    scene.board.chip(None, FIRST, |chip| {
         chip.load =
             Load {
                 current: Box::new(move |t| {
@@ -216,7 +214,7 @@ fn guard_switches_after_two_opposite_results() {
     scene.run(secs(10));
     assert_eq!(comparator(&scene), (0x4001, 0xFFF8));
     let reverse = Shape::new(0.0, 4.0, pulses(PERIOD, -3.0, 0.0));
-    scene.board.chip(FIRST, |chip| chip.load = reverse.load());
+    scene.board.chip(None, FIRST, |chip| chip.load = reverse.load());
     scene.run(secs(4));
     assert_eq!(comparator(&scene), (0x8001, 8));
     let power = mean_power(&mut scene, secs(3), secs(10));
@@ -294,7 +292,7 @@ fn failed_guard_write_is_not_a_foreign_reset() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let shape = Shape::new(0.0, -4.0, pulses(PERIOD, 0.0, 3.0));
-    board.plug(FIRST, Chip::new(shape.load()));
+    board.plug(None, FIRST, Chip::new(shape.load()));
     let setup = setup(FIRST, secs(1));
     let mut scene = scene_of(clock.clone(), board.clone(), vec![setup.clone()]);
     let bus = Failing(board.bus(), Arc::new(AtomicU32::new(2)));
@@ -313,7 +311,7 @@ fn guard_downstream_of_mux_survives_foreign_selects() {
     let board = Board::new(clock.clone(), 400_000);
     let channel = crate::i2c::mux::Channel { multiplexer: Address(0x70), channel: 0 };
     let shape = Shape::new(0.0, -4.0, pulses(PERIOD, 0.0, 3.0));
-    board.plug_at(Some(channel), FIRST, Chip::new(shape.load()));
+    board.plug(Some(channel), FIRST, Chip::new(shape.load()));
     let setup = Setup { channel: Some(channel), ..setup(FIRST, secs(1)) };
     let mut scene = scene_of(clock, board, vec![setup]);
     // Another master selects another channel after 1 to 200 transfers, the guard's writes included.
