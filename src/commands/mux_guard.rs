@@ -1,5 +1,7 @@
 //! Finds the muxes of a bus that no other program uses, and restores them after use.
 
+use std::collections::BTreeSet;
+
 use crate::i2c::mux::{self, Channel, Multiplexers};
 use crate::i2c::{Address, Bus, Error};
 
@@ -9,18 +11,17 @@ use crate::i2c::{Address, Bus, Error};
 ///
 /// # Errors
 /// A timeout: the bus is stuck.
-pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(Vec<Address>, Vec<String>), Error> {
-    let (mut muxes, mut others) = (Vec::new(), Vec::new());
+pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<String>), Error> {
+    let (mut muxes, mut others) = (BTreeSet::new(), Vec::new());
     for address in mux::ADDRESSES.map(Address) {
         if let Some(driver) = bus.bound_driver(address) {
             others.push(mux::Error::Bound(address, driver).to_string());
             continue;
         }
         match bus.receive_byte(address) {
-            Ok(control) if retains_writes(bus, address, control)? => muxes.push(address),
+            Ok(control) if retains_writes(bus, address, control)? => _ = muxes.insert(address),
             Ok(_) => {
-                let problem = "not a TCA9548A (does not retain what is written)";
-                others.push(format!("{address}: {problem}"));
+                others.push(format!("{address}: not a TCA9548A (does not retain what is written)"));
             }
             Err(error) if error.is_timeout() => return Err(error),
             Err(_) => {}
@@ -33,8 +34,7 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(Vec<Address>, Vec<String
 /// written first and last, so that a mux is left unchanged.
 fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bool, Error> {
     for byte in [control, 0x00, 0x01, control] {
-        let retained = bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address));
-        match retained {
+        match bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address)) {
             Ok(retained) if retained == byte => {}
             Err(error) if error.is_timeout() => return Err(error),
             Ok(_) | Err(_) => return Ok(false),
@@ -45,7 +45,7 @@ fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bo
 
 /// Muxes of a bus. Their control registers are restored when this is dropped.
 pub(super) struct MuxGuard<'a> {
-    bus: &'a mut dyn Bus,
+    pub(super) bus: &'a mut dyn Bus,
     multiplexers: Multiplexers,
     /// The original control registers.
     controls: Vec<(Address, u8)>,
@@ -53,24 +53,19 @@ pub(super) struct MuxGuard<'a> {
 
 impl<'a> MuxGuard<'a> {
     /// Deselects all channels of these muxes. Other muxes on the bus are unknown and not changed.
-    pub(super) fn new(bus: &'a mut dyn Bus, muxes: &[Address]) -> Result<Self, mux::Error> {
+    pub(super) fn new(bus: &'a mut dyn Bus, muxes: &BTreeSet<Address>) -> Result<Self, mux::Error> {
         let mut controls = Vec::new();
         for &mux in muxes {
             if let Some(driver) = bus.bound_driver(mux) {
                 return Err(mux::Error::Bound(mux, driver));
             }
-            let control =
-                bus.receive_byte(mux).map_err(|error| mux::Error::Unreachable(mux, error))?;
-            controls.push((mux, control));
+            let control = bus.receive_byte(mux);
+            controls.push((mux, control.map_err(|error| mux::Error::Unreachable(mux, error))?));
         }
         let channels = muxes.iter().map(|&multiplexer| Channel { multiplexer, channel: 0 });
         let mut guard = Self { bus, multiplexers: Multiplexers::new(channels), controls };
         guard.multiplexers.deselect_all(guard.bus)?;
         Ok(guard)
-    }
-
-    pub(super) fn bus(&mut self) -> &mut dyn Bus {
-        self.bus
     }
 
     /// Runs `access` with a channel selected, and verifies afterwards that it still is.

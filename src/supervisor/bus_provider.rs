@@ -66,7 +66,7 @@ impl BusProvider {
     }
 
     /// Returns the adapters of the machine; simulated buses have none.
-    pub(super) fn adapters(&self) -> Adapters {
+    pub(crate) fn adapters(&self) -> Adapters {
         if self.is_simulated() { Adapters::default() } else { Adapters::read() }
     }
 

@@ -116,7 +116,7 @@ impl Session {
                 own.push(sensor);
                 continue;
             };
-            let name = exporter.name();
+            let name = exporter.name.clone();
             let reason = match exporter.sensor(*location) {
                 Ok(_) if options.direct => format!(
                     "bus {} is in use by {name}, which would lose results and settings); omit \

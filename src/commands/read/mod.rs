@@ -11,15 +11,13 @@ use super::{Caller, Failure};
 use crate::config::{self, Overrides, Plan, SensorPlan};
 use crate::supervisor::BusProvider;
 
-mod csv;
-mod json;
+mod output;
 pub(super) mod reader;
 mod sensor_report;
 #[cfg(test)]
 mod tests;
-mod text;
 
-pub(super) use csv::field as csv_field;
+pub(super) use output::field as csv_field;
 use reader::Reader;
 use sensor_report::SensorReport;
 
@@ -84,9 +82,9 @@ pub fn run(args: &ReadArgs, caller: Caller<'_>) -> Result<(), Failure> {
     let row = |sensor| Row { sensor, outcome: reader.read(sensor, stop) };
     let rows: Vec<Row> = sensors.map(row).collect();
     if args.json {
-        json::write(&rows, output)?;
+        output::write_json(&rows, output)?;
     } else {
-        text::write(&rows, output)?;
+        output::write_text(&rows, output)?;
     }
     outcome(rows.iter().filter_map(failure).collect(), rows.len())
 }
@@ -124,7 +122,8 @@ fn follow(
     output: &mut dyn Write,
     stop: Stop,
 ) -> Result<(), Failure> {
-    csv::write_head(output)?;
+    writeln!(output, "{}", output::COLUMNS)?;
+    output.flush()?;
     let begun = Instant::now();
     let sensors = plan.sensors.iter();
     let mut due: Vec<_> = sensors.map(|sensor| (begun, sensor)).collect();
@@ -136,7 +135,7 @@ fn follow(
             break;
         }
         let row = Row { sensor, outcome: reader.read(sensor, stop) };
-        csv::write_row(&row, output)?;
+        output::write_csv(&row, output)?;
         let first = unread.entry(&sensor.device).or_insert_with(|| failure(&row));
         *first = first.take().filter(|_| row.outcome.is_err());
         *at = (*at + sensor.interval).max(Instant::now());
@@ -147,21 +146,17 @@ fn follow(
 /// Returns the configured sensors, or the one at the given location, configured or not.
 fn plan(args: &ReadArgs) -> Result<Plan, Failure> {
     let mut plan = config::load(&args.config.overrides(), config::environment())?.plan;
+    let given = args.location.add_to(Overrides::default());
+    let given = given.with("interval", args.interval.as_deref());
+    let given = config::load_alone(&given)?.plan.sensors.remove(0);
+    let (interval, location) = (given.interval, given.location);
     if args.location.is_named() {
-        let named = args.location.add_to(Overrides::default());
-        let named = config::load_alone(&named)?.plan.sensors.remove(0);
-        let location = named.location;
-        let known = plan.sensors.iter().find(|known| known.location == location);
-        let sensor =
-            known.cloned().unwrap_or(SensorPlan { device: location.device_name(), ..named });
-        plan.sensors = vec![sensor];
+        let known = plan.sensors.into_iter().find(|known| known.location == location);
+        let unknown = SensorPlan { device: location.device_name(), ..given };
+        plan.sensors = vec![known.unwrap_or(unknown)];
     }
     if args.interval.is_some() {
-        let alone = Overrides::default().with("interval", args.interval.as_deref());
-        let interval = config::load_alone(&alone)?.plan.sensors.remove(0).interval;
-        for sensor in &mut plan.sensors {
-            sensor.interval = interval;
-        }
+        plan.sensors.iter_mut().for_each(|sensor| sensor.interval = interval);
     }
     Ok(plan)
 }

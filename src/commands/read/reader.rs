@@ -1,7 +1,6 @@
 //! Reads sensors: from their chips, or from the service that uses the bus.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use super::Stop;
 use super::sensor_report::{ChipState, SensorReport};
@@ -10,7 +9,7 @@ use crate::commands::mux_guard::MuxGuard;
 use crate::commands::running_exporter::RunningExporter;
 use crate::config::{Plan, SensorPlan};
 use crate::i2c::adapters::Adapters;
-use crate::i2c::{Address, Bus, BusName, Location, mux, retry_once};
+use crate::i2c::{Bus, BusName, Location, mux, retry_once};
 use crate::ina260;
 use crate::supervisor::BusProvider;
 
@@ -62,24 +61,18 @@ pub(in crate::commands) struct Reader {
 
 impl Reader {
     pub(in crate::commands) fn new(plan: &Plan, provider: BusProvider, is_mux_named: bool) -> Self {
-        Self {
-            provider,
-            locations: plan.sensors.iter().map(|it| it.location).collect(),
-            opened: BTreeMap::new(),
-            is_mux_named,
-        }
+        let locations = plan.sensors.iter().map(|it| it.location).collect();
+        Self { provider, locations, opened: BTreeMap::new(), is_mux_named }
     }
 
     /// Reads a sensor: its chip, unless a service uses the bus and the chip is downstream of a mux.
     pub(super) fn read(&mut self, sensor: &SensorPlan, stop: Stop) -> Result<SensorReport, Error> {
-        let Location { bus, mux, address } = sensor.location;
+        let Location { bus, mux, .. } = sensor.location;
         match RunningExporter::find(bus, &self.provider) {
             Some(service) if self.is_mux_named => Err(Error::Bus(service.refusal(bus))),
             Some(service) if mux.is_some() => read_via_service(&service, sensor),
             Some(service) => read_shared(&service, self.open(bus)?, sensor),
-            None => self.on_chip(sensor.location, |bus| {
-                SensorReport::read(bus, address, &sensor.calibration, stop)
-            }),
+            None => self.on_chip(sensor.location, |bus| SensorReport::read(bus, sensor, stop)),
         }
     }
 
@@ -89,7 +82,9 @@ impl Reader {
         location: Location,
         mut access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
     ) -> Result<T, Error> {
-        let muxes = self.muxes(location.bus);
+        // All muxes: sensors downstream of a selected channel of another would respond as well.
+        let on_bus = self.locations.iter().filter(|it| it.bus == location.bus);
+        let muxes = on_bus.filter_map(|it| Some(it.mux?.multiplexer)).collect();
         let bus = self.open(location.bus)?;
         let mut access = |bus: &mut dyn Bus| retried(|| access(bus));
         let Some(channel) = location.mux else { return access(bus) };
@@ -98,25 +93,15 @@ impl Reader {
             .map_err(Error::Mux)?
     }
 
-    /// Returns all known muxes of a bus: sensors downstream of a selected channel of another mux
-    /// would respond as well.
-    fn muxes(&self, bus: BusName) -> Vec<Address> {
-        let on_bus = self.locations.iter().filter(|location| location.bus == bus);
-        let muxes = on_bus.filter_map(|location| Some(location.mux?.multiplexer));
-        muxes.collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
     fn open(&mut self, name: BusName) -> Result<&mut dyn Bus, Error> {
-        let bus =
-            match self.opened.entry(name) {
-                Entry::Occupied(opened) => opened.into_mut(),
-                Entry::Vacant(vacant) => {
-                    let bus = self.provider.open(name, self.locations.iter().copied());
-                    vacant.insert(bus.map_err(|error| {
-                        Error::Bus(describe_open_error(&error, &Adapters::read()))
-                    })?)
-                }
-            };
+        let bus = match self.opened.entry(name) {
+            Entry::Occupied(opened) => opened.into_mut(),
+            Entry::Vacant(vacant) => {
+                let opened = self.provider.open(name, self.locations.iter().copied());
+                let described = |error| Error::Bus(describe_open_error(&error, &Adapters::read()));
+                vacant.insert(opened.map_err(described)?)
+            }
+        };
         Ok(bus.as_mut())
     }
 }
@@ -127,13 +112,11 @@ pub(super) fn read_shared(
     bus: &mut dyn Bus,
     sensor: &SensorPlan,
 ) -> Result<SensorReport, Error> {
-    let identified = |served| {
+    let state = service.sensor(sensor.location).and_then(|served| {
         ChipState::from_service(served).ok_or_else(|| "the chip was not identified".to_owned())
-    };
-    let state = service.sensor(sensor.location).and_then(identified);
+    });
     let state = state.map_err(|reason| format!("settings and alert are not read: {reason}"));
-    let (address, calibration) = (sensor.location.address, &sensor.calibration);
-    retried(|| SensorReport::read_data(bus, address, calibration, state.clone()))
+    retried(|| SensorReport::read_data(bus, sensor, state.clone()))
 }
 
 /// Takes the result of a sensor downstream of a mux from the service, which alone may switch it.
@@ -145,7 +128,7 @@ pub(super) fn read_via_service(
         .sensor(sensor.location)
         .map_err(|reason| Error::Bus(format!("{reason}; stop it to read downstream of the mux")))?;
     SensorReport::from_service(served)
-        .ok_or_else(|| Error::Bus(format!("does not respond to {}; see its log", service.name())))
+        .ok_or_else(|| Error::Bus(format!("does not respond to {}; see its log", service.name)))
 }
 
 /// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.

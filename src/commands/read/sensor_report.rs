@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use super::Stop;
-use crate::i2c::{Address, Bus};
+use crate::config::SensorPlan;
+use crate::i2c::Bus;
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
-use crate::ina260::registers::POWER_ON_CONFIGURATION;
 use crate::ina260::settings::{Mode, Settings};
 use crate::ina260::{self, Error, Measurement, RegisterDump};
 use crate::scrape::{ScrapedAlert, ScrapedSensor};
@@ -38,7 +38,6 @@ pub(super) struct SensorReport {
 pub(super) struct ChipState {
     pub(super) settings: Settings,
     pub(super) mode: Mode,
-    pub(super) is_power_on_default: bool,
     /// Whether there was a result that had not been read; `None` if the state is from the service.
     pub(super) ready: Option<bool>,
     pub(super) alert: Option<ScrapedAlert>,
@@ -50,14 +49,12 @@ impl ChipState {
         let flags = registers.mask_enable;
         // The power guard of a service is not an alert.
         let is_alert = !registers.is_guarded();
-        let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration)
-            .filter(|_| is_alert);
+        let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration);
         Self {
             settings: registers.settings(),
             mode: Mode::from_word(registers.configuration),
-            is_power_on_default: registers.configuration == POWER_ON_CONFIGURATION,
             ready: Some(flags.ready()),
-            alert: alert.map(|alert| ScrapedAlert {
+            alert: alert.filter(|_| is_alert).map(|alert| ScrapedAlert {
                 on: alert.function.name().to_owned(),
                 limit: alert.limit,
                 unit: alert.function.unit(),
@@ -69,11 +66,9 @@ impl ChipState {
 
     /// Returns the state in the service's metrics, unless it never identified the chip.
     pub(super) fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
-        let chip = sensor.chip.as_ref()?;
         Some(Self {
-            settings: chip.settings,
+            settings: sensor.chip.as_ref()?.settings,
             mode: Mode::BothContinuous,
-            is_power_on_default: false,
             ready: None,
             alert: sensor.alert.clone(),
             alert_active: sensor.alert.as_ref().is_some_and(|alert| alert.active),
@@ -84,35 +79,33 @@ impl ChipState {
 impl SensorReport {
     /// Reads everything from a chip that no other program uses. Changes no setting, but clears the
     /// ready flag and a latched alert. If the chip has no result since power-on, waits for one.
-    pub(super) fn read(
-        bus: &mut dyn Bus,
-        address: Address,
-        calibration: &Calibration,
-        stop: Stop,
-    ) -> Result<Self, Error> {
+    pub(super) fn read(bus: &mut dyn Bus, sensor: &SensorPlan, stop: Stop) -> Result<Self, Error> {
+        let address = sensor.location.address;
         let die = ina260::identify(bus, address)?;
-        let mut registers = ina260::read_settings(bus, address)?;
-        let mut data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
+        let mut read = || {
+            let registers = ina260::read_settings(bus, address)?;
+            let data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
+            Ok((registers, data))
+        };
+        let (mut registers, mut data) = read()?;
         let is_empty = (data.voltage_word, data.current_word) == (0, 0);
         if is_empty && !registers.mask_enable.ready() {
             stop(registers.settings().cycle().mul_f64(SLOWEST).min(MAX_PAUSE));
-            registers = ina260::read_settings(bus, address)?;
-            data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
+            (registers, data) = read()?;
         }
-        let state = ChipState::from_registers(&registers, calibration);
-        Ok(Self::new(die, data, calibration, Ok(state)))
+        let state = ChipState::from_registers(&registers, &sensor.calibration);
+        Ok(Self::new(die, data, sensor, Ok(state)))
     }
 
     /// Reads the identity and data of a chip that the service uses, which affects no flag.
     pub(super) fn read_data(
         bus: &mut dyn Bus,
-        address: Address,
-        calibration: &Calibration,
+        sensor: &SensorPlan,
         state: Result<ChipState, String>,
     ) -> Result<Self, Error> {
-        let die = ina260::identify(bus, address)?;
-        let data = ina260::measure(bus, address, false, true)?;
-        Ok(Self::new(die, data, calibration, state))
+        let die = ina260::identify(bus, sensor.location.address)?;
+        let data = ina260::measure(bus, sensor.location.address, false, true)?;
+        Ok(Self::new(die, data, sensor, state))
     }
 
     /// Returns the last result in the service's metrics, unless the sensor is down.
@@ -129,7 +122,7 @@ impl SensorReport {
     fn new(
         die: u16,
         mut data: Measurement,
-        calibration: &Calibration,
+        sensor: &SensorPlan,
         state: Result<ChipState, String>,
     ) -> Self {
         // The overflow flag is not always read; the power register shows the same.
@@ -137,7 +130,7 @@ impl SensorReport {
         Self {
             at: SystemTime::now(),
             die: format!("{die:#06x}"),
-            measured: calibration.apply(data.measured(false)),
+            measured: sensor.calibration.apply(data.measured(false)),
             saturated: data.overflow || data.voltage_saturated() || data.current_saturated(),
             state,
         }
@@ -150,6 +143,8 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, SimulatedClock};
+    use crate::config::{self, Overrides};
+    use crate::i2c::Address;
     use crate::ina260::Ina260;
     use crate::ina260::alert::{Function, Polarity};
     use crate::ina260::settings::Settings;
@@ -157,6 +152,11 @@ mod tests {
     use crate::units::{Amperes, Volts, Watts};
 
     const HERE: Address = Address(0x40);
+
+    /// The default sensor, at this address.
+    fn sensor() -> SensorPlan {
+        config::load_alone(&Overrides::default()).unwrap().plan.sensors.remove(0)
+    }
 
     /// A chip as the service left it, with an active alert and a new result.
     fn board() -> Arc<Board> {
@@ -182,8 +182,7 @@ mod tests {
         let board = board();
         let writes = board.chip(None, HERE, |chip| chip.writes);
         let bus = &mut board.bus();
-        let report =
-            SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
+        let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
         assert_eq!(
             (report.measured.voltage, report.measured.current, report.measured.power),
             (Volts(12.0), Amperes(2.0), Watts(24.0))
@@ -206,8 +205,7 @@ mod tests {
         }
         board.chip(None, HERE, |chip| chip.load = Load::steady(12.0, -2.0));
         board.wait(Duration::from_secs(2));
-        let report =
-            SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
+        let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
         let state = report.state.unwrap();
         assert_eq!((state.alert_active, state.alert), (false, None));
     }
@@ -216,8 +214,7 @@ mod tests {
     fn data_read_leaves_flags_to_the_service() {
         let board = board();
         let bus = &mut board.bus();
-        let plain = Calibration::default();
-        let report = SensorReport::read_data(bus, HERE, &plain, Err(String::new())).unwrap();
+        let report = SensorReport::read_data(bus, &sensor(), Err(String::new())).unwrap();
         assert_eq!((report.measured.power, report.state), (Watts(24.0), Err(String::new())));
         // As the service will read them.
         let flags = ina260::read_settings(bus, HERE).unwrap().mask_enable;
@@ -228,12 +225,13 @@ mod tests {
     fn saturated_power_is_voltage_times_current() {
         let board = board();
         board.inject(Fault::Overflow);
-        let calibration = Calibration { reverse: true, ..Calibration::default() };
+        let mut sensor = sensor();
+        sensor.calibration.reverse = true;
         // 15 A and 36 V from the next result on.
         let bus = &mut board.bus();
         bus.read_word(HERE, 0x00).unwrap();
         board.wait(Duration::from_secs(2));
-        let report = SensorReport::read_data(bus, HERE, &calibration, Err(String::new())).unwrap();
+        let report = SensorReport::read_data(bus, &sensor, Err(String::new())).unwrap();
         assert_eq!(
             (report.measured.current, report.measured.power, report.saturated),
             (Amperes(-15.0), Watts(-540.0), true)
@@ -251,18 +249,16 @@ mod tests {
             pauses.push(time);
             false
         };
-        let plain = Calibration::default();
-        let report = SensorReport::read(&mut board.bus(), HERE, &plain, &mut pause).unwrap();
+        let report = SensorReport::read(&mut board.bus(), &sensor(), &mut pause).unwrap();
         assert_eq!((report.measured.voltage, report.measured.power), (Volts(5.0), Watts(5.0)));
         assert_eq!(pauses, [Duration::from_micros(2_530)]);
         let state = report.state.unwrap();
-        assert!(state.is_power_on_default && state.mode == Mode::BothContinuous);
+        assert_eq!((state.settings.word(), state.mode), (0x6127, Mode::BothContinuous));
         assert_eq!((state.alert, state.alert_active), (None, false));
         // Powered down.
         board.bus().write_word(HERE, 0x00, 0x6120).unwrap();
         let bus = &mut board.bus();
-        let report =
-            SensorReport::read(bus, HERE, &Calibration::default(), &mut |_| false).unwrap();
+        let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
         let state = report.state.unwrap();
         assert_eq!(state.mode.name(), "power-down");
     }

@@ -7,11 +7,11 @@ use super::reader::{Error, read_shared, read_via_service};
 use super::*;
 use crate::cli::CommandLine;
 use crate::clock::SimulatedClock;
-use crate::commands::running_exporter::{RunningExporter, Unknown};
+use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::Address;
 use crate::i2c::mux::Channel;
 use crate::ina260::settings::Settings;
-use crate::scrape::{self, Readings, ScrapedAlert, ScrapedChip, ScrapedSensor};
+use crate::scrape::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
 use crate::units::Measured;
 use clap::Parser;
@@ -71,12 +71,12 @@ fn reader(board: &Arc<Board>, sensors: &[&SensorPlan]) -> Reader {
 }
 
 fn service(sensors: Vec<ScrapedSensor>) -> RunningExporter {
-    RunningExporter { url: URL.to_owned(), sensors: Ok(sensors) }
+    RunningExporter { name: format!("the service at {URL}"), sensors: Ok(sensors) }
 }
 
 fn text(sensor: &SensorPlan, outcome: Result<SensorReport, Error>) -> String {
     let mut output = Vec::new();
-    text::write(&[Row { sensor, outcome }], &mut output).unwrap();
+    output::write_text(&[Row { sensor, outcome }], &mut output).unwrap();
     String::from_utf8(output).unwrap()
 }
 
@@ -216,8 +216,8 @@ fn sensor_downstream_of_a_mux_is_read_via_service() {
     assert_eq!(report.measured, Measured::new(12.0, 1.5, 18.0));
     let down = ScrapedSensor { readings: None, up: false, ..served(&sensor) };
     let silent = RunningExporter {
-        url: URL.to_owned(),
-        sensors: Err(Unknown::Scrape { url: URL.to_owned(), source: scrape::Error::NoResponse }),
+        name: format!("the service at {URL}"),
+        sensors: Err(format!("{URL}: connection closed without a response")),
     };
     for (service, message) in [
         (
@@ -259,7 +259,7 @@ fn json_has_flags_and_settings_of_the_chip() {
     let outcome = reader(&board, &[&sensor]).read(&sensor, &mut |_| false);
     let row = Row { sensor: &sensor, outcome };
     let mut output = Vec::new();
-    json::write(&[row], &mut output).unwrap();
+    output::write_json(&[row], &mut output).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output).unwrap();
     let sensor = &json["sensors"][0];
     assert_eq!(sensor["flags"]["ready"], true);

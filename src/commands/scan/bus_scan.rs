@@ -1,11 +1,82 @@
 //! Scan of one bus: its devices, those downstream of its muxes, and those of a running service.
 
-use super::probe::{Device, DeviceKind, Step, Stopped, probe};
+use std::fmt;
+
 use crate::commands::mux_guard::{MuxGuard, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::adapters::Adapters;
 use crate::i2c::mux::Channel;
-use crate::i2c::{Bus, BusName};
+use crate::i2c::{Address, Bus, BusName, ErrorKind, Location};
+use crate::ina260::{self, Error};
+
+/// A device that responds, or is claimed by a kernel driver.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) location: Location,
+    pub(super) kind: DeviceKind,
+    /// Name in the configuration or in the service's metrics.
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum DeviceKind {
+    Ina260 {
+        die: u16,
+    },
+    /// An INA260 downstream of a mux, according to the metrics of the service.
+    Served {
+        up: bool,
+    },
+    /// Another chip, an INA260 claimed by a kernel driver, or a transfer that failed other than for
+    /// a missing acknowledge.
+    Unusable(Error),
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ina260 { die } => write!(f, "INA260, die {die:#06x}"),
+            Self::Served { up: true } => f.write_str("INA260, responds to the service"),
+            Self::Served { up: false } => f.write_str("INA260, does not respond to the service"),
+            Self::Unusable(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Reason why a scan ended early.
+enum Stopped {
+    /// The bus is stuck: each further transfer would cost the adapter's timeout.
+    Stuck,
+    /// The user asked for it.
+    Requested,
+}
+
+/// Called before each address. Returns whether to go on.
+type Step<'a> = &'a mut dyn FnMut(Location) -> bool;
+
+/// Probes every address that an INA260 can have.
+fn probe(
+    bus: &mut dyn Bus,
+    name: BusName,
+    mux: Option<Channel>,
+    step: Step,
+) -> Result<Vec<Device>, Stopped> {
+    let mut devices = Vec::new();
+    for address in ina260::ADDRESSES.map(Address) {
+        let location = Location { bus: name, mux, address };
+        if !step(location) {
+            return Err(Stopped::Requested);
+        }
+        let kind = match ina260::identify(bus, address) {
+            Ok(die) => DeviceKind::Ina260 { die },
+            Err(error) if error.is_timeout() => return Err(Stopped::Stuck),
+            Err(Error::Read { source, .. }) if source.kind == ErrorKind::Nack => continue,
+            Err(error) => DeviceKind::Unusable(error),
+        };
+        devices.push(Device { location, kind, name: None });
+    }
+    Ok(devices)
+}
 
 /// Result of the scan of one bus.
 #[derive(Debug)]
@@ -24,6 +95,11 @@ impl BusReport {
         Self { bus, name, in_use: None, devices: Vec::new(), problems: Vec::new() }
     }
 
+    /// Adds a problem; the text follows the name of the bus.
+    fn problem(&mut self, text: &str) {
+        self.problems.push(format!("bus {}{text}", self.bus));
+    }
+
     /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it.
     pub(super) fn scan(
         &mut self,
@@ -32,22 +108,21 @@ impl BusReport {
         service: Option<&RunningExporter>,
         step: Step,
     ) {
-        let number = self.bus;
-        match probe(bus, number, None, step) {
+        match probe(bus, self.bus, None, step) {
             Ok(devices) => self.devices = devices,
-            Err(Stopped::Stuck) => {
-                return self.problems.push(format!(
-                    "bus {number} is stuck (a transfer timed out); disconnect its chips one by \
-                     one, including unpowered ones"
-                ));
-            }
             Err(Stopped::Requested) => return,
+            Err(Stopped::Stuck) => {
+                return self.problem(
+                    " is stuck (a transfer timed out); disconnect its chips one by one, including \
+                     unpowered ones",
+                );
+            }
         }
         if let Some(service) = service {
-            self.in_use = Some(service.name());
+            self.in_use = Some(service.name.clone());
             self.add_served(service);
             if with_mux {
-                self.problems.push(service.refusal(number));
+                self.problems.push(service.refusal(self.bus));
             }
         } else if with_mux {
             self.scan_muxes(bus, step);
@@ -58,67 +133,51 @@ impl BusReport {
     /// service has selected at the moment makes its devices appear on the bus itself; these are
     /// removed.
     fn add_served(&mut self, service: &RunningExporter) {
-        let number = self.bus;
         let sensors = match &service.sensors {
             Ok(sensors) => sensors,
             Err(error) => {
-                return self
-                    .problems
-                    .push(format!("bus {number}: sensors of the service are unknown ({error})"));
+                return self.problem(&format!(": sensors of the service are unknown ({error})"));
             }
         };
         let adapters = Adapters::read();
         for sensor in sensors {
-            let location = sensor.location().map(|location| adapters.numbered(location));
-            let Some(location) = location.filter(|it| it.bus == number) else {
-                continue;
-            };
+            let location = sensor.location().map(|it| adapters.numbered(it));
+            let Some(location) = location.filter(|it| it.bus == self.bus) else { continue };
             let name = Some(sensor.label("device").to_owned());
-            if location.mux.is_none() {
-                let mut devices = self.devices.iter_mut();
-                if let Some(device) = devices.find(|it| it.location == location) {
-                    device.name = name;
-                }
-                continue;
+            if location.mux.is_some() {
+                self.devices.retain(|it| !it.location.is_joined_to(&location));
+                let kind = DeviceKind::Served { up: sensor.up };
+                self.devices.push(Device { location, kind, name });
+            } else if let Some(device) = self.devices.iter_mut().find(|it| it.location == location)
+            {
+                device.name = name;
             }
-            self.devices
-                .retain(|it| it.location.mux.is_some() || !it.location.is_joined_to(&location));
-            self.devices.push(Device {
-                location,
-                kind: DeviceKind::Served { up: sensor.up },
-                name,
-            });
         }
         self.devices.sort_by_key(|device| device.location);
     }
 
     /// Scans downstream of each channel of each mux, and restores the muxes.
     fn scan_muxes(&mut self, bus: &mut dyn Bus, step: Step) {
-        let number = self.bus;
         let (muxes, others) = match probe_muxes(bus) {
             Ok(found) => found,
-            Err(error) => {
-                let problem = format!("bus {number}: cannot probe for muxes: {error}");
-                return self.problems.push(problem);
-            }
+            Err(error) => return self.problem(&format!(": cannot probe for muxes: {error}")),
         };
-        self.problems.extend(others.iter().map(|other| format!("bus {number}, {other}")));
+        for other in others {
+            self.problem(&format!(", {other}"));
+        }
         let mut guard = match MuxGuard::new(bus, &muxes) {
             Ok(guard) => guard,
-            Err(error) => return self.problems.push(format!("bus {number}, {error}")),
+            Err(error) => return self.problem(&format!(", {error}")),
         };
         // Devices that respond with all channels deselected are upstream; the first probe may also
         // have found some downstream of a selected channel.
-        let Ok(devices) = probe(guard.bus(), number, None, step) else {
-            return;
-        };
+        let Ok(devices) = probe(guard.bus, self.bus, None, step) else { return };
         self.devices = devices;
-        let channels =
-            muxes.iter().flat_map(|&multiplexer| (0..8).map(move |channel| (multiplexer, channel)));
-        for (multiplexer, channel) in channels {
-            let channel = Channel { multiplexer, channel };
-            if !self.scan_channel(&mut guard, channel, step) {
-                break;
+        for multiplexer in muxes {
+            for channel in 0..8 {
+                if !self.scan_channel(&mut guard, Channel { multiplexer, channel }, step) {
+                    return;
+                }
             }
         }
     }
@@ -126,25 +185,25 @@ impl BusReport {
     /// Scans downstream of a channel. Returns whether to go on.
     fn scan_channel(&mut self, guard: &mut MuxGuard, channel: Channel, step: Step) -> bool {
         let number = self.bus;
-        let probed = guard.on_channel(channel, |bus| probe(bus, number, Some(channel), step));
-        let (problem, go_on) = match probed {
+        match guard.on_channel(channel, |bus| probe(bus, number, Some(channel), step)) {
             Ok(Ok(mut devices)) => {
                 // A device upstream responds on every channel.
                 devices.retain(|device| {
-                    let is_upstream = |it: &Device| it.location.is_joined_to(&device.location);
-                    !self.devices.iter().any(is_upstream)
+                    !self.devices.iter().any(|it| it.location.is_joined_to(&device.location))
                 });
                 self.devices.append(&mut devices);
-                return true;
+                true
             }
-            Ok(Err(Stopped::Requested)) => return false,
+            Ok(Err(Stopped::Requested)) => false,
             Ok(Err(Stopped::Stuck)) => {
                 let cause = "a transfer timed out; a chip downstream of this channel holds the bus";
-                (cause.to_owned(), true)
+                self.problem(&format!(", mux {channel}: {cause}"));
+                true
             }
-            Err(error) => (format!("not scanned ({error})"), !error.is_timeout()),
-        };
-        self.problems.push(format!("bus {number}, mux {channel}: {problem}"));
-        go_on
+            Err(error) => {
+                self.problem(&format!(", mux {channel}: not scanned ({error})"));
+                !error.is_timeout()
+            }
+        }
     }
 }

@@ -16,15 +16,13 @@ use crate::printable::escape;
 use crate::supervisor::BusProvider;
 
 mod bus_scan;
-mod listing;
-mod probe;
+mod output;
 mod shared_wires;
 #[cfg(test)]
 mod tests;
-mod toml;
 
-use bus_scan::BusReport;
-pub(super) use toml::table;
+use bus_scan::{BusReport, DeviceKind};
+pub(super) use output::table;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -74,108 +72,99 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
         loaded.or_else(|_| config::load_alone(&Overrides { config: None, ..overrides }))?;
     let plan = &loaded.plan;
     let mut provider = BusProvider::new(plan.simulate.as_ref());
-    let buses = buses(args.bus, provider.is_simulated(), plan);
-    let count = buses.len();
+    let adapters = provider.adapters();
+    let mut reports = buses(args.bus, plan, &adapters);
+    let (mut scanned, count) = (0, reports.len());
     let mut progress = Progress::new(caller.progress);
-    let mut reports = Vec::new();
     let mut stopped = false;
-    for (index, (bus, name)) in (1..).zip(buses) {
+    for report in &mut reports {
+        scanned += 1;
         let mut step = |location: Location| {
-            progress.show(&format!("{location} (bus {index} of {count})"));
+            progress.show(&format!("{location} (bus {scanned} of {count})"));
             stopped = stopped || (caller.stop)(Duration::ZERO);
             !stopped
         };
-        let mut report = BusReport::new(bus, name);
-        let locations = plan.sensors.iter().map(|sensor| sensor.location);
-        match provider.open(bus, locations) {
-            Err(error) => report.problems.push(describe_open_error(&error, &Adapters::read())),
-            Ok(mut opened) => {
-                let service = RunningExporter::find(bus, &provider);
-                report.scan(opened.as_mut(), args.mux, service.as_ref(), &mut step);
+        match provider.open(report.bus, plan.sensors.iter().map(|sensor| sensor.location)) {
+            Err(error) => report.problems.push(describe_open_error(&error, &adapters)),
+            Ok(mut bus) => {
+                let service = RunningExporter::find(report.bus, &provider);
+                report.scan(bus.as_mut(), args.mux, service.as_ref(), &mut step);
             }
         }
-        reports.push(report);
         if stopped {
             break;
         }
     }
     drop(progress);
-    if !provider.is_simulated() {
-        shared_wires::keep_once(&mut reports, &Adapters::read().kernel_muxes());
-    }
+    reports.truncate(scanned);
+    shared_wires::keep_once(&mut reports, &adapters.kernel_muxes());
     if is_configured {
-        add_names(&mut reports, plan);
+        add_names(&mut reports, plan, &adapters);
     }
     if args.json {
-        listing::write_json(&reports, caller.output)?;
+        output::write_json(&reports, caller.output)?;
     } else if args.toml {
-        toml::write(&reports, args, &loaded, caller.output)?;
+        output::write_tables(&reports, args, &loaded, &adapters, caller.output)?;
     } else {
-        listing::write_text(&reports, caller.output)?;
+        output::write_text(&reports, caller.output)?;
     }
-    if stopped {
-        return Ok(());
-    }
-    outcome(&reports, args, is_configured)
+    if stopped { Ok(()) } else { outcome(&reports, args, is_configured) }
 }
 
-/// Returns the buses to scan, with their names. The given one is scanned even if the kernel does
-/// not list it.
-fn buses(only: Option<BusName>, is_simulated: bool, plan: &Plan) -> Vec<(BusName, String)> {
-    let mut buses: Vec<(BusName, String)> = if is_simulated {
+/// Returns empty reports of the buses to scan. The given one is scanned even if the kernel does not
+/// list it.
+fn buses(only: Option<BusName>, plan: &Plan, adapters: &Adapters) -> Vec<BusReport> {
+    let mut buses: Vec<BusReport> = if plan.simulate.is_some() {
         let buses: BTreeSet<BusName> = plan.sensors.iter().map(|it| it.location.bus).collect();
-        buses.into_iter().map(|bus| (bus, "simulated".to_owned())).collect()
+        buses.into_iter().map(|bus| BusReport::new(bus, "simulated".to_owned())).collect()
     } else {
-        Adapters::read().iter().map(|it| (it.number.into(), it.name.clone())).collect()
+        adapters.iter().map(|it| BusReport::new(it.number.into(), it.name.clone())).collect()
     };
     if let Some(only) = only {
-        let adapters = if is_simulated { Adapters::default() } else { Adapters::read() };
         let only = adapters.resolve(only).map_or(only, |adapter| adapter.number.into());
-        buses.retain(|(bus, _)| *bus == only);
+        buses.retain(|report| report.bus == only);
         if buses.is_empty() {
-            buses.push((only, String::new()));
+            buses.push(BusReport::new(only, String::new()));
         }
     }
     buses
 }
 
 /// Adds the names in the configuration to devices without one.
-fn add_names(reports: &mut [BusReport], plan: &Plan) {
-    let adapters = Adapters::read();
+fn add_names(reports: &mut [BusReport], plan: &Plan, adapters: &Adapters) {
     let devices = reports.iter_mut().flat_map(|report| &mut report.devices);
     for device in devices.filter(|device| device.name.is_none()) {
-        let mut sensors = plan.sensors.iter();
-        let is_device =
-            |it: Location| it == device.location || adapters.numbered(it) == device.location;
-        let known = sensors.find(|sensor| is_device(sensor.location));
+        let known = plan.sensors.iter().find(|sensor| {
+            [sensor.location, adapters.numbered(sensor.location)].contains(&device.location)
+        });
         device.name = known.map(|sensor| sensor.device.clone());
     }
 }
 
 /// Returns the outcome: whether everything that was asked for was scanned.
 fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Result<(), Failure> {
-    let problems = reports.iter().flat_map(|report| &report.problems);
-    let is_complete = problems.clone().next().is_none();
+    let problems: Vec<&String> = reports.iter().flat_map(|report| &report.problems).collect();
+    let is_complete = problems.is_empty();
     // Text and JSON contain the problems.
-    let mut messages: Vec<String> = problems.filter(|_| args.toml).cloned().collect();
+    let mut messages: Vec<String> = problems.into_iter().filter(|_| args.toml).cloned().collect();
     if !is_configured {
-        let file = args.config.config.as_ref();
-        let file = file.map(|file| format!(" --config {}", escape(&file.to_string_lossy())));
-        let file = file.unwrap_or_default();
+        let file =
+            args.config.config.as_ref().map_or(String::new(), |file| {
+                format!(" --config {}", escape(&file.to_string_lossy()))
+            });
         messages.push(format!(
             "the configuration is invalid, so sensor names are unknown; \
              `ina260-exporter --check-config{file}` lists the errors"
         ));
     }
     let mut devices = reports.iter().flat_map(|report| &report.devices);
-    if devices.any(|device| device.kind.is_working_ina260()) {
+    let is_working =
+        |kind: &_| matches!(kind, DeviceKind::Ina260 { .. } | DeviceKind::Served { up: true });
+    if devices.any(|device| is_working(&device.kind)) {
         // A bus that cannot be opened matters only if it was asked for.
         let is_required = args.bus.is_some() || args.mux;
-        return if is_configured && (is_complete || !is_required) {
-            Ok(())
-        } else {
-            Err(Failure::Partly(messages))
-        };
+        let is_done = is_configured && (is_complete || !is_required);
+        return if is_done { Ok(()) } else { Err(Failure::Partly(messages)) };
     }
     if reports.is_empty() {
         messages.push(

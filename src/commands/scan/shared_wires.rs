@@ -1,70 +1,63 @@
 //! Chips that respond on several buses: a mux that the kernel controls joins the wires of its
 //! selected channel to those upstream.
 
-use super::bus_scan::BusReport;
-use super::probe::{Device, DeviceKind};
-use crate::i2c::{Address, BusName, KernelMux};
+use std::collections::BTreeSet;
+
+use super::bus_scan::{BusReport, DeviceKind};
+use crate::i2c::{KernelMux, Location};
 use crate::ina260::Error;
 
 /// Keeps each chip once, on the bus downstream; a chip that responds on all channels of a mux is
 /// upstream of it.
 pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
-    // Entries to remove: on the bus upstream if the chip is downstream, and the reverse.
-    let (mut surplus, mut repeated) = (Vec::<(BusName, Address)>::new(), Vec::new());
-    let mut notes: Vec<(BusName, String)> = Vec::new();
-    for mux in muxes {
-        let scanned = reports.iter().filter(|report| mux.channels.contains(&report.bus));
+    // Locations to remove: on the bus upstream if the chip is downstream, and the reverse.
+    let (mut surplus, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    let mut notes = Vec::new();
+    for KernelMux { name, bus, channels, disconnects } in muxes {
+        let scanned = reports.iter().filter(|report| channels.contains(&report.bus));
         let scanned: Vec<&BusReport> = scanned.collect();
-        let Some(upstream) = reports.iter().find(|report| report.bus == mux.bus) else { continue };
+        let Some(upstream) = reports.iter().find(|report| report.bus == *bus) else { continue };
         for device in upstream.devices.iter().filter(|device| device.location.mux.is_none()) {
-            let address = device.location.address;
-            let responds = |report: &&&BusReport| report.devices.iter().any(|it| at(it, address));
-            let on: Vec<BusName> = scanned.iter().filter(responds).map(|it| it.bus).collect();
-            if on.is_empty() {
+            let downstream = scanned.iter().flat_map(|report| &report.devices);
+            let downstream: Vec<Location> = downstream
+                .map(|it| it.location)
+                .filter(|it| *it == Location { bus: it.bus, ..device.location })
+                .collect();
+            if downstream.is_empty() {
                 continue;
             }
-            let is_known = mux.disconnects
+            let is_known = *disconnects
                 || matches!(device.kind, DeviceKind::Unusable(Error::Bound(_) | Error::InUse(_)))
-                || repeated.contains(&(mux.bus, address));
-            let on_all = on.len() > 1 && on.len() == scanned.len();
+                || repeated.contains(&device.location);
+            let on_all = downstream.len() > 1 && downstream.len() == scanned.len();
             if !is_known && !on_all {
-                surplus.push((mux.bus, address));
+                surplus.insert(device.location);
                 continue;
             }
             if !is_known {
-                let (bus, name) = (mux.bus, &mux.name);
-                notes.push((
-                    bus,
-                    format!(
-                        "bus {bus}, {address}: also responds on all channels of mux {name}; if \
-                         each channel has its own chip, write -2 to \
-                         /sys/bus/i2c/devices/{name}/idle_state and scan again"
-                    ),
-                ));
+                let note = format!(
+                    "{}: also responds on all channels of mux {name}; if each channel has its own \
+                     chip, write -2 to /sys/bus/i2c/devices/{name}/idle_state and scan again",
+                    device.location
+                );
+                notes.push((*bus, note));
             }
-            repeated.extend(on.into_iter().map(|bus| (bus, address)));
+            repeated.extend(downstream);
         }
     }
-    surplus.extend(repeated);
+    surplus.append(&mut repeated);
     for report in reports {
-        let bus = report.bus;
-        let is_surplus =
-            |it: &Device| surplus.iter().any(|(on, address)| *on == bus && at(it, *address));
-        report.devices.retain(|device| !is_surplus(device));
-        let notes = notes.iter().filter(|(on, _)| *on == bus);
+        report.devices.retain(|device| !surplus.contains(&device.location));
+        let notes = notes.iter().filter(|(bus, _)| *bus == report.bus);
         report.problems.extend(notes.map(|(_, note)| note.clone()));
     }
 }
 
-/// Returns whether a device is on the bus itself, at an address.
-fn at(device: &Device, address: Address) -> bool {
-    device.location.mux.is_none() && device.location.address == address
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::bus_scan::Device;
     use super::*;
-    use crate::i2c::Location;
+    use crate::i2c::{Address, BusName};
 
     /// Two muxes on bus 1, with buses 2 and 3 and with buses 4 and 5; one on bus 2, with bus 6.
     fn muxes(disconnects: bool) -> Vec<KernelMux> {

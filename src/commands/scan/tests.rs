@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::SimulatedClock;
-use crate::commands::running_exporter::Unknown;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
 use crate::ina260::settings::Settings;
@@ -56,7 +55,7 @@ fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>
 
 fn text(report: BusReport) -> String {
     let mut output = Vec::new();
-    listing::write_text(&[report], &mut output).unwrap();
+    output::write_text(&[report], &mut output).unwrap();
     String::from_utf8(output).unwrap()
 }
 
@@ -129,7 +128,7 @@ fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
         ..ScrapedSensor::default()
     };
     let service = RunningExporter {
-        url: URL.to_owned(),
+        name: format!("the service at {URL}"),
         sensors: Ok(vec![
             served(None, 0x41, "rack", true),
             served(Some(channel(0x70, 3)), 0x40, "orin", true),
@@ -147,8 +146,8 @@ fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
              see its sensors with `ina260-exporter read`\n"
         )
     );
-    let url = "ina260-exporter watch".to_owned();
-    let watch = RunningExporter { sensors: Err(Unknown::NotServed(url.clone())), url };
+    let name = "ina260-exporter watch".to_owned();
+    let watch = RunningExporter { sensors: Err(format!("{name} serves no metrics")), name };
     let text = text(scan_bus(&mut board.bus(), true, Some(&watch)));
     assert!(text.ends_with("(in use by ina260-exporter watch); stop it first\n"), "{text}");
     assert_eq!(board.control_writes(), 0);
@@ -228,10 +227,10 @@ fn text_of_another_process_is_escaped() {
     );
     let sensors = decode(&metrics.into()).unwrap().sensors;
     assert_eq!(sensors[0].chip.as_ref().unwrap().die, escaped);
-    let service = RunningExporter { url: URL.to_owned(), sensors: Ok(sensors) };
+    let service = RunningExporter { name: URL.to_owned(), sensors: Ok(sensors) };
     let report = scan_bus(&mut multiplexed().bus(), false, Some(&service));
     let mut json = Vec::new();
-    listing::write_json(std::slice::from_ref(&report), &mut json).unwrap();
+    output::write_json(std::slice::from_ref(&report), &mut json).unwrap();
     let json = String::from_utf8(json).unwrap();
     for output in [text(report), json] {
         assert!(output.contains("a\\"), "{output}");

@@ -1,0 +1,191 @@
+//! Output of `read`: text, JSON, or CSV (RFC 4180) with a line for each result.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::Row;
+use super::sensor_report::{ChipState, SensorReport};
+use crate::ina260::registers::POWER_ON_CONFIGURATION;
+use crate::ina260::settings::{Mode, Settings};
+
+/// Names of the CSV columns.
+pub(super) const COLUMNS: &str = "timestamp_seconds,device,bus,mux,address,voltage_volts,\
+                                  current_amperes,power_watts,alert,error";
+
+/// Writes a paragraph for each sensor.
+pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
+    for (index, Row { sensor, outcome }) in rows.iter().enumerate() {
+        let separator = if index > 0 { "\n" } else { "" };
+        writeln!(output, "{separator}{}  {}", sensor.device, sensor.location)?;
+        let Ok(report) = outcome else {
+            // The error goes to standard error.
+            writeln!(output, "  no result")?;
+            continue;
+        };
+        let state = report.state.as_ref();
+        for (name, value) in [
+            ("voltage", Some(report.measured.voltage.to_string())),
+            ("current", Some(report.measured.current.to_string())),
+            ("power", Some(report.measured.power.to_string())),
+            ("settings", state.ok().map(settings)),
+            ("flags", Some(flags(report))),
+            ("alert", state.ok().map(alert)),
+            ("identity", Some(format!("INA260, die {}", report.die))),
+            ("", state.map_or_else(|reason| Some(reason.clone()), origin)),
+        ] {
+            if let Some(value) = value {
+                writeln!(output, "  {name:9} {value}")?;
+            }
+        }
+    }
+    output.flush()
+}
+
+fn settings(state: &ChipState) -> String {
+    let Settings { averaging, voltage_conversion_time, current_conversion_time } = state.settings;
+    let micros = u32::try_from(state.settings.cycle().as_micros()).unwrap_or(u32::MAX);
+    let note = if state.mode != Mode::BothContinuous {
+        format!(" ({}; the result may be old)", state.mode.name())
+    } else if state.ready.is_some() && state.settings.word() == POWER_ON_CONFIGURATION {
+        " (power-on defaults; the service will reconfigure)".to_owned()
+    } else {
+        String::new()
+    };
+    format!(
+        "mean of {} × ({} µs current + {} µs voltage) = {} ms{note}",
+        averaging.count(),
+        current_conversion_time.micros(),
+        voltage_conversion_time.micros(),
+        f64::from(micros) / 1e3
+    )
+}
+
+fn flags(report: &SensorReport) -> String {
+    let state = report.state.as_ref().ok();
+    let flags = [
+        state.is_some_and(|it| it.ready == Some(true)).then_some("ready"),
+        state.is_some_and(|it| it.alert_active).then_some("alert"),
+        report.saturated.then_some("full scale"),
+    ];
+    let set: Vec<&str> = flags.into_iter().flatten().collect();
+    if set.is_empty() { "none".to_owned() } else { set.join(", ") }
+}
+
+fn alert(state: &ChipState) -> String {
+    state.alert.as_ref().map_or("none".to_owned(), |alert| {
+        let active = if alert.active { "active" } else { "inactive" };
+        format!("{} {} {}: {active}", alert.on, alert.limit, alert.unit)
+    })
+}
+
+/// Returns where the state is from, if not from the chip.
+fn origin(state: &ChipState) -> Option<String> {
+    let note = "the bus is in use: settings and alert are from the service's metrics";
+    state.ready.is_none().then(|| note.to_owned())
+}
+
+/// Writes one object with the key `sensors`.
+pub(super) fn write_json(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
+    let sensors: Vec<Value> = rows.iter().map(json).collect();
+    writeln!(output, "{:#}", json!({ "sensors": sensors }))?;
+    output.flush()
+}
+
+fn json(Row { sensor, outcome }: &Row) -> Value {
+    let mut value = match outcome {
+        Ok(report) => result(report),
+        Err(error) => json!({ "error": error.to_string() }),
+    };
+    let location = sensor.location;
+    value["device"] = json!(sensor.device);
+    value["bus"] = json!(location.bus);
+    value["mux"] = json!(location.mux.map(|channel| channel.to_string()));
+    value["address"] = json!(location.address.to_string());
+    value
+}
+
+fn result(report: &SensorReport) -> Value {
+    let state = report.state.as_ref().ok();
+    json!({
+        "timestamp_seconds": unix_seconds(report.at),
+        "voltage_volts": report.measured.voltage.0,
+        "current_amperes": report.measured.current.0,
+        "power_watts": report.measured.power.0,
+        "die": report.die,
+        "settings": state.map(|state| json!({
+            "averaging": state.settings.averaging.count(),
+            "voltage_conversion_time_microseconds": state.settings.voltage_conversion_time.micros(),
+            "current_conversion_time_microseconds": state.settings.current_conversion_time.micros(),
+            "cycle_seconds": state.settings.cycle().as_secs_f64(),
+            "mode": state.mode.name(),
+        })),
+        "flags": {
+            "ready": state.and_then(|state| state.ready),
+            "alert": state.map(|state| state.alert_active),
+            "end_of_scale": report.saturated,
+        },
+        "alert": state.and_then(|state| state.alert.as_ref()).map(|alert| json!({
+            "on": alert.on,
+            "limit": alert.limit,
+            "active": alert.active,
+        })),
+        "settings_unknown": report.state.as_ref().err(),
+        "settings_from": state.map(|it| if it.ready.is_none() { "service" } else { "chip" }),
+    })
+}
+
+/// Writes a line of CSV, and flushes it to the reader of a pipe.
+pub(super) fn write_csv(row: &Row, output: &mut dyn Write) -> io::Result<()> {
+    let (at, measured, alert, error) = match &row.outcome {
+        Ok(SensorReport { at, measured, state, .. }) => {
+            let (volts, amperes, watts) =
+                (measured.voltage.0, measured.current.0, measured.power.0);
+            let alert = state.as_ref().map(|state| u8::from(state.alert_active).to_string());
+            let alert = alert.unwrap_or_default();
+            (*at, format!("{volts},{amperes},{watts}"), alert, String::new())
+        }
+        Err(error) => (SystemTime::now(), ",,".to_owned(), String::new(), error.to_string()),
+    };
+    let location = row.sensor.location;
+    writeln!(
+        output,
+        "{:.3},{},{},{},{},{measured},{alert},{}",
+        unix_seconds(at),
+        field(&row.sensor.device),
+        location.bus,
+        location.mux.map_or(String::new(), |mux| mux.to_string()),
+        location.address,
+        field(&error)
+    )?;
+    output.flush()
+}
+
+/// Returns a field of CSV, quoted if necessary.
+pub(in crate::commands) fn field(text: &str) -> Cow<'_, str> {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\"")).into()
+    } else {
+        text.into()
+    }
+}
+
+/// Returns seconds since 1970, rounded to milliseconds.
+fn unix_seconds(at: SystemTime) -> f64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    (since.unwrap_or_default().as_secs_f64() * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_with_comma_or_quote_is_quoted() {
+        assert_eq!(field("orin"), "orin");
+        assert_eq!(field("a,b"), "\"a,b\"");
+        assert_eq!(field("12\" fan"), "\"12\"\" fan\"");
+    }
+}

@@ -1,0 +1,172 @@
+//! Output of a scan: text, JSON, or tables to append to the configuration.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::ScanArgs;
+use super::bus_scan::{BusReport, Device, DeviceKind};
+use crate::commands::Failure;
+use crate::config::{self, Loaded, SensorPlan};
+use crate::i2c::Location;
+use crate::i2c::adapters::Adapters;
+use crate::ina260::Error;
+
+/// Writes a paragraph for each bus, with a line for each device.
+pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
+    for BusReport { bus, name, in_use, devices, problems } in reports {
+        let separator = if name.is_empty() { "" } else { "  " };
+        writeln!(output, "bus {bus}{separator}{name}")?;
+        if let Some(user) = in_use {
+            writeln!(output, "  in use by {user}")?;
+        }
+        let on_bus = |Location { mux, address, .. }: Location| match mux {
+            Some(channel) => format!("mux {channel}, {address}"),
+            None => address.to_string(),
+        };
+        let locations: Vec<String> = devices.iter().map(|it| on_bus(it.location)).collect();
+        let width = locations.iter().map(String::len).max().unwrap_or_default();
+        for (location, Device { kind, name, .. }) in locations.iter().zip(devices) {
+            let name = name.as_ref().map_or(String::new(), |name| format!(": {name}"));
+            writeln!(output, "  {location:width$}  {kind}{name}")?;
+        }
+        for problem in problems {
+            writeln!(output, "  {problem}")?;
+        }
+        if devices.is_empty() && problems.is_empty() {
+            writeln!(output, "  no device found at 0x40-0x4f")?;
+        }
+    }
+    output.flush()
+}
+
+/// Writes one object with the key `buses`.
+pub(super) fn write_json(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
+    let bus = |report: &BusReport| {
+        json!({
+            "bus": report.bus,
+            "name": report.name,
+            "in_use_by": report.in_use,
+            "chips": report.devices.iter().map(chip).collect::<Vec<_>>(),
+            "problems": report.problems,
+        })
+    };
+    let buses: Vec<Value> = reports.iter().map(bus).collect();
+    writeln!(output, "{:#}", json!({ "buses": buses }))?;
+    output.flush()
+}
+
+fn chip(Device { location, kind, name }: &Device) -> Value {
+    let word = |word: u16| format!("{word:#06x}");
+    let mut chip = match kind {
+        DeviceKind::Ina260 { die } => json!({ "kind": "ina260", "die": word(*die) }),
+        DeviceKind::Served { up } => json!({ "kind": "ina260", "up": up }),
+        DeviceKind::Unusable(Error::NotAnIna260 { name, manufacturer, die }) => json!({
+            "kind": "other",
+            "name": name,
+            "manufacturer": word(*manufacturer),
+            "die": word(*die),
+        }),
+        DeviceKind::Unusable(Error::InUse(name)) => {
+            json!({ "kind": "kernel-driver", "name": name })
+        }
+        DeviceKind::Unusable(Error::Bound(bound)) => json!({
+            "kind": "kernel-driver",
+            "name": "INA260",
+            "driver": bound.driver,
+            "release": bound.unbind,
+        }),
+        DeviceKind::Unusable(error) => json!({ "kind": "error", "error": error.to_string() }),
+    };
+    chip["address"] = json!(location.address.to_string());
+    chip["mux"] = json!(location.mux.map(|channel| channel.to_string()));
+    chip["device"] = json!(name);
+    chip
+}
+
+/// Writes a table for each INA260 that is not in the configuration.
+///
+/// # Errors
+/// [`Failure::Configuration`], with no output, if the configuration is invalid with the tables
+/// appended.
+pub(super) fn write_tables(
+    reports: &[BusReport],
+    args: &ScanArgs,
+    loaded: &Loaded,
+    adapters: &Adapters,
+    output: &mut dyn Write,
+) -> Result<(), Failure> {
+    // A configuration without tables has the one default sensor, which an appended table replaces.
+    let known = if loaded.with_tables { loaded.plan.sensors.as_slice() } else { &[] };
+    let is_known = |location: Location| {
+        let mut known = known.iter().map(|sensor| sensor.location);
+        known.any(|it| it == location || adapters.conflict(it, location).is_some())
+    };
+    let mut tables = String::new();
+    for BusReport { name, devices, .. } in reports {
+        let is_ina260 = |it: &&Device| matches!(it.kind, DeviceKind::Ina260 { .. });
+        for &Device { location, .. } in devices.iter().filter(is_ina260) {
+            if !is_known(location) {
+                tables += &new_table(location, name, known);
+            }
+        }
+    }
+    config::load_with(&args.config.overrides(), config::environment(), &tables)?;
+    if tables.is_empty() {
+        tables += "# No INA260 found that is not yet in the configuration.\n";
+    }
+    output.write_all(tables.as_bytes())?;
+    Ok(output.flush()?)
+}
+
+/// Returns the table of a sensor with a name that none of the known sensors has.
+fn new_table(location: Location, adapter: &str, known: &[SensorPlan]) -> String {
+    let mut device = location.device_name();
+    while known.iter().any(|sensor| sensor.device == device) {
+        device.push('_');
+    }
+    table(&device, location, adapter)
+}
+
+/// Returns the table of a sensor, with the adapter of its bus as a comment.
+pub(in crate::commands) fn table(device: &str, location: Location, adapter: &str) -> String {
+    let Location { bus, mux, address } = location;
+    let comment = if adapter.is_empty() { String::new() } else { format!(" # {adapter}") };
+    let mux = mux.map_or(String::new(), |mux| {
+        format!("mux = {{ address = {}, channel = {} }}\n", mux.multiplexer, mux.channel)
+    });
+    format!(
+        "\n[[sensor]]\ndevice = \"{device}\"\nbus = {}{comment}\naddress = {address}\n{mux}",
+        json!(bus)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+    use crate::i2c::Address;
+    use crate::i2c::mux::Channel;
+
+    #[test]
+    fn generated_device_names_avoid_collisions() {
+        let location = Location {
+            bus: 11.into(),
+            mux: Some(Channel { multiplexer: Address(0x70), channel: 3 }),
+            address: Address(0x41),
+        };
+        let taken = "[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41\"\n";
+        let flags = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
+        let loaded = config::load_with(&flags, [], taken).unwrap();
+        let table = new_table(location, "i2c-1-mux (chan_id 0)", &loaded.plan.sensors);
+        assert_eq!(
+            table,
+            "\n[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41_\"\nbus = 11 # i2c-1-mux (chan_id 0)\n\
+             address = 0x41\n\
+             mux = { address = 0x70, channel = 3 }\n"
+        );
+        let both = format!("{taken}{table}");
+        let sensors = config::load_with(&flags, [], &both).unwrap().plan.sensors;
+        assert_eq!(sensors[1].location, location);
+    }
+}
