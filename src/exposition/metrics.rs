@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use strum::{IntoStaticStr, VariantArray};
+use strum::{IntoStaticStr, VariantArray, VariantNames as _};
 
 use crate::meter::{Extremes, Failure, Meter, Observations, Reading, Reset, Totals};
 use crate::units::Quantity;
@@ -281,7 +281,7 @@ pub const METRICS: &[Metric] = &[
         "I2C and sensor errors by kind, including transfers that succeeded on retry.",
         Source::Counters {
             label: "kind",
-            values: || Failure::ALL.iter().map(|kind| kind.name()).collect(),
+            values: || Failure::VARIANTS.to_vec(),
             counts: |meter| &meter.failures,
         },
     ),
@@ -291,7 +291,7 @@ pub const METRICS: &[Metric] = &[
                master).",
         Source::Counters {
             label: "cause",
-            values: || Reset::ALL.iter().map(|cause| cause.name()).collect(),
+            values: || Reset::VARIANTS.to_vec(),
             counts: |meter| &meter.resets,
         },
     ),

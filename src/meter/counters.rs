@@ -3,80 +3,65 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use strum::VariantNames as _;
+
 use super::{Failure, Meter, Reset};
 use crate::units::Quantity;
 
-/// A counter. Saved as a whole number: of events, of 1e-18 of its unit, or of nanoseconds.
-enum Counter<'a> {
-    Count(&'a mut u64),
-    Flow(&'a mut u128),
-    Time(&'a mut Duration),
-}
-
-impl Counter<'_> {
-    fn get(&self) -> u128 {
-        match self {
-            Self::Count(count) => u128::from(**count),
-            Self::Flow(atto) => **atto,
-            Self::Time(time) => time.as_nanos(),
-        }
-    }
-
-    fn add(self, saved: u128) {
-        let saved_u64 = u64::try_from(saved).unwrap_or(u64::MAX);
-        match self {
-            Self::Count(count) => *count = count.saturating_add(saved_u64),
-            Self::Flow(atto) => *atto = atto.saturating_add(saved),
-            Self::Time(time) => *time = time.saturating_add(Duration::from_nanos(saved_u64)),
-        }
-    }
-}
-
 impl Meter {
-    /// Returns every counter as of `now`, by name.
+    /// Returns every counter as of `now`, by name: numbers of events, of 1e-18 of a unit, or of
+    /// nanoseconds.
     pub fn export_counters(&self, now: Instant) -> BTreeMap<String, u128> {
-        let mut copy = self.clone();
+        let mut copy = self.snapshot();
         copy.accumulator.totals = self.accumulator.totals(now);
-        let counters = copy.counters().into_iter();
-        counters.map(|(name, counter)| (name, counter.get())).collect()
+        let mut counters = BTreeMap::new();
+        copy.update_counters(|name, value| {
+            counters.insert(name, value);
+            value
+        });
+        counters
     }
 
     /// Adds the counters of an earlier process; unknown names are ignored.
     pub fn restore_counters(&mut self, saved: &BTreeMap<String, u128>) {
-        for (name, counter) in self.counters() {
-            if let Some(value) = saved.get(&name) {
-                counter.add(*value);
-            }
-        }
+        self.update_counters(|name, value| {
+            value.saturating_add(saved.get(&name).copied().unwrap_or_default())
+        });
     }
 
-    /// Returns every counter with its name, which saved files contain: never rename one.
-    fn counters(&mut self) -> Vec<(String, Counter<'_>)> {
-        use Counter::{Count, Flow, Time};
-
+    /// Replaces the value of every counter by that which `update` returns for its name, which saved
+    /// files contain (never rename one), and its value.
+    fn update_counters(&mut self, mut update: impl FnMut(String, u128) -> u128) {
+        let to_u64 = |value| u64::try_from(value).unwrap_or(u64::MAX);
         let totals = &mut self.accumulator.totals;
-        let failures = Failure::ALL.iter().map(|kind| format!("read_errors.{}", kind.name()));
-        let resets = Reset::ALL.iter().map(|cause| format!("resets.{}", cause.name()));
-        let overflows =
-            Quantity::ALL.iter().map(|quantity| format!("overflows.{}", quantity.name()));
-        let counts = ["results", "results_missed", "alerts"].map(str::to_owned);
-        let counts = counts
+        let quantities: Vec<&str> = Quantity::ALL.iter().map(|quantity| quantity.name()).collect();
+        let labelled = |counter: &str, values: &[&str]| {
+            values.iter().map(|value| format!("{counter}.{value}")).collect::<Vec<_>>()
+        };
+        let counts = ["results", "results_missed", "alerts"]
+            .map(str::to_owned)
             .into_iter()
             .zip([&mut totals.results, &mut totals.missed, &mut self.alerts])
-            .chain(failures.zip(&mut self.failures))
-            .chain(resets.zip(&mut self.resets))
-            .chain(overflows.zip(&mut self.overflows))
-            .map(|(name, count)| (name, Count(count)));
-        let (energy, charge) = (&mut totals.energy, &mut totals.charge);
-        let rest = [
-            ("energy_attojoules.forward", Flow(&mut energy.forward)),
-            ("energy_attojoules.reverse", Flow(&mut energy.reverse)),
-            ("charge_attocoulombs.forward", Flow(&mut charge.forward)),
-            ("charge_attocoulombs.reverse", Flow(&mut charge.reverse)),
-            ("measured_nanoseconds", Time(&mut totals.measured)),
-            ("unmeasured_nanoseconds", Time(&mut totals.unmeasured)),
-        ];
-        counts.chain(rest.map(|(name, counter)| (name.to_owned(), counter))).collect()
+            .chain(labelled("read_errors", Failure::VARIANTS).into_iter().zip(&mut self.failures))
+            .chain(labelled("resets", Reset::VARIANTS).into_iter().zip(&mut self.resets))
+            .chain(labelled("overflows", &quantities).into_iter().zip(&mut self.overflows));
+        for (name, count) in counts {
+            *count = to_u64(update(name, u128::from(*count)));
+        }
+        for (name, atto) in [
+            ("energy_attojoules.forward", &mut totals.energy.forward),
+            ("energy_attojoules.reverse", &mut totals.energy.reverse),
+            ("charge_attocoulombs.forward", &mut totals.charge.forward),
+            ("charge_attocoulombs.reverse", &mut totals.charge.reverse),
+        ] {
+            *atto = update(name.to_owned(), *atto);
+        }
+        for (name, time) in [
+            ("measured_nanoseconds", &mut totals.measured),
+            ("unmeasured_nanoseconds", &mut totals.unmeasured),
+        ] {
+            *time = Duration::from_nanos(to_u64(update(name.to_owned(), time.as_nanos())));
+        }
     }
 }
 

@@ -24,32 +24,14 @@ impl RunningMax {
         }
     }
 
-    fn expire(&mut self, now: Instant, window: Duration) {
-        let old = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) >= window;
-        while self.0.front().is_some_and(old) {
+    fn within(&mut self, now: Instant, window: Duration) -> Option<f64> {
+        while let Some((at, max)) = self.0.front() {
+            if now.saturating_duration_since(*at) < window {
+                return Some(*max);
+            }
             self.0.pop_front();
         }
-    }
-}
-
-/// Minimum and maximum of one quantity.
-#[derive(Clone, Debug, Default)]
-struct Range {
-    max: RunningMax,
-    /// The maximum of the negated values.
-    negated_min: RunningMax,
-}
-
-impl Range {
-    fn add(&mut self, at: Instant, value: f64, slot: Duration) {
-        self.max.add(at, value, slot);
-        self.negated_min.add(at, -value, slot);
-    }
-
-    fn within(&mut self, now: Instant, window: Duration) -> Option<(f64, f64)> {
-        self.max.expire(now, window);
-        self.negated_min.expire(now, window);
-        Some((-self.negated_min.0.front()?.1, self.max.0.front()?.1))
+        None
     }
 }
 
@@ -65,35 +47,35 @@ pub struct Extremes {
 /// The results of the last `length`.
 #[derive(Clone, Debug)]
 pub struct Window {
-    length: Duration,
-    /// In the order of [`Quantity::ALL`].
-    ranges: [Range; Quantity::ALL.len()],
+    /// After a change, results that have left the window already do not return.
+    pub length: Duration,
+    /// The maxima of the negated and of the plain values, in the order of [`Quantity::ALL`].
+    maxima: [[RunningMax; 2]; Quantity::ALL.len()],
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { length: Duration::from_secs(60), ranges: Default::default() }
+        Self { length: Duration::from_secs(60), maxima: Default::default() }
     }
 }
 
 impl Window {
-    /// Sets the length; results that have left the window already do not return.
-    pub fn set_length(&mut self, length: Duration) {
-        self.length = length;
-    }
-
     /// Adds a result.
     pub fn add(&mut self, at: Instant, measured: &Measured) {
         let slot = self.length / SLOTS;
-        for (quantity, range) in Quantity::ALL.iter().zip(&mut self.ranges) {
-            range.add(at, quantity.of(measured), slot);
+        for (quantity, [negated, plain]) in Quantity::ALL.iter().zip(&mut self.maxima) {
+            let value = quantity.of(measured);
+            negated.add(at, -value, slot);
+            plain.add(at, value, slot);
         }
     }
 
     /// Returns the extremes of the window that ends `now`, if it contains a result.
     pub fn extremes(&mut self, now: Instant) -> Option<Extremes> {
-        let ranges = self.ranges.each_mut().map(|range| range.within(now, self.length));
-        let [Some(power), Some(current), Some(voltage)] = ranges else { return None };
+        let [power, current, voltage] = self.maxima.each_mut().map(|[negated, plain]| {
+            Some((-negated.within(now, self.length)?, plain.within(now, self.length)?))
+        });
+        let (power, current, voltage) = (power?, current?, voltage?);
         Some(Extremes {
             min: Measured::new(voltage.0, current.0, power.0),
             max: Measured::new(voltage.1, current.1, power.1),
@@ -125,13 +107,14 @@ mod tests {
     #[test]
     fn memory_is_bounded_on_a_ramp() {
         let start = Instant::now();
-        let mut range = Range::default();
+        let mut window = Window::default();
         for n in 0..240_000_u32 {
             let at = start + n * Duration::from_micros(500);
-            range.add(at, -f64::from(n), Duration::from_secs(60) / SLOTS);
-            range.within(at, Duration::from_secs(60));
+            window.add(at, &Measured::new(0.0, 0.0, -f64::from(n)));
+            window.extremes(at);
         }
-        assert!(range.max.0.len() <= 1_025 && range.negated_min.0.len() == 1);
+        let [negated, plain] = &window.maxima[Quantity::Power as usize];
+        assert!(plain.0.len() <= 1_025 && negated.0.len() == 1);
     }
 
     proptest! {
@@ -146,18 +129,19 @@ mod tests {
             seconds in 1..60_u64,
         ) {
             let length = Duration::from_secs(seconds);
-            let mut range = Range::default();
+            let mut window = Window { length, ..Window::default() };
             let mut now = Instant::now();
             let mut all = Vec::new();
             for (millis, value) in results {
                 now += Duration::from_millis(millis);
                 all.push((now, f64::from(value)));
-                range.add(now, f64::from(value), length / SLOTS);
+                window.add(now, &Measured::new(0.0, 0.0, f64::from(value)));
                 let inside = all.iter().filter(|(at, _)| now - *at < length);
                 let inside = inside.map(|(_, value)| *value);
                 let min = inside.clone().fold(f64::MAX, f64::min);
                 let expected = (min, inside.fold(f64::MIN, f64::max));
-                prop_assert_eq!(range.within(now, length), Some(expected));
+                let found = window.extremes(now).map(|it| (it.min.power.0, it.max.power.0));
+                prop_assert_eq!(found, Some(expected));
             }
         }
     }

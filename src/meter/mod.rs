@@ -5,20 +5,99 @@
 
 mod counters;
 mod extremes;
-mod kinds;
-mod reading;
 mod totals;
 
 pub use extremes::{Extremes, Window};
-pub use kinds::{Failure, Reset};
-pub use reading::{Raw, Reading, Sums};
 pub use totals::{Accumulator, Cycle, Flow, Totals};
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use strum::VariantNames;
+
 use crate::ina260::settings::Settings;
 use crate::units::{Measured, Quantity};
+
+/// Reason why a sensor could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Failure {
+    /// The address was not acknowledged.
+    Nack,
+    /// A transfer timed out: the bus is stuck.
+    Timeout,
+    /// Another master won the arbitration.
+    Arbitration,
+    /// Any other failed transfer.
+    Io,
+    /// The chip at the address is not an INA260.
+    Identity,
+    /// The configuration was not kept, or was changed by another master.
+    Settings,
+    /// The mux failed, or has another channel selected.
+    Mux,
+    /// A register was read twice with different contents, or its content is impossible.
+    Corrupt,
+}
+
+/// Cause of the loss of a chip's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Reset {
+    /// Its supply voltage dipped.
+    BrownOut,
+    /// Another master wrote to it.
+    Foreign,
+}
+
+/// The registers of a result in the units of the Python script's metrics, not calibrated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Raw {
+    /// In volts.
+    pub voltage: f64,
+    /// In milliamperes, signed.
+    pub current: f64,
+    /// In milliwatts, unsigned: the power register.
+    pub power: f64,
+}
+
+/// One result of a sensor, in physical units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Monotonic time at which it was read.
+    pub at: Instant,
+    /// Time since boot at which it was read. It becomes a wall-clock time when it is shown: the
+    /// clock may be set in between.
+    pub booted: Duration,
+    /// Means over the cycle, calibrated.
+    pub measured: Measured,
+    /// Values of the script's metrics, if the power register was read.
+    pub raw: Option<Raw>,
+}
+
+/// Sums over several results, for their means.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    /// Number of results.
+    pub results: u32,
+    sum: Measured,
+}
+
+impl Sums {
+    fn add(&mut self, measured: &Measured) {
+        self.results += 1;
+        self.sum.voltage.0 += measured.voltage.0;
+        self.sum.current.0 += measured.current.0;
+        self.sum.power.0 += measured.power.0;
+    }
+
+    /// Returns the means, if there was at least one result.
+    pub fn means(&self) -> Option<Measured> {
+        let n = f64::from(self.results);
+        let Measured { voltage, current, power } = self.sum;
+        (self.results > 0).then(|| Measured::new(voltage.0 / n, current.0 / n, power.0 / n))
+    }
+}
 
 /// Values that have not been added to the histograms yet.
 #[derive(Clone, Debug, Default)]
@@ -66,11 +145,11 @@ pub struct Meter {
     pub cycle: Duration,
     /// The chip, once it responded.
     pub chip: Option<ChipInfo>,
-    /// Failed reads, in the order of [`Failure::ALL`].
-    pub failures: [u64; Failure::ALL.len()],
-    /// Losses of the configuration, in the order of [`Reset::ALL`].
-    pub resets: [u64; Reset::ALL.len()],
-    /// Results with a quantity out of range, in the order of [`Quantity::ALL`].
+    /// Failed reads by [`Failure`].
+    pub failures: [u64; Failure::VARIANTS.len()],
+    /// Losses of the configuration by [`Reset`].
+    pub resets: [u64; Reset::VARIANTS.len()],
+    /// Results with a quantity out of range by [`Quantity`].
     pub overflows: [u64; Quantity::ALL.len()],
     /// Whether the chip's comparator tripped during the last result.
     pub alert: bool,
@@ -128,11 +207,6 @@ impl Meter {
     /// Counts a loss of the configuration.
     pub fn count_reset(&mut self, reset: Reset) {
         self.resets[reset as usize] += 1;
-    }
-
-    /// Counts a result with a quantity out of range.
-    pub fn count_overflow(&mut self, quantity: Quantity) {
-        self.overflows[quantity as usize] += 1;
     }
 
     /// Records the duration of a poll.
@@ -215,17 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn counters_are_in_the_order_of_all() {
+    fn counters_are_in_the_order_of_variants() {
         let mut meter = Meter::default();
-        meter.count_failure(Failure::ALL[4]);
-        meter.count_reset(Reset::ALL[1]);
-        meter.count_overflow(Quantity::ALL[0]);
-        meter.count_overflow(Quantity::ALL[2]);
-        meter.count_overflow(Quantity::ALL[2]);
+        meter.count_failure(Failure::Identity);
+        meter.count_reset(Reset::Foreign);
         assert_eq!(meter.failures, [0, 0, 0, 0, 1, 0, 0, 0]);
-        assert_eq!((meter.resets, meter.overflows), ([0, 1], [1, 0, 2]));
-        for (index, kind) in Failure::ALL.iter().enumerate() {
-            assert_eq!(*kind as usize, index);
+        assert_eq!(meter.resets, [0, 1]);
+        assert_eq!((Failure::VARIANTS[4], Reset::VARIANTS[1]), ("identity", "foreign"));
+        for (index, quantity) in Quantity::ALL.iter().enumerate() {
+            assert_eq!(*quantity as usize, index);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Pauses between attempts: 1 s, doubling up to 30 s.
-#[derive(Clone, Copy, Debug)]
+/// Pauses between attempts: 1 s, doubling up to 30 s. Holds the last one.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backoff(Duration);
 
 impl Backoff {
@@ -12,15 +12,8 @@ impl Backoff {
 
     /// Returns the pause before the next attempt.
     pub(super) fn pause(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (2 * pause).min(Self::MAX);
-        pause
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(Self::MIN)
+        self.0 = (2 * self.0).clamp(Self::MIN, Self::MAX);
+        self.0
     }
 }
 

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use crate::clock::Clock;
-use crate::i2c::Bus;
-use crate::i2c::mux::Multiplexers;
+use crate::i2c::mux::{Channel, Multiplexers};
+use crate::i2c::{self, Bus, Retry};
+use crate::ina260::Ina260;
+use crate::ina260::calibration::Calibration;
+use crate::meter::SharedMeter;
 
 mod backoff;
 mod bus_thread;
@@ -16,14 +19,36 @@ mod poller;
 mod power_guard;
 mod report;
 mod sensor;
-mod setup;
 mod tracker;
 
 use backoff::Backoff;
 pub use bus_thread::{BusThread, Deadline, set_timer_slack};
 pub use report::Error;
 use sensor::Sensor;
-pub use setup::Setup;
+
+/// Configuration of a sensor; the supervisor creates it from the plan.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Name in messages: `sensor orin (bus 1, 0x41)`.
+    pub name: String,
+    /// Mux channel that the chip is downstream of.
+    pub channel: Option<Channel>,
+    /// Address and settings.
+    pub chip: Ina260,
+    /// Whether to read the power register at short cycles, too.
+    pub always_power: bool,
+    /// Correction of the results.
+    pub calibration: Calibration,
+    /// Receives the results.
+    pub meter: SharedMeter,
+}
+
+/// The bus during one poll of a sensor.
+struct Access<'a> {
+    bus: Retry<'a>,
+    multiplexers: &'a mut Multiplexers,
+    clock: &'a dyn Clock,
+}
 
 /// Callback for a sensor that went up or down.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
@@ -91,17 +116,23 @@ impl Sampler {
         for setup in setups {
             let location = |setup: &Setup| (setup.channel, setup.chip.address);
             let same = |sensor: &Sensor| location(&sensor.setup) == location(&setup);
-            let sensor = match before.iter().position(same) {
-                Some(index) => {
-                    let mut sensor = before.swap_remove(index);
-                    sensor.apply(setup, now);
-                    sensor
-                }
-                None => Sensor::new(setup, now),
-            };
-            self.sensors.push(sensor);
+            if let Some(index) = before.iter().position(same) {
+                let mut sensor = before.swap_remove(index);
+                sensor.apply(setup, now);
+                self.sensors.push(sensor);
+            } else {
+                self.sensors.push(Sensor::new(setup, now));
+            }
         }
-        self.release_sensors(&before);
+        for sensor in before {
+            if let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers) {
+                debug!("{}: cannot disable the alerts: {error}", sensor.setup.name);
+                // On a stuck bus each transfer would take as long.
+                if error.is_timeout() {
+                    break;
+                }
+            }
+        }
         // First the muxes of the old configuration: no channel of one that is no longer used may
         // stay selected.
         self.deselect_muxes();
@@ -142,12 +173,12 @@ impl Sampler {
     /// Polls one sensor that is not running, if its attempt is due. Such attempts come last, one
     /// per pass, since they may cost a timeout.
     fn poll_one_down(&mut self) {
-        let next = (0..self.sensors.len())
-            .filter(|&index| !self.sensors[index].is_running())
-            .min_by_key(|&index| self.sensors[index].due());
-        let Some(index) = next else { return };
         let now = self.clock.now();
-        if self.sensors[index].due() <= now {
+        let due = |&index: &usize| self.sensors[index].due();
+        let next = (0..self.sensors.len())
+            .filter(|index| !self.sensors[*index].is_running() && due(index) <= now)
+            .min_by_key(due);
+        if let Some(index) = next {
             self.poll(index, now);
             self.check_load();
         }
@@ -171,37 +202,36 @@ impl Sampler {
     /// Polls one sensor. Returns whether the bus is ready for the next.
     fn poll(&mut self, index: usize, now: Instant) -> bool {
         self.deadline.extend(now);
-        let sensor = &mut self.sensors[index];
-        let (bus, clock) = (self.bus.as_mut(), self.clock.as_ref());
-        let result = sensor.poll(bus, &mut self.multiplexers, clock, now);
-        let mut changed = sensor.take_changed();
-        let failure = result.err().filter(Error::may_be_stuck);
+        let clock = self.clock.as_ref();
+        let bus = Retry::new(self.bus.as_mut(), clock);
+        let access = Access { bus, multiplexers: &mut self.multiplexers, clock };
+        let result = self.sensors[index].poll(access, now);
+        let may_be_stuck = |error: &Error| error.transfer().is_some_and(i2c::Error::may_be_stuck);
+        let failure = result.err().filter(may_be_stuck);
         if let Some(error) = &failure {
             self.consecutive_timeouts += 1;
             if self.consecutive_timeouts >= Self::MAX_TIMEOUTS {
-                changed |= self.pause_bus(error);
+                self.pause_bus(error);
             }
         } else {
             self.consecutive_timeouts = 0;
             self.pauses = Backoff::default();
             self.paused_until = None;
         }
-        if changed {
+        let sensors = self.sensors.iter_mut();
+        if sensors.fold(false, |changed, sensor| changed | std::mem::take(&mut sensor.changed)) {
             (self.on_change)();
         }
         !failure.is_some_and(|error| error.is_timeout())
     }
 
-    /// Pauses the bus and marks its sensors as down. Returns whether one of them was up.
-    fn pause_bus(&mut self, error: &Error) -> bool {
+    /// Pauses the bus and marks its sensors as down.
+    fn pause_bus(&mut self, error: &Error) {
         let now = self.clock.now();
         self.paused_until = Some(now + self.pauses.pause());
-        let mut changed = false;
         for sensor in self.sensors.iter_mut().filter(|sensor| sensor.is_running()) {
             sensor.mark_down(error, now);
-            changed |= sensor.take_changed();
         }
-        changed
     }
 
     /// Counts the time of a suspend as unmeasured.
@@ -240,22 +270,7 @@ impl Sampler {
 
     /// Disables the alerts of every chip and deselects the mux channels, before the sampler ends.
     pub fn release(&mut self) {
-        let sensors = std::mem::take(&mut self.sensors);
-        self.release_sensors(&sensors);
-        self.sensors = sensors;
-        self.deselect_muxes();
-    }
-
-    /// Disables the alerts; stops at a timeout: on a stuck bus each transfer would take as long.
-    fn release_sensors(&mut self, sensors: &[Sensor]) {
-        for sensor in sensors {
-            if let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers) {
-                debug!("{}: cannot disable the alerts: {error}", sensor.setup.name);
-                if error.is_timeout() {
-                    return;
-                }
-            }
-        }
+        self.replace(Vec::new());
     }
 
     fn deselect_muxes(&mut self) {

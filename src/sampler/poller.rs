@@ -2,17 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::Access;
 use super::power_guard::PowerGuard;
 use super::tracker::{CycleTracker, FlagRead};
-use crate::clock::Clock;
-use crate::i2c::Bus;
 use crate::ina260::registers::{MaskEnable, Register};
 use crate::ina260::{self, Error, Ina260, Measurement, RegisterDump};
 use crate::meter::{ChipInfo, Cycle};
 
 pub(super) enum PollOutcome {
     /// The sensor was not running; it has been configured.
-    Configured(Box<Poller>, ChipInfo),
+    Configured(Box<Poller>),
     /// No result has been completed since the last poll.
     NoResult,
     Result {
@@ -29,17 +28,11 @@ pub(super) enum PollOutcome {
     Reset(RegisterDump),
 }
 
-pub(super) struct ChipAccess<'a> {
-    pub(super) chip: &'a Ina260,
-    /// Whether to read the power register, too.
-    pub(super) with_power: bool,
-    pub(super) bus: &'a mut dyn Bus,
-    pub(super) clock: &'a dyn Clock,
-}
-
 /// Polls one sensor from its configuration on.
 #[derive(Clone)]
 pub(super) struct Poller {
+    chip: Ina260,
+    pub(super) info: ChipInfo,
     /// The registers as they were configured.
     registers: RegisterDump,
     tracker: CycleTracker,
@@ -77,9 +70,18 @@ impl Poller {
 
     /// Returns the poller of a chip that was configured `now`; `start` is the write that restarted
     /// its conversions, if any did.
-    pub(super) fn new(registers: RegisterDump, start: Option<FlagRead>, now: Instant) -> Self {
-        let tracker = CycleTracker::new(registers.settings().cycle(), start, now);
+    pub(super) fn new(
+        chip: Ina260,
+        die: u16,
+        registers: RegisterDump,
+        start: Option<FlagRead>,
+        now: Instant,
+    ) -> Self {
+        let settings = registers.settings();
+        let tracker = CycleTracker::new(settings.cycle(), start, now);
         Self {
+            chip,
+            info: ChipInfo { die, settings },
             registers,
             started: tracker.started().unwrap_or(now),
             tracker,
@@ -97,7 +99,7 @@ impl Poller {
     /// Returns when to poll next: for the next result, or for the check, which also finds within a
     /// second that a sensor with a long cycle has failed.
     pub(super) fn due(&self) -> Instant {
-        let due = self.tracker.due();
+        let due = self.tracker.due;
         if self.period() <= Self::LONGEST_CHECKED {
             due
         } else {
@@ -115,7 +117,7 @@ impl Poller {
 
     /// Returns the earliest time at which a poll makes sense.
     pub(super) fn ready_from(&self) -> Instant {
-        self.tracker.ready_from().min(self.due())
+        self.tracker.ready_from.min(self.due())
     }
 
     /// Returns the chip's period: nominal until it was measured.
@@ -129,10 +131,10 @@ impl Poller {
         self.unused = None;
     }
 
-    pub(super) fn write_guard(&mut self, access: &mut ChipAccess<'_>) -> Result<(), Error> {
+    pub(super) fn write_guard(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
         let registers = self.registers.with_guard(self.guard.requested);
         let begun = access.clock.now();
-        access.chip.change_guard(access.bus, &self.registers, &registers)?;
+        self.chip.change_guard(&mut access.bus, &self.registers, &registers)?;
         self.registers = registers;
         // The write may have ended in the cycle after the next edge.
         let is_late = self.tracker.may_tear(begun, access.clock.now());
@@ -141,14 +143,18 @@ impl Poller {
     }
 
     /// Reads the flags and, if they announce a result, the result.
-    pub(super) fn poll(&mut self, access: &mut ChipAccess<'_>) -> Result<PollOutcome, Error> {
+    pub(super) fn poll(
+        &mut self,
+        access: &mut Access<'_>,
+        with_power: bool,
+    ) -> Result<PollOutcome, Error> {
+        let due = self.tracker.due;
         let (flag_read, flags) = match self.read_flags(access)? {
             Ok(read) => read,
             Err(found) => return Ok(PollOutcome::Reset(found)),
         };
-        let delay = flag_read.begun.saturating_duration_since(self.tracker.due());
-        let late = delay > self.period() / 2;
-        let outcome = self.read(access, late, (flag_read, flags))?;
+        let is_late = flag_read.begun.saturating_duration_since(due) > self.period() / 2;
+        let outcome = self.read(access, with_power, is_late, (flag_read, flags))?;
         // After the result, which has to be read as soon after its flags as possible.
         if self.needs_check(flag_read.ended) {
             if let Some(found) = self.check(access, flags)? {
@@ -163,54 +169,50 @@ impl Poller {
     /// be corrupted.
     fn read(
         &mut self,
-        access: &mut ChipAccess<'_>,
-        late: bool,
+        access: &mut Access<'_>,
+        with_power: bool,
+        is_late: bool,
         (mut flag_read, mut flags): (FlagRead, MaskEnable),
     ) -> Result<PollOutcome, Error> {
         for attempt in 1..=Self::MAX_ATTEMPTS {
-            self.record_alert(access, flags);
             if !flags.ready() {
-                self.guard.not_ready(flags.alert());
                 self.tracker.not_ready(flag_read);
                 if self.may_have_cleared {
-                    self.tracker.discard_lower_bound();
+                    // A result may have been completed before.
+                    self.tracker.not_before = None;
                 }
                 break;
             }
             self.may_have_cleared = false;
-            self.guard.ready(flags.alert());
             let mut cycle = self.tracker.ready(flag_read);
             self.missed += cycle.missed;
             let unused = self.unused.replace(0);
             cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
             let begun = access.clock.now();
-            let (address, overflow) = (access.chip.address, flags.overflow());
-            let measurement = ina260::measure(access.bus, address, overflow, access.with_power)?;
+            let (bus, overflow) = (&mut access.bus, flags.overflow());
+            let mut measurement = ina260::measure(bus, self.chip.address, overflow, with_power)?;
             let mut at = access.clock.now();
             // On a bus that needs longer for a result than the chip, another attempt cannot help.
             let too_slow = at.duration_since(flag_read.ended) > self.period() * 3 / 4;
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
             let doubts = measurement.doubts(self.previous.as_ref());
-            let looks_like_power_on = measurement.looks_like_power_on()
-                && !self.previous.is_some_and(|it| it.looks_like_power_on());
-            let word_time = at.duration_since(begun) / if access.with_power { 3 } else { 2 };
-            let mut repeated = None;
-            if can_retry && !doubts.is_empty() {
-                // Including a third read of one word, and the flags.
-                let words = u32::try_from(doubts.len() + 2).unwrap_or(5);
-                if self.tracker.leaves_time(at, word_time * words) {
-                    repeated = Some(access.repeat(measurement, &doubts)?);
-                    at = access.clock.now();
-                }
-            }
             // The flags show whether an edge has torn the result. They also show a brown-out, whose
             // zeros are not a result.
-            let is_doubtful = late
+            let mut is_doubtful = is_late
                 || attempt > 1
-                || repeated.is_some()
-                || looks_like_power_on
-                || self.tracker.may_tear(flag_read.begun, at);
-            if is_doubtful && can_retry {
+                || measurement.looks_like_power_on()
+                    && !self.previous.is_some_and(|it| it.looks_like_power_on());
+            let mut is_usable = !measurement.is_impossible();
+            let mut corrupt = u64::from(!is_usable);
+            // Including a third read of one word, and the flags.
+            let word_time = at.duration_since(begun) / if with_power { 3 } else { 2 };
+            let time = word_time * u32::try_from(doubts.len() + 2).unwrap_or(5);
+            if can_retry && !doubts.is_empty() && self.tracker.leaves_time(at, time) {
+                (is_usable, corrupt) = self.repeat(access, &mut measurement, &doubts)?;
+                at = access.clock.now();
+                is_doubtful = true;
+            }
+            if can_retry && (is_doubtful || self.tracker.may_tear(flag_read.begun, at)) {
                 (flag_read, flags) = match self.read_flags(access)? {
                     Ok(read) => read,
                     Err(found) => return Ok(PollOutcome::Reset(found)),
@@ -219,22 +221,16 @@ impl Poller {
                     self.miss(&cycle);
                     continue;
                 }
-                self.record_alert(access, flags);
-                self.guard.not_ready(flags.alert());
                 self.missed += self.tracker.confirm_last(flag_read);
             }
-            let (measurement, corrupt) = repeated.unwrap_or_else(|| {
-                let is_impossible = measurement.is_impossible();
-                ((!is_impossible).then_some(measurement), is_impossible.into())
-            });
             self.corrupt += corrupt;
-            let Some(measurement) = measurement else {
+            if !is_usable {
                 self.miss(&cycle);
                 break;
-            };
+            }
             self.previous = Some(measurement);
             let greater_counts = self.guard.covers(&measurement);
-            self.guard.add(&measurement, access.chip.can_guard());
+            self.guard.add(&measurement, self.chip.can_guard());
             cycle.missed = std::mem::take(&mut self.missed);
             return Ok(PollOutcome::Result {
                 at,
@@ -253,64 +249,17 @@ impl Poller {
         self.missed += 1;
     }
 
-    fn record_alert(&mut self, access: &ChipAccess<'_>, flags: MaskEnable) {
-        self.alert |= flags.alert() && access.chip.has_alert(&self.registers);
-    }
-
-    /// Reads the flags; twice, if they do not match the configuration.
-    fn read_flags(&mut self, access: &mut ChipAccess<'_>) -> Result<Flags, Error> {
-        let (flag_read, mut flags) = access.read_flags()?;
-        if !self.registers.matches_flags(flags) {
-            let again = access.read_flags()?.1;
-            if let Some(found) = self.check(access, again)? {
-                return Ok(Err(found));
-            }
-            // The first word was corrupted, and reading it has cleared the flags.
-            flags = again;
-            self.corrupt += 1;
-            self.guard.taint();
-            self.may_have_cleared = true;
-        }
-        if self.may_have_cleared && self.tracker.is_due(flag_read) {
-            flags.0 |= MaskEnable::READY;
-        }
-        Ok(Ok((flag_read, flags)))
-    }
-
-    /// Returns the registers if the chip has lost its configuration: if they differ twice.
-    fn check(
-        &mut self,
-        access: &mut ChipAccess<'_>,
-        flags: MaskEnable,
-    ) -> Result<Option<RegisterDump>, Error> {
-        let mut check = || access.chip.check(access.bus, &self.registers, flags);
-        if check()?.is_none() {
-            return Ok(None);
-        }
-        let found = check()?;
-        self.corrupt += u64::from(found.is_none());
-        Ok(found)
-    }
-}
-
-impl ChipAccess<'_> {
-    fn read_flags(&mut self) -> Result<(FlagRead, MaskEnable), Error> {
-        let begun = self.clock.now();
-        let flags = self.chip.read_flags(self.bus)?;
-        let ended = self.clock.now();
-        Ok((FlagRead { begun, ended }, flags))
-    }
-
-    /// Reads the doubtful words again, and a third time if they differ. Returns the words that two
-    /// reads agree on, or `None` if a word differed each time; and the number of corrupted reads.
+    /// Reads the doubtful words again, and a third time if they differ; what two reads agree on
+    /// counts. Returns whether there is such a word each time, and the number of corrupted reads.
     fn repeat(
-        &mut self,
-        mut measurement: Measurement,
+        &self,
+        access: &mut Access<'_>,
+        measurement: &mut Measurement,
         doubts: &[Register],
-    ) -> Result<(Option<Measurement>, u64), Error> {
+    ) -> Result<(bool, u64), Error> {
         let (mut is_known, mut corrupt) = (true, 0);
         for &register in doubts {
-            let mut read = || ina260::read(self.bus, self.chip.address, register);
+            let mut read = || ina260::read(&mut access.bus, self.chip.address, register);
             let Some(word) = measurement.word_mut(register) else {
                 continue;
             };
@@ -327,6 +276,44 @@ impl ChipAccess<'_> {
                 is_known = false;
             }
         }
-        Ok((is_known.then_some(measurement), corrupt))
+        Ok((is_known, corrupt))
+    }
+
+    /// Reads the flags; twice, if they do not match the configuration.
+    fn read_flags(&mut self, access: &mut Access<'_>) -> Result<Flags, Error> {
+        let begun = access.clock.now();
+        let mut flags = self.chip.read_flags(&mut access.bus)?;
+        let flag_read = FlagRead { begun, ended: access.clock.now() };
+        if !self.registers.matches_flags(flags) {
+            flags = self.chip.read_flags(&mut access.bus)?;
+            if let Some(found) = self.check(access, flags)? {
+                return Ok(Err(found));
+            }
+            // The first word was corrupted, and reading it has cleared the flags.
+            self.corrupt += 1;
+            self.guard.taint();
+            self.may_have_cleared = true;
+        }
+        if self.may_have_cleared && self.tracker.is_due(flag_read) {
+            flags.0 |= MaskEnable::READY;
+        }
+        self.guard.record(flags);
+        self.alert |= flags.alert() && self.chip.has_alert(&self.registers);
+        Ok(Ok((flag_read, flags)))
+    }
+
+    /// Returns the registers if the chip has lost its configuration: if they differ twice.
+    fn check(
+        &mut self,
+        access: &mut Access<'_>,
+        flags: MaskEnable,
+    ) -> Result<Option<RegisterDump>, Error> {
+        let mut check = || self.chip.check(&mut access.bus, &self.registers, flags);
+        if check()?.is_none() {
+            return Ok(None);
+        }
+        let found = check()?;
+        self.corrupt += u64::from(found.is_none());
+        Ok(found)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::ina260::Measurement;
 use crate::ina260::guard::Guard;
+use crate::ina260::registers::MaskEnable;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct PowerGuard {
@@ -27,19 +28,15 @@ impl PowerGuard {
     /// Results in the other direction after which the guard changes its direction.
     const SWITCH_AFTER: u32 = 2;
 
-    /// Records a flag read that found no result: a trip belongs to the next one.
-    pub(super) fn not_ready(&mut self, tripped: bool) {
-        self.next_is_tainted |= tripped;
-    }
-
-    /// Records a flag read that found a result: a trip may also belong to the next one, whose
-    /// conversions have begun.
-    pub(super) fn ready(&mut self, tripped: bool) {
-        self.is_tainted = self.next_is_tainted | tripped;
-        self.next_is_tainted = tripped;
-        if self.unwatched > 0 {
-            self.unwatched -= 1;
-            self.is_tainted = true;
+    /// Records a read of the flags. A trip belongs to the next result or, if a result is ready, to
+    /// this one and perhaps also to the next, whose conversions have begun.
+    pub(super) fn record(&mut self, flags: MaskEnable) {
+        if flags.ready() {
+            self.is_tainted = self.next_is_tainted || flags.alert() || self.unwatched > 0;
+            self.unwatched = self.unwatched.saturating_sub(1);
+            self.next_is_tainted = flags.alert();
+        } else {
+            self.next_is_tainted |= flags.alert();
         }
     }
 

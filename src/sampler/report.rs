@@ -1,12 +1,10 @@
-//! Converts errors and measurements of the driver to those of the meter.
+//! Errors of a poll, and what is counted of it.
 
 use std::error::Error as _;
-use std::time::{Duration, Instant};
 
 use crate::i2c::{self, ErrorKind, mux};
-use crate::ina260::calibration::Calibration;
 use crate::ina260::{self, Measurement};
-use crate::meter::{Failure, Raw, Reading};
+use crate::meter::Failure;
 use crate::units::Quantity;
 
 /// A failed poll.
@@ -26,18 +24,8 @@ impl Error {
         self.transfer().is_some_and(i2c::Error::is_timeout)
     }
 
-    /// Returns whether the bus is stuck if further polls fail in this way, too.
-    pub(super) fn may_be_stuck(&self) -> bool {
-        self.transfer().is_some_and(i2c::Error::may_be_stuck)
-    }
-
-    /// Returns whether the adapter could not be opened.
-    pub(super) fn is_closed(&self) -> bool {
-        self.transfer().is_some_and(|error| error.kind == ErrorKind::Closed)
-    }
-
     /// Returns the failed transfer, if that is the cause.
-    fn transfer(&self) -> Option<&i2c::Error> {
+    pub(super) fn transfer(&self) -> Option<&i2c::Error> {
         self.source()?.downcast_ref()
     }
 
@@ -76,22 +64,6 @@ pub(super) fn overflows(measurement: &Measurement) -> impl Iterator<Item = Quant
         (Quantity::Voltage, measurement.voltage_saturated()),
     ];
     out_of_range.into_iter().filter_map(|(quantity, is_out)| is_out.then_some(quantity))
-}
-
-/// Converts a measurement into a reading; calibrated, except for the values of the script.
-pub(super) fn reading(
-    measurement: Measurement,
-    greater_counts: bool,
-    calibration: &Calibration,
-    at: Instant,
-    booted: Duration,
-) -> Reading {
-    let raw = measurement.power_register_milliwatts().map(|power| Raw {
-        voltage: measurement.voltage().0,
-        current: measurement.current_milliamperes(),
-        power,
-    });
-    Reading { at, booted, measured: calibration.apply(measurement.measured(greater_counts)), raw }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Supervisor {
     /// Starts a thread for each bus that has none.
     fn start_threads(&mut self) -> io::Result<()> {
         for meter in &self.meters {
-            meter.lock().window.set_length(self.plan.window);
+            meter.lock().window.length = self.plan.window;
         }
         for (bus, opened) in std::mem::take(&mut self.opened) {
             let name = self.describe_bus(bus);

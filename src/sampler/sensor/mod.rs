@@ -2,22 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use super::backoff::LogRateLimit;
-use super::poller::{ChipAccess, PollOutcome, Poller};
-use super::report::{Error, overflows, reading, transfer_failure};
-use super::setup::Setup;
+use super::backoff::{Backoff, LogRateLimit};
+use super::poller::{PollOutcome, Poller};
+use super::report::{Error, overflows, transfer_failure};
 use super::tracker::FlagRead;
-use crate::clock::Clock;
+use super::{Access, Setup};
+use crate::i2c::Bus;
 use crate::i2c::mux::{self, Multiplexers};
-use crate::i2c::{Bus, Retry};
-use crate::ina260::{self, Ina260};
-use crate::meter::{ChipInfo, Failure};
-use alert_log::AlertLog;
-use outage::{ForeignWriteBackoff, Outage};
+use crate::ina260;
+use crate::ina260::alert::Alert;
+use crate::meter::{Failure, Raw, Reading};
+use outage::Outage;
 
-mod alert_log;
 mod outage;
 
 /// Nominal cycle from which the power register is read even without [`Setup::always_power`].
@@ -26,11 +24,15 @@ const MIN_POWER_CYCLE: Duration = Duration::from_millis(10);
 pub(super) struct Sensor {
     pub(super) setup: Setup,
     state: State,
-    /// Whether it went up or down since the last [`Self::take_changed`].
-    changed: bool,
+    /// Whether it went up or down, until that is reported.
+    pub(super) changed: bool,
     log_limit: LogRateLimit,
-    alert_log: AlertLog,
-    foreign_writes: ForeignWriteBackoff,
+    /// Separate from that of outages, which a flickering alert must not suppress.
+    alert_log_limit: LogRateLimit,
+    /// Whether the activation of the alert was logged; only then is its end logged, too.
+    alert_logged: bool,
+    /// Pauses before overwriting another master's configuration, and the time of its last write.
+    foreign_writes: (Backoff, Option<Instant>),
     /// Shortest time of a register read, once the sensor has been configured.
     pub(super) word_time: Option<Duration>,
     /// Cycle by the chip's settings; until it was configured, by those of the setup.
@@ -44,19 +46,6 @@ enum State {
     Down(Outage),
 }
 
-/// The bus during one poll.
-struct BusAccess<'a> {
-    bus: Retry<'a>,
-    multiplexers: &'a mut Multiplexers,
-    clock: &'a dyn Clock,
-}
-
-impl BusAccess<'_> {
-    fn chip<'a>(&'a mut self, chip: &'a Ina260, with_power: bool) -> ChipAccess<'a> {
-        ChipAccess { chip, with_power, bus: &mut self.bus, clock: self.clock }
-    }
-}
-
 impl Sensor {
     pub(super) fn new(setup: Setup, now: Instant) -> Self {
         setup.meter.lock().accumulator.mark_down(now);
@@ -66,8 +55,9 @@ impl Sensor {
             state: State::New(now),
             changed: false,
             log_limit: LogRateLimit::new(now),
-            alert_log: AlertLog::new(now),
-            foreign_writes: ForeignWriteBackoff::default(),
+            alert_log_limit: LogRateLimit::new(now),
+            alert_logged: false,
+            foreign_writes: (Backoff::default(), None),
             word_time: None,
         }
     }
@@ -76,16 +66,19 @@ impl Sensor {
     pub(super) fn apply(&mut self, setup: Setup, now: Instant) {
         if setup.chip == self.setup.chip {
             self.setup = setup;
-        } else {
-            let mut meter = setup.meter.lock();
-            meter.mark_down(now);
-            meter.set_alert(false);
-            drop(meter);
-            if let Some(alert) = self.setup.chip.alert {
-                self.alert_log.log_reconfigured(&self.setup.name, alert);
-            }
-            *self = Self::new(setup, now);
+            return;
         }
+        if self.alert_logged
+            && let Some(alert) = self.setup.chip.alert
+        {
+            let (name, on) = (&self.setup.name, alert.function.name());
+            info!("{name}: {on} alert cleared (sensor reconfigured)");
+        }
+        let mut meter = setup.meter.lock();
+        meter.up = false;
+        meter.set_alert(false);
+        drop(meter);
+        *self = Self::new(setup, now);
     }
 
     /// Returns when to poll the sensor next.
@@ -115,15 +108,15 @@ impl Sensor {
         self.poller().is_some()
     }
 
+    /// Returns whether the power register is read.
+    fn with_power(&self) -> bool {
+        self.setup.always_power || self.nominal_cycle >= MIN_POWER_CYCLE
+    }
+
     /// Returns the transfers per second that reading every result takes: flags and registers.
     pub(super) fn transfers_per_second(&self) -> f64 {
         let words = if self.with_power() { 4.0 } else { 3.0 };
         words / self.nominal_cycle.as_secs_f64()
-    }
-
-    /// Returns whether the sensor went up or down since the last call.
-    pub(super) fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
     }
 
     /// Accounts for a suspend of the machine: the state of the sensor during it is unknown.
@@ -138,21 +131,14 @@ impl Sensor {
     ///
     /// # Errors
     /// The failure, which is counted and logged already.
-    pub(super) fn poll(
-        &mut self,
-        bus: &mut dyn Bus,
-        multiplexers: &mut Multiplexers,
-        clock: &dyn Clock,
-        begun: Instant,
-    ) -> Result<(), Error> {
-        let mut access = BusAccess { bus: Retry::new(bus, clock), multiplexers, clock };
+    pub(super) fn poll(&mut self, mut access: Access<'_>, begun: Instant) -> Result<(), Error> {
         let mut result = self.poll_channel(&mut access);
         if let Err(error @ Error::Mux(mux::Error::ControlMismatch { .. })) = &result {
             debug!("{}: {error}; selecting the channel again", self.setup.name);
             self.setup.meter.lock().count_failure(Failure::Mux);
             result = self.poll_channel(&mut access);
         }
-        let now = clock.now();
+        let now = access.clock.now();
         let mut meter = self.setup.meter.lock();
         meter.record_poll(now.duration_since(begun));
         for kind in access.bus.failures {
@@ -160,7 +146,7 @@ impl Sensor {
         }
         drop(meter);
         result.inspect_err(|error| {
-            multiplexers.forget();
+            access.multiplexers.forget();
             self.mark_down(error, now);
         })
     }
@@ -181,7 +167,7 @@ impl Sensor {
     }
 
     /// Selects the mux channel, polls, and verifies the channel before the outcome counts.
-    fn poll_channel(&mut self, access: &mut BusAccess<'_>) -> Result<(), Error> {
+    fn poll_channel(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
         if let Some(channel) = self.setup.channel {
             if !self.is_running() {
                 // The chip will be written, and another master may have changed the channel.
@@ -190,18 +176,21 @@ impl Sensor {
             access.multiplexers.select(&mut access.bus, channel)?;
         }
         let before = self.setup.channel.and_then(|_| self.poller().cloned());
-        let outcome = self.poll_chip(access);
+        let with_power = self.with_power();
+        let outcome = match &mut self.state {
+            State::Running(poller) => poller.poll(access, with_power).map_err(Error::from),
+            State::New(_) | State::Down(_) => self.configure(access).map(PollOutcome::Configured),
+        };
         // Also after a failure, which an empty channel causes, too; but not on a stuck bus.
-        if self.setup.channel.is_some()
-            && !outcome.as_ref().is_err_and(Error::is_timeout)
-            && let Err(failure) = access.multiplexers.verify(&mut access.bus)
+        if !outcome.as_ref().is_err_and(Error::is_timeout)
+            && let Err(failure) = self.verify_channel(access)
         {
             // The flags and the registers may have been those of another chip.
             if let Some(mut before) = before {
                 before.guard.taint();
                 self.state = State::Running(Box::new(before));
             }
-            return Err(failure.into());
+            return Err(failure);
         }
         let had_failures = !access.bus.failures.is_empty();
         if let State::Running(poller) = &mut self.state {
@@ -213,106 +202,108 @@ impl Sensor {
             }
         }
         match outcome? {
-            PollOutcome::Configured(poller, chip) => self.start(poller, chip),
+            PollOutcome::Configured(poller) => self.start(poller),
             PollOutcome::NoResult => {}
             PollOutcome::Result { at, measurement, cycle, greater_counts, alert } => {
-                let booted = access.clock.booted();
-                let calibration = &self.setup.calibration;
-                let greater_counts = greater_counts && !had_failures;
-                let reading = reading(measurement, greater_counts, calibration, at, booted);
+                let measured = measurement.measured(greater_counts && !had_failures);
+                let reading = Reading {
+                    at,
+                    booted: access.clock.booted(),
+                    measured: self.setup.calibration.apply(measured),
+                    raw: measurement.power_register_milliwatts().map(|power| Raw {
+                        voltage: measurement.voltage().0,
+                        current: measurement.current_milliamperes(),
+                        power,
+                    }),
+                };
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;
                 meter.cycle = cycle.period;
-                overflows(&measurement).for_each(|quantity| meter.count_overflow(quantity));
+                overflows(&measurement).for_each(|it| meter.overflows[it as usize] += 1);
                 meter.record(reading, &cycle);
                 let alert_changed = meter.set_alert(alert);
                 drop(meter);
                 if let Some(set) = self.setup.chip.alert.filter(|_| alert_changed) {
-                    let now = access.clock.now();
-                    self.alert_log.log(&self.setup.name, set, alert, now);
+                    self.log_alert(set, alert, access.clock.now());
                 }
-                return self.write_guard(access);
+                self.write_guard(access)?;
             }
-            PollOutcome::Reset(found) => return self.handle_reset(found, access),
+            PollOutcome::Reset(found) => self.handle_reset(found, access)?,
         }
         Ok(())
+    }
+
+    fn verify_channel(&self, access: &mut Access<'_>) -> Result<(), Error> {
+        if self.setup.channel.is_some() {
+            access.multiplexers.verify(&mut access.bus)?;
+        }
+        Ok(())
+    }
+
+    /// Logs that the alert became active or was cleared.
+    fn log_alert(&mut self, alert: Alert, active: bool, now: Instant) {
+        let name = &self.setup.name;
+        let (on, limit, unit) = (alert.function.name(), alert.limit, alert.function.unit());
+        let was_logged = self.alert_logged;
+        self.alert_logged = active && self.alert_log_limit.allow(now);
+        if self.alert_logged {
+            warn!("{name}: {on} alert active (a conversion crossed the limit of {limit} {unit})");
+        } else if was_logged {
+            info!("{name}: {on} alert cleared (within the limit of {limit} {unit} again)");
+        }
     }
 
     /// Writes the power guard, if the last result has shown that it has to change.
-    fn write_guard(&mut self, access: &mut BusAccess<'_>) -> Result<(), Error> {
-        let with_power = self.with_power();
-        let State::Running(poller) = &mut self.state else {
-            return Ok(());
-        };
-        if !poller.guard.has_request() {
-            return Ok(());
-        }
-        poller.write_guard(&mut access.chip(&self.setup.chip, with_power))?;
-        if self.setup.channel.is_some()
-            && let Err(failure) = access.multiplexers.verify(&mut access.bus)
+    fn write_guard(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
+        if let State::Running(poller) = &mut self.state
+            && poller.guard.has_request()
         {
-            // Another chip may have been written: this one is configured again.
-            let now = access.clock.now();
-            self.setup.meter.lock().accumulator.mark_down(now);
-            self.state = State::Down(Outage::new(now));
-            return Err(failure.into());
+            poller.write_guard(access)?;
+            self.verify_channel(access).inspect_err(|_| {
+                // Another chip may have been written: this one is configured again.
+                let now = access.clock.now();
+                self.setup.meter.lock().accumulator.mark_down(now);
+                self.state = State::Down(Outage::new(now));
+            })?;
         }
         Ok(())
     }
 
-    fn poll_chip(&mut self, access: &mut BusAccess<'_>) -> Result<PollOutcome, Error> {
-        let with_power = self.with_power();
-        if let State::Running(poller) = &mut self.state {
-            return Ok(poller.poll(&mut access.chip(&self.setup.chip, with_power))?);
-        }
-        let (poller, chip) = self.configure(access)?;
-        Ok(PollOutcome::Configured(poller, chip))
-    }
-
     /// Identifies the chip and writes its settings.
-    fn configure(&mut self, access: &mut BusAccess<'_>) -> Result<(Box<Poller>, ChipInfo), Error> {
-        let (bus, clock) = (&mut access.bus, access.clock);
-        let die = ina260::identify(bus, self.setup.chip.address)?;
-        let mut start: Option<FlagRead> = None;
-        let registers = self.setup.chip.configure(bus, || {
-            let ended = clock.now();
-            let begun = start.map_or(ended, |start| start.begun);
-            start = Some(FlagRead { begun, ended });
-        })?;
-        let poller = Poller::new(registers, start, clock.now());
+    fn configure(&mut self, access: &mut Access<'_>) -> Result<Box<Poller>, Error> {
+        let (bus, clock, chip) = (&mut access.bus, access.clock, self.setup.chip);
+        let die = ina260::identify(bus, chip.address)?;
+        let mut times = Vec::new();
+        let registers = chip.configure(bus, || times.push(clock.now()))?;
+        let start =
+            if let [begun, ended] = times[..] { Some(FlagRead { begun, ended }) } else { None };
         self.word_time = bus.fastest_word;
-        let settings = registers.settings();
-        self.nominal_cycle = settings.cycle();
-        Ok((Box::new(poller), ChipInfo { die, settings }))
+        self.nominal_cycle = registers.settings().cycle();
+        Ok(Box::new(Poller::new(chip, die, registers, start, clock.now())))
     }
 
     /// Starts polling a chip that was configured.
-    fn start(&mut self, poller: Box<Poller>, chip: ChipInfo) {
+    fn start(&mut self, poller: Box<Poller>) {
         let period = poller.period();
         let mut meter = self.setup.meter.lock();
-        meter.chip = Some(chip);
+        meter.chip = Some(poller.info);
         meter.cycle = period;
         meter.accumulator.restart(poller.started);
         drop(meter);
-        let (name, die) = (&self.setup.name, chip.die);
+        let (name, die) = (&self.setup.name, poller.info.die);
         match &self.state {
             State::New(_) => {
                 let millis = period.as_secs_f64() * 1e3;
                 info!("{name}: INA260 found (die {die:#06x}); a result every {millis:.2} ms");
             }
-            State::Down(outage) => {
-                if let Some(message) = outage.end() {
-                    info!("{name}: {message}");
-                }
-            }
-            State::Running(_) => {}
+            State::Down(outage) if outage.logged => match outage.failed_attempts {
+                0 => info!("{name}: configuration restored"),
+                1 => info!("{name}: responding again after 1 failed attempt"),
+                attempts => info!("{name}: responding again after {attempts} failed attempts"),
+            },
+            State::Down(_) | State::Running(_) => {}
         }
         self.state = State::Running(poller);
-    }
-
-    /// Returns whether the power register is read.
-    fn with_power(&self) -> bool {
-        self.setup.always_power || self.nominal_cycle >= MIN_POWER_CYCLE
     }
 }

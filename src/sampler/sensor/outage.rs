@@ -1,21 +1,23 @@
-//! Outages of a sensor: how one begins, when the sensor is tried again, and what is logged.
+//! Outages of a sensor: how one begins, and when the sensor is tried again.
 
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::{BusAccess, Sensor, State};
+use super::{Sensor, State};
+use crate::i2c::ErrorKind;
 use crate::ina260::RegisterDump;
 use crate::meter::{Failure, Reset};
+use crate::sampler::Access;
 use crate::sampler::backoff::Backoff;
 use crate::sampler::report::Error;
 
 pub(super) struct Outage {
     pub(super) retry_at: Instant,
     backoff: Backoff,
-    failed_attempts: u32,
+    pub(super) failed_attempts: u32,
     /// Whether the beginning was logged; only then is the end logged, too.
-    logged: bool,
+    pub(super) logged: bool,
 }
 
 impl Outage {
@@ -23,63 +25,33 @@ impl Outage {
         Self { retry_at, backoff: Backoff::default(), failed_attempts: 0, logged: false }
     }
 
-    /// Returns the maximum pause after an error. Looking for a missing adapter causes no bus
-    /// traffic.
-    fn max_pause(error: &Error) -> Duration {
-        if error.is_closed() { Duration::from_secs(10) } else { Backoff::MAX }
-    }
-
-    fn add_failure(&mut self, error: &Error, now: Instant) {
+    fn add_failure(&mut self, now: Instant, max_pause: Duration) {
         self.failed_attempts += 1;
-        self.retry_at = now + self.backoff.pause().min(Self::max_pause(error));
-    }
-
-    /// Returns the message for the end of the outage, if its beginning was logged.
-    pub(super) fn end(&self) -> Option<String> {
-        self.logged.then(|| match self.failed_attempts {
-            0 => "configuration restored".to_owned(),
-            1 => "responding again after 1 failed attempt".to_owned(),
-            attempts => format!("responding again after {attempts} failed attempts"),
-        })
-    }
-}
-
-/// Backoff before overwriting another master's configuration.
-#[derive(Debug, Default)]
-pub(super) struct ForeignWriteBackoff {
-    backoff: Backoff,
-    last: Option<Instant>,
-}
-
-impl ForeignWriteBackoff {
-    /// Time without a foreign write after which the backoff is reset.
-    const RESET_AFTER: Duration = Duration::from_secs(60);
-
-    fn pause(&mut self, now: Instant) -> Duration {
-        let elapsed = self.last.map(|last| now.duration_since(last));
-        if elapsed.is_none_or(|elapsed| elapsed > Self::RESET_AFTER) {
-            self.backoff = Backoff::default();
-        }
-        self.last = Some(now);
-        self.backoff.pause()
+        self.retry_at = now + self.backoff.pause().min(max_pause);
     }
 }
 
 impl Sensor {
+    /// Time without a foreign write after which its backoff is reset.
+    const FORGET_FOREIGN_WRITE: Duration = Duration::from_secs(60);
+
     /// Counts and logs a failure, and schedules the next attempt.
     pub(in crate::sampler) fn mark_down(&mut self, error: &Error, now: Instant) {
         if let Some(failure) = error.failure() {
             self.setup.meter.lock().count_failure(failure);
         }
+        // Looking for a missing adapter causes no bus traffic.
+        let is_missing = error.transfer().is_some_and(|it| it.kind == ErrorKind::Closed);
+        let max = if is_missing { Duration::from_secs(10) } else { Backoff::MAX };
         if let State::Down(outage) = &mut self.state {
-            outage.add_failure(error, now);
+            outage.add_failure(now, max);
             let (name, attempts) = (&self.setup.name, outage.failed_attempts);
             debug!("{name}: {error}; failed attempts: {attempts}");
         } else {
-            let (min, max) = (Backoff::MIN, Outage::max_pause(error));
-            let message = format!("{error}; retrying in {min:?}, backing off to {max:?}");
+            let min = Backoff::MIN;
             let mut outage = Outage::new(now);
-            outage.add_failure(error, now);
+            outage.add_failure(now, max);
+            let message = format!("{error}; retrying in {min:?}, backing off to {max:?}");
             self.begin_outage(&message, now, outage);
         }
     }
@@ -90,34 +62,37 @@ impl Sensor {
     pub(super) fn handle_reset(
         &mut self,
         found: RegisterDump,
-        access: &mut BusAccess<'_>,
+        access: &mut Access<'_>,
     ) -> Result<(), Error> {
         let now = access.clock.now();
         let reset = if found.is_power_on() { Reset::BrownOut } else { Reset::Foreign };
+        let is_overwritten = reset == Reset::Foreign && self.setup.chip.configure;
         let mut meter = self.setup.meter.lock();
         meter.count_reset(reset);
         meter.accumulator.mark_down(now);
+        if is_overwritten {
+            meter.count_failure(Failure::Settings);
+        }
         drop(meter);
-        let name = &self.setup.name;
-        match reset {
-            Reset::Foreign if self.setup.chip.configure => {
-                self.setup.meter.lock().count_failure(Failure::Settings);
-                let pause = self.foreign_writes.pause(now);
-                let message =
-                    format!("configuration changed by another master; rewriting in {pause:?}");
-                self.begin_outage(&message, now, Outage::new(now + pause));
-                return Ok(());
+        if is_overwritten {
+            let (backoff, last) = &mut self.foreign_writes;
+            let last = last.replace(now);
+            if last.is_some_and(|last| now.duration_since(last) > Self::FORGET_FOREIGN_WRITE) {
+                *backoff = Backoff::default();
             }
-            Reset::BrownOut if self.log_limit.allow(now) => {
-                warn!("{name}: registers are at power-on defaults (brown-out?); reconfiguring");
-            }
-            Reset::Foreign | Reset::BrownOut => {}
+            let pause = backoff.pause();
+            let message =
+                format!("configuration changed by another master; rewriting in {pause:?}");
+            self.begin_outage(&message, now, Outage::new(now + pause));
+            return Ok(());
         }
-        let (poller, chip) = self.configure(access)?;
-        if self.setup.channel.is_some() {
-            access.multiplexers.verify(&mut access.bus)?;
+        if reset == Reset::BrownOut && self.log_limit.allow(now) {
+            let name = &self.setup.name;
+            warn!("{name}: registers are at power-on defaults (brown-out?); reconfiguring");
         }
-        self.start(poller, chip);
+        let poller = self.configure(access)?;
+        self.verify_channel(access)?;
+        self.start(poller);
         Ok(())
     }
 

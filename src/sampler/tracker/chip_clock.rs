@@ -15,6 +15,12 @@ pub(super) struct Bracket {
 }
 
 impl Bracket {
+    /// Returns an edge between two times.
+    pub(super) fn between(begin: Instant, end: Instant, index: u64) -> Self {
+        let gap = end.duration_since(begin);
+        Self { at: begin + gap / 2, uncertainty: gap.as_secs_f64() / 2.0, index }
+    }
+
     /// Reduces the bracket to its overlap with a prediction; does nothing if there is none.
     pub(super) fn narrow(&mut self, predicted: Instant, uncertainty: f64) {
         let late = predicted.saturating_duration_since(self.at).as_secs_f64();
@@ -35,13 +41,15 @@ impl Bracket {
 #[derive(Clone, Debug)]
 pub(super) struct ChipClock {
     nominal: f64,
-    period: f64,
+    /// Nominal until it was measured.
+    pub(super) period: f64,
     /// Relative uncertainty of the period at a constant temperature.
     tolerance: f64,
     /// Start of the measurement of the period, and the bracket that will replace it.
     base: Option<Bracket>,
     middle: Option<Bracket>,
-    latest: Option<Bracket>,
+    /// The last bracket, while the phase is known.
+    pub(super) latest: Option<Bracket>,
 }
 
 impl ChipClock {
@@ -66,19 +74,9 @@ impl ChipClock {
         }
     }
 
-    /// Returns the period: nominal until it was measured.
-    pub(super) fn period(&self) -> f64 {
-        self.period
-    }
-
     /// Returns the relative uncertainty of the period until the next bracket.
     pub(super) fn tolerance(&self) -> f64 {
         self.tolerance + Self::DRIFT
-    }
-
-    /// Returns the last bracket, while the phase is known.
-    pub(super) fn latest(&self) -> Option<Bracket> {
-        self.latest
     }
 
     /// Returns the predicted index at a time, with its fraction.
@@ -105,31 +103,28 @@ impl ChipClock {
 
     /// Discards the phase and keeps the period.
     pub(super) fn lose_phase(&mut self) {
-        self.base = None;
-        self.middle = None;
-        self.latest = None;
+        (self.base, self.middle, self.latest) = (None, None, None);
     }
 
-    /// Measures period and phase with a new bracket. Returns the bracket, narrowed by the
-    /// prediction, and whether it is consistent with the earlier ones.
-    pub(super) fn learn(&mut self, mut bracket: Bracket) -> (Bracket, bool) {
+    /// Measures period and phase with a new bracket, which it narrows by the prediction. Returns
+    /// whether the bracket is consistent with the earlier ones.
+    pub(super) fn learn(&mut self, bracket: &mut Bracket) -> bool {
         if let Some(predicted) = self.edge(bracket.index) {
             bracket.narrow(predicted, self.uncertainty(predicted));
         }
-        let base = *self.base.get_or_insert(bracket);
+        let base = *self.base.get_or_insert(*bracket);
         let age = bracket.index.saturating_sub(base.index);
-        let is_consistent = age == 0 || self.measure(base, bracket, to_f64(age));
+        let is_consistent = age == 0 || self.measure(base, *bracket, to_f64(age));
         if !is_consistent {
-            *self = Self::new(self.nominal, Some(bracket));
+            *self = Self::new(self.nominal, Some(*bracket));
         } else if age >= Self::MEMORY / 2 {
-            let middle = *self.middle.get_or_insert(bracket);
+            let middle = *self.middle.get_or_insert(*bracket);
             if age >= Self::MEMORY {
-                self.base = Some(middle);
-                self.middle = Some(bracket);
+                (self.base, self.middle) = (Some(middle), Some(*bracket));
             }
         }
-        self.latest = Some(bracket);
-        (bracket, is_consistent)
+        self.latest = Some(*bracket);
+        is_consistent
     }
 
     /// Measures the period from two brackets that are `n` periods apart. Returns whether the period
@@ -137,30 +132,21 @@ impl ChipClock {
     fn measure(&mut self, base: Bracket, bracket: Bracket, n: f64) -> bool {
         let period = bracket.at.saturating_duration_since(base.at).as_secs_f64() / n;
         let error = (base.uncertainty + bracket.uncertainty) / n;
-        let measured = Range(period - error, period + error);
-        let possible = measured.and(Range::around(self.nominal, Self::INITIAL_TOLERANCE));
+        let measured = (period - error, period + error);
+        let Some(possible) = overlap(measured, self.nominal, Self::INITIAL_TOLERANCE) else {
+            return false;
+        };
         // The earlier period is still used after a loss of the phase, unless it is contradicted.
-        let known = Range::around(self.period, self.tolerance);
-        if let Some(Range(from, to)) = possible.and_then(|it| it.and(known).or(Some(it))) {
-            self.period = f64::midpoint(from, to);
-            self.tolerance = (to - from) / 2.0 / self.period;
-        }
-        possible.is_some()
+        let (from, to) = overlap(possible, self.period, self.tolerance).unwrap_or(possible);
+        self.period = f64::midpoint(from, to);
+        self.tolerance = (to - from) / 2.0 / self.period;
+        true
     }
 }
 
-/// Range of periods.
-#[derive(Clone, Copy)]
-struct Range(f64, f64);
-
-impl Range {
-    fn around(middle: f64, tolerance: f64) -> Self {
-        Self(middle * (1.0 - tolerance), middle * (1.0 + tolerance))
-    }
-
-    /// Returns the overlap of two ranges.
-    fn and(self, other: Self) -> Option<Self> {
-        let (from, to) = (self.0.max(other.0), self.1.min(other.1));
-        (from <= to).then_some(Self(from, to))
-    }
+/// Returns the part of a range of periods that deviates by at most `tolerance` from `middle`.
+fn overlap((from, to): (f64, f64), middle: f64, tolerance: f64) -> Option<(f64, f64)> {
+    let from = from.max(middle * (1.0 - tolerance));
+    let to = to.min(middle * (1.0 + tolerance));
+    (from <= to).then_some((from, to))
 }

@@ -14,7 +14,6 @@ use gaps::Gaps;
 
 mod chip_clock;
 mod gaps;
-mod schedule;
 
 /// Start and end time of one mask/enable read; the flags were sampled somewhere in between.
 #[derive(Clone, Copy, Debug)]
@@ -40,14 +39,16 @@ pub(super) struct CycleTracker {
     /// Index of the next edge to bracket.
     next_bracket: u64,
     /// Earliest time at which the last flags can have been sampled: the next edge is later.
-    not_before: Option<Instant>,
+    pub(super) not_before: Option<Instant>,
     /// Duration of the last flag read, and of the shortest.
     latency: Duration,
     shortest: Duration,
     polls: u32,
-    due: Instant,
-    /// When the next result is certain to be completed.
-    certain: Instant,
+    /// When to poll next: just after the next edge or, to bracket it, in steps around it.
+    pub(super) due: Instant,
+    /// Earliest time at which a poll is certain to find a result, or `due`: for a thread that is
+    /// already awake.
+    pub(super) ready_from: Instant,
 }
 
 impl CycleTracker {
@@ -59,17 +60,19 @@ impl CycleTracker {
     const REBRACKET_LIMIT: f64 = 0.15;
     /// Uncertainty of a prediction, in periods, below which an index is inferred from it.
     const INFER_LIMIT: f64 = 0.25;
-    /// Maximum uncertainty of a bracket, in periods.
+    /// Maximum uncertainty of a bracket, in periods: above it, one edge cannot be told from the
+    /// next.
     const MAX_BRACKET: f64 = 1.0 / 3.0;
+    /// Polls per period while an edge is bracketed.
+    const STEPS: f64 = 16.0;
+    /// Time in seconds from a predicted edge to the poll; at most a quarter of a period.
+    const MARGIN: f64 = 0.005;
 
     /// Returns a tracker of a chip that was configured `now`, which cleared its ready flag. `start`
     /// is the write that restarted the conversions; without one they were running already.
     pub(super) fn new(nominal: Duration, start: Option<FlagRead>, now: Instant) -> Self {
         let period = nominal.as_secs_f64();
-        let start = start.map(|write| {
-            let gap = write.ended.duration_since(write.begun);
-            Bracket { at: write.begun + gap / 2, uncertainty: gap.as_secs_f64() / 2.0, index: 0 }
-        });
+        let start = start.map(|write| Bracket::between(write.begun, write.ended, 0));
         let first = seconds(period * (1.0 - ChipClock::INITIAL_TOLERANCE));
         let is_ambiguous =
             start.is_some_and(|start| start.at + first < now + seconds(start.uncertainty));
@@ -86,7 +89,7 @@ impl CycleTracker {
             shortest: Duration::MAX,
             polls: 0,
             due: now,
-            certain: now,
+            ready_from: now,
         };
         tracker.plan(now);
         tracker
@@ -94,12 +97,12 @@ impl CycleTracker {
 
     /// Returns when the conversions were restarted, if that is the last edge known.
     pub(super) fn started(&self) -> Option<Instant> {
-        self.clock.latest().map(|start| start.at)
+        self.clock.latest.map(|start| start.at)
     }
 
     /// Returns the chip's period: nominal until it was measured.
     pub(super) fn period(&self) -> Duration {
-        Duration::from_secs_f64(self.clock.period())
+        Duration::from_secs_f64(self.clock.period)
     }
 
     /// Records a flag read that found no result.
@@ -107,7 +110,9 @@ impl CycleTracker {
         self.record_latency(read);
         // Polls that are not for a result can come earlier.
         if read.ended >= self.due {
-            self.plan_step(read.ended);
+            // On a slow bus the transfer itself is a step.
+            self.due = read.ended + self.step().saturating_sub(self.latency);
+            self.ready_from = self.due;
         }
     }
 
@@ -128,35 +133,32 @@ impl CycleTracker {
 
     /// Records a flag read that found a result. Returns the cycle of the result.
     pub(super) fn ready(&mut self, read: FlagRead) -> Cycle {
-        let bracket = self.not_before.and_then(|before| self.bracket(before, read.ended));
+        let bracket = self.not_before.map(|it| Bracket::between(it, read.ended, self.index + 1));
+        let limit = Self::MAX_BRACKET * self.clock.period;
         // The read clears the flag: the next edge comes after it began.
         self.record_latency(read);
-        let (edge, elapsed) = match bracket {
+        let (edge, elapsed, missed_in_gaps) = match bracket.filter(|it| it.uncertainty < limit) {
             Some(bracket) => self.record_edge(bracket),
             None => self.infer_index(read),
         };
         self.plan(read.ended);
         let missed = self.index.saturating_sub(self.counted + 1);
         self.counted += missed + 1;
-        Cycle {
-            end: edge.min(read.ended),
-            elapsed,
-            missed: missed + self.gaps.take_missed(),
-            period: self.period(),
-        }
+        let (end, missed) = (edge.min(read.ended), missed + missed_in_gaps);
+        Cycle { end, elapsed, missed, period: self.period() }
     }
 
     /// Discards a prediction that is too uncertain. The number of cycles since the last bracket can
     /// only be determined after the next one, if at all.
     fn lose_tracking(&mut self) {
-        let (anchor, not_before) = (self.anchor.or(self.clock.latest()), self.not_before);
+        let (anchor, not_before) = (self.anchor.or(self.clock.latest), self.not_before);
         self.lose_phase();
         (self.anchor, self.not_before) = (anchor, not_before);
     }
 
     fn record_latency(&mut self, read: FlagRead) {
         let latency = read.ended.saturating_duration_since(read.begun);
-        self.latency = latency.min(seconds(self.clock.period()));
+        self.latency = latency.min(self.period());
         self.shortest = self.shortest.min(latency);
         self.polls = self.polls.saturating_add(1);
         self.not_before = Some(self.earliest(read));
@@ -171,50 +173,60 @@ impl CycleTracker {
         read.ended.min(read.begun + self.shortest / 2)
     }
 
-    /// Counts an edge that was bracketed. It is the next one, unless a certain prediction shows
-    /// that there were others before it, or that one too many was counted.
-    fn record_edge(&mut self, (at, uncertainty): (Instant, f64)) -> (Instant, Option<u64>) {
-        let next = self.index + 1;
-        let is_certain = self.clock.uncertainty(at) + uncertainty < self.clock.period() / 2.0;
+    /// Counts an edge that was bracketed, and updates period and phase. It is the next one, unless
+    /// a certain prediction shows that there were others before it, or that one too many was
+    /// counted. Returns when it was, as far as it is known, the number of cycles, and the results
+    /// missed in gaps.
+    fn record_edge(&mut self, mut bracket: Bracket) -> (Instant, Option<u64>, u64) {
+        let (at, next) = (bracket.at, bracket.index);
+        let is_certain = self.clock.uncertainty(at) + bracket.uncertainty < self.clock.period / 2.0;
         let predicted =
             self.clock.periods_to(at).filter(|_| is_certain).map(|periods| count(periods.round()));
         let is_lost = predicted.is_none() && self.is_ambiguous;
         if is_lost {
             self.lose_tracking();
         }
-        let index = predicted.unwrap_or(next);
-        let elapsed = if self.begun_before() { 0 } else { index.max(next) - self.index };
-        self.index = index;
+        bracket.index = predicted.unwrap_or(next);
+        let elapsed = if self.begun_before() { 0 } else { bracket.index.max(next) - self.index };
+        self.index = bracket.index;
         self.is_ambiguous = false;
-        let edge = self.learn(Bracket { at, uncertainty, index });
-        (edge, (!is_lost).then_some(elapsed))
+        let is_consistent = self.clock.learn(&mut bracket);
+        if let Some(anchor) = self.anchor.take() {
+            self.gaps.add(anchor, bracket);
+        }
+        self.gaps.is_continuous &= is_consistent;
+        let missed_in_gaps = self.gaps.resolve(&self.clock);
+        let margin = Self::REBRACKET_LIMIT - bracket.uncertainty / self.clock.period;
+        let distance = count(margin / self.clock.tolerance()).clamp(1, Self::MAX_DISTANCE);
+        self.next_bracket = bracket.index + distance;
+        (bracket.at, (!is_lost).then_some(elapsed), missed_in_gaps)
     }
 
     /// Counts a result whose edge was not bracketed: the last that was certainly completed when the
-    /// read began. If there was another, the next read shows it.
-    fn infer_index(&mut self, read: FlagRead) -> (Instant, Option<u64>) {
+    /// read began. If there was another, the next read shows it. Returns the same.
+    fn infer_index(&mut self, read: FlagRead) -> (Instant, Option<u64>, u64) {
         let Some((from, to)) = self.index_range(read) else {
             let elapsed = self.begun_before().then_some(0);
             self.lose_tracking();
             self.index += 1;
-            return (read.ended, elapsed);
+            return (read.ended, elapsed, 0);
         };
         let before = self.index;
         self.index = from.max(before + 1);
         self.is_ambiguous = to > self.index;
         let edge = self.clock.edge(self.index).unwrap_or(read.ended);
-        (edge, (!self.is_ambiguous).then(|| self.index - before))
+        (edge, (!self.is_ambiguous).then(|| self.index - before), 0)
     }
 
     /// Returns whether the conversions of the next result began before the first poll.
     fn begun_before(&self) -> bool {
-        self.index == 0 && self.clock.latest().is_none()
+        self.index == 0 && self.clock.latest.is_none()
     }
 
     /// Returns the minimum and maximum index of the last edge before the flags were sampled, if the
     /// prediction is certain enough.
     fn index_range(&self, read: FlagRead) -> Option<(u64, u64)> {
-        let uncertainty = self.clock.uncertainty(read.ended) / self.clock.period();
+        let uncertainty = self.clock.uncertainty(read.ended) / self.clock.period;
         let from = self.clock.periods_to(self.earliest(read))?;
         let to = self.clock.periods_to(read.ended)?;
         (uncertainty < Self::INFER_LIMIT)
@@ -245,44 +257,47 @@ impl CycleTracker {
         self.index_range(read).is_some_and(|(from, _)| from > self.index)
     }
 
-    /// Discards the time of the last flag read: a result may have been completed before it.
-    pub(super) fn discard_lower_bound(&mut self) {
-        self.not_before = None;
-    }
-
     /// Discards the phase, for example after a suspend.
     pub(super) fn lose_phase(&mut self) {
         self.clock.lose_phase();
         self.anchor = None;
         self.is_ambiguous = false;
-        self.gaps.interrupt();
+        self.gaps.is_continuous = false;
         self.not_before = None;
     }
 
-    /// Returns the edge between two flag reads and its uncertainty, if they are close enough to
-    /// tell one edge from the next.
-    fn bracket(&self, before: Instant, now: Instant) -> Option<(Instant, f64)> {
-        let gap = now.duration_since(before);
-        let (edge, uncertainty) = (before + gap / 2, gap.as_secs_f64() / 2.0);
-        (uncertainty < Self::MAX_BRACKET * self.clock.period()).then_some((edge, uncertainty))
+    /// Plans the poll for the next result.
+    fn plan(&mut self, now: Instant) {
+        self.due = now + self.step();
+        self.ready_from = self.due;
+        let Some(next) = self.clock.edge(self.index + 1) else {
+            return;
+        };
+        let uncertainty = seconds(self.clock.uncertainty(next));
+        let is_slow_bus = self.latency > self.step();
+        // The chip sends its flags at the end of the transfer.
+        let before = |at: Instant| at.checked_sub(self.latency).unwrap_or(now);
+        if self.index + 1 >= self.next_bracket {
+            let mut early = next.checked_sub(uncertainty + self.step() / 2).unwrap_or(now);
+            if is_slow_bus {
+                // The last poll is the start of the bracket, if the next follows soon enough.
+                early = early.min(now + seconds(self.clock.period / 2.0));
+            }
+            self.due = before(early).max(now);
+            self.ready_from = self.due;
+        } else {
+            let mut margin = seconds(Self::MARGIN.min(self.clock.period / 4.0));
+            if is_slow_bus {
+                // A later poll would still read the registers at the next edge.
+                margin = margin.min(uncertainty);
+            }
+            self.due = before(next + margin);
+            self.ready_from = self.due.min(before(next + uncertainty));
+        }
     }
 
-    /// Updates period and phase from a bracket. Returns the time of its edge, as far as it is
-    /// known.
-    fn learn(&mut self, bracket: Bracket) -> Instant {
-        let (bracket, is_consistent) = self.clock.learn(bracket);
-        if let Some(anchor) = self.anchor.take() {
-            self.gaps.add(anchor, bracket);
-        }
-        if !is_consistent {
-            self.gaps.interrupt();
-        }
-        let (period, tolerance) = (self.clock.period(), self.clock.tolerance());
-        self.gaps.resolve(period, tolerance, bracket);
-        let margin = Self::REBRACKET_LIMIT - bracket.uncertainty / period;
-        let distance = count(margin / tolerance).clamp(1, Self::MAX_DISTANCE);
-        self.next_bracket = bracket.index + distance;
-        bracket.at
+    fn step(&self) -> Duration {
+        seconds(self.clock.period / Self::STEPS)
     }
 }
 

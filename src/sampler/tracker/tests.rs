@@ -47,7 +47,7 @@ impl Play {
 
     /// Polls `late`; the thread wakes up `after` the end of the transfer.
     fn poll_and_wake(&mut self, late: Duration, after: Duration) {
-        let begun = self.tracker.due().max(self.now) + late;
+        let begun = self.tracker.due.max(self.now) + late;
         self.now = begun + Duration::from_micros(118);
         self.polls += 1;
         let completed = self.completed();
