@@ -74,10 +74,9 @@ impl<'a> Progress<'a> {
     }
 
     fn show(&mut self, text: &str) {
-        if self.begun.elapsed() < Self::DELAY {
-            return;
-        }
-        if let Some(stream) = &mut self.stream {
+        if self.begun.elapsed() >= Self::DELAY
+            && let Some(stream) = &mut self.stream
+        {
             self.shown = true;
             // Progress is optional, so errors are ignored.
             let _ = write!(stream, "\r{text}\x1b[K").and_then(|()| stream.flush());

@@ -69,7 +69,6 @@ pub struct ScrapedSensor {
     pub chip: Option<ScrapedChip>,
     /// The configured alert.
     pub alert: Option<ScrapedAlert>,
-    /// Number of alert activations.
     pub(crate) alerts: f64,
     /// Energy in joules, forward and reverse.
     pub energy: [f64; 2],
@@ -168,8 +167,8 @@ pub fn decode(body: &Body) -> Result<Scrape, Error> {
     let total = |name: &str| {
         samples.iter().filter(|sample| sample.name == name).map(|sample| sample.value).sum()
     };
-    let epoch =
-        ["process_start_time_seconds", "ina260_exporter_listener_restarts_total"].map(total);
+    let epoch = ["process_start_time_seconds", "ina260_exporter_listener_restarts_total"];
+    let epoch = epoch.map(total);
     let (mut sensors, mut size) = (Vec::new(), 0);
     for device in devices.values() {
         let ups = device.iter().filter(|sample| sample.name == "ina260_up");
@@ -207,7 +206,7 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
     labels.sort_by_cached_key(|(name, _)| (name != "hostname", name != "device", name.clone()));
     let mut sensor = ScrapedSensor {
         labels,
-        up: is_set(up),
+        up: up.value > 0.5,
         readings: measured("").map(|last| Readings {
             last,
             min: measured("_min").unwrap_or(last),
@@ -226,7 +225,7 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
             on: limit.label("on").to_owned(),
             limit: limit.value,
             unit,
-            active: find("ina260_alert_active").is_some_and(is_set),
+            active: find("ina260_alert_active").is_some_and(|active| active.value > 0.5),
         })
     };
     for sample in &own {
@@ -273,11 +272,6 @@ fn chip(info: &Sample) -> Option<ScrapedChip> {
             current_conversion_time: conversion_time("current_conversion_time")?,
         },
     })
-}
-
-/// Returns whether a gauge that is 0 or 1 is 1.
-fn is_set(sample: &Sample) -> bool {
-    sample.value > 0.5
 }
 
 #[cfg(test)]

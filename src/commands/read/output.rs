@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,6 @@ pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()>
 
 fn settings(state: &ChipState) -> String {
     let Settings { averaging, voltage_conversion_time, current_conversion_time } = state.settings;
-    let micros = u32::try_from(state.settings.cycle().as_micros()).unwrap_or(u32::MAX);
     let note = if state.mode != Mode::BothContinuous {
         format!(" ({}; the result may be old)", state.mode.name())
     } else if state.ready.is_some() && state.settings.word() == POWER_ON_CONFIGURATION {
@@ -59,7 +58,7 @@ fn settings(state: &ChipState) -> String {
         averaging.count(),
         current_conversion_time.micros(),
         voltage_conversion_time.micros(),
-        f64::from(micros) / 1e3
+        state.settings.cycle().div_duration_f64(Duration::from_millis(1))
     )
 }
 

@@ -1,7 +1,5 @@
 //! Scan of one bus: its devices, those downstream of its muxes, and those of a running service.
 
-use std::fmt;
-
 use crate::commands::mux_guard::{MuxGuard, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::adapters::Adapters;
@@ -18,29 +16,19 @@ pub(super) struct Device {
     pub(super) name: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, strum::Display)]
 pub(super) enum DeviceKind {
-    Ina260 {
-        die: u16,
-    },
-    /// An INA260 downstream of a mux, according to the metrics of the service.
-    Served {
-        up: bool,
-    },
+    #[strum(to_string = "INA260, die {die:#06x}")]
+    Ina260 { die: u16 },
+    /// Downstream of a mux, according to the metrics of the service.
+    #[strum(to_string = "INA260, responds to the service")]
+    Served,
+    #[strum(to_string = "INA260, does not respond to the service")]
+    ServedDown,
     /// Another chip, an INA260 claimed by a kernel driver, or a transfer that failed other than for
     /// a missing acknowledge.
+    #[strum(to_string = "{0}")]
     Unusable(Error),
-}
-
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ina260 { die } => write!(f, "INA260, die {die:#06x}"),
-            Self::Served { up: true } => f.write_str("INA260, responds to the service"),
-            Self::Served { up: false } => f.write_str("INA260, does not respond to the service"),
-            Self::Unusable(error) => error.fmt(f),
-        }
-    }
 }
 
 /// Reason why a scan ended early.
@@ -146,7 +134,7 @@ impl BusReport {
             let name = Some(sensor.label("device").to_owned());
             if location.mux.is_some() {
                 self.devices.retain(|it| !it.location.is_joined_to(&location));
-                let kind = DeviceKind::Served { up: sensor.up };
+                let kind = if sensor.up { DeviceKind::Served } else { DeviceKind::ServedDown };
                 self.devices.push(Device { location, kind, name });
             } else if let Some(device) = self.devices.iter_mut().find(|it| it.location == location)
             {

@@ -158,9 +158,7 @@ fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Resul
         ));
     }
     let mut devices = reports.iter().flat_map(|report| &report.devices);
-    let is_working =
-        |kind: &_| matches!(kind, DeviceKind::Ina260 { .. } | DeviceKind::Served { up: true });
-    if devices.any(|device| is_working(&device.kind)) {
+    if devices.any(|it| matches!(it.kind, DeviceKind::Ina260 { .. } | DeviceKind::Served)) {
         // A bus that cannot be opened matters only if it was asked for.
         let is_required = args.bus.is_some() || args.mux;
         let is_done = is_configured && (is_complete || !is_required);

@@ -60,7 +60,8 @@ fn chip(Device { location, kind, name }: &Device) -> Value {
     let word = |word: u16| format!("{word:#06x}");
     let mut chip = match kind {
         DeviceKind::Ina260 { die } => json!({ "kind": "ina260", "die": word(*die) }),
-        DeviceKind::Served { up } => json!({ "kind": "ina260", "up": up }),
+        DeviceKind::Served => json!({ "kind": "ina260", "up": true }),
+        DeviceKind::ServedDown => json!({ "kind": "ina260", "up": false }),
         DeviceKind::Unusable(Error::NotAnIna260 { name, manufacturer, die }) => json!({
             "kind": "other",
             "name": name,
