@@ -74,12 +74,10 @@ impl Connection {
     fn request(url: &Url, timeout: Duration) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
         let (mut stream, host, path) = match url {
-            Url::Http { host, port, path } => {
-                (connect(host, *port, deadline)?, url.authority(), path.as_str())
+            Url::Http { authority, path } => {
+                (connect(authority, deadline)?, authority.as_str(), path.as_str())
             }
-            Url::Unix(path) => {
-                (connect_unix(path, deadline)?.into(), "localhost".to_owned(), Url::PATH)
-            }
+            Url::Unix(path) => (connect_unix(path, deadline)?.into(), "localhost", Url::PATH),
         };
         let request = format!(
             "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
@@ -108,9 +106,12 @@ impl Connection {
 
 /// Connects to the first address of a host that accepts. Each gets its share of the time that is
 /// left.
-fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Error> {
+fn connect(authority: &str, deadline: Instant) -> Result<TcpStream, Error> {
+    // Without its brackets, an IPv6 address may have the name of an interface.
+    let address = authority.replace(['[', ']'], "");
+    let host = address.rsplit_once(':').map_or("", |(host, _)| host);
     let unresolved = |error| Error::Unresolved(host.to_owned(), error);
-    let resolved = (host, port).to_socket_addrs().map_err(unresolved)?;
+    let resolved = address.to_socket_addrs().map_err(unresolved)?;
     let addresses: Vec<_> = resolved.flat_map(loopback).collect();
     let mut failure = unresolved(io::Error::other("no addresses"));
     for (address, untried) in addresses.iter().zip((1..=addresses.len()).rev()) {

@@ -1,7 +1,7 @@
 //! URLs of exporters, also in short forms.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,8 +13,8 @@ use crate::printable::is_invisible;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "parts of the URL")]
 pub enum Url {
-    /// `http://HOST:PORT/PATH`; an IPv6 address is without brackets.
-    Http { host: String, port: u16, path: String },
+    /// `http://HOST:PORT/PATH`, with host and port as `authority`.
+    Http { authority: String, path: String },
     /// `unix:/PATH` of a socket, with the default path of the metrics.
     Unix(PathBuf),
 }
@@ -50,27 +50,23 @@ impl Url {
     /// Returns host and port as in a URL; for a Unix socket its path.
     pub fn authority(&self) -> String {
         match self {
-            Self::Http { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Http { host, port, .. } => format!("{host}:{port}"),
+            Self::Http { authority, .. } => authority.clone(),
             Self::Unix(path) => path.display().to_string(),
         }
     }
 }
 
 impl From<&Listen> for Url {
-    /// Returns the URL of a listener: loopback if it listens on all IPv4 addresses, and a
-    /// link-local address with its interface.
+    /// Returns the URL of a listener; its host is loopback if it listens on all IPv4 addresses.
     fn from(listen: &Listen) -> Self {
-        let address = match listen {
-            Listen::Tcp(address) => address,
+        let mut address = match listen {
+            Listen::Tcp(address) => *address,
             Listen::Unix(path) => return Self::Unix(path.clone()),
         };
-        let host = match address {
-            SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
-            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-            other => other.ip().to_string(),
-        };
-        Self::Http { host, port: address.port(), path: Self::PATH.to_owned() }
+        if address.ip() == Ipv4Addr::UNSPECIFIED {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Self::Http { authority: address.to_string(), path: Self::PATH.to_owned() }
     }
 }
 
@@ -84,11 +80,10 @@ impl FromStr for Url {
             return Err(InvalidUrl::Character(c));
         }
         if let Some(path) = text.strip_prefix("unix:").map(PathBuf::from) {
-            return if path.is_absolute() {
-                Ok(Self::Unix(path))
-            } else {
-                Err(InvalidUrl::RelativeSocket)
-            };
+            return path
+                .is_absolute()
+                .then_some(Self::Unix(path))
+                .ok_or(InvalidUrl::RelativeSocket);
         }
         let (rest, default_port) = match text.split_once("://") {
             None => (text, Self::PORT),
@@ -114,18 +109,17 @@ impl FromStr for Url {
         if host.contains(':') && !host.starts_with('[') {
             return Err(InvalidUrl::Brackets(authority.to_owned()));
         }
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
+        if host.trim_matches(['[', ']']).is_empty() {
             return Err(InvalidUrl::NoHost);
         }
-        Ok(Self::Http { host: host.to_owned(), port, path: path.to_owned() })
+        Ok(Self::Http { authority: format!("{host}:{port}"), path: path.to_owned() })
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { path, .. } => write!(f, "http://{}{path}", self.authority()),
+            Self::Http { authority, path } => write!(f, "http://{authority}{path}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
