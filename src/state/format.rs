@@ -1,12 +1,14 @@
-//! The text of a state file: JSON, and a line with a checksum of it.
+//! The text of a state file: JSON, or the lines of version 1, and a line with a checksum of it.
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SavedSensor, version_1};
+use super::SavedSensor;
 
 const VERSION: u32 = 2;
+/// First line of a file of version 1.
+const HEADER_1: &str = "ina260-exporter totals, version 1\n";
 
 #[derive(Serialize, Deserialize)]
 struct StateFile {
@@ -18,8 +20,7 @@ struct StateFile {
 /// Returns the text of a file that this machine writes.
 pub(super) fn text(sensors: Vec<SavedSensor>, machine: &str) -> io::Result<String> {
     let file = StateFile { version: VERSION, machine: machine.to_owned(), sensors };
-    let body = serde_json::to_string_pretty(&file)? + "\n";
-    Ok(with_checksum(&body))
+    Ok(with_checksum(&(serde_json::to_string_pretty(&file)? + "\n")))
 }
 
 /// Returns the sensors of a file, if it is complete and was written by this machine, in this
@@ -30,8 +31,8 @@ pub(super) fn parse(bytes: &[u8], machine: &str) -> Option<Vec<SavedSensor>> {
     if text != with_checksum(body) {
         return None;
     }
-    let (writer, sensors) = if let Some(lines) = body.strip_prefix(version_1::HEADER) {
-        version_1::parse(lines)?
+    let (writer, sensors) = if let Some(lines) = body.strip_prefix(HEADER_1) {
+        parse_version_1(lines)?
     } else {
         let file: StateFile = serde_json::from_str(body).ok()?;
         (file.version == VERSION).then_some((file.machine, file.sensors))?
@@ -40,13 +41,33 @@ pub(super) fn parse(bytes: &[u8], machine: &str) -> Option<Vec<SavedSensor>> {
     is_valid.then_some(sensors)
 }
 
-pub(super) fn with_checksum(body: &str) -> String {
-    format!("{body}checksum {:016x}\n", checksum(body.as_bytes()))
+/// Parses the lines of version 1, each a key and a value. Returns the machine ID and the sensors.
+fn parse_version_1(lines: &str) -> Option<(String, Vec<SavedSensor>)> {
+    let (machine, lines) = lines.strip_prefix("machine ")?.split_once('\n')?;
+    let mut sensors: Vec<SavedSensor> = Vec::new();
+    for line in lines.lines() {
+        let (key, value) = line.split_once(' ')?;
+        match (key, sensors.last_mut()) {
+            // `1 0x41`, or `1 0x70:3 0x41` for a chip downstream of a mux.
+            ("sensor", _) => {
+                let (bus, chip) = value.split_once(' ')?;
+                let (mux, address) = chip.split_once(' ').unwrap_or(("", chip));
+                let [bus, mux, address] = [bus, mux, address].map(str::to_owned);
+                sensors.push(SavedSensor { bus, mux, address, ..SavedSensor::default() });
+            }
+            ("name", Some(sensor)) => value.clone_into(&mut sensor.device),
+            (counter, sensor) => {
+                sensor?.counters.insert(counter.to_owned(), value.parse().ok()?);
+            }
+        }
+    }
+    Some((machine.to_owned(), sensors))
 }
 
-/// FNV-1a (draft-eastlake-fnv), 64 bits: detects incomplete files, not manipulated ones.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+pub(super) fn with_checksum(body: &str) -> String {
+    // FNV-1a (draft-eastlake-fnv), 64 bits: detects incomplete files, not manipulated ones.
+    let checksum = body.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{body}checksum {checksum:016x}\n")
 }

@@ -19,10 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::i2c::Location;
 
 mod format;
-mod version_1;
 
 /// The counters of one sensor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSensor {
     // The labels of its location, which identifies it.
     bus: String,
@@ -31,12 +30,11 @@ pub struct SavedSensor {
     /// Its device name, for readers of the file.
     device: String,
     /// Counters by name.
-    pub counters: BTreeMap<String, u128>,
+    pub(crate) counters: BTreeMap<String, u128>,
 }
 
 impl SavedSensor {
-    /// Returns the counters of a sensor at this location.
-    pub fn new(location: Location, device: &str, counters: BTreeMap<String, u128>) -> Self {
+    pub(crate) fn new(location: Location, device: &str, counters: BTreeMap<String, u128>) -> Self {
         Self {
             bus: location.bus.to_string(),
             mux: location.mux.map_or(String::new(), |channel| channel.to_string()),
@@ -47,7 +45,7 @@ impl SavedSensor {
     }
 
     /// Returns its location; every sensor that the store loads has one.
-    pub fn location(&self) -> Option<Location> {
+    pub(crate) fn location(&self) -> Option<Location> {
         Location::from_labels(&self.bus, &self.mux, &self.address)
     }
 }
@@ -68,29 +66,21 @@ pub enum RestoreError {
 
 /// The counters could not be saved.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the rest")]
 pub enum SaveError {
-    /// No file is left.
     #[error("{0}; the next start counts from 0")]
     Lost(io::Error),
-    /// An older file, which the start could not remove, may be left.
+    /// The older file could not be removed at the start either.
     #[error(
         "{cause}; an older {} may be left ({source}): delete it, or a later start may restore it",
         path.display()
     )]
-    Stale {
-        /// Reason why the counters could not be saved.
-        cause: io::Error,
-        /// Path of the older file.
-        path: PathBuf,
-        /// Reason why it cannot be removed.
-        source: io::Error,
-    },
+    Stale { cause: io::Error, path: PathBuf, source: io::Error },
 }
 
-/// Another process uses the state directory.
 #[derive(Debug, thiserror::Error)]
 #[error("state directory {} is in use by another instance", .0.display())]
-pub struct InUse(PathBuf);
+pub(crate) struct InUse(PathBuf);
 
 type BeforeStep = Box<dyn Fn(&Path) -> io::Result<()>>;
 
@@ -117,10 +107,7 @@ impl Store {
 
     /// Returns the store in the directory that systemd created (systemd.exec(5),
     /// `StateDirectory=`), if it did, and locks it until it is dropped.
-    ///
-    /// # Errors
-    /// [`InUse`] if another process has locked it.
-    pub fn from_environment() -> Result<Option<Self>, InUse> {
+    pub(crate) fn from_environment() -> Result<Option<Self>, InUse> {
         let directories = std::env::var("STATE_DIRECTORY").unwrap_or_default();
         let first = directories.split(':').next().unwrap_or_default();
         if first.is_empty() {
@@ -161,7 +148,7 @@ impl Store {
     /// # Errors
     /// [`RestoreError`]: there is a file, but it must not be used.
     pub fn load_and_remove(&self) -> Result<Vec<SavedSensor>, RestoreError> {
-        let bytes = match self.read(Self::FILE) {
+        let bytes = match self.read() {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // A removal by an earlier attempt may not be on the disk yet.
@@ -175,7 +162,7 @@ impl Store {
         }
         let Some(sensors) = format::parse(&bytes, &self.machine) else {
             self.rename(Self::FILE, Self::REFUSED)?;
-            return Err(RestoreError::Foreign(self.path(Self::REFUSED)));
+            return Err(RestoreError::Foreign(self.directory.join(Self::REFUSED)));
         };
         self.remove(Self::FILE)?;
         self.sync()?;
@@ -191,60 +178,57 @@ impl Store {
             .and_then(|text| self.write(Self::NEW, text.as_bytes()))
             .and_then(|()| self.rename(Self::NEW, Self::FILE))
             .and_then(|()| self.sync());
-        saved.map_err(|cause| {
-            // If it cannot be removed, the next attempt overwrites it.
-            let _ = self.remove(Self::NEW);
-            let is_none = |error: io::Error| {
-                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-            };
-            if fs::symlink_metadata(self.path(Self::FILE)).is_err_and(is_none) {
-                return SaveError::Lost(cause);
-            }
-            // A file that could not be removed at the start has older values than those served
-            // since.
-            match self.load_and_remove() {
-                Err(RestoreError::Io(source)) => {
-                    SaveError::Stale { cause, path: self.path(Self::FILE), source }
-                }
-                _ => SaveError::Lost(cause),
-            }
+        let Err(cause) = saved else { return Ok(()) };
+        // If it cannot be removed, the next attempt overwrites it.
+        let _ = self.remove(Self::NEW);
+        let path = self.directory.join(Self::FILE);
+        let is_none = |error: io::Error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        };
+        if fs::symlink_metadata(&path).is_err_and(is_none) {
+            return Err(SaveError::Lost(cause));
+        }
+        // A file that could not be removed at the start has older values than those served since.
+        Err(match self.load_and_remove() {
+            Err(RestoreError::Io(source)) => SaveError::Stale { cause, path, source },
+            _ => SaveError::Lost(cause),
         })
     }
 
-    /// Returns the content of a file, up to `MAX_SIZE`; nothing if it is not a regular file.
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        const ELOOP: i32 = Errno::LOOP.raw_os_error();
-        const ENXIO: i32 = Errno::NXIO.raw_os_error();
+    /// Returns the content of the file, up to `MAX_SIZE`; nothing if it is not a regular file.
+    fn read(&self) -> io::Result<Vec<u8>> {
         // Without a writer, opening a FIFO would block.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let options =
-            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).clone();
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let path = self.directory.join(Self::FILE);
         let mut bytes = Vec::new();
-        match options.open(self.path(name)) {
+        match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) if file.metadata()?.is_file() => {
                 file.take(Self::MAX_SIZE).read_to_end(&mut bytes)?;
             }
-            // The errors for a symbolic link and for a socket.
-            Err(error) if !matches!(error.raw_os_error(), Some(ELOOP | ENXIO)) => {
-                return Err(error);
-            }
-            _ => {}
+            Ok(_) => {}
+            Err(error) => match Errno::from_io_error(&error) {
+                // The errors for a symbolic link and for a socket.
+                Some(Errno::LOOP | Errno::NXIO) => {}
+                _ => return Err(error),
+            },
         }
         Ok(bytes)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
     }
 }
 
 /// Steps that change the directory. What a power cut leaves depends on their order: each is done
 /// when it returns, and on the disk after the next `sync`.
 impl Store {
+    /// Returns the path of a file that a step is about to change.
+    fn step(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.directory.join(name);
+        (self.before_step)(&path)?;
+        Ok(path)
+    }
+
     /// Writes a file, whose content is on the disk at the end of this step.
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let path = self.path(name);
-        (self.before_step)(&path)?;
+        let path = self.step(name)?;
         // What is left there may be a FIFO or a link: it is replaced, not opened.
         let _ = fs::remove_file(&path);
         let mut file = File::create_new(path)?;
@@ -253,15 +237,12 @@ impl Store {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let to = self.path(to);
-        (self.before_step)(&to)?;
-        fs::rename(self.path(from), to)
+        let to = self.step(to)?;
+        fs::rename(self.directory.join(from), to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let path = self.path(name);
-        (self.before_step)(&path)?;
-        fs::remove_file(path)
+        fs::remove_file(self.step(name)?)
     }
 
     fn sync(&self) -> io::Result<()> {
