@@ -178,11 +178,9 @@ fn absent_sensor_lists_responding_sensors() {
         from: Duration::ZERO,
         until: None,
     });
-    let source = BusProvider::Simulated {
-        faults: Faults::default(),
-        boards: BTreeMap::from([(1.into(), board)]),
-    };
-    let supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let mut provider = BusProvider::new(Some(&Faults::default()));
+    provider.boards = BTreeMap::from([(1.into(), board)]);
+    let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,
@@ -208,11 +206,9 @@ fn failed_probe_deselects_all_channels() {
         from: Duration::ZERO,
         until: None,
     });
-    let source = BusProvider::Simulated {
-        faults: Faults::default(),
-        boards: BTreeMap::from([(1.into(), board.clone())]),
-    };
-    let supervisor = Supervisor::open(plan, source, String::new()).unwrap();
+    let mut provider = BusProvider::new(Some(&Faults::default()));
+    provider.boards = BTreeMap::from([(1.into(), board.clone())]);
+    let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,

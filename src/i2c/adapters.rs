@@ -2,6 +2,9 @@
 //!
 //! In a container, the node `/dev/i2c-1` may be that of the host's adapter 7. A node belongs to the
 //! adapter whose number is its minor number, whatever its name is.
+//!
+//! Each channel of a mux that the kernel controls is an adapter of its own, on the same wires as
+//! the adapter upstream.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +14,7 @@ use std::path::Path;
 
 use rustix::fs::{major, minor};
 
+use super::mux::Channel;
 use super::{BusName, Location, OpenError};
 use crate::printable::escape;
 
@@ -18,31 +22,29 @@ use crate::printable::escape;
 pub(super) const DEVICES: &str = "/sys/bus/i2c/devices";
 
 /// An I2C adapter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Adapter {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Adapter {
     /// The N of `/dev/i2c-N`.
-    pub number: u8,
+    pub(crate) number: u8,
     /// Number by which the kernel, sysfs and other containers know it.
-    pub kernel_number: u32,
+    pub(crate) kernel_number: u32,
     /// Name given by its driver.
-    pub name: String,
-    /// Whether it has a device node.
-    pub has_node: bool,
-    /// The kernel's mux that it is a channel of.
+    pub(crate) name: String,
+    pub(crate) has_node: bool,
     pub(crate) upstream: Option<Upstream>,
 }
 
 /// The kernel's mux upstream of an adapter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Upstream {
     /// Kernel's numbers of the adapter, and of the one that the mux is on.
     adapter: u32,
-    pub(super) parent: u32,
+    parent: u32,
     /// Device of the mux, such as `1-0070`, if sysfs shows it.
     pub(super) mux: String,
-    pub(super) channel: String,
+    channel: String,
     /// Whether the kernel deselects the channel after each transfer.
-    pub(super) disconnects: bool,
+    disconnects: bool,
 }
 
 impl Upstream {
@@ -53,9 +55,8 @@ impl Upstream {
         let from_name =
             name.strip_prefix("i2c-").and_then(|name| name.split_once("-mux (chan_id "));
         let parent = from_name
-            .map(|(parent, _)| parent)
-            .or_else(|| Some(mux.as_ref()?.split_once('-')?.0))
-            .and_then(|parent| parent.parse().ok())
+            .or_else(|| mux.as_ref()?.split_once('-'))
+            .and_then(|(parent, _)| parent.parse().ok())
             .filter(|parent| *parent != adapter)?;
         let idle_state = fs::read_to_string(device.join("mux_device/idle_state"));
         Some(Self {
@@ -69,9 +70,47 @@ impl Upstream {
     }
 }
 
+/// A mux channel on the way to a chip.
+#[derive(PartialEq)]
+enum Step<'a> {
+    /// Channel of a mux that the exporter switches; it stays selected.
+    Own(Channel),
+    Kernel(&'a Upstream),
+}
+
+impl Step<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Own(channel) => channel.to_string(),
+            Self::Kernel(upstream) => upstream.mux.clone(),
+        }
+    }
+
+    /// Returns whether only one of the two channels is selected at a time.
+    fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Own(_), Self::Own(_)) => true,
+            (Self::Kernel(a), Self::Kernel(b)) => a.mux == b.mux && a.channel != b.channel,
+            _ => false,
+        }
+    }
+}
+
+/// A mux that the kernel controls.
+pub(crate) struct KernelMux {
+    /// Its device: `1-0070`.
+    pub(crate) name: String,
+    /// The bus that it is on.
+    pub(crate) bus: BusName,
+    /// The buses downstream.
+    pub(crate) channels: Vec<BusName>,
+    /// Whether all channels are deselected after each transfer.
+    pub(crate) disconnects: bool,
+}
+
 /// The adapters in the order of their numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Adapters(pub(crate) Vec<Adapter>);
+pub(crate) struct Adapters(pub(crate) Vec<Adapter>);
 
 /// Returns the kernel's number of the adapter of a device node; `None`: the file is not one.
 type KernelNumber = fn(&Path) -> io::Result<Option<u32>>;
@@ -79,11 +118,11 @@ type KernelNumber = fn(&Path) -> io::Result<Option<u32>>;
 impl Adapters {
     /// Returns all adapters, including those without a device node: the module `i2c-dev` is not
     /// loaded then, or the container has no access.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self::read_in(Path::new(DEVICES), Path::new("/dev"), kernel_number)
     }
 
-    pub(super) fn read_in(devices: &Path, nodes: &Path, kernel_number: KernelNumber) -> Self {
+    fn read_in(devices: &Path, nodes: &Path, kernel_number: KernelNumber) -> Self {
         let in_dev: BTreeSet<u8> = numbers(nodes).collect();
         let mut adapters: Vec<Adapter> = Vec::new();
         for number in in_dev.iter().copied().chain(numbers(devices)) {
@@ -91,13 +130,13 @@ impl Adapters {
             let node = nodes.join(format!("i2c-{number}"));
             let of_node = if has_node { kernel_number(&node).ok().flatten() } else { None };
             let kernel_number = of_node.unwrap_or(number.into());
-            let device = devices.join(format!("i2c-{kernel_number}"));
-            let name = fs::read_to_string(device.join("name")).unwrap_or_default();
-            let upstream = Upstream::read(&device, name.trim(), kernel_number);
             let is_known = |known: &Adapter| {
                 known.number == number || !has_node && known.kernel_number == kernel_number
             };
             if !adapters.iter().any(is_known) {
+                let device = devices.join(format!("i2c-{kernel_number}"));
+                let name = fs::read_to_string(device.join("name")).unwrap_or_default();
+                let upstream = Upstream::read(&device, name.trim(), kernel_number);
                 let name = escape(name.trim());
                 adapters.push(Adapter { number, kernel_number, name, has_node, upstream });
             }
@@ -106,16 +145,12 @@ impl Adapters {
         Self(adapters)
     }
 
-    /// Returns all adapters.
-    pub fn iter(&self) -> impl Iterator<Item = &Adapter> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Adapter> {
         self.0.iter()
     }
 
     /// Returns the adapter that a bus currently refers to.
-    ///
-    /// # Errors
-    /// [`OpenError`] if there is none, or more than one.
-    pub fn resolve(&self, bus: BusName) -> Result<&Adapter, OpenError> {
+    pub(crate) fn resolve(&self, bus: BusName) -> Result<&Adapter, OpenError> {
         self.resolve_with(bus, kernel_number)
     }
 
@@ -124,32 +159,31 @@ impl Adapters {
         bus: BusName,
         kernel_number: KernelNumber,
     ) -> Result<&Adapter, OpenError> {
+        let mut with_node = self.iter().filter(|it| it.has_node);
+        let existing = || self.iter().filter(|it| it.has_node).map(|it| it.number).collect();
         match bus {
-            BusName::Number(number) => {
-                let adapter = self.0.iter().find(|it| it.has_node && it.number == number);
-                adapter.ok_or_else(|| OpenError::Absent { bus: number, existing: self.nodes() })
-            }
-            BusName::Path(path) => {
-                let number = kernel_number(Path::new(path)).map_err(|source| {
-                    if source.kind() == io::ErrorKind::NotFound {
-                        OpenError::NoPath(path, self.nodes())
-                    } else {
-                        OpenError::Io { node: path.to_owned(), source }
-                    }
-                })?;
-                let number = number.ok_or_else(|| OpenError::NotAnAdapter(path.to_owned()))?;
-                let mut nodes = self.0.iter().filter(|it| it.has_node);
-                nodes.find(|it| it.kernel_number == number).ok_or(OpenError::NoNode(path, number))
-            }
+            BusName::Number(bus) => with_node
+                .find(|it| it.number == bus)
+                .ok_or_else(|| OpenError::Absent { bus, existing: existing() }),
+            BusName::Path(path) => match kernel_number(Path::new(path)) {
+                Ok(Some(number)) => with_node
+                    .find(|it| it.kernel_number == number)
+                    .ok_or(OpenError::NoNode(path, number)),
+                Ok(None) => Err(OpenError::NotAnAdapter(path.to_owned())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Err(OpenError::NoPath(path, existing()))
+                }
+                Err(source) => Err(OpenError::Io { node: path.to_owned(), source }),
+            },
             BusName::Adapter(name) => {
-                let matching = self.0.iter().filter(|it| it.name.starts_with(name));
+                let matching = self.iter().filter(|it| it.name.starts_with(name));
                 let (with_node, without): (Vec<_>, Vec<_>) = matching.partition(|it| it.has_node);
-                match with_node[..] {
-                    [adapter] => Ok(adapter),
-                    [] => Err(match without.first() {
-                        Some(it) => OpenError::Absent { bus: it.number, existing: self.nodes() },
-                        None => OpenError::NoName(name, describe(&self.0)),
-                    }),
+                match (&with_node[..], &without[..]) {
+                    ([adapter], _) => Ok(adapter),
+                    ([], [absent, ..]) => {
+                        Err(OpenError::Absent { bus: absent.number, existing: existing() })
+                    }
+                    ([], []) => Err(OpenError::NoName(name, describe(&self.0))),
                     _ => Err(OpenError::Ambiguous(name, describe(with_node))),
                 }
             }
@@ -157,18 +191,90 @@ impl Adapters {
     }
 
     /// Returns a location with the number of its bus, if it has an adapter at present.
-    pub fn numbered(&self, location: Location) -> Location {
+    pub(crate) fn numbered(&self, location: Location) -> Location {
         let adapter = self.resolve(location.bus).ok();
         adapter.map_or(location, |it| Location { bus: it.number.into(), ..location })
     }
 
-    fn nodes(&self) -> Vec<u8> {
-        self.0.iter().filter(|it| it.has_node).map(|it| it.number).collect()
+    fn by_kernel_number(&self, number: u32) -> Option<&Adapter> {
+        self.iter().find(|adapter| adapter.kernel_number == number)
     }
 
-    /// Returns the adapter with the kernel's number.
-    pub(super) fn by_kernel_number(&self, number: u32) -> Option<&Adapter> {
-        self.0.iter().find(|adapter| adapter.kernel_number == number)
+    /// Returns the muxes that the kernel controls.
+    pub(crate) fn kernel_muxes(&self) -> Vec<KernelMux> {
+        let mut muxes: Vec<KernelMux> = Vec::new();
+        for adapter in self.iter() {
+            let Some(upstream) = &adapter.upstream else { continue };
+            let Some(parent) = self.by_kernel_number(upstream.parent) else { continue };
+            let channel = adapter.number.into();
+            match muxes.iter_mut().find(|mux| mux.name == upstream.mux) {
+                Some(mux) => mux.channels.push(channel),
+                None => muxes.push(KernelMux {
+                    name: upstream.mux.clone(),
+                    bus: parent.number.into(),
+                    channels: vec![channel],
+                    disconnects: upstream.disconnects,
+                }),
+            }
+        }
+        muxes
+    }
+
+    /// Returns why two chips respond to the same transfer, if they do.
+    pub(crate) fn conflict(&self, a: Location, b: Location) -> Option<String> {
+        if a.address != b.address {
+            return None;
+        }
+        let ((root_a, steps_a), (root_b, steps_b)) = (self.way(a)?, self.way(b)?);
+        if root_a != root_b {
+            return None;
+        }
+        let common = steps_a.iter().zip(&steps_b).take_while(|(a, b)| a == b).count();
+        let (a, b) = (&steps_a[common..], &steps_b[common..]);
+        let (first_a, first_b) = match (a, b) {
+            ([], []) => return Some("both buses are the same adapter".to_owned()),
+            ([step, ..], []) | ([], [step, ..]) => {
+                return Some(format!(
+                    "one is upstream, the other downstream of mux {}, on the same wires; keep the \
+                     one downstream",
+                    step.name()
+                ));
+            }
+            ([first_a, ..], [first_b, ..]) => (first_a, first_b),
+        };
+        let disconnects = |step: &Step<'_>| matches!(step, Step::Kernel(it) if it.disconnects);
+        let both_disconnect = a.iter().any(disconnects) && b.iter().any(disconnects);
+        if first_a.excludes(first_b) || both_disconnect {
+            return None;
+        }
+        let kernel = if let Step::Kernel(_) = first_a { first_a } else { first_b };
+        Some(format!(
+            "they are downstream of two muxes on one bus, {} and {}, whose channels stay selected, \
+             so that both respond; let the kernel deselect them (write -2 to idle_state of each, \
+             e.g. `echo -2 | sudo tee {DEVICES}/{}/idle_state`), or unbind the kernel's driver and \
+             set `mux` for both",
+            first_a.name(),
+            first_b.name(),
+            kernel.name()
+        ))
+    }
+
+    /// Returns the adapter at the root and the mux channels on the way to a chip.
+    fn way(&self, location: Location) -> Option<(u32, Vec<Step<'_>>)> {
+        /// More than any bus can drive; sysfs has no loops, but a container may provide a fake one.
+        const MAX_DEPTH: usize = 16;
+        // A module that is not loaded yet does not hide a conflict.
+        let by_number = || self.iter().find(|it| location.bus == it.number.into());
+        let mut root = self.resolve(location.bus).ok().or_else(by_number)?.kernel_number;
+        let mut steps: Vec<Step<'_>> = location.mux.map(Step::Own).into_iter().collect();
+        while let Some(upstream) = self.by_kernel_number(root).and_then(|it| it.upstream.as_ref())
+            && steps.len() < MAX_DEPTH
+        {
+            steps.push(Step::Kernel(upstream));
+            root = upstream.parent;
+        }
+        steps.reverse();
+        Some((root, steps))
     }
 }
 
@@ -330,5 +436,105 @@ pub(crate) mod tests {
         assert!(matches!(kernel_number(Path::new("/dev/null")), Ok(None)));
         assert!(matches!(kernel_number(Path::new("/")), Ok(None)));
         assert!(kernel_number(Path::new("/dev/no such node")).is_err());
+    }
+
+    /// Two muxes on bus 1: 1-0070 with buses 11 and 12, 1-0071 with bus 19; on bus 11 another one,
+    /// 11-0072, with bus 30.
+    fn machine(idle_states: [&str; 3]) -> Adapters {
+        let machine = Machine::new(&[
+            (1, "bcm2835 (i2c@7e804000)"),
+            (11, "i2c-1-mux (chan_id 0)"),
+            (12, "i2c-1-mux (chan_id 1)"),
+            (19, "i2c-1-mux (chan_id 0)"),
+            (30, "i2c-11-mux (chan_id 0)"),
+        ]);
+        for (adapter, mux, state) in
+            [(11, "1-0070", 0), (19, "1-0071", 1), (30, "11-0072", 2), (12, "1-0070", 0)]
+        {
+            machine.add_channel(adapter, mux, idle_states[state]);
+        }
+        machine.adapters()
+    }
+
+    fn conflict(adapters: &Adapters, [a, b]: [(&str, &str); 2]) -> Option<String> {
+        let location = |(bus, mux)| Location::from_labels(bus, mux, "0x40").unwrap();
+        let found = adapters.conflict(location(a), location(b));
+        assert_eq!(adapters.conflict(location(b), location(a)).is_some(), found.is_some());
+        found
+    }
+
+    const AS_IS: [&str; 3] = ["-1", "-1", "-1"];
+
+    #[test]
+    fn two_kernel_muxes_on_one_bus_conflict_unless_both_disconnect() {
+        let at_both = [("11", ""), ("19", "")];
+        for (idle_states, is_conflict) in [
+            (AS_IS, true),
+            (["-2", "-1", "-1"], true),
+            (["-1", "-2", "-1"], true),
+            (["0", "3", "-1"], true),
+            (["-2", "-2", "-1"], false),
+        ] {
+            let found = conflict(&machine(idle_states), at_both);
+            assert_eq!(found.is_some(), is_conflict, "{idle_states:?}");
+        }
+        let message = conflict(&machine(AS_IS), at_both).unwrap();
+        for part in ["1-0070 and 1-0071", "-2 to idle_state", "set `mux` for both"] {
+            assert!(message.contains(part), "{message}");
+        }
+        let elsewhere = Location::from_labels("19", "", "0x41").unwrap();
+        let found = machine(AS_IS).conflict(elsewhere, Location { bus: 11.into(), ..elsewhere });
+        assert!(found.is_some(), "the same address");
+        let other_address = Location::from_labels("11", "", "0x40").unwrap();
+        assert_eq!(machine(AS_IS).conflict(elsewhere, other_address), None);
+    }
+
+    #[test]
+    fn channels_of_one_mux_exclude_each_other() {
+        let adapters = machine(AS_IS);
+        assert_eq!(conflict(&adapters, [("11", ""), ("12", "")]), None);
+        assert_eq!(conflict(&adapters, [("30", ""), ("12", "")]), None);
+        assert_eq!(conflict(&adapters, [("1", "0x74:0"), ("1", "0x75:1")]), None);
+    }
+
+    #[test]
+    fn kernel_mux_and_its_parent_are_one_set_of_wires() {
+        for idle_states in [AS_IS, ["-2", "-2", "-2"]] {
+            let adapters = machine(idle_states);
+            for buses in [["1", "11"], ["1", "30"], ["11", "30"]] {
+                let found = conflict(&adapters, buses.map(|bus| (bus, "")));
+                let is_upstream = |reason: String| reason.starts_with("one is upstream, ");
+                assert!(found.is_some_and(is_upstream), "{buses:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nested_mux_that_disconnects_ends_the_path() {
+        let nested = [("30", ""), ("19", "")];
+        assert!(conflict(&machine(AS_IS), nested).is_some());
+        assert_eq!(conflict(&machine(["-2", "-2", "-1"]), nested), None);
+        assert_eq!(conflict(&machine(["-1", "-2", "-2"]), nested), None);
+    }
+
+    #[test]
+    fn own_mux_next_to_a_kernel_mux_conflicts() {
+        let both = [("1", "0x72:0"), ("11", "")];
+        assert!(conflict(&machine(["-2", "-2", "-2"]), both).is_some(), "ours stays selected");
+    }
+
+    #[test]
+    fn mux_is_known_by_the_name_of_its_adapter_alone() {
+        let adapters = Machine::new(&[
+            (2, "gpio"),
+            (3, "i2c-2-mux (chan_id 0)"),
+            (4, "i2c-2-mux (chan_id 1)"),
+        ])
+        .adapters();
+        assert!(conflict(&adapters, [("2", ""), ("3", "")]).is_some());
+        assert_eq!(conflict(&adapters, [("3", ""), ("4", "")]), None);
+        let muxes = adapters.kernel_muxes();
+        assert_eq!((muxes.len(), muxes[0].bus), (1, 2.into()));
+        assert_eq!(muxes[0].channels, [3.into(), 4.into()]);
     }
 }

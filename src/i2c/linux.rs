@@ -10,27 +10,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rppal::i2c::{Error as RppalError, I2c};
+use rustix::io::Errno;
 use tracing::error;
 
 use super::adapters::{Adapter, Adapters, DEVICES, link_name};
 use super::{Address, BoundDriver, Bus, BusName, Error, ErrorKind, OpenError};
 use crate::printable::escape;
 
-const EPERM: i32 = 1;
-const EIO: i32 = 5;
-const EACCES: i32 = 13;
-const ENODEV: i32 = 19;
-const EINVAL: i32 = 22;
-
 /// Claims an adapter, by the kernel's number, for a bus that has opened it, until the returned
 /// value is dropped. Fails if another bus has claimed it, or if chips of another bus are on the
 /// same wires.
-pub type Claim =
+pub(crate) type Claim =
     Arc<dyn Fn(BusName, u32, &Adapters) -> Result<Box<dyn Send>, OpenError> + Send + Sync>;
 
 /// A Linux I2C adapter. It is closed when it fails, so that the kernel can remove an adapter that
-/// was unplugged, and looked up and opened again at the next transfer.
-pub struct LinuxBus {
+/// was unplugged, and looked up, opened and claimed again at the next transfer.
+pub(crate) struct LinuxBus {
     bus: BusName,
     claim: Option<Claim>,
     node: Option<Node>,
@@ -48,29 +43,23 @@ struct Node {
 }
 
 impl LinuxBus {
-    /// Returns a bus that is opened at its first transfer. Whenever it is opened, its adapter is
-    /// claimed.
-    pub const fn closed(bus: BusName, claim: Option<Claim>) -> Self {
+    /// Returns a bus that is opened at its first transfer.
+    pub(crate) const fn closed(bus: BusName, claim: Option<Claim>) -> Self {
         Self { bus, claim, node: None, logged: String::new() }
     }
 
-    /// Opens the bus.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub fn open(mut self) -> Result<Self, OpenError> {
+    pub(crate) fn open(mut self) -> Result<Self, OpenError> {
         self.node = Some(self.open_node()?);
         Ok(self)
     }
 
     fn open_node(&self) -> Result<Node, OpenError> {
-        let bus = self.bus;
         let adapters = Adapters::read();
-        let adapter = adapters.resolve(bus)?.clone();
+        let adapter = adapters.resolve(self.bus)?.clone();
         let i2c = open_i2c(adapter.number)?;
-        let claim = self.claim.as_ref().map(|claim| claim(bus, adapter.kernel_number, &adapters));
-        let claim = claim.transpose()?;
-        Ok(Node { i2c, adapter, address: None, _claim: claim })
+        let claim = self.claim.as_ref();
+        let claim = claim.map(|claim| claim(self.bus, adapter.kernel_number, &adapters));
+        Ok(Node { i2c, adapter, address: None, _claim: claim.transpose()? })
     }
 
     fn transfer<T>(
@@ -89,7 +78,8 @@ impl LinuxBus {
             }
             call(&node.i2c)
         };
-        let result = transfer().map_err(|error| transfer_error(error, &node.adapter.name));
+        let result = transfer()
+            .map_err(|error| Error::from_adapter(errno(&io_error(error)), &node.adapter.name));
         if !result.as_ref().is_err_and(is_of_the_adapter) {
             self.node = Some(node);
         }
@@ -104,9 +94,9 @@ impl LinuxBus {
             self.logged = message;
         }
         let errno = match error {
-            OpenError::Io { source, .. } => source.raw_os_error().unwrap_or(EIO),
-            OpenError::Denied { .. } => EACCES,
-            _ => ENODEV,
+            OpenError::Io { source, .. } => errno(source),
+            OpenError::Denied { .. } => Errno::ACCESS.raw_os_error(),
+            _ => Errno::NODEV.raw_os_error(),
         };
         Error { kind: ErrorKind::Closed, errno }
     }
@@ -115,16 +105,31 @@ impl LinuxBus {
 /// Returns whether an error may be that of an adapter which is gone, rather than of a chip or of
 /// another master. Adapters on USB report that as EIO or ENODEV, among others.
 fn is_of_the_adapter(error: &Error) -> bool {
-    error.errno == ENODEV || !matches!(error.kind, ErrorKind::Nack | ErrorKind::Arbitration)
+    error.errno == Errno::NODEV.raw_os_error()
+        || !matches!(error.kind, ErrorKind::Nack | ErrorKind::Arbitration)
 }
 
 impl Bus for LinuxBus {
+    /// Reads the bound driver from sysfs: rppal always uses `I2C_SLAVE_FORCE`, which never fails
+    /// with `EBUSY`.
     fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
+        let adapters = Adapters::read();
         let adapter = match &self.node {
             Some(node) => node.adapter.kernel_number,
-            None => Adapters::read().resolve(self.bus).ok()?.kernel_number,
+            None => adapters.resolve(self.bus).ok()?.kernel_number,
         };
-        bound_driver(adapter, address)
+        let chip = format!("{adapter}-{:04x}", address.0);
+        let device = Path::new(DEVICES).join(&chip);
+        let driver = escape(&link_name(&device.join("driver"))?);
+        let name = fs::read(device.join("name")).unwrap_or_default();
+        let is_child =
+            |it: &&Adapter| it.upstream.as_ref().is_some_and(|upstream| upstream.mux == chip);
+        Some(BoundDriver {
+            device: escape(String::from_utf8_lossy(&name).trim()),
+            unbind: format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind"),
+            children: adapters.iter().filter(is_child).map(|it| it.number).collect(),
+            driver,
+        })
     }
 
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
@@ -145,42 +150,41 @@ impl Bus for LinuxBus {
 }
 
 fn open_i2c(number: u8) -> Result<I2c, OpenError> {
-    const ENOTTY: i32 = 25;
     let node = format!("/dev/i2c-{number}");
-    let i2c = I2c::with_bus(number).map_err(|error| match error {
-        // From the mode of the device node, or from a device policy of systemd.
-        RppalError::Io(source) if matches!(source.raw_os_error(), Some(EACCES | EPERM)) => {
-            OpenError::Denied { group: owning_group(&node), node: node.clone() }
+    let i2c = I2c::with_bus(number).map_err(|error| {
+        let (node, source) = (node.clone(), io_error(error));
+        match Errno::from_io_error(&source) {
+            // From the mode of the device node, or from a device policy of systemd.
+            Some(Errno::ACCESS | Errno::PERM) => {
+                OpenError::Denied { group: owning_group(&node), node }
+            }
+            Some(Errno::NOTTY | Errno::INVAL) => OpenError::NotAnAdapter(node),
+            _ => OpenError::Io { node, source },
         }
-        RppalError::Io(source) if matches!(source.raw_os_error(), Some(ENOTTY | EINVAL)) => {
-            OpenError::NotAnAdapter(node.clone())
-        }
-        RppalError::Io(source) => OpenError::Io { node: node.clone(), source },
-        other => OpenError::Io { node: node.clone(), source: io::Error::other(other) },
     })?;
     let capabilities = i2c.capabilities();
-    if capabilities.smbus_read_word() && capabilities.smbus_write_word() {
-        Ok(i2c)
-    } else {
-        Err(OpenError::Incapable(node))
+    let is_capable = capabilities.smbus_read_word() && capabilities.smbus_write_word();
+    if is_capable { Ok(i2c) } else { Err(OpenError::Incapable(node)) }
+}
+
+fn io_error(error: RppalError) -> io::Error {
+    match error {
+        RppalError::Io(error) => error,
+        other => io::Error::other(other),
     }
 }
 
-fn transfer_error(error: RppalError, adapter: &str) -> Error {
-    let errno = match error {
-        RppalError::Io(source) => source.raw_os_error().unwrap_or(EIO),
-        _ => EINVAL, // rejected by rppal before it reached the kernel
-    };
-    Error::from_adapter(errno, adapter)
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(Errno::IO.raw_os_error())
 }
+
+/// Number shown for all other groups in a user namespace, such as that of the service.
+const OVERFLOW_GROUP: u32 = 65_534;
 
 fn owning_group(node: &str) -> String {
     let gid = fs::metadata(node).map_or(OVERFLOW_GROUP, |node| node.gid());
     group_name(gid, &fs::read_to_string("/etc/group").unwrap_or_default())
 }
-
-/// Number shown for all other groups in a user namespace, such as that of the service.
-const OVERFLOW_GROUP: u32 = 65_534;
 
 /// Looks a group up in the text of group(5). Without a name, returns text with spaces.
 fn group_name(gid: u32, groups: &str) -> String {
@@ -188,32 +192,9 @@ fn group_name(gid: u32, groups: &str) -> String {
         return "i2c, presumably; see `ls -l`".to_owned();
     }
     let number = gid.to_string();
-    groups
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.get(2) == Some(&number.as_str()))
-        .map_or(format!("number {gid}"), |fields| fields[0].to_owned())
-}
-
-/// Reads the bound driver from sysfs: rppal always uses `I2C_SLAVE_FORCE`, which never fails with
-/// `EBUSY`.
-fn bound_driver(adapter: u32, address: Address) -> Option<BoundDriver> {
-    let chip = format!("{adapter}-{:04x}", address.0);
-    let device = Path::new(DEVICES).join(&chip);
-    let driver = escape(&link_name(&device.join("driver"))?);
-    let name = fs::read(device.join("name")).unwrap_or_default();
-    let unbind = format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind");
-    let adapters = Adapters::read();
-    let mut children: Vec<u8> = (0..8)
-        .filter_map(|channel| {
-            let name = link_name(&device.join(format!("channel-{channel}")))?;
-            let number = name.strip_prefix("i2c-")?.parse().ok()?;
-            Some(adapters.by_kernel_number(number)?.number)
-        })
-        .collect();
-    children.sort_unstable();
-    let device = escape(String::from_utf8_lossy(&name).trim());
-    Some(BoundDriver { driver, device, unbind, children })
+    let mut groups = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let group = groups.find(|fields| fields.get(2) == Some(&number.as_str()));
+    group.map_or(format!("number {gid}"), |fields| fields[0].to_owned())
 }
 
 #[cfg(test)]

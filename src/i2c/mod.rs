@@ -5,17 +5,13 @@
 use std::fmt;
 use std::io;
 
-pub mod adapters;
-mod bus_name;
-mod kernel_mux;
-pub mod linux;
+pub(crate) mod adapters;
+pub(crate) mod linux;
 mod location;
 pub mod mux;
 mod retry;
 
-pub use bus_name::{BusName, InvalidBusName};
-pub use kernel_mux::{Conflict, KernelMux};
-pub use location::Location;
+pub use location::{BusName, InvalidBusName, Location};
 pub(crate) use retry::{Retry, retry_once};
 
 /// A 7-bit I2C address.
@@ -86,18 +82,16 @@ impl fmt::Display for BoundDriver {
 }
 
 /// Cause of a failed transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum ErrorKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ErrorKind {
     /// The address or a byte was not acknowledged.
     #[error("no acknowledge")]
     Nack,
     /// The adapter gave up, because a chip holds the clock or the data line.
     #[error("timed out")]
     Timeout,
-    /// The adapter refuses transfers, since it or the bus is busy.
     #[error("adapter or bus busy, perhaps because a chip holds the clock or the data line")]
     Busy,
-    /// The adapter could not free the bus.
     #[error("bus hung: a chip holds the clock or the data line")]
     Hung,
     /// Another master won the bus; on some adapters also a bus that hangs.
@@ -106,7 +100,6 @@ pub enum ErrorKind {
     /// The bus is closed, and its adapter cannot be opened.
     #[error("adapter not available")]
     Closed,
-    /// Any other error.
     #[error("transfer failed")]
     Io,
 }
@@ -115,10 +108,9 @@ pub enum ErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} (errno {errno})")]
 pub struct Error {
-    /// Cause, derived from `errno`.
-    pub kind: ErrorKind,
+    pub(crate) kind: ErrorKind,
     /// Error number from the adapter driver.
-    pub errno: i32,
+    pub(crate) errno: i32,
 }
 
 impl Error {
@@ -136,7 +128,7 @@ impl Error {
     }
 
     /// Classifies an error number by what the driver of the adapter with this name means by it.
-    pub fn from_adapter(errno: i32, name: &str) -> Self {
+    pub(crate) fn from_adapter(errno: i32, name: &str) -> Self {
         let error = Self::from_errno(errno);
         let kind = match error.kind {
             // hid-mcp2221: the command before has not ended.
@@ -150,27 +142,25 @@ impl Error {
 
     /// Returns whether the bus is stuck: each further transfer would also fail, perhaps after the
     /// adapter's timeout.
-    pub fn is_timeout(&self) -> bool {
+    pub(crate) fn is_timeout(&self) -> bool {
         matches!(self.kind, ErrorKind::Timeout | ErrorKind::Busy | ErrorKind::Hung)
     }
 
     /// Returns whether the bus is stuck if further transfers fail in this way, too.
-    pub fn may_be_stuck(&self) -> bool {
+    pub(crate) fn may_be_stuck(&self) -> bool {
         self.is_timeout() || self.kind == ErrorKind::Arbitration
     }
 }
 
 /// A bus that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages describe the rest")]
-pub enum OpenError {
+pub(crate) enum OpenError {
     #[error(
         "/dev/i2c-{bus} does not exist ({}); enable I2C with `raspi-config` or \
          `dtparam=i2c_arm=on` in config.txt, and load the module with `modprobe i2c-dev`",
         list(.existing)
     )]
     Absent { bus: u8, existing: Vec<u8> },
-    /// A path does not exist; the numbers are those of the buses that do.
     #[error(
         "{0} does not exist ({existing}); connect its adapter, or correct the udev rule that makes \
          the link",
@@ -184,24 +174,20 @@ pub enum OpenError {
          under such a name"
     )]
     NoNode(&'static str, u32),
-    /// No adapter has a name with this beginning; the text lists the existing ones.
     #[error("bus name:{0}: no adapter name starts with this; existing: {1}")]
     NoName(&'static str, String),
-    /// Several adapters, which the text lists, have a name with this beginning.
     #[error(
         "bus name:{0}: several adapter names start with this: {1}; give more of the name, or a \
          path"
     )]
     Ambiguous(&'static str, String),
-    /// The second bus, which is open, is the same adapter.
     #[error(
         "bus {0}: the same adapter as bus {1}, which is open; use the same value of `bus` for \
          all its sensors"
     )]
     Taken(BusName, BusName),
-    /// A chip of the bus is on the same wires as one of a bus that was opened before.
     #[error("{0} duplicates the location of {1}: {2}")]
-    SameWires(Location, Location, Conflict),
+    SameWires(Location, Location, String),
     #[error("{node}: permission denied {}", remedy(.group))]
     Denied {
         node: String,

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use super::{Address, BoundDriver, Bus, ErrorKind};
 
 /// Addresses that a TCA9548A can have: pins A0 to A2.
-pub const ADDRESSES: RangeInclusive<u8> = 0x70..=0x77;
+pub(crate) const ADDRESSES: RangeInclusive<u8> = 0x70..=0x77;
 
 /// A channel of a mux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,14 +57,14 @@ fn describe(driver: &BoundDriver) -> String {
 
 impl Error {
     /// Returns whether the bus is stuck.
-    pub fn is_timeout(&self) -> bool {
+    pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Unreachable(_, source) if source.is_timeout())
     }
 }
 
 /// The muxes of one bus. At most one of their channels is selected.
 #[derive(Debug, Default)]
-pub struct Multiplexers {
+pub(crate) struct Multiplexers {
     addresses: BTreeSet<Address>,
     /// Channel that is known to be selected; unknown after an error.
     selected: Option<Channel>,
@@ -75,40 +75,34 @@ pub struct Multiplexers {
 
 impl Multiplexers {
     /// Returns the muxes of these channels, in an unknown state.
-    pub fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
+    pub(crate) fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
         let addresses = channels.into_iter().map(|it| it.multiplexer).collect();
         Self { addresses, ..Self::default() }
     }
 
     /// Returns the selected channel, if it is known.
-    pub fn selected(&self) -> Option<Channel> {
+    pub(crate) fn selected(&self) -> Option<Channel> {
         self.selected
     }
 
-    /// Deselects all channels of all muxes.
-    ///
-    /// # Errors
-    /// The first error; the remaining muxes are deselected nevertheless, unless the bus is stuck.
-    pub fn deselect_all(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
+    /// Deselects all channels of all muxes. After an error, deselects the remaining muxes, unless
+    /// the bus is stuck, and returns the first.
+    pub(crate) fn deselect_all(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
         self.selected = None;
         let mut outcome = Ok(());
         for &multiplexer in &self.addresses {
-            if let Err(error) = deselect(bus, multiplexer) {
-                let is_stuck = error.is_timeout();
-                outcome = outcome.and(Err(error));
-                if is_stuck {
-                    break;
-                }
+            let deselected = deselect(bus, multiplexer);
+            let is_stuck = deselected.as_ref().is_err_and(Error::is_timeout);
+            outcome = outcome.and(deselected);
+            if is_stuck {
+                break;
             }
         }
         outcome
     }
 
     /// Selects a channel and deselects all others. Does nothing if it is selected already.
-    ///
-    /// # Errors
-    /// A mux that cannot be written, or whose control register does not read back.
-    pub fn select(&mut self, bus: &mut dyn Bus, channel: Channel) -> Result<(), Error> {
+    pub(crate) fn select(&mut self, bus: &mut dyn Bus, channel: Channel) -> Result<(), Error> {
         if self.selected == Some(channel) && !self.needs_deselect {
             return Ok(());
         }
@@ -119,13 +113,10 @@ impl Multiplexers {
         {
             return Err(Error::Bound(multiplexer, driver));
         }
-        match before {
-            Some(before) if !self.needs_deselect => {
-                if before != multiplexer {
-                    send(bus, before, 0)?;
-                }
-            }
-            _ => self.deselect_others(bus, multiplexer)?,
+        match before.filter(|_| !self.needs_deselect) {
+            Some(before) if before == multiplexer => {}
+            Some(other) => send(bus, other, 0)?,
+            None => self.deselect_others(bus, multiplexer)?,
         }
         send(bus, multiplexer, channel.control())?;
         self.selected = Some(channel);
@@ -133,17 +124,13 @@ impl Multiplexers {
     }
 
     /// Reads the control register back, which proves that a poll reached the intended sensor.
-    ///
-    /// # Errors
-    /// A mux that cannot be read, or that has other channels selected.
-    pub fn verify(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
+    pub(crate) fn verify(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
         let Some(channel) = self.selected.take() else {
             return Ok(());
         };
         let (multiplexer, wrote) = (channel.multiplexer, channel.control());
-        let read = bus
-            .receive_byte(multiplexer)
-            .map_err(|error| Error::Unreachable(multiplexer, error))?;
+        let read = bus.receive_byte(multiplexer);
+        let read = read.map_err(|error| Error::Unreachable(multiplexer, error))?;
         if read != wrote {
             return Err(Error::ControlMismatch { multiplexer, wrote, read });
         }
@@ -152,7 +139,7 @@ impl Multiplexers {
     }
 
     /// Marks the selected channel as unknown, as it is after any error.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.selected = None;
     }
 

@@ -36,14 +36,12 @@ pub(super) fn claims(url: String, locations: Locations) -> Claim {
         }
         let locations = lock(&locations);
         let since = buses.iter().position(|it| *it == bus).map_or(0, |at| at + 1);
-        let rivals = locations.iter().filter(|it| buses[since..].contains(&it.bus));
-        let conflict = locations.iter().filter(|it| it.bus == bus).find_map(|own| {
-            let conflict =
-                |rival: &Location| Some((*own, *rival, adapters.conflict(*own, *rival)?));
-            rivals.clone().find_map(conflict)
-        });
-        if let Some((own, rival, conflict)) = conflict {
-            return Err(OpenError::SameWires(own, rival, conflict));
+        for own in locations.iter().filter(|it| it.bus == bus) {
+            for rival in locations.iter().filter(|it| buses[since..].contains(&it.bus)) {
+                if let Some(conflict) = adapters.conflict(*own, *rival) {
+                    return Err(OpenError::SameWires(*own, *rival, conflict));
+                }
+            }
         }
         buses.retain(|it| *it != bus);
         buses.push(bus);

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open as open_fd, openat};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use tracing::{info, warn};
 
@@ -27,67 +28,50 @@ use crate::printable::escape;
 
 /// Runtime directory of the service (systemd.exec(5), `RuntimeDirectory=`).
 const SERVICE: &str = "/run/ina260-exporter";
-/// Parent of the users' runtime directories.
-const USERS: &str = "/run/user";
 /// Directory below a user's runtime directory, for a daemon that a user starts.
 const BELOW_USER: &str = "ina260-exporter";
-/// Attempts to acquire a lock: a process that probes it holds it for some microseconds.
-const ATTEMPTS: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(20);
-/// Upper bound on the URL in a lock file, in bytes.
-const MAX_URL: u64 = 4096;
-
-#[derive(Debug, thiserror::Error)]
-enum LockError {
-    #[error(
-        "bus {bus}: also in use by another process ({holder}); results will be split between the \
-         two"
-    )]
-    InUse { bus: u32, holder: String },
-    #[error(
-        "cannot create a lock file for bus {bus} ({source}); `scan` and `read` will not see it as \
-         in use"
-    )]
-    Io { bus: u32, source: io::Error },
-}
 
 /// Locks a bus for this process until the returned file, which contains `url`, is closed. If that
 /// fails, logs why if `is_logged`; the bus is measured nevertheless.
 #[must_use]
 pub(super) fn acquire(bus: u32, url: &str, is_logged: bool) -> Option<File> {
     match acquire_in(&own_directories(), bus, url) {
-        Ok(lock) => return Some(lock),
-        Err(_) if !is_logged => {}
-        Err(error @ LockError::InUse { .. }) => warn!("{error}"),
-        Err(error @ LockError::Io { .. }) => info!("{error}"),
+        Ok(Ok(lock)) => return Some(lock),
+        Ok(Err(_)) | Err(_) if !is_logged => {}
+        Ok(Err(holder)) => warn!(
+            "bus {bus}: also in use by another process ({holder}); results will be split between \
+             the two"
+        ),
+        Err(error) => info!(
+            "cannot create a lock file for bus {bus} ({error}); `scan` and `read` will not see it \
+             as in use"
+        ),
     }
     None
 }
 
-/// Creates the lock file in the first directory that is writable and not another user's.
-fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> Result<File, LockError> {
-    let mut outcome = Err(ErrorKind::NotFound.into());
+/// Creates the lock file in the first directory that is writable and not another user's. If another
+/// process has locked it, returns the URL or the name of that one.
+fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> io::Result<Result<File, String>> {
+    let mut opened = Err(ErrorKind::NotFound.into());
     for directory in directories {
-        outcome = open(directory, bus);
-        if outcome.is_ok() {
-            break;
-        }
+        opened = opened.or_else(|_: io::Error| open(directory, bus));
     }
-    let failed = |source| LockError::Io { bus, source };
-    let (mut file, is_own) = outcome.map_err(failed)?;
-    if !lock(&file).map_err(failed)? {
-        return Err(LockError::InUse { bus, holder: url_in(&mut file) });
+    let (mut file, is_own) = opened?;
+    if !lock(&file)? {
+        return Ok(Err(url_in(&mut file)));
     }
     if !is_own {
-        return Err(failed(ErrorKind::PermissionDenied.into()));
+        return Err(ErrorKind::PermissionDenied.into());
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{url}")).map_err(failed)?;
-    Ok(file)
+    file.set_len(0)?;
+    writeln!(file, "{url}")?;
+    Ok(Ok(file))
 }
 
 /// Returns the URL of the process that has locked a bus, if there is one; its name if it serves no
 /// metrics. Only locks of root, of the same user, and in the service's directory are trusted.
-pub fn holder_url(bus: BusName) -> Option<String> {
+pub(crate) fn holder_url(bus: BusName) -> Option<String> {
     let adapters = Adapters::read();
     let bus = match (adapters.resolve(bus), bus) {
         (Ok(adapter), _) => adapter.kernel_number,
@@ -95,9 +79,10 @@ pub fn holder_url(bus: BusName) -> Option<String> {
         (Err(_), BusName::Number(number)) => number.into(),
         (Err(_), BusName::Path(_) | BusName::Adapter(_)) => return None,
     };
-    let own = runtime_directory().into_iter().chain([PathBuf::from(SERVICE)]);
-    own.into_iter().find_map(|directory| holder_url_in(&directory, bus, |_| true)).or_else(|| {
-        let users = fs::read_dir(USERS).into_iter().flatten().flatten();
+    let mut own = runtime_directory().into_iter().chain([PathBuf::from(SERVICE)]);
+    own.find_map(|directory| holder_url_in(&directory, bus, |_| true)).or_else(|| {
+        // The parent of the users' runtime directories.
+        let users = fs::read_dir("/run/user").into_iter().flatten().flatten();
         let mut users = users.map(|user| user.path().join(BELOW_USER));
         users.find_map(|directory| holder_url_in(&directory, bus, is_trusted))
     })
@@ -109,29 +94,27 @@ fn is_trusted(uid: u32) -> bool {
 }
 
 fn holder_url_in(directory: &Path, bus: u32, is_trusted: impl Fn(u32) -> bool) -> Option<String> {
-    let directory = open_directory(directory).ok()?;
-    let mut file = open_existing(&directory, bus, OFlags::RDONLY).ok()?;
+    let mut file = open_existing(&open_directory(directory).ok()?, bus, OFlags::RDONLY).ok()?;
     if !is_trusted(file.metadata().ok()?.uid()) {
         return None;
     }
     // A shared lock succeeds unless the daemon holds its exclusive one; closing the file releases
     // it.
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(url_in(&mut file)),
-        Ok(()) | Err(TryLockError::Error(_)) => None,
-    }
+    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    is_held.then(|| url_in(&mut file))
 }
 
 /// Locks a file exclusively. Returns whether that succeeded.
 fn lock(file: &File) -> io::Result<bool> {
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            thread::sleep(PAUSE);
-        }
+    /// A process that probes the lock holds it for some microseconds.
+    const RETRIES: u32 = 9;
+    const PAUSE: Duration = Duration::from_millis(20);
+    for retries_left in (0..=RETRIES).rev() {
         match file.try_lock() {
             Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if retries_left > 0 => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {}
         }
     }
     Ok(false)
@@ -159,17 +142,18 @@ fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
         Ok(file) => {
             let file = File::from(file);
             file.set_permissions(Permissions::from_mode(0o644))?;
-            return Ok((file, true));
+            Ok((file, true))
         }
-        Err(rustix::io::Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
+        Err(Errno::EXIST) => {
+            let file = open_existing(&directory, bus, OFlags::RDWR)
+                .or_else(|_| open_existing(&directory, bus, OFlags::RDONLY))?;
+            let (file_data, directory) = (file.metadata()?, directory.metadata()?);
+            let is_private = directory.mode() & 0o022 == 0;
+            let user = geteuid().as_raw();
+            Ok((file, is_private && [file_data.uid(), directory.uid()] == [user, user]))
+        }
+        Err(error) => Err(error.into()),
     }
-    let file = open_existing(&directory, bus, OFlags::RDWR)
-        .or_else(|_| open_existing(&directory, bus, OFlags::RDONLY))?;
-    let (owner, directory) = (file.metadata()?.uid(), directory.metadata()?);
-    let is_private = directory.mode() & 0o022 == 0;
-    let user = geteuid().as_raw();
-    Ok((file, is_private && [owner, directory.uid()] == [user, user]))
 }
 
 /// Opens a regular file without further hard links; follows no symbolic link and does not block on
@@ -178,18 +162,16 @@ fn open_existing(directory: &File, bus: u32, access: OFlags) -> io::Result<File>
     let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(directory, name(bus), flags, Mode::empty())?);
     let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.nlink() == 1 {
-        Ok(file)
-    } else {
-        Err(ErrorKind::InvalidInput.into())
-    }
+    let is_safe = metadata.is_file() && metadata.nlink() == 1;
+    if is_safe { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
 }
 
 /// Reads the URL or name in a lock file, escaped.
 fn url_in(file: &mut File) -> String {
+    const MAX_BYTES: u64 = 4096;
     let mut text = String::new();
     // The file is empty until its holder has written to it.
-    let _ = file.take(MAX_URL).read_to_string(&mut text);
+    let _ = file.take(MAX_BYTES).read_to_string(&mut text);
     escape(text.lines().next().unwrap_or_default())
 }
 
@@ -236,40 +218,38 @@ mod tests {
     fn bus_is_in_use_while_its_lock_is_held() {
         let (_parent, at) = &runtime();
         assert_eq!(holder(at, 1), None, "no directory");
-        let hostile = acquire_in(at, 1, "http://a\u{1b}[2J").unwrap();
+        let hostile = acquire_in(at, 1, "http://a\u{1b}[2J").unwrap().unwrap();
         assert_eq!(holder(at, 1).as_deref(), Some("http://a\\u{1b}[2J"));
         drop(hostile);
-        let lock = acquire_in(at, 1, "http://0.0.0.0:8000/metrics").unwrap();
+        let lock = acquire_in(at, 1, "http://0.0.0.0:8000/metrics").unwrap().unwrap();
         let url = Some("http://0.0.0.0:8000/metrics".to_owned());
         assert_eq!((holder(at, 1), holder(at, 2)), (url, None));
         drop(lock);
         assert_eq!(holder(at, 1), None);
         // The file of an earlier process is overwritten.
-        let _lock = acquire_in(at, 1, "unix:/a").unwrap();
+        let _lock = acquire_in(at, 1, "unix:/a").unwrap().unwrap();
         assert_eq!(holder(at, 1).as_deref(), Some("unix:/a"));
     }
 
     #[test]
     fn second_daemon_on_a_bus_sees_the_first() {
         let (_parent, at) = &runtime();
-        let _lock = acquire_in(at, 7, "http://a:1/metrics").unwrap();
+        let _lock = acquire_in(at, 7, "http://a:1/metrics").unwrap().unwrap();
         let mode = fs::metadata(at[0].join("bus-7.lock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644, "readable for all users");
-        match acquire_in(at, 7, "http://b:2/metrics") {
-            Err(LockError::InUse { bus: 7, holder }) => assert_eq!(holder, "http://a:1/metrics"),
-            other => panic!("{other:?}"),
-        }
+        let refused = acquire_in(at, 7, "http://b:2/metrics").unwrap().unwrap_err();
+        assert_eq!(refused, "http://a:1/metrics");
         assert_eq!(holder(at, 7).as_deref(), Some("http://a:1/metrics"));
     }
 
     #[test]
     fn probing_the_lock_does_not_block_the_daemon() {
         let (_parent, at) = &runtime();
-        drop(acquire_in(at, 1, "unix:/a").unwrap());
+        drop(acquire_in(at, 1, "unix:/a").unwrap().unwrap());
         thread::scope(|scope| {
             let probe = scope.spawn(|| (0..2_000).filter_map(|_| holder(at, 1)).count());
             for _ in 0..20 {
-                drop(acquire_in(at, 1, "unix:/a").unwrap());
+                drop(acquire_in(at, 1, "unix:/a").unwrap().unwrap());
             }
             probe.join().unwrap();
         });
@@ -282,7 +262,7 @@ mod tests {
         let target = at[0].join("target");
         fs::write(&target, "precious").unwrap();
         std::os::unix::fs::symlink(&target, at[0].join("bus-1.lock")).unwrap();
-        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(acquire_in(at, 1, "unix:/a").is_err());
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(holder(at, 1), None);
     }
@@ -293,7 +273,7 @@ mod tests {
         let target = parent.path().join("target");
         fs::create_dir(&target).unwrap();
         std::os::unix::fs::symlink(&target, &at[0]).unwrap();
-        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(acquire_in(at, 1, "unix:/a").is_err());
         assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     }
 
@@ -305,7 +285,7 @@ mod tests {
         fs::write(&target, "precious").unwrap();
         fs::set_permissions(&target, Permissions::from_mode(0o600)).unwrap();
         fs::hard_link(&target, at[0].join("bus-1.lock")).unwrap();
-        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(acquire_in(at, 1, "unix:/a").is_err());
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o600);
     }
@@ -313,27 +293,27 @@ mod tests {
     #[test]
     fn file_in_a_shared_directory_is_not_overwritten() {
         let (_parent, at) = &runtime();
-        drop(acquire_in(at, 1, "unix:/precious").unwrap());
+        drop(acquire_in(at, 1, "unix:/precious").unwrap().unwrap());
         let file = at[0].join("bus-1.lock");
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         // Any user may have put it there.
         fs::set_permissions(&at[0], Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(acquire_in(at, 1, "unix:/a"), Err(LockError::Io { .. })));
+        assert!(acquire_in(at, 1, "unix:/a").is_err());
         assert_eq!(fs::read(&file).unwrap(), b"unix:/precious\n");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         // A new file is safe there.
-        drop(acquire_in(at, 2, "unix:/a").unwrap());
+        drop(acquire_in(at, 2, "unix:/a").unwrap().unwrap());
         // A lock that is held there is seen.
         let held = File::open(&file).unwrap();
         held.lock().unwrap();
         let refused = acquire_in(at, 1, "unix:/a");
-        assert!(matches!(refused, Err(LockError::InUse { .. })), "{refused:?}");
+        assert!(matches!(refused, Ok(Err(_))), "{refused:?}");
     }
 
     #[test]
     fn lock_of_another_user_is_not_trusted() {
         let (_parent, at) = &runtime();
-        let _lock = acquire_in(at, 1, "http://192.0.2.1/metrics").unwrap();
+        let _lock = acquire_in(at, 1, "http://192.0.2.1/metrics").unwrap().unwrap();
         let of_user = |user| holder_url_in(&at[0], 1, |uid| uid == user);
         assert!(of_user(geteuid().as_raw()).is_some());
         assert_eq!(of_user(geteuid().as_raw() + 1), None);

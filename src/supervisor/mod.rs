@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::SystemClock;
 use crate::config::{Plan, SensorPlan};
+use crate::exposition::{AlertView, View};
 use crate::i2c::{Bus, BusName, Location, OpenError};
 use crate::ina260::Ina260;
 use crate::meter::SharedMeter;
@@ -15,10 +16,9 @@ use crate::sampler::{BusThread, OnChange, Sampler, Setup};
 use crate::state::SavedSensor;
 
 mod bus_claims;
-pub mod bus_lock;
+pub(crate) mod bus_lock;
 mod bus_provider;
 mod preflight;
-mod views;
 
 use bus_claims::Locations;
 pub use bus_provider::BusProvider;
@@ -59,21 +59,20 @@ impl Supervisor {
         lock_url: String,
     ) -> Result<Self, NothingToMeasure> {
         let claimable: Locations = Arc::new(Mutex::new(locations(&plan).collect()));
-        if let BusProvider::Linux(claim) = &mut provider {
-            *claim = Some(bus_claims::claims(lock_url, claimable.clone()));
+        provider.claim = Some(bus_claims::claims(lock_url, claimable.clone()));
+        let mut failures = Vec::new();
+        let mut open = |name| {
+            let bus = provider.open(name, locations(&plan)).unwrap_or_else(|error| {
+                failures.push(error.to_string());
+                // The first transfer on it logs why.
+                provider.closed(name)
+            });
+            (name, bus)
+        };
+        let opened: BTreeMap<_, _> = buses(&plan).into_iter().map(&mut open).collect();
+        if failures.len() == opened.len() {
+            return Err(NothingToMeasure(failures));
         }
-        let (mut opened, mut failures) = (BTreeMap::new(), BTreeMap::new());
-        for name in buses(&plan) {
-            match provider.open(name, locations(&plan)) {
-                Ok(bus) => _ = opened.insert(name, bus),
-                Err(error) => _ = failures.insert(name, error.to_string()),
-            }
-        }
-        if opened.is_empty() {
-            return Err(NothingToMeasure(failures.into_values().collect()));
-        }
-        // The first transfer on each of them logs why.
-        opened.extend(failures.into_keys().map(|name| (name, provider.closed(name))));
         Ok(Self {
             provider,
             on_change: Arc::new(|| ()),
@@ -100,14 +99,9 @@ impl Supervisor {
             meter.lock().window.length = self.plan.window;
         }
         for (bus, opened) in std::mem::take(&mut self.opened) {
-            let name = self.describe_bus(bus);
-            let sampler = Sampler::new(
-                name.clone(),
-                opened,
-                self.setups(bus),
-                Arc::new(SystemClock),
-                self.on_change.clone(),
-            );
+            let name = format!("{}bus {bus}", self.provider.name_prefix());
+            let (setups, clock) = (self.setups(bus), Arc::new(SystemClock));
+            let sampler = Sampler::new(name.clone(), opened, setups, clock, self.on_change.clone());
             self.threads.insert(bus, BusThread::spawn(&name, sampler)?);
         }
         Ok(())
@@ -118,7 +112,7 @@ impl Supervisor {
     /// # Errors
     /// A bus cannot be opened; or a thread cannot be created, and its bus is not measured.
     pub fn change(&mut self, plan: Plan) -> io::Result<()> {
-        let wanted = buses(&plan);
+        let (wanted, mut opened) = (buses(&plan), BTreeMap::new());
         for &name in &wanted {
             let is_running = self.threads.contains_key(&name);
             if is_running && !self.provider.is_simulated() {
@@ -131,15 +125,13 @@ impl Supervisor {
                     self.provider.closed(name)
                 }
                 Ok(bus) => bus,
-                Err(error) => {
-                    self.opened.clear();
-                    return Err(io::Error::other(error));
-                }
+                Err(error) => return Err(io::Error::other(error)),
             };
             if !is_running {
-                self.opened.insert(name, bus);
+                opened.insert(name, bus);
             }
         }
+        self.opened = opened;
         self.meters = plan.sensors.iter().map(|sensor| self.meter_at(sensor)).collect();
         self.plan = plan;
         *bus_claims::lock(&self.claimable) = locations(&self.plan).collect();
@@ -168,50 +160,72 @@ impl Supervisor {
             .unwrap_or_default()
     }
 
-    /// Returns the current plan.
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
     /// Returns each sensor of the plan with its meter.
-    pub fn sensors(&self) -> impl Iterator<Item = (&SensorPlan, &SharedMeter)> {
+    pub(crate) fn sensors(&self) -> impl Iterator<Item = (&SensorPlan, &SharedMeter)> {
         self.plan.sensors.iter().zip(&self.meters)
     }
 
+    /// Returns the sensors as the exposition sees them.
+    pub fn views(&self) -> Vec<View> {
+        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+        let view = |(sensor, meter): (&SensorPlan, &SharedMeter)| {
+            // Without a value, a label is left out; Prometheus can add it by relabelling.
+            let own = [("hostname", self.plan.hostname.clone()), ("device", sensor.device.clone())];
+            let own = own.into_iter().filter(|(_, value)| !value.is_empty()).map(owned);
+            let Location { bus, mux, address } = sensor.location;
+            let is_real = !self.provider.is_simulated();
+            let bus = if is_real { bus.to_string() } else { "simulated".to_owned() };
+            let mux = mux.map(|channel| ("mux", channel.to_string()));
+            let info = [("bus", bus), ("address", address.to_string())].into_iter().chain(mux);
+            View {
+                labels: own.chain(sensor.labels.iter().cloned()).collect(),
+                info: info.map(owned).collect(),
+                script: self.plan.script_metrics,
+                alert: sensor.alert.map(|alert| AlertView {
+                    on: alert.function.name(),
+                    unit: alert.function.unit(),
+                    limit: alert.limit,
+                }),
+                meter: meter.clone(),
+            }
+        };
+        self.sensors().map(view).collect()
+    }
+
     /// Restores saved counters. Must be called before they are served.
-    pub fn restore_counters(&self, saved: &[SavedSensor]) {
+    pub(crate) fn restore_counters(&self, saved: &[SavedSensor]) {
         for (sensor, meter) in self.sensors() {
-            if let Some(saved) =
-                saved.iter().find(|saved| saved.location() == Some(sensor.location))
-            {
+            let is_same = |saved: &&SavedSensor| saved.location() == Some(sensor.location);
+            if let Some(saved) = saved.iter().find(is_same) {
                 meter.lock().restore_counters(&saved.counters);
             }
         }
     }
 
     /// Returns the counters of every sensor, to be saved.
-    pub fn export_counters(&self) -> Vec<SavedSensor> {
+    pub(crate) fn export_counters(&self) -> Vec<SavedSensor> {
         let now = Instant::now();
-        self.sensors()
-            .map(|(sensor, meter)| {
-                let counters = meter.lock().export_counters(now);
-                SavedSensor::new(sensor.location, &sensor.device, counters)
-            })
-            .collect()
+        let export = |(sensor, meter): (&SensorPlan, &SharedMeter)| {
+            let counters = meter.lock().export_counters(now);
+            SavedSensor::new(sensor.location, &sensor.device, counters)
+        };
+        self.sensors().map(export).collect()
     }
 
     /// Returns whether every bus thread meets its deadline.
-    pub fn is_alive(&self, now: Instant) -> bool {
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
         self.threads.values().all(|thread| thread.is_alive(now))
     }
 
     /// Stops every thread, waiting for at most `timeout`: a transfer on a stuck bus cannot be
     /// aborted. Returns whether all have ended.
     #[must_use]
-    pub fn stop(&mut self, timeout: Duration) -> bool {
-        for thread in self.threads.values() {
-            thread.stop();
-        }
+    pub(crate) fn stop(&mut self, timeout: Duration) -> bool {
+        self.threads.values().for_each(BusThread::stop);
         let deadline = Instant::now() + timeout;
         std::mem::take(&mut self.threads).into_values().all(|thread| thread.join_until(deadline))
     }
@@ -232,10 +246,6 @@ impl Supervisor {
             meter: meter.clone(),
         };
         self.sensors().filter(|(sensor, _)| sensor.location.bus == bus).map(setup).collect()
-    }
-
-    fn describe_bus(&self, bus: BusName) -> String {
-        format!("{}bus {bus}", self.provider.name_prefix())
     }
 }
 

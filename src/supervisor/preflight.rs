@@ -52,9 +52,10 @@ impl Supervisor {
     pub(super) fn preflight(&self) -> Preflight {
         Preflight {
             plan: self.plan.clone(),
-            provider: self.provider.unclaimed(),
+            provider: BusProvider { claim: None, ..self.provider.clone() },
             buses: BTreeMap::new(),
             stuck: BTreeSet::new(),
+            findings: Findings::default(),
             is_cancelled: Arc::default(),
         }
     }
@@ -66,6 +67,7 @@ pub(super) struct Preflight {
     provider: BusProvider,
     buses: BTreeMap<BusName, Box<dyn Bus>>,
     stuck: BTreeSet<BusName>,
+    findings: Findings,
     is_cancelled: Arc<AtomicBool>,
 }
 
@@ -84,52 +86,56 @@ impl Preflight {
     }
 
     pub(super) fn run(mut self) -> Findings {
-        let mut findings = Findings::default();
         let mut to_scan = BTreeSet::new();
         for sensor in self.plan.sensors.clone() {
             let location = sensor.location;
-            match self.probe(location) {
+            let error = match self.probe(location) {
                 None => continue,
-                Some(Ok(())) => {
-                    findings.any_responds = true;
+                Some(Ok(_)) => {
+                    self.findings.any_responds = true;
                     continue;
                 }
-                Some(Err(Error::Chip(chip))) if chip.is_other_chip() => {
-                    findings.others.push(describe_other(location, &chip));
-                }
-                Some(Err(error)) => {
-                    let name = sensor_name(&sensor, &self.provider);
-                    findings.failures.push(format!("{name}: {error}"));
-                }
-            }
+                Some(Err(error)) => error,
+            };
             to_scan.insert(location.bus);
+            if let Error::Chip(chip) = &error
+                && chip.is_other_chip()
+            {
+                // Such as "0x40 on bus 1 is an INA226, not an INA260".
+                let text = location.to_string();
+                let (bus, address) = text.rsplit_once(", ").unwrap_or_default();
+                self.findings.others.push(format!("{address} on {bus} is {chip}"));
+            } else {
+                let name = sensor_name(&sensor, &self.provider);
+                self.findings.failures.push(format!("{name}: {error}"));
+            }
         }
-        if !findings.any_responds {
-            to_scan.extend(buses(&self.plan).into_iter().chain(self.provider.existing()));
-        }
-        if !to_scan.is_empty() {
-            self.scan(to_scan, &mut findings);
-        }
-        findings
+        self.scan(to_scan);
+        self.findings
     }
 
     /// Probes a sensor, unless its bus cannot be opened or is stuck.
-    fn probe(&mut self, location: Location) -> Option<Result<(), Error>> {
-        let number = location.bus;
-        let channels = locations(&self.plan).filter(|it| it.bus == number);
-        let mut multiplexers = Multiplexers::new(channels.filter_map(|it| it.mux));
-        let bus = self.open(number)?;
+    fn probe(&mut self, location: Location) -> Option<Result<u16, Error>> {
+        let on_bus = locations(&self.plan).filter(|it| it.bus == location.bus);
+        let mut multiplexers = Multiplexers::new(on_bus.filter_map(|it| it.mux));
+        let bus = self.open(location.bus)?;
         let probed = retry_once(|| probe(bus, &mut multiplexers, location), Error::is_timeout);
         // Each further transfer would take the adapter's timeout.
         if probed.as_ref().is_err_and(Error::is_timeout) {
-            self.stuck.insert(number);
+            self.stuck.insert(location.bus);
         }
         Some(probed)
     }
 
-    /// Reports the INA260s on these buses that are not in the plan.
-    fn scan(&mut self, names: BTreeSet<BusName>, findings: &mut Findings) {
+    /// Reports the INA260s on these buses, and on all if no sensor responds, that are not in the
+    /// plan.
+    fn scan(&mut self, mut names: BTreeSet<BusName>) {
         let adapters = self.provider.adapters();
+        if !self.findings.any_responds {
+            names.extend(buses(&self.plan));
+            names.extend(adapters.iter().map(|it| BusName::from(it.number)));
+            names.extend(self.provider.boards.keys());
+        }
         let planned: BTreeSet<Location> =
             locations(&self.plan).map(|it| adapters.numbered(it)).collect();
         // An adapter that has two names is scanned once.
@@ -138,64 +144,46 @@ impl Preflight {
         let (mut found, mut scanned) = (Vec::new(), Vec::new());
         for number in numbers {
             let is_open = self.open(number).is_some();
-            if is_open {
-                let locations = self.responding(number).into_iter();
-                found.extend(locations.filter(|it| !planned.contains(it)).map(|it| it.to_string()));
+            for address in ina260::ADDRESSES.map(Address) {
+                let Some(bus) = self.open(number) else { break };
+                let location = Location { bus: number, mux: None, address };
+                match ina260::identify(bus, address) {
+                    Ok(_) if !planned.contains(&location) => found.push(location.to_string()),
+                    Err(error) if error.is_timeout() => _ = self.stuck.insert(number),
+                    Ok(_) | Err(_) => {}
+                }
             }
             if self.stuck.contains(&number) {
-                findings.empty.push(format!("bus {number} is stuck; not scanned"));
+                self.findings.empty.push(format!("bus {number} is stuck; not scanned"));
             } else if is_open {
                 scanned.push(number.to_string());
             }
         }
-        if found.is_empty() {
-            if !scanned.is_empty() {
-                let plural = if scanned.len() == 1 { "" } else { "es" };
-                let list = scanned.join(", ");
-                let message = format!("no INA260 responds on bus{plural} {list} at 0x40-0x4f");
-                findings.empty.push(message);
+        if !found.is_empty() {
+            let found = format!("INA260s respond at {}", found.join("; "));
+            match self.findings.others.last_mut() {
+                Some(message) => *message = format!("{message}; {found}"),
+                None => self.findings.others.push(found),
             }
-            return;
+        } else if !scanned.is_empty() {
+            let plural = if scanned.len() == 1 { "" } else { "es" };
+            let list = scanned.join(", ");
+            let message = format!("no INA260 responds on bus{plural} {list} at 0x40-0x4f");
+            self.findings.empty.push(message);
         }
-        let found = format!("INA260s respond at {}", found.join("; "));
-        match findings.others.last_mut() {
-            Some(message) => *message = format!("{message}; {found}"),
-            None => findings.others.push(found),
-        }
-    }
-
-    /// Returns where INA260s respond on a bus; stops at a timeout.
-    fn responding(&mut self, number: BusName) -> Vec<Location> {
-        let mut found = Vec::new();
-        for address in ina260::ADDRESSES.map(Address) {
-            let Some(bus) = self.open(number) else { break };
-            match ina260::identify(bus, address) {
-                Ok(_) => found.push(Location { bus: number, mux: None, address }),
-                Err(error) if error.is_timeout() => _ = self.stuck.insert(number),
-                Err(_) => {}
-            }
-        }
-        found
     }
 
     /// Returns a bus, opened at its first use, unless it cannot be opened or is stuck.
-    fn open(&mut self, number: BusName) -> Option<&mut dyn Bus> {
-        if self.stuck.contains(&number) || self.is_cancelled.load(Relaxed) {
+    fn open(&mut self, name: BusName) -> Option<&mut dyn Bus> {
+        if self.stuck.contains(&name) || self.is_cancelled.load(Relaxed) {
             return None;
         }
-        if !self.buses.contains_key(&number) {
-            let bus = self.provider.open(number, locations(&self.plan)).ok()?;
-            self.buses.insert(number, bus);
+        if !self.buses.contains_key(&name) {
+            let bus = self.provider.open(name, locations(&self.plan)).ok()?;
+            self.buses.insert(name, bus);
         }
-        self.buses.get_mut(&number).map(|bus| bus.as_mut() as _)
+        self.buses.get_mut(&name).map(|bus| bus.as_mut() as _)
     }
-}
-
-/// Returns a sentence such as "0x40 on bus 1 is an INA226, not an INA260".
-fn describe_other(location: Location, error: &ina260::Error) -> String {
-    let text = location.to_string();
-    let (bus, address) = text.rsplit_once(", ").unwrap_or_default();
-    format!("{address} on {bus} is {error}")
 }
 
 /// Probes one sensor. Unless the bus is stuck, deselects its mux channel afterwards: chips
@@ -204,12 +192,11 @@ fn probe(
     bus: &mut dyn Bus,
     multiplexers: &mut Multiplexers,
     location: Location,
-) -> Result<(), Error> {
+) -> Result<u16, Error> {
     let selected = location.mux.map_or(Ok(()), |channel| multiplexers.select(bus, channel));
-    let result = match selected {
-        Ok(()) => ina260::identify(bus, location.address).map(drop).map_err(Error::from),
-        Err(error) => Err(error.into()),
-    };
+    let result = selected
+        .map_err(Error::from)
+        .and_then(|()| ina260::identify(bus, location.address).map_err(Error::from));
     if !result.as_ref().is_err_and(Error::is_timeout)
         && let Err(error) = multiplexers.deselect_all(bus)
     {

@@ -17,13 +17,14 @@ fn transfers_per_result(interval: &str, script_metrics: bool) -> f64 {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     board.plug(None, Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
-    let provider = BusProvider::Simulated {
-        faults: Faults::default(),
+    let provider = BusProvider {
+        faults: Some(Faults::default()),
         boards: BTreeMap::from([(1.into(), board.clone())]),
+        ..BusProvider::default()
     };
     let mut supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
     let mut sampler = Sampler::new(
-        supervisor.describe_bus(1.into()),
+        "simulated bus 1".to_owned(),
         supervisor.opened.remove(&1.into()).unwrap(),
         supervisor.setups(1.into()),
         clock.clone(),
@@ -85,7 +86,8 @@ fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
         boards[0].1.schedule(ScheduledFault { fault, address, from, until });
     }
     let boards = BTreeMap::from(boards);
-    let provider = BusProvider::Simulated { faults: Faults::default(), boards };
+    let provider =
+        BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() };
     Supervisor::open(plan, provider, String::new()).unwrap().preflight().run()
 }
 
@@ -114,7 +116,8 @@ fn stuck_bus_is_not_listed_as_scanned() {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     board.inject(Fault::Timeout);
     let boards = BTreeMap::from([(1.into(), board)]);
-    let provider = BusProvider::Simulated { faults: Faults::default(), boards };
+    let provider =
+        BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() };
     let findings = Supervisor::open(plan, provider, String::new()).unwrap().preflight().run();
     assert_eq!(findings.empty, ["bus 1 is stuck; not scanned"]);
 }
@@ -132,7 +135,8 @@ fn blocked_probe_does_not_hold_up_the_service() {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     board.inject(Fault::Hang);
     let boards = BTreeMap::from([(1.into(), board.clone())]);
-    let provider = BusProvider::Simulated { faults: Faults::default(), boards };
+    let provider =
+        BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() };
     let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
     assert!(supervisor.probe_at_startup().is_ok());
     board.clear_faults();

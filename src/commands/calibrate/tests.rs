@@ -34,7 +34,8 @@ fn calibrate_on(
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors[0].calibration = existing;
     let boards = BTreeMap::from([(1.into(), board.clone())]);
-    let provider = BusProvider::Simulated { faults: Faults::default(), boards };
+    let provider =
+        BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() };
     let mut output = Vec::new();
     let mut stop = |time| {
         std::thread::sleep(time);

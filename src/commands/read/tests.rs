@@ -67,7 +67,11 @@ fn reader(board: &Arc<Board>, sensors: &[&SensorPlan]) -> Reader {
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors = sensors.iter().map(|sensor| (*sensor).clone()).collect();
     let boards = BTreeMap::from([(1.into(), board.clone())]);
-    Reader::new(&plan, BusProvider::Simulated { faults: Faults::default(), boards }, false)
+    Reader::new(
+        &plan,
+        BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() },
+        false,
+    )
 }
 
 fn service(sensors: Vec<ScrapedSensor>) -> RunningExporter {

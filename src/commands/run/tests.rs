@@ -32,7 +32,7 @@ fn bench(hertz: u32, load: Load) -> Bench {
 impl Bench {
     fn provider(&self) -> BusProvider {
         let boards = BTreeMap::from([(1.into(), self.board.clone())]);
-        BusProvider::Simulated { faults: Faults::default(), boards }
+        BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() }
     }
 
     /// Runs a command. `meanwhile` gets a function that sends a signal.

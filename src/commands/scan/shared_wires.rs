@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::bus_scan::{BusReport, DeviceKind};
-use crate::i2c::{KernelMux, Location};
+use crate::i2c::Location;
+use crate::i2c::adapters::KernelMux;
 use crate::ina260::Error;
 
 /// Keeps each chip once, on the bus downstream; a chip that responds on all channels of a mux is
