@@ -16,13 +16,13 @@ use crate::printable::escape;
 use crate::supervisor::BusProvider;
 
 mod bus_scan;
-mod output;
+mod listing;
 mod shared_wires;
 #[cfg(test)]
 mod tests;
 
 use bus_scan::{BusReport, DeviceKind};
-pub(super) use output::table;
+pub(super) use listing::table;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -102,11 +102,11 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
         add_names(&mut reports, plan, &adapters);
     }
     if args.json {
-        output::write_json(&reports, caller.output)?;
+        listing::write_json(&reports, caller.output)?;
     } else if args.toml {
-        output::write_tables(&reports, args, &loaded, &adapters, caller.output)?;
+        listing::write_tables(&reports, args, &loaded, &adapters, caller.output)?;
     } else {
-        output::write_text(&reports, caller.output)?;
+        listing::write_text(&reports, caller.output)?;
     }
     if stopped { Ok(()) } else { outcome(&reports, args, is_configured) }
 }

@@ -55,7 +55,7 @@ fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>
 
 fn text(report: BusReport) -> String {
     let mut output = Vec::new();
-    output::write_text(&[report], &mut output).unwrap();
+    listing::write_text(&[report], &mut output).unwrap();
     String::from_utf8(output).unwrap()
 }
 
@@ -230,7 +230,7 @@ fn text_of_another_process_is_escaped() {
     let service = RunningExporter { name: URL.to_owned(), sensors: Ok(sensors) };
     let report = scan_bus(&mut multiplexed().bus(), false, Some(&service));
     let mut json = Vec::new();
-    output::write_json(std::slice::from_ref(&report), &mut json).unwrap();
+    listing::write_json(std::slice::from_ref(&report), &mut json).unwrap();
     let json = String::from_utf8(json).unwrap();
     for output in [text(report), json] {
         assert!(output.contains("a\\"), "{output}");
