@@ -17,7 +17,7 @@ use tracing::{Dispatch, Level, Metadata, debug, dispatcher, error, info, warn};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
@@ -25,10 +25,8 @@ use crate::config::LogLevel;
 
 /// Upper bound on the text of all queued messages, in bytes: about 7,000 messages.
 const MAX_QUEUED: usize = 1 << 20;
-
 /// Further room in the queue, in bytes, which only warnings and errors may use.
 const RESERVE: usize = 64 << 10;
-
 /// Minimum time between two reports of dropped messages.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 /// Upper bound on the text of a message, in bytes.
@@ -48,29 +46,33 @@ pub struct Logging {
 impl Logging {
     /// Starts logging. Must be called only once.
     pub fn start(level: LogLevel) -> Self {
-        let (filter, handle) = reload::Layer::new(targets(level));
+        let (filter, level) = reload::Layer::new(targets(level));
         let registry = tracing_subscriber::registry().with(filter);
         let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
-        let is_journal = journal.is_some();
-        let output = journal.map_or(Output::Stderr, |journal| {
-            let journal = journal.with_priority_mappings(priorities());
-            // Only what `Output::write` passes on: other call sites stay disabled.
+        let journal = journal.map(|journal| {
+            // As in syslog(3); by default INFO would be a notice.
+            let journal = journal.with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                ..PriorityMappings::new()
+            });
+            // Only what `Queue::write` passes on: other call sites stay disabled.
             let own = Targets::new().with_target(module_path!(), Level::DEBUG);
-            Output::Journal(tracing_subscriber::registry().with(own).with(journal).into())
+            tracing_subscriber::registry().with(own).with(journal).into()
         });
-        let queue = Arc::new(Queue { state: Mutex::default(), changed: Condvar::new(), output });
+        let queue = Arc::new(Queue { journal, ..Queue::default() });
         let writer = Writer { queue: queue.clone(), level: Level::INFO };
         let layer = fmt::layer().with_target(false).with_writer(writer);
-        if is_journal {
+        if queue.journal.is_some() {
             // The journal has fields for these.
-            registry.with(layer.without_time().with_level(false).boxed()).init();
+            registry.with(layer.without_time().with_level(false)).init();
         } else {
-            registry.with(layer.boxed()).init();
+            registry.with(layer).init();
         }
         let thread = thread::Builder::new().name("log".to_owned());
         let shared = queue.clone();
         let has_thread = thread.spawn(move || shared.write_all()).is_ok();
-        Self { level: handle, queue, has_thread }
+        Self { level, queue, has_thread }
     }
 
     /// Logs messages of this level and more severe ones from now on.
@@ -83,7 +85,9 @@ impl Logging {
 impl Drop for Logging {
     fn drop(&mut self) {
         if self.has_thread {
-            self.queue.wait_until_written(FLUSH_TIMEOUT);
+            let is_busy = |state: &mut State| state.bytes > 0;
+            let state = self.queue.lock();
+            let _ = self.queue.changed.wait_timeout_while(state, FLUSH_TIMEOUT, is_busy);
         } else {
             while !self.queue.lock().messages.is_empty() {
                 self.queue.write_next();
@@ -98,17 +102,19 @@ struct Message {
 }
 
 /// The messages that are still to be written.
+#[derive(Default)]
 struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    output: Output,
+    /// Subscriber that only the writing thread uses; `None` for standard error.
+    journal: Option<Dispatch>,
 }
 
 #[derive(Default)]
 struct State {
     messages: VecDeque<Message>,
+    /// Size of their text, and of that which is being written.
     bytes: usize,
-    is_writing: bool,
     /// Messages that did not fit or could not be written, since the start.
     dropped: u64,
 }
@@ -151,57 +157,26 @@ impl Queue {
     fn write_next(&self) -> bool {
         let is_empty = |state: &mut State| state.messages.is_empty();
         let state = self.changed.wait_while(self.lock(), is_empty);
-        let mut state = state.expect("no thread panics while it holds the lock");
-        let Some(message) = state.messages.pop_front() else { return false };
-        state.bytes -= message.text.len();
-        state.is_writing = true;
-        drop(state);
-        let is_written = self.output.write(&message).is_ok();
+        let message = state.expect("no thread panics while it holds the lock").messages.pop_front();
+        let Some(message) = message else { return false };
+        let is_written = self.write(&message).is_ok();
         let mut state = self.lock();
-        state.is_writing = false;
+        state.bytes -= message.text.len();
         state.dropped += u64::from(!is_written);
         self.changed.notify_all();
         is_written
     }
 
-    fn wait_until_written(&self, timeout: Duration) {
-        let is_busy = |state: &mut State| state.is_writing || !state.messages.is_empty();
-        let _ = self.changed.wait_timeout_while(self.lock(), timeout, is_busy);
-    }
-}
-
-enum Output {
-    /// Subscriber that only the writing thread uses.
-    Journal(Dispatch),
-    Stderr,
-}
-
-impl Output {
     fn write(&self, message: &Message) -> io::Result<()> {
-        match self {
-            Self::Journal(journal) => {
-                let text = String::from_utf8_lossy(message.text.trim_ascii_end());
-                dispatcher::with_default(journal, || match message.level {
-                    Level::ERROR => error!("{text}"),
-                    Level::WARN => warn!("{text}"),
-                    Level::INFO => info!("{text}"),
-                    Level::DEBUG | Level::TRACE => debug!("{text}"),
-                });
-                Ok(())
-            }
-            Self::Stderr => io::stderr().write_all(&message.text),
-        }
-    }
-}
-
-/// Maps levels to the priorities of syslog(3); by default INFO would be a notice.
-fn priorities() -> PriorityMappings {
-    PriorityMappings {
-        error: Priority::Error,
-        warn: Priority::Warning,
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        trace: Priority::Debug,
+        let Some(journal) = &self.journal else { return io::stderr().write_all(&message.text) };
+        let text = String::from_utf8_lossy(message.text.trim_ascii_end());
+        dispatcher::with_default(journal, || match message.level {
+            Level::ERROR => error!("{text}"),
+            Level::WARN => warn!("{text}"),
+            Level::INFO => info!("{text}"),
+            Level::DEBUG | Level::TRACE => debug!("{text}"),
+        });
+        Ok(())
     }
 }
 
@@ -253,13 +228,9 @@ fn targets(level: LogLevel) -> Targets {
 /// Returns whether standard error is connected to the journal: `JOURNAL_STREAM` has its device and
 /// inode (systemd.exec(5)). A child may inherit the variable, but have another standard error.
 fn stderr_is_the_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
-        return false;
-    };
-    let Ok(stderr) = fs::metadata("/proc/self/fd/2") else {
-        return false;
-    };
-    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+    let (stream, stderr) = (std::env::var("JOURNAL_STREAM"), fs::metadata("/proc/self/fd/2"));
+    let stderr = stderr.map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino()));
+    stderr.is_ok_and(|stderr| stream.as_ref() == Ok(&stderr))
 }
 
 #[cfg(test)]
@@ -272,8 +243,7 @@ mod tests {
 
     #[test]
     fn full_queue_drops_and_counts() {
-        let output = Output::Stderr;
-        let queue = Queue { state: Mutex::default(), changed: Condvar::new(), output };
+        let queue = Queue::default();
         let text = "x".repeat(MAX_MESSAGE);
         for _ in 0..40 {
             queue.add(message(Level::INFO, &text));
@@ -285,9 +255,7 @@ mod tests {
 
     #[test]
     fn long_message_is_truncated() {
-        let output = Output::Stderr;
-        let state = Mutex::default();
-        let queue = Arc::new(Queue { state, changed: Condvar::new(), output });
+        let queue = Arc::new(Queue::default());
         let mut writer = Writer { queue: queue.clone(), level: Level::INFO };
         writer.write_all(&vec![b'x'; MAX_QUEUED]).unwrap();
         let state = queue.lock();

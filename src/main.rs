@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::panic;
 use std::process::{self, ExitCode};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use ina260_exporter::commands::{self, Caller, Failure, report};
 use ina260_exporter::config;
 use ina260_exporter::daemon;
 use ina260_exporter::printable::escape;
-use ina260_exporter::signals::{self, Event};
+use ina260_exporter::signals;
 
 /// Exit code for any error except those below.
 const FAILURE: u8 = 1;
@@ -29,39 +29,29 @@ const CONFIG: u8 = 78;
 const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    let CommandLine { command, daemon } = match CommandLine::try_parse().or_else(escaped) {
-        Ok(line) => line,
+    let code = match CommandLine::try_parse().or_else(escaped) {
+        Ok(CommandLine { command: Some(command), .. }) => run(command),
+        Ok(CommandLine { daemon, .. }) if daemon.check_config => {
+            exit_code(commands::check_config(&daemon, &mut io::stdout()))
+        }
+        Ok(CommandLine { daemon, .. }) => match daemon::run(&daemon) {
+            Ok(()) => 0,
+            Err(daemon::Failure::Configuration) => CONFIG,
+            Err(daemon::Failure::NothingToMeasure) => UNAVAILABLE,
+            Err(daemon::Failure::Other) => FAILURE,
+        },
         Err(error) => {
             let printed = error.print().and_then(|()| io::stdout().flush());
             let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
-            return match error.use_stderr() {
-                true if is_run => ExitCode::from(commands::run::FAILURE),
-                true => USAGE.into(),
+            match error.use_stderr() {
+                true if is_run => commands::run::FAILURE,
+                true => USAGE,
                 // Help and version are not errors.
-                false => command_exit(printed.map_err(Into::into)),
-            };
+                false => exit_code(printed.map_err(Into::into)),
+            }
         }
     };
-    match command {
-        // Like env(1) and timeout(1): codes other than 125 to 127 are those of the command.
-        Some(Command::Run(args)) => match commands::run::run(&args) {
-            Ok(code) => ExitCode::from(code),
-            Err(failure) => {
-                report(&messages(failure).0);
-                ExitCode::from(commands::run::FAILURE)
-            }
-        },
-        Some(command) => command_exit(run(&command)),
-        None if daemon.check_config => {
-            command_exit(commands::check_config(&daemon, &mut io::stdout()))
-        }
-        None => match daemon::run(&daemon) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(daemon::Failure::Configuration) => ExitCode::from(CONFIG),
-            Err(daemon::Failure::NothingToMeasure) => ExitCode::from(UNAVAILABLE),
-            Err(daemon::Failure::Other) => ExitCode::from(FAILURE),
-        },
-    }
+    code.into()
 }
 
 /// Returns the error of the same arguments with invisible characters escaped: a message about an
@@ -71,19 +61,24 @@ fn escaped(error: clap::Error) -> Result<CommandLine, clap::Error> {
     Err(CommandLine::try_parse_from(arguments).err().unwrap_or(error))
 }
 
-/// Runs a subcommand until it is done, or a signal asks it to end.
-fn run(command: &Command) -> Result<(), Failure> {
-    match command {
-        Command::Scan(args) => with_caller(GRACE, |caller| commands::scan::run(args, caller)),
-        Command::Read(args) => with_caller(GRACE, |caller| commands::read::run(args, caller)),
-        Command::Watch(args) => commands::watch::run(args, config::environment(), signals::events),
+/// Runs a subcommand until it is done, or a signal asks it to end. Returns the exit code.
+fn run(command: Command) -> u8 {
+    exit_code(match command {
+        Command::Scan(args) => with_caller(GRACE, |caller| commands::scan::run(&args, caller)),
+        Command::Read(args) => with_caller(GRACE, |caller| commands::read::run(&args, caller)),
+        Command::Watch(args) => commands::watch::run(&args, config::environment(), signals::events),
         // Restores the registers of the chip before it ends.
         Command::Calibrate(args) => {
-            with_caller(50 * GRACE, |caller| commands::calibrate::run(args, caller))
+            with_caller(50 * GRACE, |caller| commands::calibrate::run(&args, caller))
         }
-        // Run by `main`: it has exit codes of its own.
-        Command::Run(_) => Ok(()),
-    }
+        // Like env(1) and timeout(1): codes other than 125 to 127 are those of the command.
+        Command::Run(args) => {
+            return commands::run::run(&args).unwrap_or_else(|failure| {
+                report_failure(failure);
+                commands::run::FAILURE
+            });
+        }
+    })
 }
 
 /// Connects a subcommand to standard output, and its progress to standard error if that is a
@@ -93,10 +88,12 @@ fn with_caller(
     grace: Duration,
     command: impl FnOnce(Caller<'_>) -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
-    let events = signals::events()?;
-    let (request, requests) = mpsc::channel();
-    let thread = |name: &str| thread::Builder::new().name(name.to_owned());
-    thread("end").spawn(move || end_at_signal(&events, request, grace))?;
+    let (request, requests) = mpsc::channel::<Infallible>();
+    let mut request = Some(request);
+    signals::on_signals(signals::ending(), move |_| {
+        drop(request.take());
+        end_after(grace)
+    })?;
     let run = move || {
         let mut stop = |time| requests.recv_timeout(time) == Err(RecvTimeoutError::Disconnected);
         let (mut output, mut progress) = (io::stdout().lock(), io::stderr());
@@ -109,17 +106,14 @@ fn with_caller(
         Ok(output.flush()?)
     };
     thread::scope(|scope| {
-        let running = thread("command").spawn_scoped(scope, run)?;
+        let running = thread::Builder::new().name("command".to_owned()).spawn_scoped(scope, run)?;
         running.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
     })
 }
 
-/// Waits for a signal, then asks the subcommand to end by dropping `request`. Ends the process if
-/// the subcommand does not end: a bus, an exporter or the reader of its output may block it.
-fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>, grace: Duration) {
-    // Fails only once signals are no longer caught.
-    let Ok(Event::Stop | Event::Reload) = events.recv() else { return };
-    drop(request);
+/// Ends the process if the subcommand that was asked to end does not: a bus, an exporter or the
+/// reader of its output may block it.
+fn end_after(grace: Duration) -> ! {
     thread::sleep(grace);
     // In a thread, since standard error may be what blocks.
     let _ = thread::Builder::new().spawn(|| {
@@ -131,24 +125,18 @@ fn end_at_signal(events: &Receiver<Event>, request: Sender<Infallible>, grace: D
     process::exit(0);
 }
 
-/// Prints the messages of a subcommand that failed, and returns the exit code.
-fn command_exit(outcome: Result<(), Failure>) -> ExitCode {
+/// Reports a failure, and returns the exit code.
+fn exit_code(outcome: Result<(), Failure>) -> u8 {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         // Ignore EPIPE; report any other write error.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            let (messages, code) = messages(failure);
-            report(&messages);
-            ExitCode::from(code)
-        }
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(failure) => report_failure(failure),
     }
 }
 
-fn messages(failure: Failure) -> (Vec<String>, u8) {
-    match failure {
+fn report_failure(failure: Failure) -> u8 {
+    let (messages, code) = match failure {
         Failure::Output(error) => (vec![format!("cannot write: {error}")], FAILURE),
         Failure::Partly(messages) => (messages, FAILURE),
         Failure::Usage(message) => (vec![message], USAGE),
@@ -157,5 +145,7 @@ fn messages(failure: Failure) -> (Vec<String>, u8) {
             let code = if problems.is_temporary { FAILURE } else { CONFIG };
             (problems.messages().collect(), code)
         }
-    }
+    };
+    report(&messages);
+    code
 }

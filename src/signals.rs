@@ -32,7 +32,8 @@ pub enum Event {
 /// Signal handler that at first catches only SIGHUP: the other signals still end the process.
 pub struct Signals {
     handle: iterator::Handle,
-    sender: Sender<Event>,
+    /// Sends further events.
+    pub sender: Sender<Event>,
     events: Receiver<Event>,
 }
 
@@ -46,15 +47,10 @@ impl Signals {
         flag::register(SIGXFSZ, Arc::default())?;
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
-        let handle = on_signals(&[SIGHUP], move |signal| {
+        let handle = on_signals([SIGHUP], move |signal| {
             signals.send(if signal == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
         })?;
         Ok(Self { handle, sender, events })
-    }
-
-    /// Returns a sender of further events.
-    pub fn sender(&self) -> Sender<Event> {
-        self.sender.clone()
     }
 
     /// Catches SIGTERM, SIGINT and SIGQUIT, too, and returns the channel of events.
@@ -62,9 +58,9 @@ impl Signals {
     /// # Errors
     /// The kernel's error if a handler cannot be installed.
     pub fn catch_stop(self) -> io::Result<Receiver<Event>> {
-        self.handle.add_signal(SIGINT)?;
-        self.handle.add_signal(SIGQUIT)?;
-        self.handle.add_signal(SIGTERM)?;
+        for signal in [SIGINT, SIGQUIT, SIGTERM] {
+            self.handle.add_signal(signal)?;
+        }
         Ok(self.events)
     }
 }
@@ -89,8 +85,7 @@ pub fn ending() -> impl Iterator<Item = i32> {
 /// As for [`Signals::catch_reload`].
 pub fn events() -> io::Result<Receiver<Event>> {
     let (sender, events) = mpsc::channel();
-    let caught: Vec<i32> = ending().collect();
-    on_signals(&caught, move |_| sender.send(Event::Stop).is_ok())?;
+    on_signals(ending(), move |_| sender.send(Event::Stop).is_ok())?;
     Ok(events)
 }
 
@@ -100,7 +95,7 @@ pub fn events() -> io::Result<Receiver<Event>> {
 /// # Errors
 /// The kernel's error if a handler cannot be installed or a thread cannot be created.
 pub fn on_signals(
-    signals: &[i32],
+    signals: impl IntoIterator<Item = i32>,
     mut on_signal: impl FnMut(i32) -> bool + Send + 'static,
 ) -> io::Result<iterator::Handle> {
     let mut signals = iterator::Signals::new(signals)?;

@@ -74,26 +74,9 @@ impl Quantity {
     }
 }
 
-impl fmt::Display for Volts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3} V", self.0)
-    }
-}
-
-impl fmt::Display for Amperes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3} A", self.0)
-    }
-}
-
-impl fmt::Display for Watts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3} W", self.0)
-    }
-}
-
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.voltage, self.current, self.power)
+        let Self { voltage, current, power } = self;
+        write!(f, "{:.3} V, {:.3} A, {:.3} W", voltage.0, current.0, power.0)
     }
 }

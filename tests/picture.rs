@@ -109,7 +109,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
         }),
     );
     let partial =
-        PartialSettings { averaging: Averaging::from_count(64), ..PartialSettings::default() };
+        PartialSettings { averaging: Averaging::from_repr(64), ..PartialSettings::default() };
     let meter = SharedMeter::default();
     let setup = Setup {
         name: "sensor orin".to_owned(),

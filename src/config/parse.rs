@@ -196,7 +196,7 @@ pub(super) fn current(node: &Node, max_amperes: f64) -> Parsed<Quantity> {
 /// Parses a count; `auto` is `None`.
 pub(super) fn averaging(node: &Node) -> Parsed<Option<Averaging>> {
     let count = integer_or_text(node).and_then(|count| u32::try_from(count).ok());
-    value_or_auto(node, count.and_then(Averaging::from_count))
+    value_or_auto(node, count.and_then(Averaging::from_repr))
 }
 
 /// Parses a conversion time of the chip; `auto` is `None`.

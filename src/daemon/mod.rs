@@ -61,7 +61,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         }
         Failure::NothingToMeasure
     })?;
-    let sender = signals.sender();
+    let sender = signals.sender.clone();
     let events = signals.catch_stop().map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.

@@ -4,10 +4,11 @@
 //! The alert is always latched. Each poll clears the latch, so the ALERT pin only pulses: it is not
 //! a protection output.
 
-use strum::{IntoStaticStr, VariantArray};
+use strum::{FromRepr, IntoStaticStr, VariantArray};
 
 use super::calibration::Calibration;
 use super::registers::MaskEnable;
+use crate::units::Quantity;
 
 /// Alert function; its discriminant is its bit in the mask/enable register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
@@ -35,13 +36,17 @@ impl Function {
         self.into()
     }
 
+    const fn quantity(self) -> Quantity {
+        match self {
+            Self::OverCurrent | Self::UnderCurrent => Quantity::Current,
+            Self::OverVoltage | Self::UnderVoltage => Quantity::Voltage,
+            Self::OverPower => Quantity::Power,
+        }
+    }
+
     /// Returns the unit of the limit.
     pub const fn unit(self) -> &'static str {
-        match self {
-            Self::OverCurrent | Self::UnderCurrent => "A",
-            Self::OverVoltage | Self::UnderVoltage => "V",
-            Self::OverPower => "W",
-        }
+        self.quantity().unit()
     }
 
     /// Swaps over- and under-current if the wiring is reversed.
@@ -53,25 +58,23 @@ impl Function {
         }
     }
 
-    /// Converts steps of the alert limit register to the base unit.
-    fn limit(self, steps: i32, calibration: &Calibration) -> f64 {
-        let steps = f64::from(steps);
-        match self {
-            Self::OverCurrent | Self::UnderCurrent => {
-                calibration.true_current(steps * 1_250.0 / 1e6)
-            }
-            Self::OverVoltage | Self::UnderVoltage => {
-                steps * 1_250.0 / 1e6 * calibration.voltage_gain
-            }
-            Self::OverPower => {
-                steps / 100.0 * (calibration.current_gain * calibration.voltage_gain)
-            }
+    /// Returns the step of the alert limit register, in millionths of the unit, and its range.
+    const fn scale(self) -> (f64, [f64; 2]) {
+        match self.quantity() {
+            Quantity::Current => (1_250.0, [-32_768.0, 32_767.0]),
+            Quantity::Voltage => (1_250.0, [0.0, 32_767.0]),
+            Quantity::Power => (10_000.0, [0.0, 41_943.0]),
         }
+    }
+
+    /// Converts steps of the alert limit register to the base unit.
+    fn limit(self, steps: f64, calibration: &Calibration) -> f64 {
+        calibration.true_value(self.quantity(), steps * self.scale().0 / 1e6)
     }
 }
 
 /// Polarity of the ALERT pin; its discriminant is the APOL bit of the mask/enable register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRepr, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 #[repr(u16)]
 pub enum Polarity {
@@ -101,8 +104,10 @@ pub struct Alert {
     pub limit: f64,
     /// Polarity of the ALERT pin.
     pub polarity: Polarity,
-    chip_function: Function,
-    word: u16,
+    /// Bits of the mask/enable register.
+    pub mask_bits: u16,
+    /// Content of the alert limit register.
+    pub limit_word: u16,
 }
 
 /// Limit that does not fit the alert limit register.
@@ -125,66 +130,44 @@ impl Alert {
         polarity: Polarity,
         calibration: &Calibration,
     ) -> Result<Self, OutOfRange> {
-        let (chip_limit, step, range) = match function {
-            Function::OverCurrent | Function::UnderCurrent => {
-                (calibration.chip_current(limit), 0.00125, [-32_768, 32_767])
-            }
-            Function::OverVoltage | Function::UnderVoltage => {
-                (calibration.chip_voltage(limit), 0.00125, [0, 32_767])
-            }
-            Function::OverPower => (calibration.chip_power(limit), 0.01, [0, 41_943]),
-        };
-        let steps = (chip_limit / step).round();
-        let [min, max] = range.map(f64::from);
+        let (step, [min, max]) = function.scale();
+        let chip_limit = calibration.chip_value(function.quantity(), limit);
+        let steps = (chip_limit / (step / 1e6)).round();
         if !(min..=max).contains(&steps) {
-            let [a, b] = range.map(|steps| function.limit(steps, calibration));
+            let [a, b] = [min, max].map(|steps| function.limit(steps, calibration));
             return Err(OutOfRange { min: a.min(b), max: a.max(b) });
         }
+        let chip_function = function.mirrored_if_reversed(calibration);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "checked; two's complement"
         )]
-        let word = steps as i32 as u16;
-        Ok(Self {
-            function,
-            limit,
-            polarity,
-            chip_function: function.mirrored_if_reversed(calibration),
-            word,
-        })
+        let limit_word = steps as i32 as u16;
+        let mask_bits = chip_function as u16 | polarity as u16;
+        Ok(Self { function, limit, polarity, mask_bits, limit_word })
     }
 
     /// Decodes the alert from the content of the mask/enable and alert limit registers.
-    pub fn from_words(mask_enable: u16, word: u16, calibration: &Calibration) -> Option<Self> {
+    pub fn from_words(
+        mask_enable: u16,
+        limit_word: u16,
+        calibration: &Calibration,
+    ) -> Option<Self> {
         let chip_function =
             Function::ALL.iter().copied().find(|function| mask_enable & *function as u16 != 0)?;
-        let steps = match chip_function {
-            Function::OverCurrent | Function::UnderCurrent => i32::from(word.cast_signed()),
-            Function::OverVoltage | Function::UnderVoltage | Function::OverPower => word.into(),
+        let steps = match chip_function.quantity() {
+            Quantity::Current => f64::from(limit_word.cast_signed()),
+            Quantity::Voltage | Quantity::Power => f64::from(limit_word),
         };
-        let polarity = if mask_enable & MaskEnable::ACTIVE_HIGH == 0 {
-            Polarity::ActiveLow
-        } else {
-            Polarity::ActiveHigh
-        };
+        let polarity = Polarity::from_repr(mask_enable & MaskEnable::ACTIVE_HIGH)?;
         Some(Self {
             function: chip_function.mirrored_if_reversed(calibration),
             limit: chip_function.limit(steps, calibration),
             polarity,
-            chip_function,
-            word,
+            mask_bits: chip_function as u16 | polarity as u16,
+            limit_word,
         })
-    }
-
-    /// Returns the content of the alert limit register.
-    pub const fn limit_word(&self) -> u16 {
-        self.word
-    }
-
-    /// Returns the bits for the mask/enable register.
-    pub const fn mask_bits(&self) -> u16 {
-        self.chip_function as u16 | self.polarity as u16
     }
 }
 
@@ -199,7 +182,7 @@ mod tests {
         calibration: &Calibration,
     ) -> Result<(u16, u16), OutOfRange> {
         let alert = Alert::new(function, limit, Polarity::ActiveLow, calibration)?;
-        Ok((alert.mask_bits(), alert.limit_word()))
+        Ok((alert.mask_bits, alert.limit_word))
     }
 
     #[test]
@@ -270,7 +253,7 @@ mod tests {
             for function in Function::ALL.iter().copied() {
                 for polarity in Polarity::ALL.iter().copied() {
                     let asked = Alert::new(function, 5.0, polarity, &calibration).unwrap();
-                    let words = (asked.mask_bits() | 1, asked.limit_word());
+                    let words = (asked.mask_bits | 1, asked.limit_word);
                     assert_eq!(Alert::from_words(words.0, words.1, &calibration), Some(asked));
                 }
             }
@@ -284,6 +267,6 @@ mod tests {
     fn polarity_is_bit_1() {
         let alert =
             Alert::new(Function::OverPower, 10.0, Polarity::ActiveHigh, &Calibration::default());
-        assert_eq!(alert.unwrap().mask_bits(), 0x0802);
+        assert_eq!(alert.unwrap().mask_bits, 0x0802);
     }
 }

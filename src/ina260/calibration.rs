@@ -1,6 +1,6 @@
 //! Calibration of a sensor.
 
-use crate::units::{Amperes, Measured, Volts, Watts};
+use crate::units::{Amperes, Measured, Quantity, Volts, Watts};
 
 /// Corrections against a reference instrument, and the direction of the wiring.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,12 +29,9 @@ impl Calibration {
     /// Corrects voltage, current and power of the chip. Power is corrected by the gains and the
     /// offset of the other two.
     pub fn apply(&self, chip: Measured) -> Measured {
-        if *self == Self::default() {
-            return chip;
-        }
-        let volts = chip.voltage.0 * self.voltage_gain;
+        let volts = self.true_value(Quantity::Voltage, chip.voltage.0);
+        let amperes = self.true_value(Quantity::Current, chip.current.0);
         let offset = self.current_offset.0;
-        let amperes = self.true_current(chip.current.0);
         let watts =
             (chip.power.0 * self.current_gain * self.voltage_gain + volts * offset) * self.sign();
         Measured {
@@ -45,25 +42,23 @@ impl Calibration {
         }
     }
 
-    /// Returns the true current for a current of the chip.
-    pub fn true_current(&self, current: f64) -> f64 {
-        (current * self.current_gain + self.current_offset.0) * self.sign()
+    /// Returns the true value for a value of the chip; of power, the magnitude without the current
+    /// offset, whose share of the power depends on the voltage.
+    pub fn true_value(&self, quantity: Quantity, chip: f64) -> f64 {
+        match quantity {
+            Quantity::Current => (chip * self.current_gain + self.current_offset.0) * self.sign(),
+            Quantity::Voltage => chip * self.voltage_gain,
+            Quantity::Power => chip * (self.current_gain * self.voltage_gain),
+        }
     }
 
-    /// Returns the chip's voltage for a true voltage.
-    pub fn chip_voltage(&self, voltage: f64) -> f64 {
-        voltage / self.voltage_gain
-    }
-
-    /// Returns the chip's current for a true current.
-    pub fn chip_current(&self, current: f64) -> f64 {
-        (current * self.sign() - self.current_offset.0) / self.current_gain
-    }
-
-    /// Returns the chip's power for a true power, without the current offset, whose share of the
-    /// power depends on the voltage.
-    pub fn chip_power(&self, power: f64) -> f64 {
-        power / (self.current_gain * self.voltage_gain)
+    /// Returns the value of the chip for a true value: the inverse of [`Self::true_value`].
+    pub fn chip_value(&self, quantity: Quantity, value: f64) -> f64 {
+        match quantity {
+            Quantity::Current => (value * self.sign() - self.current_offset.0) / self.current_gain,
+            Quantity::Voltage => value / self.voltage_gain,
+            Quantity::Power => value / (self.current_gain * self.voltage_gain),
+        }
     }
 }
 
@@ -94,8 +89,8 @@ mod tests {
         };
         let Measured { voltage, current, power } = calibration.apply(Measured::new(5.0, 1.0, 5.0));
         assert_eq!((voltage, current, power), (Volts(10.0), Amperes(-2.0), Watts(-20.0)));
-        assert!((calibration.chip_current(-2.0) - 1.0).abs() < 1e-12);
-        assert!((calibration.chip_voltage(10.0) - 5.0).abs() < 1e-12);
-        assert!((calibration.chip_power(15.0) - 5.0).abs() < 1e-12);
+        assert!((calibration.chip_value(Quantity::Current, -2.0) - 1.0).abs() < 1e-12);
+        assert!((calibration.chip_value(Quantity::Voltage, 10.0) - 5.0).abs() < 1e-12);
+        assert!((calibration.chip_value(Quantity::Power, 15.0) - 5.0).abs() < 1e-12);
     }
 }

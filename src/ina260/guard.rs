@@ -17,9 +17,6 @@ pub enum Guard {
 }
 
 impl Guard {
-    /// Both directions.
-    pub const ALL: [Self; 2] = [Self::Forward, Self::Reverse];
-
     /// Limit in steps of the current register: 10 mA. Offset (±5 mA) and noise stay within it.
     pub const LIMIT: i16 = 8;
 
@@ -28,17 +25,11 @@ impl Guard {
         if current_word.cast_signed() < 0 { Self::Reverse } else { Self::Forward }
     }
 
-    const fn function(self) -> Function {
+    /// Returns the alert function and the limit register.
+    const fn words(self) -> (u16, u16) {
         match self {
-            Self::Forward => Function::UnderCurrent,
-            Self::Reverse => Function::OverCurrent,
-        }
-    }
-
-    const fn limit_word(self) -> u16 {
-        match self {
-            Self::Forward => (-Self::LIMIT).cast_unsigned(),
-            Self::Reverse => Self::LIMIT.cast_unsigned(),
+            Self::Forward => (Function::UnderCurrent as u16, (-Self::LIMIT).cast_unsigned()),
+            Self::Reverse => (Function::OverCurrent as u16, Self::LIMIT.cast_unsigned()),
         }
     }
 }
@@ -46,16 +37,13 @@ impl Guard {
 impl RegisterDump {
     /// Returns the registers with the comparator used by a guard, or unused.
     pub fn with_guard(self, guard: Option<Guard>) -> Self {
-        let function = guard.map_or(0, |guard| guard.function() as u16);
-        Self {
-            mask_enable: MaskEnable(MaskEnable::LATCH | function),
-            alert_limit: guard.map_or(0, Guard::limit_word),
-            ..self
-        }
+        let (function, alert_limit) = guard.map_or((0, 0), Guard::words);
+        Self { mask_enable: MaskEnable(MaskEnable::LATCH | function), alert_limit, ..self }
     }
 
     /// Returns whether a guard uses the comparator.
     pub fn is_guarded(&self) -> bool {
-        Guard::ALL.into_iter().any(|guard| self.matches(&self.with_guard(Some(guard))))
+        let uses = |guard| self.matches(&self.with_guard(Some(guard)));
+        uses(Guard::Forward) || uses(Guard::Reverse)
     }
 }

@@ -58,16 +58,12 @@ impl Measurement {
     /// direction. A smaller register is always right, but a greater one only if `greater_counts`.
     #[expect(clippy::cast_precision_loss, reason = "65535 × 32768 × 15625 is less than 2^53")]
     pub fn power(&self, greater_counts: bool) -> Watts {
-        let product = self.product();
-        let is_smaller = self.excess().is_some_and(|excess| excess < -POWER_STEP);
-        let power = if is_smaller || (greater_counts && self.has_greater_register()) {
-            let register = i64::from(self.power_word.unwrap_or_default()) * POWER_STEP;
-            match Guard::of(self.current_word) {
-                Guard::Forward => register,
-                Guard::Reverse => -register,
-            }
-        } else {
-            product
+        let counts =
+            |excess: &i64| *excess < -POWER_STEP || greater_counts && self.has_greater_register();
+        let magnitude = self.product().abs() + self.excess().filter(counts).unwrap_or_default();
+        let power = match Guard::of(self.current_word) {
+            Guard::Forward => magnitude,
+            Guard::Reverse => -magnitude,
         };
         Watts(power as f64 / 1e10)
     }

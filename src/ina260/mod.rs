@@ -2,11 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use crate::i2c::{Address, Bus};
+use crate::i2c::{self, Address, Bus};
 
 pub mod alert;
 pub mod calibration;
-mod error;
 pub mod guard;
 mod measurement;
 mod other_chips;
@@ -14,13 +13,54 @@ pub mod registers;
 pub mod settings;
 
 use alert::Alert;
-pub use error::Error;
 pub use measurement::Measurement;
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
 use settings::{Mode, Settings};
 
 /// Addresses that the chip can have: pins A0 and A1.
 pub const ADDRESSES: RangeInclusive<u8> = 0x40..=0x4F;
+
+/// A failed operation on a sensor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the rest")]
+pub enum Error {
+    /// A kernel driver has claimed the chip, which is an INA260.
+    #[error("{0}")]
+    Bound(i2c::BoundDriver),
+    /// A kernel driver has claimed the chip, which has this name.
+    #[error("{}, not an INA260", i2c::BoundDriver::in_use(.0))]
+    InUse(String),
+    #[error("cannot read register {register}: {source}")]
+    Read { register: Register, source: i2c::Error },
+    #[error("cannot write register {register}: {source}")]
+    Write { register: Register, source: i2c::Error },
+    /// Another chip is at the address; its name, if its registers identify it.
+    #[error(
+        "{}not an INA260 (manufacturer {manufacturer:#06x}, die {die:#06x})",
+        .name.map_or(String::new(), |name| format!("an {name}, "))
+    )]
+    NotAnIna260 { name: Option<&'static str>, manufacturer: u16, die: u16 },
+    /// In read-only mode: the configuration found does not convert both quantities continuously.
+    #[error("not in continuous current-and-voltage mode (configuration {0:#06x})")]
+    NotContinuous(u16),
+    #[error("register {register} is {read:#06x}, expected {wrote:#06x}")]
+    RegisterMismatch { register: Register, wrote: u16, read: u16 },
+}
+
+impl Error {
+    /// Returns whether another chip is at the address.
+    pub fn is_other_chip(&self) -> bool {
+        matches!(self, Self::InUse(_) | Self::NotAnIna260 { .. })
+    }
+
+    /// Returns whether the bus is stuck: each further transfer would also time out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { source, .. } | Self::Write { source, .. } if source.is_timeout()
+        )
+    }
+}
 
 /// A sensor: its address and intended settings. Holds no state of the chip.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -161,11 +201,11 @@ impl Ina260 {
     /// Returns the words to be written. The alert latch is always on: it is off at power-on, so
     /// that each mask/enable read reveals a brown-out.
     fn registers(&self) -> RegisterDump {
-        let alert = self.alert.map_or(0, |alert| alert.mask_bits());
+        let alert = self.alert.map_or(0, |alert| alert.mask_bits);
         RegisterDump {
             configuration: self.settings.word(),
             mask_enable: MaskEnable(MaskEnable::LATCH | alert),
-            alert_limit: self.alert.map_or(0, |alert| alert.limit_word()),
+            alert_limit: self.alert.map_or(0, |alert| alert.limit_word),
         }
     }
 
@@ -184,17 +224,21 @@ impl Ina260 {
         mut around_start: impl FnMut(),
     ) -> Result<RegisterDump, Error> {
         if !self.configure {
-            return self.adopt(bus);
+            let found = read_settings(bus, self.address)?;
+            return match Mode::from_word(found.configuration) {
+                Mode::BothContinuous => Ok(found),
+                _ => Err(Error::NotContinuous(found.configuration)),
+            };
         }
         let registers = self.registers();
-        let RegisterDump { configuration, mask_enable: MaskEnable(mask_enable), alert_limit } =
-            registers;
+        let (configuration, alert_limit) = (registers.configuration, registers.alert_limit);
+        let mask_enable = registers.mask_enable.0;
         let is_configured = read(bus, self.address, Register::Configuration)? == configuration;
-        self.write(bus, Register::AlertLimit, alert_limit)?;
-        self.write(bus, Register::MaskEnable, mask_enable)?;
+        write(bus, self.address, Register::AlertLimit, alert_limit)?;
+        write(bus, self.address, Register::MaskEnable, mask_enable)?;
         if !is_configured {
             around_start();
-            self.write(bus, Register::Configuration, configuration)?;
+            write(bus, self.address, Register::Configuration, configuration)?;
             around_start();
         }
         for (register, wrote, bits) in [
@@ -208,15 +252,6 @@ impl Ina260 {
             }
         }
         Ok(registers)
-    }
-
-    /// Adopts the settings that another master wrote.
-    fn adopt(&self, bus: &mut dyn Bus) -> Result<RegisterDump, Error> {
-        let found = read_settings(bus, self.address)?;
-        if Mode::from_word(found.configuration) != Mode::BothContinuous {
-            return Err(Error::NotContinuous(found.configuration));
-        }
-        Ok(RegisterDump { mask_enable: MaskEnable(found.mask_enable.kept()), ..found })
     }
 
     /// Reads the flags, which clears the conversion-ready flag and a latched alert.
@@ -262,11 +297,11 @@ impl Ina260 {
     ) -> Result<(), Error> {
         let none = to.with_guard(None).mask_enable.kept();
         if from.mask_enable.kept() != none {
-            self.write(bus, Register::MaskEnable, none)?;
+            write(bus, self.address, Register::MaskEnable, none)?;
         }
-        self.write(bus, Register::AlertLimit, to.alert_limit)?;
+        write(bus, self.address, Register::AlertLimit, to.alert_limit)?;
         if to.mask_enable.kept() != none {
-            self.write(bus, Register::MaskEnable, to.mask_enable.kept())?;
+            write(bus, self.address, Register::MaskEnable, to.mask_enable.kept())?;
         }
         Ok(())
     }
@@ -274,13 +309,9 @@ impl Ina260 {
     /// Disables the alert. The other settings remain.
     pub(crate) fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
         if self.configure {
-            self.write(bus, Register::MaskEnable, 0x0000)?;
+            write(bus, self.address, Register::MaskEnable, 0x0000)?;
         }
         Ok(())
-    }
-
-    fn write(&self, bus: &mut dyn Bus, register: Register, word: u16) -> Result<(), Error> {
-        write(bus, self.address, register, word)
     }
 }
 

@@ -3,111 +3,99 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use strum::VariantArray;
+use strum::{FromRepr, IntoStaticStr, VariantArray};
 
 use super::registers::CONFIGURATION_FIXED;
 
-/// AVG: number of conversions averaged per result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
-#[repr(u16)]
+/// AVG: number of conversions averaged per result, which is the discriminant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr, VariantArray)]
+#[repr(u32)]
 #[expect(missing_docs, reason = "the names are the counts")]
 pub enum Averaging {
-    X1,
-    X4,
-    X16,
-    X64,
-    X128,
-    X256,
-    X512,
-    X1024,
+    X1 = 1,
+    X4 = 4,
+    X16 = 16,
+    X64 = 64,
+    X128 = 128,
+    X256 = 256,
+    X512 = 512,
+    X1024 = 1024,
 }
 
 impl Averaging {
     /// Every value, in the order of its bits.
     pub const ALL: &'static [Self] = Self::VARIANTS;
-    const COUNTS: [u32; 8] = [1, 4, 16, 64, 128, 256, 512, 1024];
     const SHIFT: u32 = 9; // bits 11-9
 
     /// Returns the number of conversions.
     pub const fn count(self) -> u32 {
-        Self::COUNTS[self as usize]
-    }
-
-    /// Returns the value for a number of conversions, if the chip supports it.
-    pub fn from_count(count: u32) -> Option<Self> {
-        Self::ALL.iter().copied().find(|it| it.count() == count)
+        self as u32
     }
 }
 
-/// VBUSCT and ISHCT: nominal time of one conversion; the chip may take 10 % longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
-#[repr(u16)]
+/// VBUSCT and ISHCT: nominal time of one conversion in microseconds, which is the discriminant; the
+/// chip may take 10 % longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr, VariantArray)]
+#[repr(u32)]
 #[expect(missing_docs, reason = "the names are the times")]
 pub enum ConversionTime {
-    Us140,
-    Us204,
-    Us332,
-    Us588,
-    Us1100,
-    Us2116,
-    Us4156,
-    Us8244,
+    Us140 = 140,
+    Us204 = 204,
+    Us332 = 332,
+    Us588 = 588,
+    Us1100 = 1100,
+    Us2116 = 2116,
+    Us4156 = 4156,
+    Us8244 = 8244,
 }
 
 impl ConversionTime {
     /// Every value, in the order of its bits.
     pub const ALL: &'static [Self] = Self::VARIANTS;
-    const MICROS: [u32; 8] = [140, 204, 332, 588, 1100, 2116, 4156, 8244];
     const VOLTAGE_SHIFT: u32 = 6; // VBUSCT, bits 8-6
     const CURRENT_SHIFT: u32 = 3; // ISHCT, bits 5-3
 
     /// Returns the time in microseconds.
     pub const fn micros(self) -> u32 {
-        Self::MICROS[self as usize]
-    }
-
-    /// Returns the value for a time in microseconds, if the chip supports it.
-    pub fn from_micros(micros: u32) -> Option<Self> {
-        Self::ALL.iter().copied().find(|it| it.micros() == micros)
+        self as u32
     }
 }
 
-/// MODE, bits 2-0: the quantities to convert, once or continuously.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
+/// Returns the bits of a value of AVG, VBUSCT or ISHCT: its index in the data sheet's table.
+fn bits<T: Copy + PartialEq + VariantArray>(value: T) -> u16 {
+    T::VARIANTS.iter().zip(0..).find(|(it, _)| **it == value).map_or(0, |(_, index)| index)
+}
+
+/// MODE, bits 2-0: the quantities to convert, once or continuously, with the names shown by `read`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr, IntoStaticStr)]
 #[repr(u16)]
 #[expect(missing_docs, reason = "the names describe the rest")]
 pub enum Mode {
+    #[strum(serialize = "power-down")]
     PowerDown = 0b000,
+    #[strum(serialize = "current, triggered")]
     CurrentTriggered = 0b001,
+    #[strum(serialize = "voltage, triggered")]
     VoltageTriggered = 0b010,
+    #[strum(serialize = "voltage and current, triggered")]
     BothTriggered = 0b011,
+    #[strum(serialize = "current, continuous")]
     CurrentContinuous = 0b101,
+    #[strum(serialize = "voltage, continuous")]
     VoltageContinuous = 0b110,
     /// The power-on mode, and the only one that measures power without gaps.
+    #[strum(serialize = "voltage and current, continuous")]
     BothContinuous = 0b111,
 }
 
 impl Mode {
-    /// Every mode, in the order of its bits.
-    pub const ALL: &'static [Self] = Self::VARIANTS;
-
     /// Decodes the mode from the content of the configuration register; 100 is power-down, too.
     pub fn from_word(word: u16) -> Self {
-        let mode = Self::ALL.iter().copied().find(|it| *it as u16 == word & 0b111);
-        mode.unwrap_or(Self::PowerDown)
+        Self::from_repr(word & 0b111).unwrap_or(Self::PowerDown)
     }
 
-    /// Returns the name shown by `read`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PowerDown => "power-down",
-            Self::CurrentTriggered => "current, triggered",
-            Self::VoltageTriggered => "voltage, triggered",
-            Self::BothTriggered => "voltage and current, triggered",
-            Self::CurrentContinuous => "current, continuous",
-            Self::VoltageContinuous => "voltage, continuous",
-            Self::BothContinuous => "voltage and current, continuous",
-        }
+    pub(crate) fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -140,11 +128,11 @@ pub struct TooShort(pub Duration);
 impl Settings {
     /// Returns the content of the configuration register, with both quantities converted
     /// continuously.
-    pub const fn word(self) -> u16 {
+    pub fn word(self) -> u16 {
         CONFIGURATION_FIXED
-            | (self.averaging as u16) << Averaging::SHIFT
-            | (self.voltage_conversion_time as u16) << ConversionTime::VOLTAGE_SHIFT
-            | (self.current_conversion_time as u16) << ConversionTime::CURRENT_SHIFT
+            | bits(self.averaging) << Averaging::SHIFT
+            | bits(self.voltage_conversion_time) << ConversionTime::VOLTAGE_SHIFT
+            | bits(self.current_conversion_time) << ConversionTime::CURRENT_SHIFT
             | Mode::BothContinuous as u16
     }
 
@@ -187,8 +175,8 @@ impl Settings {
     /// [`TooShort`] if not even the shortest cycle fits.
     pub fn for_interval(interval: Duration, partial: PartialSettings) -> Result<Self, TooShort> {
         let all = Self::candidates(partial);
-        let fitting = all.iter().copied().filter(|s| s.cycle() <= interval);
-        let mut fitting: Vec<Self> = fitting.collect();
+        let mut fitting = all.clone();
+        fitting.retain(|s| s.cycle() <= interval);
         if fitting.iter().any(|s| s.is_balanced()) {
             fitting.retain(|s| s.is_balanced());
         }
@@ -266,9 +254,9 @@ mod tests {
     #[test]
     fn explicit_settings_are_kept() {
         let partial = PartialSettings {
-            averaging: Averaging::from_count(4),
-            voltage_conversion_time: ConversionTime::from_micros(8244),
-            current_conversion_time: ConversionTime::from_micros(140),
+            averaging: Averaging::from_repr(4),
+            voltage_conversion_time: ConversionTime::from_repr(8244),
+            current_conversion_time: ConversionTime::from_repr(140),
         };
         let s = Settings::for_interval(Duration::from_secs(1), partial).unwrap();
         assert_eq!(s.cycle(), Duration::from_micros(4 * 8384));
@@ -278,7 +266,7 @@ mod tests {
         );
         // There is no room for a current conversion as long as the voltage conversion.
         let partial = PartialSettings {
-            voltage_conversion_time: ConversionTime::from_micros(1100),
+            voltage_conversion_time: ConversionTime::from_repr(1100),
             ..PartialSettings::default()
         };
         let s = Settings::for_interval(Duration::from_micros(1500), partial).unwrap();
@@ -294,9 +282,9 @@ mod tests {
             (1024, 8244, 8244, 0x6FFF),
         ] {
             let settings = Settings {
-                averaging: Averaging::from_count(averaging).unwrap(),
-                voltage_conversion_time: ConversionTime::from_micros(voltage).unwrap(),
-                current_conversion_time: ConversionTime::from_micros(current).unwrap(),
+                averaging: Averaging::from_repr(averaging).unwrap(),
+                voltage_conversion_time: ConversionTime::from_repr(voltage).unwrap(),
+                current_conversion_time: ConversionTime::from_repr(current).unwrap(),
             };
             assert_eq!(settings.word(), word);
             assert_eq!(Settings::from_word(word), settings);
@@ -308,7 +296,7 @@ mod tests {
 
     #[test]
     fn unsupported_values_are_rejected() {
-        assert_eq!(Averaging::from_count(2), None);
-        assert_eq!(ConversionTime::from_micros(141), None);
+        assert_eq!(Averaging::from_repr(2), None);
+        assert_eq!(ConversionTime::from_repr(141), None);
     }
 }

@@ -257,7 +257,7 @@ fn chip(info: &Sample) -> Option<ScrapedChip> {
     let [bus, mux, address] = ["bus", "mux", "address"].map(|name| info.label(name));
     let location = Location::from_labels(bus, mux, address);
     let conversion_time =
-        |label| ConversionTime::from_micros(info.label(label).strip_suffix("us")?.parse().ok()?);
+        |label| ConversionTime::from_repr(info.label(label).strip_suffix("us")?.parse().ok()?);
     Some(ScrapedChip {
         location,
         location_text: match (location, mux) {
@@ -267,7 +267,7 @@ fn chip(info: &Sample) -> Option<ScrapedChip> {
         },
         die: info.label("die").to_owned(),
         settings: Settings {
-            averaging: Averaging::from_count(info.label("averaging").parse().ok()?)?,
+            averaging: Averaging::from_repr(info.label("averaging").parse().ok()?)?,
             voltage_conversion_time: conversion_time("voltage_conversion_time")?,
             current_conversion_time: conversion_time("current_conversion_time")?,
         },

@@ -183,7 +183,7 @@ fn alert_limits_become_register_words() {
         ("voltage_gain = 0.5\nalert = { on = \"over-voltage\", limit = \"5V\" }", (0x2000, 8000)),
     ] {
         let alert = sensor(lines).alert.unwrap();
-        assert_eq!((alert.mask_bits(), alert.limit_word()), words, "{lines}");
+        assert_eq!((alert.mask_bits, alert.limit_word), words, "{lines}");
     }
 }
 

@@ -43,7 +43,7 @@ fn main() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
     let partial =
-        PartialSettings { averaging: Averaging::from_count(64), ..PartialSettings::default() };
+        PartialSettings { averaging: Averaging::from_repr(64), ..PartialSettings::default() };
     let settings = Settings::for_interval(Duration::from_secs(1), partial).expect("a cycle");
     let (mut setups, mut views) = (Vec::new(), Vec::new());
     for ((device, pulse, seconds, rest), address) in LOADS.into_iter().zip(0x40..) {

@@ -110,6 +110,7 @@ pub(super) fn keys(corrected: &Calibration, reference: &CalibrateArgs) -> Vec<St
 mod tests {
     use super::super::average::Mean;
     use super::*;
+    use crate::units::Quantity;
 
     fn average(amperes: f64, volts: f64) -> Average {
         let mean = |mean| Mean { mean, error: 0.0 };
@@ -137,11 +138,11 @@ mod tests {
             // The second time nothing changes.
             for _ in 0..2 {
                 calibration = correct(&average(chip(0.0), 12.0), &zero(), &calibration).unwrap();
-                assert!(calibration.true_current(chip(0.0)).abs() < 1e-12);
+                assert!(calibration.true_value(Quantity::Current, chip(0.0)).abs() < 1e-12);
                 let load = CalibrateArgs { voltage: Some(12.024), ..load(2.5) };
                 calibration = correct(&average(chip(2.5), 12.0), &load, &calibration).unwrap();
                 for amperes in [0.0, 2.5, -5.0] {
-                    let read = calibration.true_current(chip(amperes));
+                    let read = calibration.true_value(Quantity::Current, chip(amperes));
                     assert!((read - amperes).abs() < 1e-12, "{read} {amperes}");
                 }
                 assert!((calibration.current_gain - 1.0 / 0.996).abs() < 1e-12);

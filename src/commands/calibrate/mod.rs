@@ -12,6 +12,7 @@ use crate::config::{self, Plan, SensorPlan};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::Averaging;
 use crate::supervisor::BusProvider;
+use crate::units::Quantity;
 
 mod average;
 mod correction;
@@ -154,8 +155,8 @@ fn measure(
         session.collect(|Slice { end, last, .. }| {
             let (mut amperes, mut volts) = (last.current.0, last.voltage.0);
             if is_corrected {
-                amperes = existing.chip_current(amperes);
-                volts = existing.chip_voltage(volts);
+                amperes = existing.chip_value(Quantity::Current, amperes);
+                volts = existing.chip_value(Quantity::Voltage, volts);
             }
             blocks.add(*end, amperes, volts);
         });

@@ -27,9 +27,9 @@ pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()>
         };
         let state = report.state.as_ref();
         for (name, value) in [
-            ("voltage", Some(report.measured.voltage.to_string())),
-            ("current", Some(report.measured.current.to_string())),
-            ("power", Some(report.measured.power.to_string())),
+            ("voltage", Some(format!("{:.3} V", report.measured.voltage.0))),
+            ("current", Some(format!("{:.3} A", report.measured.current.0))),
+            ("power", Some(format!("{:.3} W", report.measured.power.0))),
             ("settings", state.ok().map(settings)),
             ("flags", Some(flags(report))),
             ("alert", state.ok().map(alert)),

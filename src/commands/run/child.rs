@@ -67,9 +67,8 @@ impl Events {
         // Other ignored signals are not caught: exec resets handlers to the default action, so the
         // command would no longer ignore them.
         let child = Some(CHILD).filter(|signal| signals::is_ignored(*signal));
-        let caught: Vec<i32> = signals::ending().chain(child).collect();
         let signals = events.sender.clone();
-        signals::on_signals(&caught, move |signal| {
+        signals::on_signals(signals::ending().chain(child), move |signal| {
             signal == CHILD || signals.send(Event::Signal(signal)).is_ok()
         })?;
         Ok(events)
