@@ -35,7 +35,7 @@ impl Measured {
 }
 
 /// A quantity that the chip measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, strum::VariantNames, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Quantity {
     /// Power in watts.

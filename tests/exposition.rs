@@ -87,7 +87,7 @@ impl Scene {
         let setups = vec![setup(FIRST, &meters[0]), setup(SECOND, &meters[1])];
         let bus = Box::new(board.bus());
         let sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), Arc::new(|| {}));
-        let recorder = exposition::recorder(&BUCKETS).unwrap();
+        let recorder = exposition::recorder(&BUCKETS);
         let mut exposition = Exposition::new(recorder, clock.clone());
         let views = vec![view("orin", FIRST, &meters[0]), view("nvme", SECOND, &meters[1])];
         exposition.show(views);
@@ -279,7 +279,7 @@ fn reload_removes_and_renames_series() {
     let [kept, _] = &scene.meters;
     scene.sampler.replace(vec![setup(FIRST, kept)]);
     let views = vec![view("xavier", FIRST, kept)];
-    scene.exposition.replace(exposition::recorder(&BUCKETS).unwrap());
+    scene.exposition.replace(exposition::recorder(&BUCKETS));
     scene.exposition.show(views);
     scene.exposition.record_reload(true);
     scene.run(seconds(10));
@@ -301,7 +301,7 @@ fn reused_name_shows_counters_of_new_sensor() {
 
     let successor = view("orin", SECOND, &scene.meters[1]);
     let counted = scene.results(1);
-    scene.exposition.replace(exposition::recorder(&BUCKETS).unwrap());
+    scene.exposition.replace(exposition::recorder(&BUCKETS));
     scene.exposition.show(vec![successor]);
     assert!(scene.scrape().contains(&format!("{results}{counted}\n")));
 }
@@ -329,8 +329,7 @@ fn scrape_has_exactly_the_metrics_of_the_table() {
             (name.as_str(), comment("TYPE"), comment("HELP"))
         })
         .collect();
-    let table =
-        METRICS.iter().map(|metric| (metric.name, metric.source.kind(), metric.help)).collect();
+    let table = METRICS.iter().map(|metric| (metric.name, metric.kind(), metric.help)).collect();
     assert_eq!(seen, table);
 }
 
@@ -378,7 +377,7 @@ fn clock_set_after_boot_corrects_every_time() {
 
 #[test]
 fn start_time_is_constant() {
-    let recorder = exposition::recorder(&BUCKETS).unwrap();
+    let recorder = exposition::recorder(&BUCKETS);
     let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
     let mut start = || {
         exposition.tick(SystemClock.now());

@@ -132,7 +132,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
         clock.clone(),
         Arc::new(|| {}),
     );
-    let recorder = exposition::recorder(&[0.1, 1.0, 10.0, 100.0]).unwrap();
+    let recorder = exposition::recorder(&[0.1, 1.0, 10.0, 100.0]);
     let mut exposition = Exposition::new(recorder, clock.clone());
     let view = View {
         labels: vec![("device".to_owned(), "orin".to_owned())],

@@ -3,7 +3,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test reference` writes it; the test fails if it differs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::{env, fs};
 
 use clap::CommandFactory;
@@ -11,7 +11,7 @@ use clap::{Arg, Command};
 use ina260_exporter::cli::CommandLine;
 use ina260_exporter::config::keys::{self, KeyInfo};
 use ina260_exporter::config::{Overrides, load};
-use ina260_exporter::exposition::{METRICS, Metric, RestartCause, Source};
+use ina260_exporter::exposition::{METRICS, Metric};
 use ina260_exporter::ina260::alert::Function;
 
 const CONFIGURATION: &str = "config/ina260-exporter.toml";
@@ -249,49 +249,29 @@ fn scraped_labels(metric: &str) -> Vec<String> {
 }
 
 fn labels(metric: &Metric) -> String {
-    let with_values = |label: &str, values: Vec<&str>| {
+    let with_values = |label: &str, values: &[&str]| {
         let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
         format!("`{label}`: {} ", values.join(", "))
     };
-    match metric.source {
-        Source::Counters { label, values, .. } => with_values(label, values()),
-        Source::Flow(_) => with_values("direction", vec!["forward", "reverse"]),
-        Source::Restarts => {
-            with_values("cause", RestartCause::ALL.iter().map(|cause| cause.name()).collect())
-        }
-        Source::Histogram(_) => {
-            match scraped_labels(&format!("{}_count", metric.name)).as_slice() {
-                [] => String::new(),
-                [label] => with_values(label, vec!["forward", "reverse"]),
-                labels => panic!("{labels:?}"),
-            }
-        }
-        Source::AlertLimit(unit) => {
-            let functions =
-                Function::ALL.iter().copied().filter(|function| function.unit() == unit);
-            with_values("on", functions.map(Function::name).collect())
-        }
-        Source::Info | Source::Daemon => {
-            let labels = scraped_labels(metric.name);
-            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
-            labels.join(", ") + if labels.is_empty() { "" } else { " " }
-        }
-        Source::Script(_)
-        | Source::Reading(_)
-        | Source::Time(_)
-        | Source::Extreme(_)
-        | Source::State(_)
-        | Source::Alert(_)
-        | Source::Alerts(_)
-        | Source::Counter(_) => String::new(),
+    if let Some((label, values)) = metric.label {
+        return with_values(label, values);
     }
+    if let Some(unit) = metric.name.strip_prefix("ina260_alert_limit_") {
+        let units = BTreeMap::from([("amperes", "A"), ("volts", "V"), ("watts", "W")]);
+        let functions = Function::ALL.iter().copied();
+        let functions = functions.filter(|function| function.unit() == units[unit]);
+        return with_values("on", &functions.map(Function::name).collect::<Vec<_>>());
+    }
+    let labels = scraped_labels(metric.name);
+    let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+    labels.join(", ") + if labels.is_empty() { "" } else { " " }
 }
 
 #[test]
 fn metrics_page_lists_the_metrics() {
     let rows = METRICS.iter().map(|metric| {
-        let Metric { name, help, source } = metric;
-        format!("| `{name}` | {} | {}| {help} |\n", source.kind(), labels(metric))
+        let Metric { name, help, .. } = metric;
+        format!("| `{name}` | {} | {}| {help} |\n", metric.kind(), labels(metric))
     });
     let head = "| metric | type | additional labels | meaning |\n| --- | --- | --- | --- |\n";
     assert_markdown("docs/metrics.md", "metrics", &(head.to_owned() + &rows.collect::<String>()));

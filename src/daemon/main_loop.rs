@@ -97,7 +97,7 @@ impl MainLoop<'_> {
     }
 }
 
-/// Returns the latest result of each sensor, on one line.
+/// Returns the latest result of each sensor, on one line, which says so if they are simulated.
 fn status(supervisor: &Supervisor, now: Instant) -> String {
     let sensors = supervisor.sensors().map(|(sensor, meter)| {
         let device = &sensor.device;
@@ -106,5 +106,6 @@ fn status(supervisor: &Supervisor, now: Instant) -> String {
             None => format!("{device}: no result"),
         }
     });
-    sensors.collect::<Vec<_>>().join("; ")
+    let prefix = if supervisor.plan().simulate.is_some() { "simulated: " } else { "" };
+    format!("{prefix}{}", sensors.collect::<Vec<_>>().join("; "))
 }

@@ -1,14 +1,15 @@
-//! The daemon: the sequences of start-up and shutdown.
+//! The daemon: start-up, reload and shutdown.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::config::{self, LogLevel, Overrides, Plan, Problems};
+use crate::config::{self, DEFAULT_FILE, LogLevel, Overrides, Plan, Problems};
 use crate::exposition::{Prepared, Server, ServerSettings};
 use crate::logging::Logging;
 use crate::signals::{Event, Signals};
@@ -18,7 +19,6 @@ use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 mod args;
 mod main_loop;
 mod notify;
-mod reload;
 
 pub use args::DaemonArgs;
 use main_loop::MainLoop;
@@ -46,7 +46,9 @@ pub enum Failure {
 pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let signals = Signals::catch_reload();
     let overrides = args.overrides();
-    let (plan, logging) = load(&overrides)?;
+    let loaded = config::load(&overrides, config::environment());
+    let logging = Logging::start(loaded.as_ref().map_or(LogLevel::Info, |it| it.plan.log));
+    let plan = loaded.map_err(|problems| log_problems(&problems))?.plan;
     let signals = signals.map_err(failed("cannot install signal handlers"))?;
     let is_simulated = plan.simulate.is_some();
     if is_simulated {
@@ -74,7 +76,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     // Only this process has the counters now: they are saved, whatever fails.
     let stale = store.as_ref().filter(|_| is_stale);
     let reload = |supervisor: &mut Supervisor, server: &mut Server| {
-        reload::reload(supervisor, server, &overrides, &logging);
+        reload(supervisor, server, &overrides, &logging);
     };
     let outcome = serve(&mut supervisor, listener, sender, &events, stale, &reload);
     stop(supervisor, store.as_ref());
@@ -102,9 +104,7 @@ fn serve(
         let (sensors, url) = (count_sensors(supervisor), supervisor.plan().listen.url());
         info!("serving {sensors} at {url}");
     }
-    let is_simulated = supervisor.plan().simulate.is_some();
-    let notifier = Notifier::from_environment(is_simulated);
-    let mut notifier = notifier.map_err(failed("cannot create a socket"))?;
+    let mut notifier = Notifier::from_environment().map_err(failed("cannot create a socket"))?;
     notifier.ready();
     MainLoop { supervisor, server: &mut server, notifier: &mut notifier, stale, reload }
         .run(events);
@@ -122,23 +122,9 @@ fn server_settings(plan: &Plan) -> ServerSettings {
     }
 }
 
-/// Loads the configuration and starts logging.
-fn load(overrides: &Overrides) -> Result<(Plan, Logging), Failure> {
-    match config::load(overrides, config::environment()) {
-        Ok(loaded) => {
-            let logging = Logging::start(loaded.plan.log);
-            Ok((loaded.plan, logging))
-        }
-        Err(problems) => {
-            let _logging = Logging::start(LogLevel::Info);
-            log_problems(&problems);
-            Err(if problems.is_temporary { Failure::Other } else { Failure::Configuration })
-        }
-    }
-}
-
-fn log_problems(problems: &Problems) {
+fn log_problems(problems: &Problems) -> Failure {
     problems.messages().for_each(|problem| error!("{problem}"));
+    if problems.is_temporary { Failure::Other } else { Failure::Configuration }
 }
 
 /// Opens the buses and probes the sensors.
@@ -196,6 +182,57 @@ fn stop(mut supervisor: Supervisor, store: Option<&Store>) {
         error!("cannot save counters: {error}");
     }
     info!("stopped");
+}
+
+/// Loads the configuration again and applies it; if it is invalid, or an address or a bus cannot be
+/// opened, the running configuration stays.
+fn reload(
+    supervisor: &mut Supervisor,
+    server: &mut Server,
+    overrides: &Overrides,
+    logging: &Logging,
+) {
+    let overrides = with_file(overrides, supervisor.plan());
+    let is_changed = match config::load(&overrides, config::environment()) {
+        Ok(loaded) => {
+            change(supervisor, server, loaded.plan).inspect_err(|error| error!("{error}")).is_ok()
+        }
+        Err(problems) => {
+            log_problems(&problems);
+            false
+        }
+    };
+    if is_changed {
+        logging.set_level(supervisor.plan().log);
+        info!("configuration reloaded: {}", count_sensors(supervisor));
+    } else {
+        error!("reload failed; keeping the running configuration");
+    }
+    server.record_reload(is_changed);
+}
+
+/// Makes the file required if there was one: without it, a reload would go back to the defaults.
+fn with_file(overrides: &Overrides, running: &Plan) -> Overrides {
+    let mut overrides = overrides.clone();
+    if running.has_file {
+        overrides.config.get_or_insert(DEFAULT_FILE.into());
+    }
+    overrides
+}
+
+/// Changes to a new plan. If an address or a bus cannot be opened, nothing changes.
+fn change(
+    supervisor: &mut Supervisor,
+    server: &mut Server,
+    plan: Plan,
+) -> Result<(), Box<dyn Error>> {
+    let listener = server.prepare(server_settings(&plan))?;
+    let changed = supervisor.change(plan);
+    // Both may have taken seconds.
+    server.tick(Instant::now());
+    changed?;
+    server.apply(listener, supervisor.views());
+    Ok(())
 }
 
 fn count_sensors(supervisor: &Supervisor) -> String {

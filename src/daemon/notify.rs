@@ -18,14 +18,12 @@ pub(super) struct Notifier {
     address: Option<SocketAddr>,
     socket: UnixDatagram,
     queue: VecDeque<String>,
+    dropped: u32,
     /// Timeout of the service manager's watchdog, if it is enabled.
     watchdog: Option<Duration>,
-    last_ping: Option<Instant>,
-    /// Prefix of each status line.
-    prefix: &'static str,
+    next_ping: Instant,
     status: String,
-    status_sent: Option<Instant>,
-    dropped: u32,
+    next_status: Instant,
 }
 
 impl Notifier {
@@ -37,23 +35,25 @@ impl Notifier {
     /// Timeout of each attempt to send the queue during the shutdown.
     const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// Reads the variables that systemd has set. The status says so if sensors are simulated.
-    ///
-    /// # Errors
-    /// The kernel's error if no socket can be created.
-    pub(super) fn from_environment(is_simulated: bool) -> io::Result<Self> {
+    /// Minimum timeout of the watchdog: a shorter one would keep the main loop busy, and 0 means no
+    /// watchdog.
+    const MIN_WATCHDOG: Duration = Duration::from_millis(100);
+
+    /// Reads the variables that systemd has set. Fails if no socket can be created.
+    pub(super) fn from_environment() -> io::Result<Self> {
+        let is_sensible = |timeout: &Duration| *timeout >= Self::MIN_WATCHDOG;
+        let now = Instant::now();
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         Ok(Self {
             address: address(),
             socket,
             queue: VecDeque::new(),
-            watchdog: sd_notify::watchdog_enabled().filter(is_sensible),
-            last_ping: None,
-            prefix: if is_simulated { "simulated: " } else { "" },
-            status: String::new(),
-            status_sent: None,
             dropped: 0,
+            watchdog: sd_notify::watchdog_enabled().filter(is_sensible),
+            next_ping: now,
+            status: String::new(),
+            next_status: now,
         })
     }
 
@@ -74,9 +74,8 @@ impl Notifier {
     /// Pings the watchdog, three times within its timeout.
     pub(super) fn alive(&mut self, now: Instant) {
         let Some(timeout) = self.watchdog else { return };
-        let is_recent = |ping| now.duration_since(ping) < timeout / 3;
-        if !self.last_ping.is_some_and(is_recent) && self.send(&NotifyState::Watchdog) {
-            self.last_ping = Some(now);
+        if now >= self.next_ping && self.send(&NotifyState::Watchdog) {
+            self.next_ping = now + timeout / 3;
         }
     }
 
@@ -88,15 +87,14 @@ impl Notifier {
     /// Sends a line for `systemctl status` if it differs from the last one, at most every 5 s.
     pub(super) fn status(&mut self, line: impl FnOnce() -> String, now: Instant) {
         self.flush();
-        let too_soon = |sent| now.duration_since(sent) < Self::STATUS_PERIOD;
-        if self.status_sent.is_some_and(too_soon) {
+        if now < self.next_status {
             return;
         }
         // A newline would begin another assignment.
-        let line = format!("{}{}", self.prefix, line()).replace(char::is_control, " ");
+        let line = line().replace(char::is_control, " ");
         if line != self.status && self.send(&NotifyState::Status(&line)) {
             self.status = line;
-            self.status_sent = Some(now);
+            self.next_status = now + Self::STATUS_PERIOD;
         }
     }
 
@@ -143,10 +141,4 @@ fn address() -> Option<SocketAddr> {
         None => SocketAddr::from_pathname(address),
     }
     .ok()
-}
-
-/// Returns whether a watchdog timeout is long enough: a shorter one would keep the main loop busy,
-/// and 0 means no watchdog.
-fn is_sensible(timeout: &Duration) -> bool {
-    *timeout >= Duration::from_millis(100)
 }

@@ -36,7 +36,7 @@ fn queued_signals_cause_one_reload_and_none_at_a_stop() {
         MainLoop {
             supervisor: &mut supervisor,
             server: &mut server,
-            notifier: &mut Notifier::from_environment(true).unwrap(),
+            notifier: &mut Notifier::from_environment().unwrap(),
             stale: None,
             reload: &|_, _| reloads.set(reloads.get() + 1),
         }
@@ -62,7 +62,7 @@ fn main_loop_removes_stale_counters() {
     let mut main_loop = MainLoop {
         supervisor: &mut supervisor,
         server: &mut server,
-        notifier: &mut Notifier::from_environment(true).unwrap(),
+        notifier: &mut Notifier::from_environment().unwrap(),
         stale: Some(&store),
         reload: &|_, _| panic!("no signal was sent"),
     };
@@ -106,7 +106,7 @@ fn lack_of_descriptors_ends_the_start_and_leaves_saved_counters() {
 #[test]
 fn reload_needs_the_file_read_at_the_start() {
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
-    let config = |overrides: &Overrides, plan: &Plan| reload::with_file(overrides, plan).config;
+    let config = |overrides: &Overrides, plan: &Plan| with_file(overrides, plan).config;
     assert_eq!(config(&Overrides::default(), &plan), None);
     plan.has_file = true;
     assert_eq!(config(&Overrides::default(), &plan), Some(config::DEFAULT_FILE.into()));

@@ -63,9 +63,8 @@ impl HealthCheck {
             self.is_unreachable = true;
             self.is_sent = false;
             self.request = addresses(listen).iter().find_map(|address| {
-                connect(address)
-                    .inspect_err(|error| self.is_unreachable &= is_of_this_machine(*error))
-                    .ok()
+                let error = |error: &Errno| self.is_unreachable &= is_of_this_machine(*error);
+                connect(address).inspect_err(error).ok()
             });
         }
         if !self.is_sent {
@@ -98,14 +97,12 @@ impl HealthCheck {
         let mut response = [0; 1024];
         let Some(request) = self.request.as_ref().filter(|_| self.is_sent) else { return false };
         match io::read(request, &mut response) {
-            Ok(length) if response[..length].starts_with(b"HTTP/") => true,
-            Err(Errno::AGAIN | Errno::INTR) => false,
+            Ok(length) if response[..length].starts_with(b"HTTP/") => return true,
+            Err(Errno::AGAIN | Errno::INTR) => {}
             // It is sent again.
-            Ok(_) | Err(_) => {
-                self.request = None;
-                false
-            }
+            Ok(_) | Err(_) => self.request = None,
         }
+        false
     }
 }
 
@@ -128,28 +125,22 @@ pub(super) fn connect(address: &SocketAddrAny) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = net::socket_with(address.address_family(), SocketType::STREAM, flags, None)?;
     match net::connect(&socket, address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error),
+        Err(error) if error != Errno::INPROGRESS => Err(error),
+        _ => Ok(socket),
     }
 }
 
 /// Returns the address of a listener for a client on this machine; for `[::]`, the two that reach
 /// it: IPv6 may be disabled.
 fn addresses(listen: &Listen) -> Vec<SocketAddrAny> {
-    let on = |ip: IpAddr, address: &SocketAddr| {
-        let mut address = *address;
-        address.set_ip(ip);
-        address.as_any()
-    };
     match listen {
         Listen::Unix(path) => {
             SocketAddrUnix::new(path).map(|path| path.as_any()).into_iter().collect()
         }
-        Listen::Tcp(address) if address.ip() == Ipv6Addr::UNSPECIFIED => {
-            vec![on(Ipv6Addr::LOCALHOST.into(), address), on(Ipv4Addr::LOCALHOST.into(), address)]
-        }
-        Listen::Tcp(address) if address.ip() == Ipv4Addr::UNSPECIFIED => {
-            vec![on(Ipv4Addr::LOCALHOST.into(), address)]
+        Listen::Tcp(address) if address.ip().is_unspecified() => {
+            let loopback = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()].into_iter();
+            let reaching = loopback.filter(|ip: &IpAddr| ip.is_ipv4() || address.is_ipv6());
+            reaching.map(|ip| SocketAddr::new(ip, address.port()).as_any()).collect()
         }
         Listen::Tcp(address) => vec![address.as_any()],
     }

@@ -8,9 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{
-    BuildError, ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder};
 use metrics_util::MetricKindMask;
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -19,8 +17,8 @@ use rustix::net::addr::SocketAddrArg;
 use rustix::process::umask;
 use tokio::runtime::{self, Runtime};
 
-use super::metrics::{Histogram, METRICS, Source};
-use super::{IDLE_TIMEOUT, health};
+use super::metrics::Source;
+use super::{IDLE_TIMEOUT, METRICS, health};
 use crate::config::Listen;
 
 /// Everything that is fixed when a listener and its recorder are built.
@@ -40,21 +38,14 @@ pub struct ServerSettings {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {listen}: {source}")]
 pub struct BindError {
-    listen: Listen,
-    source: io::Error,
+    pub(super) listen: Listen,
+    pub(super) source: io::Error,
 }
 
 impl BindError {
     /// Returns whether the machine does not have the address (yet).
-    pub fn is_absent(&self) -> bool {
+    pub(super) fn is_absent(&self) -> bool {
         is_absent(&self.source)
-    }
-}
-
-impl ServerSettings {
-    /// Returns an error for the address.
-    pub(super) fn error(&self, source: io::Error) -> BindError {
-        BindError { listen: self.listen.clone(), source }
     }
 }
 
@@ -68,41 +59,37 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Binds the listener and creates its recorder.
-    ///
-    /// # Errors
-    /// [`BindError`], with the address.
     pub(super) fn bind(settings: &ServerSettings) -> Result<Self, BindError> {
-        Self::build(settings).map_err(|error| settings.error(error))
+        Self::build(settings)
+            .map_err(|source| BindError { listen: settings.listen.clone(), source })
     }
 
     fn build(settings: &ServerSettings) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut builder = builder(&settings.power_buckets).map_err(io::Error::other)?;
-        builder = match &settings.listen {
-            Listen::Tcp(address) => {
-                check_address(*address)?;
-                builder.with_http_listener(*address)
-            }
-            Listen::Unix(path) => {
-                check_path(path)?;
-                builder.with_http_uds_listener(path)
-            }
-        };
+        let mut builder = builder(&settings.power_buckets);
         for network in &settings.allow {
             builder = builder.add_allowed_address(network).map_err(io::Error::other)?;
         }
         let guard = runtime.enter();
-        // The socket is created with its mode: changing it later could follow a link that another
-        // user has put there. No other thread creates files.
-        let is_file = matches!(settings.listen, Listen::Unix(_));
-        let mask = Mode::from_raw_mode(!settings.socket_mode & 0o777);
-        let before = is_file.then(|| umask(mask));
-        let built = builder.build();
-        before.map(umask);
+        let built = match &settings.listen {
+            Listen::Tcp(address) => {
+                check_address(*address)?;
+                builder.with_http_listener(*address).build()
+            }
+            Listen::Unix(path) => {
+                check_path(path)?;
+                // The socket is created with its mode: changing it later could follow a link that
+                // another user has put there. No other thread creates files.
+                let before = umask(Mode::from_raw_mode(!settings.socket_mode & 0o777));
+                let built = builder.with_http_uds_listener(path).build();
+                umask(before);
+                built
+            }
+        };
         drop(guard);
         let (recorder, exporter) = built.map_err(io::Error::other)?;
         let socket = match &settings.listen {
-            Listen::Unix(path) => Some(SocketFile::new(path)?),
+            Listen::Unix(path) => Some(SocketFile { id: id(path)?, path: path.clone() }),
             Listen::Tcp(_) => None,
         };
         Ok(Self { runtime, exporter, socket, recorder })
@@ -116,18 +103,14 @@ pub(super) struct SocketFile {
     id: (u64, u64),
 }
 
+fn id(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), id: Self::id(path)? })
-    }
-
-    fn id(path: &Path) -> io::Result<(u64, u64)> {
-        fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
-    }
-
     /// Returns whether the file is still there.
     pub(super) fn exists(&self) -> bool {
-        Self::id(&self.path).is_ok_and(|id| id == self.id)
+        id(&self.path).is_ok_and(|id| id == self.id)
     }
 }
 
@@ -143,28 +126,27 @@ impl Drop for SocketFile {
 /// Creates a recorder that is not served. `power_buckets` are the upper bounds of the distribution
 /// of power, in watts.
 ///
-/// # Errors
-/// [`BuildError`] if there are no bounds.
-pub fn recorder(power_buckets: &[f64]) -> Result<PrometheusRecorder, BuildError> {
-    Ok(builder(power_buckets)?.build_recorder())
+/// # Panics
+/// If there are no bounds.
+pub fn recorder(power_buckets: &[f64]) -> PrometheusRecorder {
+    builder(power_buckets).build_recorder()
 }
 
-fn builder(power_buckets: &[f64]) -> Result<PrometheusBuilder, BuildError> {
+fn builder(power_buckets: &[f64]) -> PrometheusBuilder {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let mut builder = PrometheusBuilder::new()
         .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT))
         // Ticks do the upkeep.
         .upkeep_timeout(YEAR);
     for metric in METRICS {
-        let buckets = match metric.source {
-            Source::Histogram(Histogram::PollDuration(bounds)) => bounds,
-            Source::Histogram(Histogram::Power) => power_buckets,
-            _ => continue,
-        };
-        let matcher = Matcher::Full(metric.name.to_owned());
-        builder = builder.set_buckets_for_metric(matcher, buckets)?;
+        if let Source::Histogram(_, bounds) = metric.source {
+            let matcher = Matcher::Full(metric.name.to_owned());
+            builder = builder
+                .set_buckets_for_metric(matcher, bounds.unwrap_or(power_buckets))
+                .expect("the configuration has at least one bound");
+        }
     }
-    Ok(builder)
+    builder
 }
 
 /// Checks that this machine has the address: metrics-exporter-prometheus reports that as text.
@@ -191,8 +173,7 @@ fn check_path(path: &Path) -> io::Result<()> {
     if !metadata.file_type().is_socket() {
         return Err(io::Error::other("the file at this path is not a socket"));
     }
-    let address = SocketAddrUnix::new(path)?.as_any();
-    match health::connect(&address) {
+    match health::connect(&SocketAddrUnix::new(path)?.as_any()) {
         // A process that was killed left the socket behind.
         Err(Errno::CONNREFUSED) => Ok(()),
         // Its queue is full.

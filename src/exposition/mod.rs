@@ -1,11 +1,8 @@
 //! Turns meters into the series that Prometheus scrapes, and serves them.
 //!
-//! Series are not updated at the point of measurement. Once a second, and when a sensor goes up or
-//! down, a tick sets every series of every sensor from its meter. A series that ticks no longer
-//! set, because its sensor is down, expires: readings of a dead sensor disappear even if nothing
-//! scrapes.
-//!
-//! Recorder and listener can be replaced at any time: the meters hold every gauge and counter.
+//! Once a second, and when a sensor goes up or down, a tick sets every series of every sensor from
+//! its meter. A series that ticks no longer set, because its sensor is down, expires: readings of a
+//! dead sensor disappear even if nothing scrapes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,8 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::metrics::{Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::PrometheusRecorder;
 use metrics_process::{Collector, collector};
+use strum::VariantNames;
 
 use crate::clock::{Clock, SystemClock};
 use crate::meter::{Observations, SharedMeter};
@@ -27,9 +25,9 @@ mod server;
 mod serving;
 
 use self::metrics::{
-    BUILD_INFO, LISTENER_RESTARTS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, START_TIME, unix_seconds,
+    BUILD_INFO, LISTENER_RESTARTS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, RestartCause, unix_seconds,
 };
-pub use self::metrics::{METRICS, Metric, RestartCause, Source};
+pub use self::metrics::{METRICS, Metric};
 pub use listener::{BindError, ServerSettings, recorder};
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
@@ -105,21 +103,20 @@ pub struct AlertView {
 /// Sets the series of all sensors and of the daemon.
 pub struct Exposition {
     recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
-    /// Names and values of the `process_*` metrics, and when they were collected.
-    process: (Vec<(&'static str, f64)>, Option<Instant>),
     clock: Arc<dyn Clock>,
     /// Wall-clock time of the boot. All times are kept as time since boot, so that those from
     /// before the clock was set are right afterwards.
     boot: SystemTime,
     started: Duration,
     sensors: Vec<Series>,
-    /// Gauges of the daemon by name.
-    gauges: BTreeMap<&'static str, Slot>,
-    /// Counters in the order of [`RestartCause::ALL`].
+    /// Gauges of the daemon by name. A gauge without a value is left out.
+    gauges: BTreeMap<&'static str, (Slot, Option<f64>)>,
+    /// Listener restarts by cause.
     restarts: Vec<(Slot, u64)>,
     reload_successful: bool,
     reload_succeeded: Duration,
+    /// Time of the last collection of the process' own metrics.
+    collected: Option<Instant>,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
     spare: Observations,
     /// Number of observations recorded since a tick last drained the histograms.
@@ -131,8 +128,8 @@ pub struct Exposition {
     /// Time of the last tick. This and the next two are real time since boot, since series expire
     /// in real time.
     ticked: Duration,
-    /// Time of the last tick that registered every series.
-    registered: Duration,
+    /// Time of the last tick that registered every series, unless the recorder is new.
+    registered: Option<Duration>,
     /// Time until which every tick registers every series.
     unsure_until: Duration,
 }
@@ -140,57 +137,40 @@ pub struct Exposition {
 impl Exposition {
     /// Describes every metric; shows no sensor yet. The configuration counts as loaded now.
     pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
+        let slot = |name, labels| Slot::new(Key::from_parts(name, labels));
         let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
         let version = Label::new("version", env!("CARGO_PKG_VERSION"));
-        let labels = vec![version, Label::new("revision", revision)];
-        let build_info = Slot::new(Key::from_parts(BUILD_INFO, labels));
-        let restarts = RestartCause::ALL.iter().map(|cause| {
-            let label = Label::from_static_parts("cause", cause.name());
-            (Slot::new(Key::from_parts(LISTENER_RESTARTS, vec![label])), 0)
+        let build_info = slot(BUILD_INFO, vec![version, Label::new("revision", revision)]);
+        let restarts = RestartCause::VARIANTS.iter().map(|cause| {
+            (slot(LISTENER_RESTARTS, vec![Label::from_static_parts("cause", cause)]), 0)
         });
-        let exposition = Self {
-            handle: recorder.handle(),
+        describe(&recorder);
+        Self {
             recorder,
-            process: (Vec::new(), None),
             boot: boot(&*clock),
             started: clock.booted(),
             reload_succeeded: clock.booted(),
             clock,
             sensors: Vec::new(),
-            gauges: BTreeMap::from([(BUILD_INFO, build_info)]),
+            gauges: BTreeMap::from([(BUILD_INFO, (build_info, Some(1.0)))]),
             restarts: restarts.collect(),
             reload_successful: true,
+            collected: None,
             spare: Observations::default(),
             recorded: 0,
             withdrawn: false,
             expiring_until: None,
             ticked: SystemClock.booted(),
-            registered: SystemClock.booted(),
+            registered: None,
             unsure_until: Duration::ZERO,
-        };
-        exposition.describe();
-        exposition
-    }
-
-    fn describe(&self) {
-        for metric in METRICS {
-            let (name, help) = (metric.name.into(), metric.help.into());
-            match metric.source.kind() {
-                "counter" => self.recorder.describe_counter(name, None, help),
-                "histogram" => self.recorder.describe_histogram(name, None, help),
-                _ => self.recorder.describe_gauge(name, None, help),
-            }
         }
-        ::metrics::with_local_recorder(&self.recorder, || Collector::default().describe());
     }
 
-    /// Continues in another recorder, in which histograms restart from 0. The caller then has to
-    /// [show](Self::show) the sensors again.
+    /// Continues in another recorder, in which histograms restart from 0.
     pub fn replace(&mut self, recorder: PrometheusRecorder) {
-        self.handle = recorder.handle();
+        describe(&recorder);
         self.recorder = recorder;
-        self.describe();
-        self.forget_handles();
+        self.registered = None;
     }
 
     /// Shows the sensors of a configuration. Histograms of other sensors stay.
@@ -218,38 +198,43 @@ impl Exposition {
         // drain, and would never release what its thread holds in metrics-util.
         if self.recorded >= MAX_RECORDED {
             self.recorded = 0;
-            self.handle.run_upkeep();
+            self.recorder.handle().run_upkeep();
         }
         self.follow_clock();
-        self.check_handles();
+        let renew = self.may_have_expired();
         for sensor in &mut self.sensors {
-            sensor.tick(&self.recorder, &mut self.spare, now, self.boot);
+            self.withdrawn |= sensor.tick(&self.recorder, renew, &mut self.spare, now, self.boot);
             self.recorded += self.spare.polls.len() + self.spare.powers.len();
             self.spare.clear();
-            self.withdrawn |= sensor.withdrawn;
         }
-        let unix = |booted| unix_seconds(self.boot + booted);
-        let gauges = [
-            (BUILD_INFO, 1.0),
-            (RELOAD_SUCCESSFUL, f64::from(u8::from(self.reload_successful))),
+        let unix = |booted| Some(unix_seconds(self.boot + booted));
+        let own = [
+            (RELOAD_SUCCESSFUL, Some(self.reload_successful.into())),
             (RELOAD_TIMESTAMP, unix(self.reload_succeeded)),
-            (START_TIME, unix(self.started)),
+            ("process_start_time_seconds", unix(self.started)),
         ];
-        let (process, collected) = &mut self.process;
-        if collected.is_none_or(|at| now.saturating_duration_since(at) >= PROCESS_PERIOD) {
-            (*process, *collected) = (process_values(), Some(now));
+        let is_recent = |at| now.saturating_duration_since(at) < PROCESS_PERIOD;
+        let is_due = !self.collected.is_some_and(is_recent);
+        if is_due {
+            self.collected = Some(now);
         }
-        for (name, value) in gauges.iter().chain(&*process) {
-            let slot = || Slot::new(Key::from_static_name(name));
-            self.gauges.entry(name).or_insert_with(slot).set(&self.recorder, Some(*value));
+        let process = is_due.then(process_values).into_iter().flatten();
+        for (name, value) in own.into_iter().chain(process) {
+            let gauge = || (Slot::new(Key::from_static_name(name)), None);
+            self.gauges.entry(name).or_insert_with(gauge).1 = value;
         }
-        self.restarts.iter_mut().for_each(|(slot, count)| slot.count(&self.recorder, *count));
+        for (slot, value) in self.gauges.values_mut() {
+            slot.set(&self.recorder, renew, *value);
+        }
+        for (slot, count) in &mut self.restarts {
+            slot.count(&self.recorder, renew, *count);
+        }
         if std::mem::take(&mut self.withdrawn) {
             self.expiring_until = Some(now + EXPIRED_AFTER);
         }
         if self.expiring_until.is_some_and(|until| now <= until) {
             // Series expire while they are rendered, which must not depend on scrapes.
-            let rendered = self.handle.render_to_write(&mut io::sink());
+            let rendered = self.recorder.handle().render_to_write(&mut io::sink());
             debug_assert!(rendered.is_ok(), "writing to a sink does not fail");
         }
     }
@@ -265,30 +250,43 @@ impl Exposition {
         }
     }
 
-    /// Registers every series again if some may have expired while no tick set them. The clock of
-    /// metrics-exporter-prometheus may include a suspend.
-    fn check_handles(&mut self) {
+    /// Returns whether to register every series again, since some may have expired while no tick
+    /// set them. The clock of metrics-exporter-prometheus may include a suspend.
+    fn may_have_expired(&mut self) -> bool {
         let now = SystemClock.booted();
         if now.saturating_sub(self.ticked) > MAX_GAP {
             self.unsure_until = now + UNSURE_FOR;
         }
         self.ticked = now;
-        if now < self.unsure_until || now.saturating_sub(self.registered) >= REGISTER_PERIOD {
-            self.registered = now;
-            self.forget_handles();
+        let is_recent = |at| now.saturating_sub(at) < REGISTER_PERIOD;
+        let renew = now < self.unsure_until || !self.registered.is_some_and(is_recent);
+        if renew {
+            self.registered = Some(now);
         }
+        renew
     }
 
-    fn forget_handles(&mut self) {
-        self.sensors.iter_mut().for_each(Series::forget);
-        let restarts = self.restarts.iter_mut().map(|(slot, _)| slot);
-        self.gauges.values_mut().chain(restarts).for_each(Slot::forget);
+    /// Returns whether these views have every series of the shown ones.
+    fn is_kept_by(&self, views: &[View]) -> bool {
+        self.sensors.iter().all(|sensor| views.iter().any(|view| view.includes(&sensor.view)))
     }
 
     /// Returns what a scrape returns.
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.recorder.handle().render()
     }
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    for metric in METRICS {
+        let (name, help) = (metric.name.into(), metric.help.into());
+        match metric.kind() {
+            "counter" => recorder.describe_counter(name, None, help),
+            "histogram" => recorder.describe_histogram(name, None, help),
+            _ => recorder.describe_gauge(name, None, help),
+        }
+    }
+    ::metrics::with_local_recorder(recorder, || Collector::default().describe());
 }
 
 /// Returns the wall-clock time of the boot.
@@ -298,11 +296,11 @@ fn boot(clock: &dyn Clock) -> SystemTime {
 
 /// Returns name and value of each metric of this process except the start time, which
 /// metrics-process can only determine if all of `/proc` is visible.
-fn process_values() -> Vec<(&'static str, f64)> {
+fn process_values() -> [(&'static str, Option<f64>); 7] {
     #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
     let number = |count: Option<u64>| count.map(|count| count as f64);
     let process = collector::collect();
-    let values = [
+    [
         ("process_cpu_seconds_total", process.cpu_seconds_total),
         ("process_open_fds", number(process.open_fds)),
         ("process_max_fds", number(process.max_fds)),
@@ -310,6 +308,5 @@ fn process_values() -> Vec<(&'static str, f64)> {
         ("process_virtual_memory_max_bytes", number(process.virtual_memory_max_bytes)),
         ("process_resident_memory_bytes", number(process.resident_memory_bytes)),
         ("process_threads", number(process.threads)),
-    ];
-    values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    ]
 }

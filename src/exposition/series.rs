@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use ::metrics::{Counter, Gauge, Histogram as Observed, Key, Label, Recorder};
+use ::metrics::{Counter, Gauge, Histogram, Key, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::metrics::{DIRECTIONS, Histogram, SENSOR_INFO, unix_seconds};
-use super::{METADATA, METRICS, Metric, Source, View};
+use super::metrics::{Metric, Snapshot, Source};
+use super::{METADATA, METRICS, View};
 use crate::meter::{ChipInfo, Observations};
 
-/// A series, and its handle in the recorder. The handle of a series that has expired sets nothing,
-/// so it is forgotten when a tick leaves it out; and from time to time, see [`super::Exposition`].
-/// Registering costs much more than setting, and one that is registered but not set shows 0.
+/// A series, and its handle in the recorder. Registering costs much more than setting, so handles
+/// are kept; but one that is registered and not set shows 0, and the handle of a series that has
+/// expired sets nothing. `renew` registers a series again, since it may have expired.
 pub(super) struct Slot {
     key: Key,
     gauge: Option<Gauge>,
     counter: Option<Counter>,
-    histogram: Option<Observed>,
+    histogram: Option<Histogram>,
 }
 
 impl Slot {
@@ -25,171 +25,150 @@ impl Slot {
         Self { key, gauge: None, counter: None, histogram: None }
     }
 
-    /// Sets a gauge, or leaves it out.
-    pub(super) fn set(&mut self, recorder: &PrometheusRecorder, value: Option<f64>) {
-        let Some(value) = value else {
-            self.gauge = None;
-            return;
-        };
+    /// Sets a gauge, or leaves it out. Returns whether it is left out for the first time.
+    pub(super) fn set(
+        &mut self,
+        recorder: &PrometheusRecorder,
+        renew: bool,
+        value: Option<f64>,
+    ) -> bool {
+        let Some(value) = value else { return self.gauge.take().is_some() };
         let register = || recorder.register_gauge(&self.key, &METADATA);
-        self.gauge.get_or_insert_with(register).set(value);
+        handle(&mut self.gauge, renew, register).set(value);
+        false
     }
 
     /// Sets a counter.
-    pub(super) fn count(&mut self, recorder: &PrometheusRecorder, count: u64) {
+    pub(super) fn count(&mut self, recorder: &PrometheusRecorder, renew: bool, count: u64) {
         let register = || recorder.register_counter(&self.key, &METADATA);
-        self.counter.get_or_insert_with(register).absolute(count);
+        handle(&mut self.counter, renew, register).absolute(count);
     }
 
-    fn observe(&mut self, recorder: &PrometheusRecorder, values: impl Iterator<Item = f64>) {
+    fn observe(
+        &mut self,
+        recorder: &PrometheusRecorder,
+        renew: bool,
+        values: impl Iterator<Item = f64>,
+    ) {
         let register = || recorder.register_histogram(&self.key, &METADATA);
-        let histogram = self.histogram.get_or_insert_with(register);
+        let histogram = handle(&mut self.histogram, renew, register);
         values.for_each(|value| histogram.record(value));
     }
+}
 
-    /// Forgets what may have expired. Histograms do not expire.
-    pub(super) fn forget(&mut self) {
-        (self.gauge, self.counter) = (None, None);
+fn handle<H>(kept: &mut Option<H>, renew: bool, register: impl FnOnce() -> H) -> &mut H {
+    if renew {
+        *kept = None;
     }
+    kept.get_or_insert_with(register)
 }
 
 /// The series of one sensor.
 pub(super) struct Series {
-    view: View,
-    /// The series of each metric: one, or one for each value of its own label.
-    slots: Vec<(Source, Vec<Slot>)>,
-    /// The info series, which changes with the chip.
-    info: Option<(ChipInfo, Slot)>,
-    /// Whether the last tick set readings, and whether it set extremes.
-    set: (bool, bool),
-    /// Whether the last tick left out a series that the one before it had set.
-    pub(super) withdrawn: bool,
+    pub(super) view: View,
+    /// Each series, with the source of its metric and the index of its label value.
+    slots: Vec<(Source, usize, Slot)>,
+    /// The chip that the info series describes.
+    chip: Option<ChipInfo>,
 }
 
 impl Series {
     pub(super) fn new(view: View) -> Self {
         let labels: Vec<Label> = view.labels.iter().map(label).collect();
-        let shown = |metric: &&Metric| match metric.source {
-            Source::Script(_) => view.script,
-            Source::Alert(_) | Source::Alerts(_) => view.alert.is_some(),
-            Source::AlertLimit(unit) => view.alert.is_some_and(|alert| alert.unit == unit),
-            Source::Info | Source::Daemon | Source::Restarts => false,
-            _ => true,
-        };
-        let slots = |metric| series_keys(metric, &labels, &view).into_iter().map(Slot::new);
-        let slots = METRICS
-            .iter()
-            .filter(shown)
-            .map(|metric| (metric.source, slots(metric).collect()))
-            .collect();
-        Self { view, slots, info: None, set: (false, false), withdrawn: false }
-    }
-
-    /// Forgets the handles of series that may have expired.
-    pub(super) fn forget(&mut self) {
-        let info = self.info.iter_mut().map(|(_, slot)| slot);
-        self.slots.iter_mut().flat_map(|(_, slots)| slots).chain(info).for_each(Slot::forget);
+        let slots = METRICS.iter().flat_map(|metric| {
+            let keys = keys(metric, &labels, &view).into_iter().enumerate();
+            keys.map(|(index, key)| (metric.source, index, Slot::new(key)))
+        });
+        Self { slots: slots.collect(), view, chip: None }
     }
 
     /// Sets every series from the meter; swaps `spare`, which is empty, with the meter's
-    /// observations. `boot` is the wall-clock time of the boot.
+    /// observations. `boot` is the wall-clock time of the boot. Returns whether it left out a
+    /// series that the last tick had set.
     pub(super) fn tick(
         &mut self,
         recorder: &PrometheusRecorder,
+        renew: bool,
         spare: &mut Observations,
         now: Instant,
         boot: SystemTime,
-    ) {
+    ) -> bool {
         let mut meter = self.view.meter.lock();
-        let observations = meter.take_observations(std::mem::take(spare));
+        *spare = meter.take_observations(std::mem::take(spare));
         let extremes = meter.window.extremes(now);
         let snapshot = meter.snapshot();
         drop(meter);
-        let meter = snapshot;
-        let totals = meter.accumulator.totals(now);
-        let live = meter.live(now);
-        let set = (live.is_some(), live.is_some() && extremes.is_some());
-        self.withdrawn = (self.set.0 && !set.0) || (self.set.1 && !set.1);
-        self.set = set;
-        for (source, slots) in &mut self.slots {
-            let mut gauge = |value| slots[0].set(recorder, value);
+        let reading = snapshot.live(now);
+        let sensor = Snapshot {
+            view: &self.view,
+            meter: &snapshot,
+            totals: snapshot.accumulator.totals(now),
+            reading,
+            extremes: extremes.filter(|_| reading.is_some()),
+            boot,
+        };
+        let mut is_withdrawn = false;
+        for (source, index, slot) in &mut self.slots {
             match source {
-                Source::Script(value) => gauge(live.and_then(value)),
-                Source::Reading(value) => gauge(live.map(|reading| value(&meter, reading))),
-                Source::Time(value) => {
-                    gauge(live.map(|reading| unix_seconds(boot + value(reading))));
+                Source::Gauge(value) => is_withdrawn |= slot.set(recorder, renew, value(&sensor)),
+                Source::AlertLimit(_) => {
+                    slot.set(recorder, renew, self.view.alert.map(|alert| alert.limit));
                 }
-                Source::Extreme(value) => gauge(live.and(extremes.as_ref()).map(value)),
-                Source::State(value) => gauge(Some(value(live.is_some()))),
-                Source::Alert(value) => gauge(live.map(|_| value(&meter))),
-                Source::AlertLimit(_) => gauge(self.view.alert.map(|alert| alert.limit)),
-                Source::Alerts(count) => set_counters(slots, recorder, &[count(&meter)]),
-                Source::Counter(count) => set_counters(slots, recorder, &[count(&totals)]),
-                Source::Flow(counts) => set_counters(slots, recorder, &counts(&totals)),
-                Source::Counters { counts, .. } => set_counters(slots, recorder, counts(&meter)),
-                Source::Histogram(kind) => {
-                    for (slot, reverse) in slots.iter_mut().zip([false, true]) {
-                        slot.observe(recorder, kind.observations(&observations, reverse));
+                Source::Counter(count) => {
+                    if let Some(count) = count(&sensor, *index) {
+                        slot.count(recorder, renew, count);
                     }
                 }
-                Source::Info | Source::Daemon | Source::Restarts => {}
+                Source::Histogram(values, _) => {
+                    // Values of both directions, or of the first only. -0.0 is not reverse.
+                    let is_reverse = *index == 1;
+                    let values = values(spare).iter().filter(|value| (**value < 0.0) == is_reverse);
+                    slot.observe(recorder, renew, values.map(|value| value.abs()));
+                }
+                Source::Info => {
+                    if let Some(chip) = snapshot.chip.filter(|chip| self.chip != Some(*chip)) {
+                        is_withdrawn |= self.chip.replace(chip).is_some();
+                        let labels = info_labels(&self.view, chip);
+                        *slot = Slot::new(Key::from_parts(slot.key.name_shared(), labels));
+                    }
+                    slot.set(recorder, renew, self.chip.map(|_| 1.0));
+                }
+                Source::Daemon(_) => {}
             }
         }
-        *spare = observations;
-        if let Some(chip) = meter.chip {
-            self.update_info(chip);
-        }
-        if let Some((_, slot)) = &mut self.info {
-            slot.set(recorder, Some(1.0));
-        }
-    }
-
-    fn update_info(&mut self, chip: ChipInfo) {
-        if self.info.as_ref().is_some_and(|(known, _)| *known == chip) {
-            return;
-        }
-        self.withdrawn |= self.info.is_some();
-        let settings = chip.settings;
-        let settings = [
-            ("die", format!("{:#06x}", chip.die)),
-            ("averaging", settings.averaging.count().to_string()),
-            ("voltage_conversion_time", format!("{}us", settings.voltage_conversion_time.micros())),
-            ("current_conversion_time", format!("{}us", settings.current_conversion_time.micros())),
-        ];
-        let labels = self.view.labels.iter().chain(&self.view.info).map(label);
-        let settings = settings.map(|(name, value)| Label::new(name, value));
-        let labels: Vec<Label> = labels.chain(settings).collect();
-        self.info = Some((chip, Slot::new(Key::from_parts(SENSOR_INFO, labels))));
+        is_withdrawn
     }
 }
 
-fn set_counters(slots: &mut [Slot], recorder: &PrometheusRecorder, counts: &[u64]) {
-    slots.iter_mut().zip(counts).for_each(|(slot, count)| slot.count(recorder, *count));
+/// Returns the key of each series that the metric has for a sensor.
+fn keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
+    let key = Key::from_parts(metric.name, labels.to_vec());
+    let with = |name, value| key.with_extra_labels(vec![Label::from_static_parts(name, value)]);
+    match (metric.source, metric.label) {
+        (Source::Daemon(_), _) => Vec::new(),
+        (Source::AlertLimit(unit), _) => {
+            let alert = view.alert.filter(|alert| alert.unit == unit);
+            alert.map(|alert| with("on", alert.on)).into_iter().collect()
+        }
+        (_, Some((name, values))) => values.iter().map(|value| with(name, value)).collect(),
+        (_, None) => vec![key],
+    }
+}
+
+/// Returns the labels of the info series, which change with the chip.
+fn info_labels(view: &View, chip: ChipInfo) -> Vec<Label> {
+    let settings = chip.settings;
+    let settings = [
+        ("die", format!("{:#06x}", chip.die)),
+        ("averaging", settings.averaging.count().to_string()),
+        ("voltage_conversion_time", format!("{}us", settings.voltage_conversion_time.micros())),
+        ("current_conversion_time", format!("{}us", settings.current_conversion_time.micros())),
+    ];
+    let settings = settings.map(|(name, value)| Label::new(name, value));
+    view.labels.iter().chain(&view.info).map(label).chain(settings).collect()
 }
 
 /// Creates a label of shared strings: every render clones all keys, which would copy owned strings.
 fn label((name, value): &(String, String)) -> Label {
     Label::new(Arc::<str>::from(name.as_str()), Arc::<str>::from(value.as_str()))
-}
-
-fn series_keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
-    let with = |name: &'static str, value: &'static str| {
-        let mut labels = labels.to_vec();
-        labels.push(Label::from_static_parts(name, value));
-        Key::from_parts(metric.name, labels)
-    };
-    match metric.source {
-        Source::Counters { label, values, .. } => {
-            let values = values().into_iter();
-            values.map(|value| with(label, value)).collect()
-        }
-        Source::Flow(_) | Source::Histogram(Histogram::Power) => {
-            DIRECTIONS.map(|value| with("direction", value)).into()
-        }
-        Source::AlertLimit(_) => {
-            let alerts = view.alert.iter();
-            alerts.map(|alert| with("on", alert.on)).collect()
-        }
-        _ => vec![Key::from_parts(metric.name, labels.to_vec())],
-    }
 }

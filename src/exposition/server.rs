@@ -19,7 +19,6 @@ use crate::config::Listen;
 /// Sets the series of all sensors, and serves them.
 pub struct Server {
     settings: ServerSettings,
-    views: Vec<View>,
     exposition: Exposition,
     /// `None`: the machine does not have the address; binding is retried.
     serving: Option<Serving>,
@@ -51,7 +50,7 @@ impl Server {
         let listener = match Listener::bind(&settings) {
             Ok(listener) => Some(listener),
             Err(error) if error.is_absent() => {
-                warn!("{error}; measuring continues, retrying");
+                warn!("{}", retrying(&error));
                 None
             }
             Err(error) => return Err(error),
@@ -65,10 +64,12 @@ impl Server {
     /// The kernel's error if a thread cannot be created.
     pub fn start(prepared: Prepared, views: Vec<View>) -> io::Result<Self> {
         let Prepared { settings, listener } = prepared;
+        let recorder = recorder(&settings.power_buckets);
+        let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
+        exposition.show(views);
         let mut server = Self {
-            exposition: Exposition::new(unserved(&settings), Arc::new(SystemClock)),
             settings,
-            views,
+            exposition,
             serving: None,
             health: HealthCheck::new(),
             restarted: None,
@@ -77,27 +78,25 @@ impl Server {
             in_trouble: listener.is_none(),
         };
         match listener {
-            Some(listener) => server.serve(listener)?,
-            None => server.show(None),
+            Some(listener) => server.serve(listener).map_err(|error| error.source)?,
+            None => server.exposition.tick(Instant::now()),
         }
         Ok(server)
     }
 
-    /// Sets every series.
-    fn show(&mut self, recorder: Option<PrometheusRecorder>) {
-        if let Some(recorder) = recorder {
-            self.exposition.replace(recorder);
-        }
-        self.exposition.show(self.views.clone());
+    /// Continues in another recorder.
+    fn replace(&mut self, recorder: PrometheusRecorder) {
+        self.exposition.replace(recorder);
         self.exposition.tick(Instant::now());
     }
 
-    fn serve(&mut self, listener: Listener) -> io::Result<()> {
+    fn serve(&mut self, listener: Listener) -> Result<(), BindError> {
         let Listener { runtime, exporter, socket, recorder } = listener;
-        self.show(Some(recorder));
+        self.replace(recorder);
         // Drop the old one first.
         self.serving = None;
-        self.serving = Some(Serving::start(runtime, exporter, socket)?);
+        let error = |source| BindError { listen: self.settings.listen.clone(), source };
+        self.serving = Some(Serving::start(runtime, exporter, socket).map_err(error)?);
         self.health = HealthCheck::new();
         Ok(())
     }
@@ -125,15 +124,13 @@ impl Server {
             let _ = self.open();
             return;
         };
-        let (has_dropped, has_answered) = (serving.take_dropped(), serving.take_answered());
+        let (has_dropped, has_answered) = serving.take_ends();
         let silence = self.health.silence(&self.settings.listen, has_dropped || has_answered, now);
         let is_due = |last: Option<Instant>| {
             last.is_none_or(|last| now.duration_since(last) >= Self::RESTART_PERIOD)
         };
-        let cause = if serving.has_ended() {
-            RestartCause::Ended
-        } else if !serving.has_socket() {
-            RestartCause::Address
+        let cause = if let Some(cause) = serving.failure() {
+            cause
         } else if silence >= HealthCheck::MAX_SILENCE {
             match self.settings.listen {
                 Listen::Tcp(address) if check_address(address).is_err() => RestartCause::Address,
@@ -161,7 +158,7 @@ impl Server {
             self.exposition.count_restart(cause);
             match self.open() {
                 Ok(()) => self.report(cause, "restarted"),
-                Err(error) => self.report_absent(cause, &error),
+                Err(error) => self.report(cause, &retrying(&error)),
             }
         }
     }
@@ -170,10 +167,6 @@ impl Server {
         if !std::mem::replace(&mut self.in_trouble, true) {
             warn!("the HTTP listener at {} {}; {outcome}", self.settings.listen, cause.describe());
         }
-    }
-
-    fn report_absent(&mut self, cause: RestartCause, error: &BindError) {
-        self.report(cause, &format!("{error}; measuring continues, retrying"));
     }
 
     /// Binds the listener of new settings, while the running one serves.
@@ -196,46 +189,41 @@ impl Server {
 
     /// Returns whether the running listener may prevent binding another address.
     fn holds_port_of(&self, listen: &Listen) -> bool {
-        match (&self.settings.listen, listen) {
-            (Listen::Tcp(own), Listen::Tcp(other)) => {
-                self.is_serving() && own.port() == other.port()
-            }
-            _ => false,
-        }
+        matches!(
+            (&self.settings.listen, listen),
+            (Listen::Tcp(own), Listen::Tcp(other)) if own.port() == other.port()
+        ) && self.is_serving()
     }
 
     /// Shows the sensors of a new configuration; with a new listener and recorder, if settings
     /// changed or series are gone.
     pub fn apply(&mut self, prepared: Prepared, views: Vec<View>) {
         let Prepared { settings, listener } = prepared;
-        let is_gone = |view: &View| !views.iter().any(|other| other.includes(view));
-        let needs_restart = settings != self.settings || self.views.iter().any(is_gone);
+        let is_kept = settings == self.settings && self.exposition.is_kept_by(&views);
         self.settings = settings;
-        self.views = views;
-        if !needs_restart {
-            self.show(None);
-            return;
+        self.exposition.show(views);
+        if is_kept {
+            return self.exposition.tick(Instant::now());
         }
         let outcome = match listener {
-            Some(listener) => self.serve(listener).map_err(|error| self.settings.error(error)),
+            Some(listener) => self.serve(listener),
             None => self.open(),
         };
         if let Err(error) = outcome {
-            self.show(Some(unserved(&self.settings)));
-            self.report_absent(RestartCause::Address, &error);
+            self.replace(recorder(&self.settings.power_buckets));
+            self.report(RestartCause::Address, &retrying(&error));
         }
     }
 
     /// Closes the listener and opens it again.
     fn open(&mut self) -> Result<(), BindError> {
         self.serving = None;
-        let listener = Listener::bind(&self.settings)?;
-        self.serve(listener).map_err(|error| self.settings.error(error))
+        self.serve(Listener::bind(&self.settings)?)
     }
 }
 
-fn unserved(settings: &ServerSettings) -> PrometheusRecorder {
-    recorder(&settings.power_buckets).expect("the configuration has at least one bound")
+fn retrying(error: &BindError) -> String {
+    format!("{error}; measuring continues, retrying")
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::future::{self, Future, poll_fn};
 use std::io;
 use std::path::Path;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -20,11 +19,11 @@ use std::time::Duration;
 use metrics_exporter_prometheus::ExporterFuture;
 use rustix::thread::gettid;
 use tokio::runtime::{self, Handle, Runtime};
-use tokio::sync::oneshot;
-use tokio::task::{coop, yield_now};
+use tokio::task::{AbortHandle, coop, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::listener::SocketFile;
+use super::metrics::RestartCause;
 
 /// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header
 /// and as much of responses that are not read, and the kernel 2 MB.
@@ -46,8 +45,6 @@ const BUDGET: usize = 128;
 
 /// Maximum wait for the end of a thread: a stuck one must not prevent a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-const RENDER: &str = "render";
 
 /// A listener that serves scrapes until it is dropped.
 pub(super) struct Serving {
@@ -79,25 +76,18 @@ impl Serving {
         Ok(Self { socket, accepting: Driven::spawn("listener", runtime, accepting)?, ends })
     }
 
-    /// Returns whether it ended by itself.
-    pub(super) fn has_ended(&self) -> bool {
-        self.accepting.ended.try_recv() == Err(TryRecvError::Disconnected)
+    /// Returns the cause if it ended by itself, or its socket file no longer exists.
+    pub(super) fn failure(&self) -> Option<RestartCause> {
+        if self.accepting.ended.try_recv() == Err(TryRecvError::Disconnected) {
+            return Some(RestartCause::Ended);
+        }
+        self.socket.as_ref().is_some_and(|it| !it.exists()).then_some(RestartCause::Address)
     }
 
-    /// Returns whether its socket file still exists.
-    pub(super) fn has_socket(&self) -> bool {
-        self.socket.as_ref().is_none_or(SocketFile::exists)
-    }
-
-    /// Returns whether all connections were dropped since the last call.
-    pub(super) fn take_dropped(&self) -> bool {
-        self.ends.dropped.swap(false, Relaxed)
-    }
-
-    /// Returns whether all connections were in use, and most of them answered in time, since the
-    /// last call.
-    pub(super) fn take_answered(&self) -> bool {
-        self.ends.answered.swap(false, Relaxed)
+    /// Returns whether all connections were in use since the last call, and were dropped; and
+    /// whether they were, and most of them answered in time.
+    pub(super) fn take_ends(&self) -> (bool, bool) {
+        (self.ends.dropped.swap(false, Relaxed), self.ends.answered.swap(false, Relaxed))
     }
 }
 
@@ -126,10 +116,8 @@ async fn accept(mut pool: Driven, ends: Arc<FullEnds>, mut exporter: ExporterFut
                     new = connections();
                 }
             }
-            match new {
-                Ok(new) => pool = new,
-                Err(_) => return,
-            }
+            let Ok(new) = new else { return };
+            pool = new;
             ends.dropped.store(true, Relaxed);
         } else if makes_room {
             ends.answered.store(true, Relaxed);
@@ -165,7 +153,7 @@ async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, handle: &Handl
 /// scrapes that come at the same time wait for less than a millisecond.
 fn connections() -> io::Result<Driven> {
     // tokio panics if it cannot create the thread.
-    let probe = thread::Builder::new().name(RENDER.to_owned()).spawn(gettid)?;
+    let probe = thread::Builder::new().spawn(gettid)?;
     let id = probe.join().map_err(|_| io::ErrorKind::Other)?;
     // The kernel still counts a joined thread until it disappears from /proc.
     let (task, end) = (format!("/proc/self/task/{id}"), Instant::now() + STOP_TIMEOUT);
@@ -176,40 +164,35 @@ fn connections() -> io::Result<Driven> {
         .enable_all()
         .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_secs(365 * 86_400))
-        .thread_name(RENDER)
+        .thread_name("render")
         .build()?;
     drop(runtime.spawn_blocking(|| ()));
     Driven::spawn("connections", runtime, future::pending())
 }
 
-/// A runtime, driven by a thread until it is dropped.
+/// A runtime, driven by a thread until its task ends or it is dropped.
 struct Driven {
     handle: Handle,
-    stop: Option<oneshot::Sender<Infallible>>,
+    task: AbortHandle,
     /// Disconnected when the thread has ended.
     ended: Receiver<Infallible>,
 }
 
 impl Driven {
-    /// Starts the thread, which ends with `task`.
     fn spawn(
         name: &str,
         runtime: Runtime,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<Self> {
         let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
+        let running = runtime.spawn(task);
+        let task = running.abort_handle();
         let (end, ended) = mpsc::channel::<Infallible>();
-        let mut task = runtime.spawn(task);
         let (give, given) = mpsc::channel::<Runtime>();
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let Ok(runtime) = given.recv() else { return };
-            let mut stopped = pin!(stopped);
-            runtime.block_on(poll_fn(|cx| {
-                let is_stopped = stopped.as_mut().poll(cx).is_ready();
-                let is_over = is_stopped || Pin::new(&mut task).poll(cx).is_ready();
-                if is_over { Poll::Ready(()) } else { Poll::Pending }
-            }));
+            // An error is that the task was aborted.
+            let _ = runtime.block_on(running);
             runtime.shutdown_background();
             drop(end);
         });
@@ -220,7 +203,7 @@ impl Driven {
         }
         // The thread waits for it.
         let _ = give.send(runtime);
-        Ok(Self { handle, stop: Some(stop), ended })
+        Ok(Self { handle, task, ended })
     }
 
     /// Returns the number of its connections: its tasks, apart from the pending one.
@@ -232,7 +215,7 @@ impl Driven {
 impl Drop for Driven {
     /// Drops everything that it drives: sockets are closed, and descriptors are free again.
     fn drop(&mut self) {
-        self.stop = None;
+        self.task.abort();
         // A thread that is stuck is left behind.
         let _ = self.ended.recv_timeout(STOP_TIMEOUT);
     }

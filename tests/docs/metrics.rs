@@ -50,7 +50,7 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
 /// Returns whether a word is the metric's name or that of one of its series.
 fn is_of(word: &str, metric: &Metric) -> bool {
     word.strip_prefix(metric.name).is_some_and(|rest| {
-        let is_part = metric.source.kind() == "histogram" && PARTS.contains(&rest);
+        let is_part = metric.kind() == "histogram" && PARTS.contains(&rest);
         rest.is_empty() || is_part
     })
 }

@@ -73,7 +73,7 @@ fn main() {
     }
     let bus = Box::new(board.bus());
     let mut sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), Arc::new(|| {}));
-    let recorder = exposition::recorder(&[1.0]).expect("a bucket");
+    let recorder = exposition::recorder(&[1.0]);
     let mut exposition = Exposition::new(recorder, clock.clone());
     exposition.show(views);
     let begin = clock.now();

@@ -70,8 +70,7 @@ impl LocalSensors {
                 return Err(Failure::Nothing(vec![message]));
             }
         }
-        let recorder = exposition::recorder(&plan.buckets)
-            .map_err(|error| Failure::Nothing(vec![error.to_string()]))?;
+        let recorder = exposition::recorder(&plan.buckets);
         let provider = BusProvider::new(plan.simulate.as_ref());
         let nothing = |nothing: NothingToMeasure| Failure::Nothing(nothing.0);
         let mut supervisor =
