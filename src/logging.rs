@@ -222,7 +222,7 @@ impl Write for Writer {
 fn targets(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(LevelFilter::ERROR)
-        .with_target("ina260_exporter", level.name().parse().unwrap_or(LevelFilter::INFO))
+        .with_target("ina260_exporter", level.to_string().parse().unwrap_or(LevelFilter::INFO))
 }
 
 /// Returns whether standard error is connected to the journal: `JOURNAL_STREAM` has its device and

@@ -3,17 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::duration;
 use super::inline_tables::RequestedAlert;
 use super::keys::{
     ALERT, ALLOW, AVERAGING, CONFIGURE, CURRENT_CONVERSION_TIME, CURRENT_GAIN, CURRENT_OFFSET,
     KeyInfo, LISTEN, REVERSE, VOLTAGE_CONVERSION_TIME, VOLTAGE_GAIN,
 };
-use super::listen::Listen;
 use super::node::{Origin, one_line};
-use super::print::quoted;
-use super::problem::Problems;
+use super::plan::Listen;
 use super::section::Section;
+use super::toml_text::quoted;
+use super::{Problems, quantity};
 use crate::i2c::Location;
 use crate::i2c::adapters::Adapters;
 use crate::ina260::alert::{Alert, OutOfRange};
@@ -51,64 +50,57 @@ static CYCLE: [&KeyInfo; 3] =
 /// reported.
 pub(super) fn settings(
     section: &mut Section<'_>,
-    (interval, origin): &(Duration, Option<Origin>),
+    interval: Duration,
+    origin: Origin,
     partial: PartialSettings,
 ) -> Option<Settings> {
-    let others = CYCLE.map(|key| section.origin(key));
-    let origins = std::iter::once(origin.clone()).chain(others);
-    let origins = origins.collect::<Option<Vec<_>>>()?;
-    let TooShort(shortest) = match Settings::for_interval(*interval, partial) {
-        Ok(settings) => return Some(settings),
-        Err(too_short) => too_short,
-    };
-    // The highest layer made the combination invalid.
-    let origin = origins.iter().max_by_key(|origin| origin.rank())?;
-    let [interval, shortest] = [*interval, shortest].map(duration::write);
-    section.problem(
-        origin,
-        format_args!(
+    let mut origins = vec![origin];
+    for key in CYCLE {
+        origins.push(section.line(key)?.origin.clone());
+    }
+    let report = |TooShort(shortest): TooShort| {
+        let [interval, shortest] = [interval, shortest].map(quantity::write);
+        let message = format!(
             "interval \"{interval}\" is too short; the shortest cycle with this averaging and \
              these conversion times is {shortest}"
-        ),
-    );
-    None
+        );
+        // The highest layer made the combination invalid.
+        section.problem(&origins.into_iter().max().unwrap_or(Origin::Default), message);
+    };
+    Settings::for_interval(interval, partial).map_err(report).ok()
 }
 
 /// Returns the alert as the chip represents it; `None`: a value is invalid, or the limit is out of
 /// range, which is reported.
 pub(super) fn alert(
     section: &mut Section<'_>,
-    requested: &RequestedAlert,
+    RequestedAlert { function, limit, polarity }: &RequestedAlert,
     calibration: &Calibration,
 ) -> Option<Alert> {
     if !section.has(&[CURRENT_GAIN.info, CURRENT_OFFSET.info, VOLTAGE_GAIN.info, REVERSE.info]) {
         return None;
     }
-    let (function, limit) = (requested.function, &requested.limit);
-    let alert = Alert::new(function, limit.number, requested.polarity, calibration);
-    let OutOfRange { min, max } = match alert {
-        Ok(alert) => return Some(alert),
-        Err(range) => range,
+    let report = |OutOfRange { min, max }| {
+        // Seven digits, one more than the register has.
+        let [min, max] = [min, max].map(|end: f64| format!("{end:.6e}").parse().unwrap_or(end));
+        let (limit, unit) = (one_line(&quoted(&limit.as_written)), function.unit());
+        let expected = format!("{min}{unit} to {max}{unit}, the range of the chip's register");
+        let calibrated =
+            if *calibration == Calibration::default() { "" } else { " with this calibration" };
+        let message = format!(".limit {limit} is invalid; expected {expected}{calibrated}");
+        section.conflict(&ALERT.info, &message);
     };
-    // Seven digits, one more than the register has.
-    let [min, max] = [min, max].map(|end| format!("{end:.6e}").parse().unwrap_or(end));
-    let (limit, unit) = (one_line(&quoted(&limit.as_written)), function.unit());
-    let expected = format!("{min}{unit} to {max}{unit}, the range of the chip's register");
-    let calibrated =
-        if *calibration == Calibration::default() { "" } else { " with this calibration" };
-    section.conflict(
-        &ALERT.info,
-        &format!(".limit {limit} is invalid; expected {expected}{calibrated}"),
-    );
-    None
+    Alert::new(*function, limit.number, *polarity, calibration).map_err(report).ok()
 }
 
-/// A sensor's properties that must be unique; `None`: invalid, which is reported.
+/// A sensor's properties that must be unique.
 pub(super) struct Identity {
     /// Name in messages.
     pub(super) name: String,
     pub(super) origin: Origin,
-    pub(super) device: Option<String>,
+    /// Empty: invalid, which is reported.
+    pub(super) device: String,
+    /// `None`: invalid, which is reported.
     pub(super) location: Option<Location>,
 }
 
@@ -117,16 +109,13 @@ pub const MAX_BUSES: usize = 128;
 
 pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
     let buses: BTreeSet<_> = sensors.iter().filter_map(|it| Some(it.location?.bus)).collect();
+    let count = buses.len();
     if let Some(Identity { origin, .. }) = sensors.last()
-        && buses.len() > MAX_BUSES
+        && count > MAX_BUSES
     {
-        problems.add(
-            origin,
-            format!(
-                "has {} buses; at most {MAX_BUSES} are supported (each needs a thread)",
-                buses.len()
-            ),
-        );
+        let message =
+            format!("has {count} buses; at most {MAX_BUSES} are supported (each needs a thread)");
+        problems.add(origin, message);
     }
 }
 
@@ -135,14 +124,12 @@ pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
 pub(super) fn unique(sensors: &[Identity], adapters: &Adapters, problems: &mut Problems) {
     for (index, sensor) in sensors.iter().enumerate() {
         let Identity { name, origin, device, location } = sensor;
-        let mut report = |message| problems.add(origin, format!("{name}: {message}"));
-        let mut earlier = sensors[..index].iter();
-        if let Some(device) = device
-            && let Some(other) = earlier.clone().find(|other| other.device.as_ref() == Some(device))
-        {
-            report(format!("device \"{device}\" duplicates the device name of {}", other.name));
-        }
-        let conflict = earlier.find_map(|other| {
+        let earlier = &sensors[..index];
+        let is_same = |other: &&Identity| !device.is_empty() && other.device == *device;
+        let same_name = earlier.iter().find(is_same).map(|other| {
+            format!("device \"{device}\" duplicates the device name of {}", other.name)
+        });
+        let conflict = earlier.iter().find_map(|other| {
             let (location, other_location, other) = ((*location)?, other.location?, &other.name);
             if location == other_location {
                 Some(format!("{location} duplicates the location of {other}"))
@@ -158,8 +145,8 @@ pub(super) fn unique(sensors: &[Identity], adapters: &Adapters, problems: &mut P
                 ))
             }
         });
-        if let Some(message) = conflict {
-            report(message);
+        for message in same_name.into_iter().chain(conflict) {
+            problems.add(origin, format!("{name}: {message}"));
         }
     }
 }
@@ -181,7 +168,7 @@ mod tests {
         let sensor = |name: &str, bus: &str| Identity {
             name: name.to_owned(),
             origin: Origin::Default,
-            device: Some(name.to_owned()),
+            device: name.to_owned(),
             location: Location::from_labels(bus, "", "0x40"),
         };
         let found = |buses: [&str; 2]| {

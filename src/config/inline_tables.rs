@@ -1,51 +1,25 @@
-//! Parsers of values that are tables: `mux`, `alert` and `labels`.
+//! Parsers and printers of values that are tables: `mux`, `alert` and `labels`.
 
 use std::collections::BTreeMap;
 
 use super::node::{Node, Table, Value, one_line};
-use super::parse::{self, Parsed, all_valid, one_of, valid};
-use super::print::{self, quoted};
-use super::problem::Invalid;
+use super::parse::{Parsed, Parts, address, one_of, text, valid};
 use super::quantity::{self, Quantity};
-use super::toml_text::parse_value;
+use super::toml_text::{self, parse_value, quoted};
 use crate::i2c::mux::{ADDRESSES, Channel};
 use crate::ina260::alert::{Function, Polarity};
 
-struct InlineTable<'a> {
-    table: &'a Table,
-    messages: Vec<String>,
-}
-
-impl<'a> InlineTable<'a> {
-    /// Reports missing and unknown keys.
-    fn new(table: &'a Table, required: &[&str], optional: &[&str]) -> Self {
-        let missing = required.iter().filter(|key| !table.contains_key(**key));
-        let missing = missing.map(|key| format!(".{key} is missing"));
-        let known = [required, optional].concat();
-        let unknown = table.keys().filter(|key| !known.contains(&key.as_str()));
-        let unknown = unknown.map(|key| {
-            let (key, known) = (print::key(key), known.join(", "));
-            format!(".{key} is not a known key; expected one of {known}")
-        });
-        Self { table, messages: missing.chain(unknown).collect() }
-    }
-
-    /// Returns a key's value; `None`: it is missing or invalid.
-    fn take<T>(&mut self, key: &str, expected: &str, parse: fn(&Node) -> Parsed<T>) -> Option<T> {
-        match parse(self.table.get(key)?) {
-            Ok(value) => Some(value),
-            Err(invalid) => {
-                let messages = invalid.messages(self.table.get(key)?, expected, parse).into_iter();
-                self.messages.extend(messages.map(|message| format!(".{key}{message}")));
-                None
-            }
-        }
-    }
-
-    /// Returns the table's value, unless a key is invalid.
-    fn finish<T>(self, value: Option<T>) -> Parsed<T> {
-        value.filter(|_| self.messages.is_empty()).ok_or(Invalid::Parts(self.messages))
-    }
+/// Returns messages about missing and unknown keys.
+fn check_keys(table: &Table, required: &[&str], optional: &[&str]) -> Parts {
+    let missing = required.iter().filter(|key| !table.contains_key(**key));
+    let missing = missing.map(|key| format!(".{key} is missing"));
+    let known = [required, optional].concat();
+    let unknown = table.keys().filter(|key| !known.contains(&key.as_str()));
+    let unknown = unknown.map(|key| {
+        let (key, known) = (toml_text::key(key), known.join(", "));
+        format!(".{key} is not a known key; expected one of {known}")
+    });
+    Parts(missing.chain(unknown).collect())
 }
 
 /// Parses a channel; `none` is `None`.
@@ -53,39 +27,40 @@ pub(super) fn mux(node: &Node) -> Parsed<Option<Channel>> {
     if node.as_text() == Some("none") {
         return Ok(None);
     }
-    let from_text = match &node.value {
-        Value::Untyped(text) => mux_from_text(text, node),
-        _ => None,
-    };
-    let table = from_text.as_ref().or(node.as_table());
-    let table = valid(table)?;
-    let mut keys = InlineTable::new(table, &["address", "channel"], &[]);
-    let address = keys
-        .take("address", "an integer from 0x70 to 0x77", |node| parse::address(node, &ADDRESSES));
-    let channel =
-        keys.take("channel", "an integer from 0 to 7", |node| parse::integer_up_to(node, 7));
-    let channel =
-        address.zip(channel).map(|(multiplexer, channel)| Channel { multiplexer, channel });
-    keys.finish(channel).map(Some)
+    let table = valid(mux_table(node))?;
+    let mut parts = check_keys(&table, &["address", "channel"], &[]);
+    let multiplexer =
+        parts.parse(".address", table.get("address"), "an integer from 0x70 to 0x77", |node| {
+            address(node, &ADDRESSES)
+        });
+    let channel = parts.parse(".channel", table.get("channel"), "an integer from 0 to 7", |node| {
+        valid(node.as_integer().filter(|channel: &u8| *channel <= 7))
+    });
+    let channel = multiplexer.zip(channel);
+    parts.finish(channel.map(|(multiplexer, channel)| Channel { multiplexer, channel }))
+}
+
+/// Returns the table of a mux. A flag or variable is a table in TOML syntax, or `ADDRESS:CHANNEL`.
+fn mux_table(node: &Node) -> Option<Table> {
+    match &node.value {
+        Value::Untyped(text) if text.trim_start().starts_with('{') => {
+            parse_value(text, &node.origin)?.try_as_table()
+        }
+        Value::Untyped(text) => {
+            let (address, channel) = text.split_once(':')?;
+            let node = |text| Node::untyped(text, node.origin.clone());
+            Some(
+                [("address".to_owned(), node(address)), ("channel".to_owned(), node(channel))]
+                    .into(),
+            )
+        }
+        value => value.try_as_table_ref().cloned(),
+    }
 }
 
 pub(super) fn mux_toml(channel: &Channel) -> String {
     let (address, channel) = (channel.multiplexer, channel.channel);
     format!("{{ address = {address}, channel = {channel} }}")
-}
-
-/// Parses a flag or variable: a table in TOML syntax, or `ADDRESS:CHANNEL`.
-fn mux_from_text(text: &str, node: &Node) -> Option<Table> {
-    if text.trim_start().starts_with('{') {
-        return match parse_value(text, &node.origin)? {
-            Value::Table(table) => Some(table),
-            _ => None,
-        };
-    }
-    let (address, channel) = text.split_once(':')?;
-    let entry =
-        |(key, text): (&str, &str)| (key.to_owned(), Node::untyped(text, node.origin.clone()));
-    Some([("address", address), ("channel", channel)].map(entry).into())
 }
 
 /// An alert as configured, before the calibration is applied to its limit.
@@ -110,59 +85,55 @@ pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
     if node.as_text() == Some("none") {
         return Ok(None);
     }
-    let table = valid(node.as_table())?;
-    let mut keys = InlineTable::new(table, &["on", "limit"], &["polarity"]);
-    let functions = Function::ALL.iter().map(|function| quoted(function.name()));
-    let functions = functions.collect::<Vec<_>>().join(", ");
-    let function = keys.take("on", &format!("one of {functions}"), |node| {
-        one_of(node, Function::ALL, Function::name)
-    });
+    let table = valid(node.value.try_as_table_ref())?;
+    let mut parts = check_keys(table, &["on", "limit"], &["polarity"]);
+    let functions: Vec<_> = Function::ALL.iter().map(|function| quoted(function.name())).collect();
+    let expected = format!("one of {}", functions.join(", "));
+    let function = parts.parse(".on", table.get("on"), &expected, one_of::<Function>);
     let expected = "a number with unit A, mA, V, mV, W or mW, in quotes, such as \"5A\"";
-    let limit =
-        keys.take("limit", expected, |node| valid(node.as_text().and_then(quantity::parse)));
+    let limit = parts.parse(".limit", table.get("limit"), expected, |node| {
+        valid(node.as_text().and_then(quantity::parse))
+    });
     let expected = "\"active-low\" or \"active-high\"";
-    let polarity =
-        keys.take("polarity", expected, |node| one_of(node, Polarity::ALL, Polarity::name));
+    let polarity = parts.parse(".polarity", table.get("polarity"), expected, one_of);
     let alert = function.zip(limit).map(|(function, limit)| {
         let (on, unit) = (function.name(), function.unit());
         if limit.unit != unit {
             let limit = one_line(&quoted(&limit.as_written));
-            keys.messages.push(format!(
+            parts.0.push(format!(
                 ".limit {limit} is invalid; expected unit {unit} or m{unit} for {on}"
             ));
         }
         RequestedAlert { function, limit, polarity: polarity.unwrap_or_default() }
     });
-    keys.finish(alert).map(Some)
+    parts.finish(alert)
 }
 
 /// Parses labels, sorted by name.
 pub(super) fn labels(node: &Node) -> Parsed<Vec<(String, String)>> {
-    let table = valid(node.as_table())?;
-    let labels = all_valid(table.iter().map(|(name, value)| {
+    let table = valid(node.value.try_as_table_ref())?;
+    let (mut parts, mut labels) = (Parts::default(), BTreeMap::new());
+    for (name, value) in table {
         let name = name.trim();
         let shown = one_line(name);
         if !is_label_name(name) {
-            Err(format!(
+            parts.0.push(format!(
                 ".{shown} is not a label name; expected letters, digits and underscores, \
                  no digit first"
-            ))
-        } else if name.starts_with("__")
-            || RESERVED_LABELS.split(' ').any(|reserved| reserved == name)
+            ));
+        } else if name.starts_with("__") || RESERVED_LABELS.split(' ').any(|label| label == name) {
+            parts.0.push(format!(
+                ".{shown} is reserved by Prometheus or this exporter; choose another name"
+            ));
+        } else if let Some(value) = parts.parse(format!(".{shown}"), Some(value), LABEL_VALUE, text)
         {
-            Err(format!(".{shown} is reserved by Prometheus or this exporter; choose another name"))
-        } else {
-            parse::text(value).map(|value| (name.to_owned(), value)).map_err(|invalid| {
-                format!(".{shown}{}", invalid.messages(value, LABEL_VALUE, parse::text).concat())
-            })
+            labels.insert(name.to_owned(), value);
         }
-    }))?;
-    let by_name: BTreeMap<_, _> = labels.iter().cloned().collect();
-    if by_name.len() < labels.len() {
-        let message = " contains the same name twice; remove one of the two";
-        return Err(Invalid::Parts(vec![message.to_owned()]));
     }
-    Ok(by_name.into_iter().collect())
+    if parts.0.is_empty() && labels.len() < table.len() {
+        parts.0.push(" contains the same name twice; remove one of the two".to_owned());
+    }
+    parts.finish(labels.into_iter().collect())
 }
 
 pub(super) fn labels_toml(labels: &[(String, String)]) -> String {
@@ -175,9 +146,8 @@ pub(super) fn labels_toml(labels: &[(String, String)]) -> String {
 
 /// Returns whether the Prometheus data model allows a label name; only metrics may have colons.
 fn is_label_name(name: &str) -> bool {
-    let mut characters = name.chars();
-    characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().all(is_word) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Allowed label values and device names, for "expected ...".

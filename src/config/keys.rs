@@ -1,19 +1,18 @@
 //! The table of all configuration keys.
 //!
-//! To add a key, add a row here, read it in the plan, and add a case to `tests/config/bad`.
+//! To add a key, add a row here, read it in `resolve.rs`, and add a case to `tests/config/bad`.
 //! `make docs` updates the documentation.
 
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::inline_tables::{self, RequestedAlert};
-use super::listen::Listen;
-use super::log_level::LogLevel;
+use super::inline_tables::{self, RequestedAlert, labels_toml};
 use super::node::Node;
 use super::parse::{self, HOUR, Parsed, SECOND};
-use super::print;
-use super::quantity::Quantity;
+use super::plan::{Listen, LogLevel};
+use super::quantity::{self, Quantity};
+use super::toml_text::quoted;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BusName};
 use crate::ina260::settings::{Averaging, ConversionTime};
@@ -44,32 +43,28 @@ pub struct KeyInfo {
     pub(super) accepts: fn(&Node) -> bool,
 }
 
-impl KeyInfo {
-    pub(super) const BLANK: Self = Self {
-        name: "",
-        flag: "",
-        default: "",
-        described_default: "",
-        expected: "",
-        help: "",
-        accepts: |_| false,
-    };
-}
-
 /// Defines a static for each row (parser, printer, description), and a list of all descriptions.
 macro_rules! keys {
     ($(#[$doc:meta])* $list:ident { $($key:ident: $type:ty = ($parse:expr, $print:expr) {
-        $($field:ident: $value:expr),* $(,)?
+        name: $name:expr,
+        $(flag: $flag:literal,)?
+        default: $default:expr,
+        $(described_default: $described_default:literal,)?
+        expected: $expected:expr,
+        help: $help:expr,
     })* }) => {
-        $(#[allow(clippy::needless_update, reason = "some keys have every field")]
-        pub(super) static $key: Key<$type> = Key {
+        $(pub(super) static $key: Key<$type> = Key {
             info: KeyInfo {
-                $($field: $value,)*
+                name: $name,
+                flag: concat!($($flag)?),
+                default: $default,
+                described_default: concat!($($described_default)?),
+                expected: $expected,
+                help: $help,
                 accepts: |node| {
                     let parse: fn(&Node) -> Parsed<$type> = $parse;
                     parse(node).is_ok()
                 },
-                ..KeyInfo::BLANK
             },
             parse: $parse,
             print: $print,
@@ -82,7 +77,7 @@ macro_rules! keys {
 keys! {
     /// Keys of the daemon, at the top of the file.
     DAEMON {
-        LISTEN: Listen = (parse::listen, print::quoted) {
+        LISTEN: Listen = (parse::listen, quoted) {
             name: "listen", flag: "--listen", default: r#""0.0.0.0:8000""#,
             expected: r#""IP:PORT", "[IPV6]:PORT" or "unix:/PATH" with at most 107 bytes"#,
             help: r#"Address to serve metrics on; `"[::]:8000"` serves IPv6 and IPv4"#,
@@ -92,44 +87,37 @@ keys! {
             expected: r#"an octal mode from "0000" to "0777""#,
             help: "Permissions of the Unix socket",
         }
-        ALLOW: Vec<IpNet> = (parse::allow, |networks| print::list(networks, print::quoted)) {
+        ALLOW: Vec<IpNet> = (parse::allow, |networks| list(networks, quoted)) {
             name: "allow", default: "[]",
             expected: r#"an array of at most 256 networks such as ["192.168.0.0/16", "::1"]"#,
             help: "Networks that may scrape over TCP; empty: no restriction",
         }
-        HOSTNAME: String = (parse::text_or_none, print::quoted) {
+        HOSTNAME: String = (parse::text_or_none, quoted) {
             name: "hostname", flag: "--hostname",
             default: r#""pi4""#, described_default: "the machine's name",
             expected: r#"a string of at most 255 printable bytes, in quotes, or "" for no label"#,
             help: "Value of the label `hostname`",
         }
-        INTERVAL: Duration = (|node| {
-            parse::duration(node, &(SHORTEST_CYCLE..=HOUR))
-        }, print::duration) {
+        INTERVAL: Duration = (|node| parse::duration(node, SHORTEST_CYCLE..=HOUR), duration) {
             name: "interval", flag: "--interval", default: r#""1s""#,
             expected: INTERVAL_RANGE,
             help: "Maximum time between two results; determines averaging and conversion times",
         }
-        WINDOW: Duration = (|node| parse::duration(node, &(SECOND..=HOUR)), print::duration) {
-            name: "window", default: r#""1m""#,
-            expected: r#"a duration from "1s" to "1h""#,
+        WINDOW: Duration = (|node| parse::duration(node, SECOND..=HOUR), duration) {
+            name: "window", default: r#""1m""#, expected: r#"a duration from "1s" to "1h""#,
             help: "Length of the min/max window",
         }
-        BUCKETS: Vec<f64> = (parse::buckets, |watts| print::list(watts, print::bound)) {
+        BUCKETS: Vec<f64> = (parse::buckets, |watts| list(watts, bound)) {
             name: "buckets", default: "[0.1, 1, 10, 100]",
             expected: "an array of 1 to 50 ascending numbers above 0",
             help: "Upper bounds of the power distribution, in watts",
         }
-        SUMMARY: Option<Duration> = (|node| parse::period(node, &(SECOND..=24 * HOUR)), |period| {
-            print::duration(&period.unwrap_or_default())
-        }) {
+        SUMMARY: Option<Duration> = (parse::period, |time| duration(&time.unwrap_or_default())) {
             name: "summary", default: r#""1h""#,
             expected: r#"a duration from "1s" to "24h", or "0" for none"#,
             help: "Time between two log lines with the mean values of all sensors",
         }
-        LOG: LogLevel = (|node| parse::one_of(node, LogLevel::ALL, LogLevel::name), |level| {
-            print::quoted(level.name())
-        }) {
+        LOG: LogLevel = (parse::one_of, quoted) {
             name: "log", flag: "--log-level", default: r#""info""#,
             expected: r#"one of "error", "warn", "info", "debug", "trace""#,
             help: "Minimum severity of messages to log; `debug` adds each result, `trace` each \
@@ -140,8 +128,7 @@ keys! {
             help: "Also serve the three gauges of the Python script that this exporter replaces",
         }
         WAIT_FOR_SENSOR: bool = (parse::boolean, ToString::to_string) {
-            name: "wait_for_sensor", flag: "--wait-for-sensor", default: "false",
-            expected: BOOLEAN,
+            name: "wait_for_sensor", flag: "--wait-for-sensor", default: "false", expected: BOOLEAN,
             help: "Start even if no sensor responds, and keep retrying; the service always does",
         }
         SENSOR_TABLES: () = (|_| Ok(()), |()| String::new()) {
@@ -154,13 +141,13 @@ keys! {
 keys! {
     /// Keys of a `[[sensor]]` table that may also be at the top of the file, for a single sensor.
     SINGLE_SENSOR {
-        DEVICE: String = (parse::text, print::quoted) {
+        DEVICE: String = (parse::text, quoted) {
             name: "device", flag: "--device", default: r#""deepx""#, expected: STRING,
             help: "Name of the sensor (label `device`); must be unique",
         }
         BUS: BusName = (parse::bus, |bus| match bus {
             BusName::Number(number) => number.to_string(),
-            named => print::quoted(named),
+            named => quoted(named),
         }) {
             name: "bus", flag: "--bus", default: "1", expected: BusName::EXPECTED,
             help: "I2C bus of the sensor: the N in `/dev/i2c-N`, a path, or an adapter's name",
@@ -171,7 +158,7 @@ keys! {
             help: "Address of the sensor, as selected by its pins A0 and A1",
         }
         MUX: Option<Channel> = (inline_tables::mux, |channel| {
-            print::value_or("none", channel.as_ref(), inline_tables::mux_toml)
+            value_or("none", channel.as_ref(), inline_tables::mux_toml)
         }) {
             name: "mux", flag: "--mux", default: r#""none""#,
             expected: "\"none\" or a table such as { address = 0x70, channel = 7 } \
@@ -184,27 +171,27 @@ keys! {
 keys! {
     /// Keys that only a `[[sensor]]` table has.
     SENSOR {
-        SENSOR_INTERVAL: Duration = (INTERVAL.parse, print::duration) {
+        SENSOR_INTERVAL: Duration = (INTERVAL.parse, duration) {
             name: "interval", default: r#""1s""#, described_default: "that of the daemon",
             expected: INTERVAL_RANGE,
             help: "Maximum time between two results of this sensor",
         }
         AVERAGING: Option<Averaging> = (parse::averaging, |averaging| {
-            print::value_or("auto", averaging.as_ref(), |value| value.count().to_string())
+            value_or("auto", averaging.as_ref(), |value| value.count().to_string())
         }) {
             name: "averaging", default: r#""auto""#,
             expected: r#"one of "auto", 1, 4, 16, 64, 128, 256, 512, 1024"#,
             help: r#"Conversions averaged per result; `"auto"`: chosen to suit the interval"#,
         }
         VOLTAGE_CONVERSION_TIME: Option<ConversionTime> = (parse::conversion_time, |time| {
-            print::value_or("auto", time.as_ref(), |time| format!("\"{}us\"", time.micros()))
+            value_or("auto", time.as_ref(), |time| format!("\"{}us\"", time.micros()))
         }) {
             name: "voltage_conversion_time", default: r#""auto""#, expected: CONVERSION_TIMES,
             help: "Duration of one voltage conversion",
         }
-        CURRENT_CONVERSION_TIME: Option<ConversionTime> = (parse::conversion_time, |time| {
-            print::value_or("auto", time.as_ref(), |time| format!("\"{}us\"", time.micros()))
-        }) {
+        CURRENT_CONVERSION_TIME: Option<ConversionTime> = (
+            VOLTAGE_CONVERSION_TIME.parse, VOLTAGE_CONVERSION_TIME.print
+        ) {
             name: "current_conversion_time", default: r#""auto""#, expected: CONVERSION_TIMES,
             help: "Duration of one current conversion",
         }
@@ -214,7 +201,7 @@ keys! {
                    that another I2C master configures",
         }
         ALERT: Option<RequestedAlert> = (inline_tables::alert, |alert| {
-            print::value_or("none", alert.as_ref(), RequestedAlert::toml)
+            value_or("none", alert.as_ref(), RequestedAlert::toml)
         }) {
             name: "alert", default: r#""none""#,
             expected: r#""none" or a table such as { on = "over-current", limit = "5A" }"#,
@@ -227,18 +214,16 @@ keys! {
             help: "Whether the chip's comparator, which drives the ALERT pin, may be used to \
                    verify the power register; `false`: the power of pulsed loads can read too low",
         }
-        CURRENT_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
+        CURRENT_GAIN: f64 = (parse::gain, number) {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the current",
         }
-        CURRENT_OFFSET: Quantity = (|node| parse::current(node, 1000.0), |offset| {
-            print::quoted(&offset.as_written)
-        }) {
+        CURRENT_OFFSET: Quantity = (parse::current, |offset| quoted(&offset.as_written)) {
             name: "current_offset", default: r#""0mA""#,
             expected: r#"a current from "-1000A" to "1000A", in A or mA"#,
             help: "Calibration: added to the current, after the gain",
         }
-        VOLTAGE_GAIN: f64 = (|node| parse::positive(node, 1000.0), print::number) {
+        VOLTAGE_GAIN: f64 = (parse::gain, number) {
             name: "voltage_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the voltage",
         }
@@ -246,9 +231,7 @@ keys! {
             name: "reverse", default: "false", expected: BOOLEAN,
             help: "Whether IN+ and IN- are swapped; `true`: current and power change sign",
         }
-        LABELS: Vec<(String, String)> = (inline_tables::labels, |labels| {
-            inline_tables::labels_toml(labels)
-        }) {
+        LABELS: Vec<(String, String)> = (inline_tables::labels, |labels| labels_toml(labels)) {
             name: "labels", default: "{}",
             expected: r#"a table of strings such as { rail = "12V" }"#,
             help: "Additional labels for all series of the sensor",
@@ -275,8 +258,33 @@ pub fn in_sensor() -> impl Iterator<Item = &'static KeyInfo> {
     SINGLE_SENSOR.iter().chain(SENSOR).copied()
 }
 
+fn list<T>(items: &[T], print: fn(&T) -> String) -> String {
+    let items: Vec<String> = items.iter().map(print).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// Prints a value, or a word if there is none.
+fn value_or<T>(word: &str, value: Option<&T>, print: fn(&T) -> String) -> String {
+    value.map_or_else(|| quoted(word), print)
+}
+
+/// Prints a number with a point or an exponent, as a float.
+fn number(number: &f64) -> String {
+    format!("{number:?}")
+}
+
+fn bound(watts: &f64) -> String {
+    number(watts).trim_end_matches(".0").to_owned()
+}
+
+fn duration(duration: &Duration) -> String {
+    quoted(&quantity::write(*duration))
+}
+
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     #[test]
@@ -284,8 +292,8 @@ mod tests {
         let is_listed = |key: &KeyInfo, value: &str| {
             assert!(key.expected.contains(value), "{}: {value}", key.name);
         };
-        for level in LogLevel::ALL {
-            is_listed(&LOG.info, &print::quoted(level.name()));
+        for level in LogLevel::VARIANTS {
+            is_listed(&LOG.info, &quoted(level));
         }
         for averaging in Averaging::ALL {
             is_listed(&AVERAGING.info, &format!(", {}", averaging.count()));

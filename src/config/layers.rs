@@ -7,18 +7,18 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use figment::value::{Dict, Map, Tag, Value as Raw};
+use figment::value::{Dict, Map, Value as Raw};
 use figment::{Figment, Metadata, Profile, Provider};
-
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::keys::{self, KeyInfo};
-use super::listen::Listen;
-use super::node::{Node, Origin, Table};
-use super::problem::Problems;
-use super::toml_text::{self, parse};
-use super::{parse, print, syntax};
+use super::node::{Node, Origin, Table, Value};
+use super::plan::Listen;
+use super::{Problems, parse, syntax, toml_text};
+
+/// File that is read unless `--config` names another.
+pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
 
 const PREFIX: &str = "INA260_EXPORTER_";
 /// Variable of the build, which may still be in the environment of `make run`.
@@ -29,162 +29,167 @@ const MAX_VARIABLES: usize = 100;
 /// Device number of `/dev/null`, which is an empty file each time that it is read.
 const NULL_DEVICE: u64 = 0x103;
 
-/// One file, environment variable or flag, so that figment knows the origin of each value.
-struct Layer {
-    /// Index into [`Layers::origins`].
-    index: usize,
-    dict: Dict,
-}
+struct Layer(Dict);
 
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.index.to_string())
+        Metadata::default()
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        Ok(Map::from([(Profile::Default, self.dict.clone())]))
+        Ok(Profile::Default.collect(self.0.clone()))
     }
 }
 
-/// The layers, lowest first.
+/// The layers so far, and their problems.
 pub(super) struct Layers {
+    /// The merged keys; a value is its index in `nodes`.
     figment: Figment,
-    origins: Vec<Origin>,
+    nodes: Vec<Node>,
     pub(super) has_file: bool,
+    pub(super) problems: Problems,
 }
 
 impl Layers {
     /// Returns the layer of the defaults alone.
     pub(super) fn new() -> Self {
-        let mut layers = Self { figment: Figment::new(), origins: Vec::new(), has_file: false };
+        let (figment, nodes, problems) = Default::default();
+        let mut layers = Self { figment, nodes, has_file: false, problems };
         let mut defaults = defaults(keys::at_top());
-        let host_name = print::quoted(&host_name());
-        defaults.insert(keys::HOSTNAME.info.name.to_owned(), host_name.into());
-        layers.add(Origin::Default, defaults);
+        let host_name = Node { origin: Origin::Default, value: Value::Text(host_name()) };
+        defaults.insert(keys::HOSTNAME.info.name.to_owned(), host_name);
+        layers.add(defaults);
         layers
     }
 
-    fn add(&mut self, origin: Origin, dict: Dict) {
-        let index = self.origins.len();
-        self.origins.push(origin);
-        self.figment = std::mem::take(&mut self.figment).merge(Layer { index, dict });
+    fn add(&mut self, table: Table) {
+        let layer = Layer(self.indices(table));
+        self.figment = std::mem::take(&mut self.figment).merge(layer);
     }
 
-    /// Adds a file with `appended` at its end. An `optional` file may be missing.
-    pub(super) fn add_file(
-        &mut self,
-        path: &Path,
-        optional: bool,
-        appended: &str,
-        problems: &mut Problems,
-    ) {
-        let origin = Origin::File(path.to_owned());
-        let text = match read(path) {
-            Ok(text) => {
-                self.has_file = true;
-                text
+    fn indices(&mut self, table: Table) -> Dict {
+        let mut index = |node: Node| match node.value {
+            Value::Table(table) if !table.is_empty() => self.indices(table).into(),
+            _ => {
+                self.nodes.push(node);
+                Raw::from(self.nodes.len() - 1)
             }
-            Err(error) if optional && error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => return add_read_error(&origin, &error, problems),
         };
-        let text = if appended.is_empty() { text } else { format!("{text}\n{appended}") };
-        match parse(&text) {
-            Ok(dict) => self.add(origin, dict),
-            Err(error) => problems.add(&origin, syntax::message(&text, &error)),
-        }
-    }
-
-    /// Adds the variables with our prefix; two underscores separate the keys of nested tables.
-    pub(super) fn add_environment(
-        &mut self,
-        environment: impl IntoIterator<Item = (String, String)>,
-        problems: &mut Problems,
-    ) {
-        // Sorted, so that the result does not depend on the order of the variables.
-        for (name, value) in BTreeMap::from_iter(environment) {
-            let Some(key) = name.strip_prefix(PREFIX) else {
-                continue;
-            };
-            if name == BUILD_VARIABLE || is_service_link(key, &value) {
-                continue;
-            }
-            if self.origins.len() > MAX_VARIABLES {
-                problems.add(&Origin::Environment(name), "too many variables (more than 100)");
-                continue;
-            }
-            let key = key.to_ascii_lowercase();
-            if key == "port" {
-                self.set_port(&value, Origin::Environment(name), problems);
-                continue;
-            }
-            // No table is nested deeper; the rest of a longer name is one unknown key.
-            let path = key.splitn(3, "__").collect::<Vec<_>>().into_iter().rev();
-            let nest = |value, key: &str| Raw::from(Dict::from([(key.to_owned(), value)]));
-            if let Raw::Dict(_, dict) = path.fold(Raw::from(value), nest) {
-                self.add(Origin::Environment(name), dict);
-            }
-        }
-    }
-
-    pub(super) fn set_port(&mut self, port: &str, origin: Origin, problems: &mut Problems) {
-        let key = keys::LISTEN.info.name;
-        let Some(listen) = self.merged().remove(key) else {
-            return;
-        };
-        let given = Node::untyped(port, origin.clone());
-        let port = given.as_integer().and_then(|port| u16::try_from(port).ok());
-        match (parse::listen(&listen), port.filter(|port| *port != 0)) {
-            (_, None) => problems.add(
-                &origin,
-                format!("port {given} is invalid; expected a number from 1 to 65535"),
-            ),
-            (Ok(Listen::Tcp(address)), Some(port)) => {
-                let address = SocketAddr::new(address.ip(), port).to_string();
-                self.add(origin, Dict::from([(key.to_owned(), address.into())]));
-            }
-            (Ok(Listen::Unix(_)), Some(port)) => {
-                let from = &listen.origin;
-                let message =
-                    format!("{port} conflicts with listen {listen} ({from}), which has no port");
-                problems.add(&origin, message);
-            }
-            // The invalid `listen` is reported when it is read.
-            (Err(_), Some(_)) => {}
-        }
-    }
-
-    pub(super) fn add_flag(&mut self, flag: &str, key: &str, value: &str) {
-        let dict = Dict::from([(key.to_owned(), Raw::from(value))]);
-        self.add(Origin::Flag(flag.to_owned()), dict);
+        table.into_iter().map(|(key, node)| (key, index(node))).collect()
     }
 
     /// Returns the effective value of each key.
     pub(super) fn merged(&self) -> Table {
         // `Layer::data` never fails.
         let mut profiles = self.figment.data().unwrap_or_default();
-        let dict = profiles.remove(&Profile::Default).unwrap_or_default();
-        toml_text::table(dict, false, &|tag| self.origin(tag))
+        self.table(profiles.remove(&Profile::Default).unwrap_or_default())
     }
 
-    fn origin(&self, tag: Tag) -> Origin {
-        let metadata = self.figment.get_metadata(tag);
-        let index = metadata.and_then(|metadata| metadata.name.parse::<usize>().ok());
-        let origin = index.and_then(|index| self.origins.get(index));
-        origin.cloned().unwrap_or(Origin::Default)
+    fn table(&self, dict: Dict) -> Table {
+        let node = |raw: Raw| {
+            let Raw::Dict(_, dict) = raw else {
+                return self.nodes.get(usize::try_from(raw.to_u128()?).ok()?).cloned();
+            };
+            let table = self.table(dict);
+            let origin = table.values().map(|node| &node.origin).max()?.clone();
+            Some(Node { origin, value: Value::Table(table) })
+        };
+        dict.into_iter().filter_map(|(key, raw)| Some((key, node(raw)?))).collect()
+    }
+
+    /// Adds a file with `appended` at its end; without a path the default one, if it exists.
+    pub(super) fn add_file(&mut self, path: Option<&Path>, appended: &str) {
+        let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+        let origin = Origin::File(file.to_owned());
+        let read = read(file);
+        self.has_file = read.is_ok();
+        let text = match read {
+            Err(error) if path.is_none() && error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return add_read_error(&origin, &error, &mut self.problems),
+            Ok(text) => text,
+        };
+        let text = if appended.is_empty() { text } else { format!("{text}\n{appended}") };
+        match toml_text::parse(&text, &origin) {
+            Ok(table) => self.add(table),
+            Err(error) => self.problems.add(&origin, syntax::message(&text, &error)),
+        }
+    }
+
+    /// Adds the variables with our prefix.
+    pub(super) fn add_environment(
+        &mut self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) {
+        let is_ours = |(name, value): &(String, String)| {
+            let key = name.strip_prefix(PREFIX).filter(|_| name != BUILD_VARIABLE);
+            key.is_some_and(|key| !is_service_link(key, value))
+        };
+        // Sorted, so that the result does not depend on the order of the variables.
+        let variables = BTreeMap::from_iter(environment).into_iter().filter(is_ours);
+        for ((name, value), number) in variables.zip(1..) {
+            let path = name[PREFIX.len()..].to_ascii_lowercase();
+            let origin = Origin::Environment(name);
+            if number > MAX_VARIABLES {
+                self.problems.add(&origin, "too many variables (more than 100)");
+            } else {
+                self.set(&path, &value, origin);
+            }
+        }
+    }
+
+    /// Adds flags: keys, or `port`, with their values as text.
+    pub(super) fn add_flags(&mut self, flags: &[(&str, String)]) {
+        for (name, value) in flags {
+            let flag =
+                keys::at_top().find(|key| key.name == *name).map_or("--port", |key| key.flag);
+            self.set(name, value, Origin::Flag(flag.to_owned()));
+        }
+    }
+
+    /// Sets a key to text. Two underscores separate the keys of nested tables.
+    fn set(&mut self, path: &str, text: &str, origin: Origin) {
+        if path == "port" {
+            return self.set_port(text, origin);
+        }
+        // No table is nested deeper; the rest of a longer name is one unknown key.
+        let keys = path.splitn(3, "__").collect::<Vec<_>>().into_iter().rev();
+        let nested = keys.fold(Node::untyped(text, origin), |node, key| Node {
+            origin: node.origin.clone(),
+            value: Value::Table([(key.to_owned(), node)].into()),
+        });
+        self.add(nested.value.try_as_table().unwrap_or_default());
+    }
+
+    fn set_port(&mut self, port: &str, origin: Origin) {
+        let key = keys::LISTEN.info.name;
+        let Some(listen) = self.merged().remove(key) else { return };
+        let given = Node::untyped(port, origin.clone());
+        let Some(port) = given.as_integer().filter(|port: &u16| *port != 0) else {
+            let message = format!("port {given} is invalid; expected a number from 1 to 65535");
+            return self.problems.add(&origin, message);
+        };
+        match parse::listen(&listen) {
+            Ok(Listen::Tcp(address)) => {
+                self.set(key, &SocketAddr::new(address.ip(), port).to_string(), origin);
+            }
+            Ok(Listen::Unix(_)) => {
+                let from = &listen.origin;
+                let message =
+                    format!("{port} conflicts with listen {listen} ({from}), which has no port");
+                self.problems.add(&origin, message);
+            }
+            // It is reported when it is read.
+            Err(_) => {}
+        }
     }
 }
 
-/// Returns the defaults of the keys of a `[[sensor]]` table; `device` is required there.
-pub(super) fn sensor_defaults() -> Table {
-    let optional = keys::in_sensor().filter(|key| key.name != keys::DEVICE.info.name);
-    toml_text::table(defaults(optional), true, &|_| Origin::Default)
-}
-
-fn defaults(keys: impl Iterator<Item = &'static KeyInfo>) -> Dict {
+/// Returns the defaults of keys, without those that depend on something else.
+pub(super) fn defaults(keys: impl Iterator<Item = &'static KeyInfo>) -> Table {
     let fixed = keys.filter(|key| key.described_default.is_empty());
     let lines = fixed.map(|key| format!("{} = {}\n", key.name, key.default));
     // Tests parse all defaults.
-    parse(&lines.collect::<String>()).unwrap_or_default()
+    toml_text::parse(&lines.collect::<String>(), &Origin::Default).unwrap_or_default()
 }
 
 /// Returns whether Kubernetes sets this variable for a Service whose name begins with ours.
@@ -211,25 +216,23 @@ fn host_name() -> String {
 
 /// Reads a regular file. Other files may block, be readable only once, or have no end.
 fn read(path: &Path) -> io::Result<String> {
-    let refused = |message: String| io::Error::new(ErrorKind::InvalidData, message);
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     // A socket cannot be opened.
     let metadata = opened.as_ref().map_or_else(|_| fs::metadata(path), fs::File::metadata);
     let is_null = |it: &fs::Metadata| it.file_type().is_char_device() && it.rdev() == NULL_DEVICE;
     if metadata.is_ok_and(|it| !it.is_file() && !is_null(&it)) {
-        return Err(refused(
-            "is not a regular file (it must be readable more than once)".to_owned(),
-        ));
+        let message = "is not a regular file (it must be readable more than once)";
+        return Err(io::Error::other(message));
     }
     let mut bytes = Vec::new();
     opened?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(refused(format!("is longer than {MAX_FILE_BYTES} bytes")));
+        return Err(io::Error::other(format!("is longer than {MAX_FILE_BYTES} bytes")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let position = error.utf8_error().valid_up_to();
-        refused(format!("is not valid UTF-8 at byte {position}; save it as UTF-8"))
+        io::Error::other(format!("is not valid UTF-8 at byte {position}; save it as UTF-8"))
     })
 }
 
@@ -243,7 +246,7 @@ fn add_read_error(origin: &Origin, error: &io::Error, problems: &mut Problems) {
 }
 
 /// Returns whether descriptors or memory were missing.
-pub fn is_lack_of_resources(error: &io::Error) -> bool {
+pub(crate) fn is_lack_of_resources(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 

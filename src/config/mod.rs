@@ -3,42 +3,33 @@
 //! Lowest first: built-in defaults, the file, environment variables (`INA260_EXPORTER_*`),
 //! command-line flags. The keys are listed in [`keys`].
 
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::PathBuf;
 
 mod check;
-mod duration;
 mod inline_tables;
 pub mod keys;
 mod layers;
-mod listen;
-mod log_level;
 mod node;
 mod parse;
 mod plan;
-mod print;
-mod problem;
 mod quantity;
+mod resolve;
 mod section;
-mod sensor_tables;
 mod spelling;
 mod syntax;
 mod toml_text;
 
 pub use check::MAX_BUSES;
-pub use duration::parse as parse_duration;
-pub use layers::is_lack_of_resources;
-pub use listen::Listen;
-pub use log_level::LogLevel;
-pub use plan::{Loaded, Plan, SensorPlan};
-pub use problem::Problems;
+pub use layers::DEFAULT_FILE;
+pub(crate) use layers::is_lack_of_resources;
+pub use plan::{Listen, Loaded, LogLevel, Plan, SensorPlan};
+pub(crate) use quantity::{duration as parse_duration, parse as parse_quantity};
 
 use layers::Layers;
 use node::Origin;
 
 use crate::simulated::Faults;
-
-/// File that is read unless `--config` names another.
-pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
 
 /// Settings from the command line.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +40,8 @@ pub struct Overrides {
     pub simulate: Option<Faults>,
     /// Keys, and the port of `listen`, with their values as text, see [`Overrides::with`].
     pub values: Vec<(&'static str, String)>,
+    /// TOML to append to the file.
+    pub appended: String,
 }
 
 impl Overrides {
@@ -66,9 +59,34 @@ pub fn environment() -> Vec<(String, String)> {
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// Parses a quantity such as `500mA`. Returns its number and its base unit, `A`, `V` or `W`.
-pub fn parse_quantity(text: &str) -> Option<(f64, &'static str)> {
-    quantity::parse(text).map(|quantity| (quantity.number, quantity.unit))
+/// The problems of a configuration in the order in which they were found: origin, invalid key, and
+/// what is expected. Printed one per line.
+#[derive(Clone, Debug, Default, PartialEq, thiserror::Error)]
+#[error("{}", self.messages().collect::<Vec<_>>().join("\n"))]
+pub struct Problems {
+    first: Vec<String>,
+    /// Number of further problems, whose messages are not kept.
+    more: usize,
+    /// Whether one is a lack of resources or a disk error: the configuration may be valid.
+    pub is_temporary: bool,
+}
+
+impl Problems {
+    fn add(&mut self, origin: &Origin, message: impl Display) {
+        /// A configuration with more problems is wrong as a whole.
+        const MAX_MESSAGES: usize = 20;
+        if self.first.len() < MAX_MESSAGES {
+            self.first.push(format!("{origin}: {message}"));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Returns the messages about the first problems and, if there are more, their number.
+    pub fn messages(&self) -> impl Iterator<Item = String> {
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        self.first.iter().cloned().chain(more)
+    }
 }
 
 /// Reads and checks all layers.
@@ -79,26 +97,10 @@ pub fn load(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
-    load_with(overrides, environment, "")
-}
-
-/// Reads and checks all layers, with `appended` at the end of the file.
-///
-/// # Errors
-/// All problems of the configuration.
-pub fn load_with(
-    overrides: &Overrides,
-    environment: impl IntoIterator<Item = (String, String)>,
-    appended: &str,
-) -> Result<Loaded, Problems> {
-    let mut problems = Problems::default();
     let mut layers = Layers::new();
-    match &overrides.config {
-        Some(path) => layers.add_file(path, false, appended, &mut problems),
-        None => layers.add_file(Path::new(DEFAULT_FILE), true, appended, &mut problems),
-    }
-    layers.add_environment(environment, &mut problems);
-    resolve(layers, overrides, problems)
+    layers.add_file(overrides.config.as_deref(), &overrides.appended);
+    layers.add_environment(environment);
+    resolve::resolve(layers, overrides)
 }
 
 /// Reads and checks the flags alone, without the file and the environment.
@@ -106,21 +108,5 @@ pub fn load_with(
 /// # Errors
 /// All problems of the flags.
 pub fn load_alone(overrides: &Overrides) -> Result<Loaded, Problems> {
-    resolve(Layers::new(), overrides, Problems::default())
-}
-
-/// Adds the flags to the lower layers, and checks the result.
-fn resolve(
-    mut layers: Layers,
-    overrides: &Overrides,
-    mut problems: Problems,
-) -> Result<Loaded, Problems> {
-    for (name, value) in &overrides.values {
-        match keys::at_top().find(|key| key.name == *name) {
-            Some(key) => layers.add_flag(key.flag, name, value),
-            None => layers.set_port(value, Origin::Flag("--port".to_owned()), &mut problems),
-        }
-    }
-    let loaded = plan::read(&layers, overrides.simulate.clone(), &mut problems);
-    loaded.ok_or(problems)
+    resolve::resolve(Layers::new(), overrides)
 }

@@ -8,8 +8,8 @@ use toml_edit::Value as Toml;
 
 use crate::printable::escape;
 
-/// Layer that a value comes from, and the place in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Layer that a value comes from, and the place in it. The greater of two takes precedence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     Default,
     File(PathBuf),
@@ -17,18 +17,6 @@ pub(super) enum Origin {
     Environment(String),
     /// A command-line flag, with its dashes.
     Flag(String),
-}
-
-impl Origin {
-    /// Returns the position of the layer; higher layers override lower ones.
-    pub(super) fn rank(&self) -> u8 {
-        match self {
-            Self::Default => 0,
-            Self::File(_) => 1,
-            Self::Environment(_) => 2,
-            Self::Flag(_) => 3,
-        }
-    }
 }
 
 impl fmt::Display for Origin {
@@ -44,14 +32,14 @@ impl fmt::Display for Origin {
 
 pub(super) type Table = BTreeMap<String, Node>;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) origin: Origin,
     pub(super) value: Value,
 }
 
 /// A value before its key's parser has checked it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, strum::EnumTryAs)]
 pub(super) enum Value {
     /// Text from the environment or a flag. The key's parser decides on its type: `0042` may be
     /// a name.
@@ -80,31 +68,18 @@ impl Node {
         }
     }
 
-    pub(super) fn as_table(&self) -> Option<&Table> {
-        match &self.value {
-            Value::Table(table) => Some(table),
-            _ => None,
-        }
-    }
-
     pub(super) fn as_text(&self) -> Option<&str> {
-        match &self.value {
-            Value::Text(text) | Value::Untyped(text) => Some(text),
-            _ => None,
-        }
+        self.written().filter(|_| !matches!(self.value, Value::Bare(_)))
     }
 
     pub(super) fn as_bool(&self) -> Option<bool> {
-        match &self.value {
-            Value::Bare(text) | Value::Untyped(text) => text.parse().ok(),
-            _ => None,
-        }
+        self.written().filter(|_| !matches!(self.value, Value::Text(_)))?.parse().ok()
     }
 
     /// Returns a whole number; one in quotes in the file is a string.
-    pub(super) fn as_integer(&self) -> Option<i64> {
+    pub(super) fn as_integer<T: TryFrom<i64>>(&self) -> Option<T> {
         match &self.value {
-            Value::Bare(text) => text.parse::<Toml>().ok()?.as_integer(),
+            Value::Bare(text) => text.parse::<Toml>().ok()?.as_integer()?.try_into().ok(),
             Value::Untyped(text) => integer(text),
             _ => None,
         }
@@ -126,11 +101,12 @@ impl Node {
 }
 
 /// Parses a decimal number, or a hexadecimal one with `0x`.
-pub(super) fn integer(text: &str) -> Option<i64> {
-    match text.strip_prefix("0x") {
-        Some(digits) => i64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
+pub(super) fn integer<T: TryFrom<i64>>(text: &str) -> Option<T> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.ok()?.try_into().ok()
 }
 
 /// Returns what is in quotes; `None` if they are not around the whole text, as in `"a", "b"`.
@@ -188,6 +164,6 @@ mod tests {
             Origin::Environment("E".into()),
             Origin::Flag("--f".into()),
         ];
-        assert!(origins.is_sorted_by(|a, b| a.rank() < b.rank()));
+        assert!(origins.is_sorted());
     }
 }

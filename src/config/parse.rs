@@ -1,26 +1,61 @@
 //! Parsers of values: one function per kind of value. The table of keys says what they accept.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::duration;
-use super::listen::Listen;
 use super::node::{Node, Value, integer};
-use super::problem::Invalid;
+use super::plan::Listen;
 use super::quantity::{self, Quantity};
 use super::spelling;
 use crate::i2c::{Address, BusName};
 use crate::ina260::settings::{Averaging, ConversionTime};
 use crate::printable::is_invisible;
 
-pub(super) type Parsed<T> = Result<T, Invalid>;
+/// A value, or messages about the parts of it that are invalid; none: all of it is.
+pub(super) type Parsed<T> = Result<T, Vec<String>>;
 
-/// Returns a value; if there is none, the node is invalid.
 pub(super) fn valid<T>(value: Option<T>) -> Parsed<T> {
-    value.ok_or(Invalid::Value)
+    value.ok_or_else(Vec::new)
+}
+
+/// Parses a value. The messages about an invalid one continue after the key's name.
+pub(super) fn checked<T>(
+    node: &Node,
+    expected: &str,
+    parse: impl Fn(&Node) -> Parsed<T>,
+) -> Result<T, Vec<String>> {
+    let about_all = || vec![spelling::message(node, expected, &|node| parse(node).is_ok())];
+    parse(node).map_err(|parts| if parts.is_empty() { about_all() } else { parts })
+}
+
+/// The messages about the parts of a list or table.
+#[derive(Default)]
+pub(super) struct Parts(pub(super) Vec<String>);
+
+impl Parts {
+    /// Parses a part; `None`: it is missing, or invalid, which is reported after its name.
+    pub(super) fn parse<T>(
+        &mut self,
+        name: impl Display,
+        node: Option<&Node>,
+        expected: &str,
+        parse: impl Fn(&Node) -> Parsed<T>,
+    ) -> Option<T> {
+        let report = |messages: Vec<String>| {
+            self.0.extend(messages.iter().map(|message| format!("{name}{message}")));
+        };
+        checked(node?, expected, parse).map_err(report).ok()
+    }
+
+    /// Returns the value of the whole, unless a part is invalid.
+    pub(super) fn finish<T>(self, value: T) -> Parsed<T> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+    }
 }
 
 /// Parses a name of 1 to 255 bytes, without outer spaces. In the environment, a number is a name,
@@ -29,7 +64,7 @@ pub(super) fn text(node: &Node) -> Parsed<String> {
     let text = node.as_text().unwrap_or_default().trim();
     if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
         let message = format!(" {node} contains U+{:04X}, which is invisible", u32::from(c));
-        return Err(Invalid::Parts(vec![message + "; remove it"]));
+        return Err(vec![message + "; remove it"]);
     }
     valid((1..=255).contains(&text.len()).then(|| text.to_owned()))
 }
@@ -42,34 +77,33 @@ pub(super) fn text_or_none(node: &Node) -> Parsed<String> {
     }
 }
 
-pub(super) fn boolean(node: &Node) -> Parsed<bool> {
-    valid(node.as_bool())
+/// Parses the name of one of the values of an enum.
+pub(super) fn one_of<T: FromStr>(node: &Node) -> Parsed<T> {
+    valid(node.as_text().and_then(|text| text.parse().ok()))
 }
 
-/// Parses the name of one of the values of an enum.
-pub(super) fn one_of<T: Copy>(node: &Node, all: &[T], name: fn(T) -> &'static str) -> Parsed<T> {
-    let is_named = |value: &T| node.as_text() == Some(name(*value));
-    valid(all.iter().copied().find(is_named))
+pub(super) fn boolean(node: &Node) -> Parsed<bool> {
+    valid(node.as_bool())
 }
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-pub(super) fn duration(node: &Node, range: &RangeInclusive<Duration>) -> Parsed<Duration> {
-    let duration = node.as_text().and_then(duration::parse);
+pub(super) fn duration(node: &Node, range: RangeInclusive<Duration>) -> Parsed<Duration> {
+    let duration = node.as_text().and_then(quantity::duration);
     valid(duration.filter(|duration| range.contains(duration)))
 }
 
-/// Parses a period; 0 is `None`.
-pub(super) fn period(node: &Node, range: &RangeInclusive<Duration>) -> Parsed<Option<Duration>> {
-    match node.as_text().and_then(duration::parse) {
+/// Parses a period from a second to a day; 0 is `None`.
+pub(super) fn period(node: &Node) -> Parsed<Option<Duration>> {
+    match node.as_text().and_then(quantity::duration) {
         Some(Duration::ZERO) => Ok(None),
-        _ => duration(node, range).map(Some),
+        _ => duration(node, SECOND..=24 * HOUR).map(Some),
     }
 }
 
 pub(super) fn socket_mode(node: &Node) -> Parsed<u32> {
-    let digits = node.as_text().map(|t| t.strip_prefix("0o").unwrap_or(t));
+    let digits = node.as_text().map(|text| text.strip_prefix("0o").unwrap_or(text));
     let digits = digits.filter(|digits| digits.chars().all(|c| c.is_digit(8)));
     let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
     valid(mode.filter(|mode| *mode <= 0o777))
@@ -116,16 +150,14 @@ fn list<T>(
     expected: &str,
     parse: impl Fn(&Node, Option<&Node>) -> Option<T>,
 ) -> Parsed<Vec<T>> {
-    let items = as_list(node).filter(|items| count.contains(&items.len()));
-    let items = valid(items)?;
-    all_valid(items.iter().enumerate().map(|(index, item)| {
-        let previous = index.checked_sub(1).map(|previous| &items[previous]);
-        parse(item, previous).ok_or_else(|| {
-            let message =
-                spelling::message(item, expected, &|item| parse(item, previous).is_some());
-            format!("[{}]{message}", index + 1)
-        })
-    }))
+    let items = valid(as_list(node).filter(|items| count.contains(&items.len())))?;
+    let (mut parts, mut values) = (Parts::default(), Vec::new());
+    for (index, item) in items.iter().enumerate() {
+        let previous = items[..index].last();
+        let name = format!("[{}]", index + 1);
+        values.extend(parts.parse(name, Some(item), expected, |item| valid(parse(item, previous))));
+    }
+    parts.finish(values)
 }
 
 /// Returns the items of a list. In the environment, brackets are optional.
@@ -145,63 +177,39 @@ fn as_list(node: &Node) -> Option<Vec<Node>> {
     }
 }
 
-/// Returns all values, or the messages about all that are invalid.
-pub(super) fn all_valid<T>(results: impl Iterator<Item = Result<T, String>>) -> Parsed<Vec<T>> {
-    let (mut values, mut messages) = (Vec::new(), Vec::new());
-    for result in results {
-        match result {
-            Ok(value) => values.push(value),
-            Err(message) => messages.push(message),
-        }
-    }
-    if messages.is_empty() { Ok(values) } else { Err(Invalid::Parts(messages)) }
-}
-
-pub(super) fn integer_up_to(node: &Node, max: u8) -> Parsed<u8> {
-    valid(byte(node.as_integer()).filter(|number| *number <= max))
-}
-
 /// Parses a bus. In the file, a number has no quotes.
 pub(super) fn bus(node: &Node) -> Parsed<BusName> {
-    let number = byte(node.as_integer()).map(BusName::Number);
     let is_no_number = |bus: &BusName| !matches!(bus, BusName::Number(_));
     let named = || node.as_text()?.parse().ok().filter(is_no_number);
-    valid(number.or_else(named))
+    valid(node.as_integer().map(BusName::Number).or_else(named))
 }
 
 pub(super) fn address(node: &Node, range: &RangeInclusive<u8>) -> Parsed<Address> {
-    let byte = byte(integer_or_text(node)).filter(|byte| range.contains(byte));
-    valid(byte.map(Address))
-}
-
-fn byte(number: Option<i64>) -> Option<u8> {
-    u8::try_from(number?).ok()
+    valid(integer_or_text(node).filter(|address| range.contains(address)).map(Address))
 }
 
 /// Returns an integer, which may be in quotes.
-fn integer_or_text(node: &Node) -> Option<i64> {
+fn integer_or_text<T: TryFrom<i64>>(node: &Node) -> Option<T> {
     node.as_integer().or_else(|| node.as_text().and_then(integer))
 }
 
-pub(super) fn positive(node: &Node, max: f64) -> Parsed<f64> {
-    valid(node.as_number().filter(|number| *number > 0.0 && *number <= max))
+pub(super) fn gain(node: &Node) -> Parsed<f64> {
+    valid(node.as_number().filter(|gain| *gain > 0.0 && *gain <= 1000.0))
 }
 
-pub(super) fn current(node: &Node, max_amperes: f64) -> Parsed<Quantity> {
-    let current = node.as_text().and_then(quantity::parse);
-    let in_range = |it: &Quantity| it.unit == "A" && it.number.abs() <= max_amperes;
-    valid(current.filter(in_range))
+pub(super) fn current(node: &Node) -> Parsed<Quantity> {
+    let in_range = |current: &Quantity| current.unit == "A" && current.number.abs() <= 1000.0;
+    valid(node.as_text().and_then(quantity::parse).filter(in_range))
 }
 
 /// Parses a count; `auto` is `None`.
 pub(super) fn averaging(node: &Node) -> Parsed<Option<Averaging>> {
-    let count = integer_or_text(node).and_then(|count| u32::try_from(count).ok());
-    value_or_auto(node, count.and_then(Averaging::from_repr))
+    value_or_auto(node, integer_or_text(node).and_then(Averaging::from_repr))
 }
 
 /// Parses a conversion time of the chip; `auto` is `None`.
 pub(super) fn conversion_time(node: &Node) -> Parsed<Option<ConversionTime>> {
-    let duration = node.as_text().and_then(duration::parse);
+    let duration = node.as_text().and_then(quantity::duration);
     let has_duration =
         |time: &ConversionTime| duration == Some(Duration::from_micros(time.micros().into()));
     value_or_auto(node, ConversionTime::ALL.iter().copied().find(has_duration))

@@ -1,26 +1,18 @@
 //! The plan that the daemon runs on, in types that hold only valid values where possible.
 
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
+use strum::{Display, EnumString, VariantArray};
 
-use super::check::{self, Identity};
-use super::keys::{self, SINGLE_SENSOR};
-use super::layers::{Layers, sensor_defaults};
-use super::listen::Listen;
-use super::log_level::LogLevel;
-use super::node::Origin;
-use super::print::{self, Line};
-use super::problem::Problems;
-use super::section::Section;
-use super::sensor_tables::{self, SensorTable};
 use crate::i2c::Location;
-use crate::i2c::adapters::Adapters;
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
-use crate::ina260::settings::{PartialSettings, Settings};
+use crate::ina260::settings::Settings;
 use crate::simulated::Faults;
-use crate::units::Amperes;
 
 /// The checked configuration: the sensors to measure, and how to serve their values.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,127 +97,56 @@ fn ipv4_mapped(network: IpNet) -> Option<IpNet> {
     mapped.ok().map(IpNet::V6)
 }
 
-/// Reads all keys; `None`: there are problems, which are reported.
-pub(super) fn read(
-    layers: &Layers,
-    simulate: Option<Faults>,
-    problems: &mut Problems,
-) -> Option<Loaded> {
-    let mut top = layers.merged();
-    let tables = sensor_tables::take(&mut top, problems);
-    let mut section = Section::new("", top, problems);
-    let listen = section.take(&keys::LISTEN);
-    let socket_mode = section.take(&keys::SOCKET_MODE);
-    let allow = section.take(&keys::ALLOW);
-    let hostname = section.take(&keys::HOSTNAME);
-    let interval = (section.take(&keys::INTERVAL), section.origin(&keys::INTERVAL.info));
-    let mut plan = Plan {
-        listen,
-        socket_mode,
-        allow,
-        hostname,
-        window: section.take(&keys::WINDOW),
-        buckets: section.take(&keys::BUCKETS),
-        summary: section.take(&keys::SUMMARY),
-        log: section.take(&keys::LOG),
-        script_metrics: section.take(&keys::SCRIPT_METRICS),
-        wait_for_sensor: section.take(&keys::WAIT_FOR_SENSOR),
-        simulate,
-        has_file: layers.has_file,
-        sensors: Vec::new(),
-    };
-    check::access(&mut section, &plan.listen);
-    let mut lines = section.finish();
-
-    let with_tables = tables.iter().any(|table| !table.name.is_empty());
-    let (mut identities, mut effective) = (Vec::new(), String::new());
-    for table in tables {
-        let (identity, sensor, sensor_lines) = read_sensor(table, &interval, problems);
-        plan.sensors.extend(sensor);
-        identities.push(identity);
-        if with_tables {
-            effective += "\n[[sensor]]\n";
-            effective += &print::lines(&sensor_lines);
-        } else {
-            let is_single = |line: &Line| SINGLE_SENSOR.iter().any(|key| key.name == line.key);
-            lines.extend(sensor_lines.into_iter().filter(is_single));
-        }
-    }
-    let is_real = plan.simulate.is_none() && identities.len() > 1;
-    let adapters = if is_real { Adapters::read() } else { Adapters::default() };
-    check::unique(&identities, &adapters, problems);
-    check::bus_count(&identities, problems);
-    problems.is_empty().then(|| Loaded {
-        plan,
-        effective: print::lines(&lines) + &effective,
-        with_tables,
-    })
+/// Address that metrics are served on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// Absolute path of a Unix socket.
+    Unix(PathBuf),
 }
 
-/// Reads the keys of a sensor. `daemon_interval` is the default of its interval.
-fn read_sensor(
-    sensor: SensorTable,
-    daemon_interval: &(Duration, Option<Origin>),
-    problems: &mut Problems,
-) -> (Identity, Option<SensorPlan>, Vec<Line>) {
-    let SensorTable { name, origin, mut table } = sensor;
-    for (key, value) in sensor_defaults() {
-        table.entry(key).or_insert(value);
+impl Listen {
+    /// Returns the URL to scrape; for a Unix socket, `unix:` and its path.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tcp(address) => format!("http://{address}/metrics"),
+            Self::Unix(_) => self.to_string(),
+        }
     }
-    let mut section = Section::new(&name, table, problems);
-    if !section.contains(&keys::DEVICE) {
-        section.problem(&origin, "device is missing; each sensor needs its own");
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
-    let device = section.take(&keys::DEVICE);
-    let location = Location {
-        bus: section.take(&keys::BUS),
-        address: section.take(&keys::ADDRESS),
-        mux: section.take(&keys::MUX),
-    };
-    let interval = if section.contains(&keys::SENSOR_INTERVAL) {
-        (section.take(&keys::SENSOR_INTERVAL), section.origin(&keys::SENSOR_INTERVAL.info))
-    } else {
-        daemon_interval.clone()
-    };
-    let partial = PartialSettings {
-        averaging: section.take(&keys::AVERAGING),
-        voltage_conversion_time: section.take(&keys::VOLTAGE_CONVERSION_TIME),
-        current_conversion_time: section.take(&keys::CURRENT_CONVERSION_TIME),
-    };
-    let configure = section.take(&keys::CONFIGURE);
-    let requested_alert = section.take(&keys::ALERT);
-    let power_guard = section.take(&keys::POWER_GUARD);
-    let calibration = Calibration {
-        current_gain: section.take(&keys::CURRENT_GAIN),
-        current_offset: Amperes(section.take(&keys::CURRENT_OFFSET).number),
-        voltage_gain: section.take(&keys::VOLTAGE_GAIN),
-        reverse: section.take(&keys::REVERSE),
-    };
-    let labels = section.take(&keys::LABELS);
-    check::read_only(&mut section);
-    let alert =
-        requested_alert.and_then(|requested| check::alert(&mut section, &requested, &calibration));
-    let identity = Identity {
-        name,
-        origin,
-        device: section.has(&[keys::DEVICE.info]).then(|| device.clone()),
-        location: section
-            .has(&[keys::BUS.info, keys::MUX.info, keys::ADDRESS.info])
-            .then_some(location),
-    };
-    let settings = check::settings(&mut section, &interval, partial);
-    let plan = settings.map(|settings| SensorPlan {
-        device,
-        location,
-        interval: interval.0,
-        settings,
-        configure,
-        power_guard,
-        alert,
-        calibration,
-        labels,
-    });
-    (identity, plan, section.finish())
+}
+
+impl Default for Listen {
+    /// Returns a placeholder.
+    fn default() -> Self {
+        Self::Unix(PathBuf::new())
+    }
+}
+
+/// Minimum severity of messages that are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum LogLevel {
+    /// Failures that end the program or affect it permanently.
+    Error,
+    /// Faults that need attention.
+    Warn,
+    /// Single events: starts, stops, ends of outages, summaries.
+    #[default]
+    Info,
+    /// Every result.
+    Debug,
+    /// Every transfer.
+    Trace,
 }
 
 #[cfg(test)]

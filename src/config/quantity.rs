@@ -1,19 +1,56 @@
-//! Currents, voltages and powers with a unit: `5A`, `500mA`, `12.6V`.
+//! Numbers with a unit: durations such as `100ms`; currents, voltages and powers such as `500mA`.
 
-use super::duration::decimal;
+use std::time::Duration;
+
+/// Name of each unit of time and its length in nanoseconds, largest first.
+const UNITS: [(&str, u128); 5] = [
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+];
+
+/// Parses a number and a unit of time, or `0`. Exact: a value that is not a whole number of
+/// nanoseconds is rejected.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let number = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit = &text[number.len()..];
+    let (_, nanos_per_unit) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    let (whole, fraction) = decimal(number)?;
+    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let scaled = digits.checked_mul(nanos_per_unit)?;
+    let nanos = u64::try_from(scaled / scale).ok().filter(|_| scaled.is_multiple_of(scale))?;
+    Some(Duration::from_nanos(nanos))
+}
+
+/// Writes a duration in the largest unit that needs no fraction; [`duration`] parses it again.
+pub(super) fn write(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let is_whole = |(_, nanos_per_unit): &(_, u128)| nanos.is_multiple_of(*nanos_per_unit);
+    match UNITS.into_iter().find(is_whole) {
+        _ if nanos == 0 => "0".to_owned(),
+        Some((name, nanos_per_unit)) => format!("{}{name}", nanos / nanos_per_unit),
+        None => format!("{}.{:03}us", nanos / 1_000, nanos % 1_000),
+    }
+}
 
 /// A number with a base unit.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Quantity {
-    pub(super) number: f64,
+pub(crate) struct Quantity {
+    pub(crate) number: f64,
     /// `A`, `V` or `W`.
-    pub(super) unit: &'static str,
+    pub(crate) unit: &'static str,
     pub(super) as_written: String,
 }
 
 /// Parses a decimal number and a unit with nothing between them, to the nearest float: `0.3mA` and
 /// `0.0003A` are equal.
-pub(super) fn parse(text: &str) -> Option<Quantity> {
+pub(crate) fn parse(text: &str) -> Option<Quantity> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let name = &text[number.len()..];
     let (name, exponent) = name.strip_prefix('m').map_or((name, 0), |base| (base, -3));
@@ -23,11 +60,64 @@ pub(super) fn parse(text: &str) -> Option<Quantity> {
     number.is_finite().then(|| Quantity { number, unit, as_written: text.to_owned() })
 }
 
+/// Splits a number without a sign into its digits before and after the point.
+fn decimal(number: &str) -> Option<(&str, &str)> {
+    let parts = number.split_once('.').unwrap_or((number, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    (is_digits(parts.0) && is_digits(parts.1)).then_some(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn units_and_fractions_are_exact() {
+        for (text, nanos) in [
+            ("1s", 1_000_000_000),
+            ("100ms", 100_000_000),
+            ("1.5s", 1_500_000_000),
+            ("500us", 500_000),
+            ("0.3ms", 300_000),
+            ("1m", 60_000_000_000),
+            ("1h", 3_600_000_000_000),
+            ("0", 0),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_durations_are_rejected() {
+        for text in [
+            "",
+            "1",
+            "00",
+            "s",
+            "1.s",
+            ".5s",
+            "-1s",
+            "+1s",
+            "1 s",
+            "1S",
+            "1min",
+            "1e3s",
+            "1,5s",
+            "1.0000000001s",
+            "99999999999999999999999999h",
+            "9999999999999h",
+            "1.1.1s",
+            "١s",
+            "1sms",
+            "µs",
+            "1µ",
+        ] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn every_unit_gives_the_nearest_float() {
@@ -61,8 +151,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn written_durations_parse_to_the_same(nanos: u64) {
+            let duration = Duration::from_nanos(nanos);
+            prop_assert_eq!(super::duration(&write(duration)), Some(duration));
+        }
+
+        #[test]
         fn parsing_never_panics(text: String) {
-            let _ = parse(&text);
+            let _ = (duration(&text), parse(&text));
         }
     }
 }

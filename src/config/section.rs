@@ -4,8 +4,24 @@ use std::fmt::Display;
 
 use super::keys::{self, Key, KeyInfo};
 use super::node::{Origin, Table};
-use super::print::{self, Line};
-use super::problem::Problems;
+use super::{Problems, parse, toml_text};
+
+/// One line of the effective configuration.
+pub(super) struct Line {
+    pub(super) key: &'static str,
+    pub(super) value: String,
+    pub(super) origin: Origin,
+}
+
+/// Prints lines, with the origins as comments in a column of their own.
+pub(super) fn print_lines(lines: &[Line]) -> String {
+    let setting = |line: &Line| format!("{} = {}", line.key, line.value);
+    // A long list of networks does not shift the column.
+    let widths = lines.iter().map(|line| setting(line).len());
+    let width = widths.filter(|width| *width <= 60).max().unwrap_or_default();
+    let commented = |line: &Line| format!("{:width$}  # {}\n", setting(line), line.origin);
+    lines.iter().map(commented).collect()
+}
 
 /// Takes values out of a table; collects problems and the lines of the effective configuration.
 pub(super) struct Section<'a> {
@@ -30,21 +46,16 @@ impl<'a> Section<'a> {
     /// Returns the value of a key. A missing or invalid value has no line, and a placeholder is
     /// returned; an invalid one is reported.
     pub(super) fn take<T: Default>(&mut self, key: &Key<T>) -> T {
-        let KeyInfo { name, expected, .. } = key.info;
-        let Some(node) = self.table.remove(name) else {
-            return T::default();
-        };
-        match (key.parse)(&node) {
+        let name = key.info.name;
+        let Some(node) = self.table.remove(name) else { return T::default() };
+        match parse::checked(&node, key.info.expected, key.parse) {
             Ok(value) => {
-                self.lines.push(Line {
-                    key: name,
-                    value: (key.print)(&value),
-                    origin: node.origin,
-                });
+                let printed = (key.print)(&value);
+                self.lines.push(Line { key: name, value: printed, origin: node.origin });
                 value
             }
-            Err(invalid) => {
-                for message in invalid.messages(&node, expected, key.parse) {
+            Err(messages) => {
+                for message in messages {
                     self.problem(&node.origin, format_args!("{name}{message}"));
                 }
                 T::default()
@@ -52,14 +63,15 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Returns the value of a key with its origin; `None`: it is missing or invalid.
+    pub(super) fn take_with_origin<T: Default>(&mut self, key: &Key<T>) -> Option<(T, Origin)> {
+        let value = self.take(key);
+        Some((value, self.line(&key.info)?.origin.clone()))
+    }
+
     /// Returns the line of a key whose value was taken and is valid.
     pub(super) fn line(&self, key: &KeyInfo) -> Option<&Line> {
         self.lines.iter().find(|line| line.key == key.name)
-    }
-
-    /// Returns the origin of a key whose value was taken and is valid.
-    pub(super) fn origin(&self, key: &KeyInfo) -> Option<Origin> {
-        Some(self.line(key)?.origin.clone())
     }
 
     /// Returns whether a key has its default, or is invalid.
@@ -74,32 +86,28 @@ impl<'a> Section<'a> {
 
     /// Reports a value that is valid only by itself; `message` continues after the key's name.
     pub(super) fn conflict(&mut self, key: &KeyInfo, message: &str) {
-        if let Some(origin) = self.origin(key) {
-            self.problem(&origin, format_args!("{}{message}", key.name));
+        if let Some(line) = self.line(key) {
+            self.problem(&line.origin.clone(), format_args!("{}{message}", key.name));
         }
     }
 
     /// Reports a problem with the table.
     pub(super) fn problem(&mut self, origin: &Origin, message: impl Display) {
-        let message = format!("{}{message}", self.prefix);
-        self.problems.add(origin, message);
+        self.problems.add(origin, format_args!("{}{message}", self.prefix));
     }
 
     /// Reports the keys that were not taken, and returns the lines of those that were.
     pub(super) fn finish(mut self) -> Vec<Line> {
         for (key, node) in std::mem::take(&mut self.table) {
-            let message = format!("{} {}", print::key(&key), self.unknown(&key));
-            self.problem(&node.origin, message);
+            self.problem(&node.origin, self.unknown(&key));
         }
         self.lines
     }
 
     fn unknown(&self, key: &str) -> String {
         let is_top = self.prefix.is_empty();
-        let [top, sensor]: [Vec<_>; 2] = [
-            keys::at_top().map(|key| key.name).collect(),
-            keys::in_sensor().map(|key| key.name).collect(),
-        ];
+        let top: Vec<_> = keys::at_top().map(|key| key.name).collect();
+        let sensor: Vec<_> = keys::in_sensor().map(|key| key.name).collect();
         let (known, others, advice) = if is_top {
             (top, sensor, "belongs in a [[sensor]] table")
         } else {
@@ -107,16 +115,17 @@ impl<'a> Section<'a> {
         };
         let meant = key.trim().to_ascii_lowercase().replace('-', "_");
         let is_meant = |name: &&&str| meant == ***name || meant == format!("{name}s");
-        match (key, known.iter().find(is_meant)) {
+        let message = match (key, known.iter().find(is_meant)) {
             ("config" | "simulate" | "check_config" | "quiet", _) if is_top => {
-                "is a flag, not a key".to_owned()
+                "is a flag, not a key"
             }
-            ("port", _) if is_top => "is a flag, not a key; set listen".to_owned(),
-            ("log_level", _) if is_top => "is not a known key; set log".to_owned(),
-            _ if others.contains(&key) => advice.to_owned(),
-            (_, Some(&"sensor")) => "is not a known key; write [[sensor]]".to_owned(),
-            (_, Some(name)) => format!("is not a known key; write {name}"),
-            (_, None) => format!("is not a known key; expected one of {}", known.join(", ")),
-        }
+            ("port", _) if is_top => "is a flag, not a key; set listen",
+            ("log_level", _) if is_top => "is not a known key; set log",
+            _ if others.contains(&key) => advice,
+            (_, Some(&"sensor")) => "is not a known key; write [[sensor]]",
+            (_, Some(name)) => &format!("is not a known key; write {name}"),
+            (_, None) => &format!("is not a known key; expected one of {}", known.join(", ")),
+        };
+        format!("{} {message}", toml_text::key(key))
     }
 }

@@ -2,8 +2,7 @@
 //! key accepts is suggested.
 
 use super::node::{Node, Origin, Value};
-use super::print::quoted;
-use super::toml_text::parse_value;
+use super::toml_text::{parse_value, quoted};
 use crate::printable::is_invisible;
 
 /// Our spelling of each unit, and others.

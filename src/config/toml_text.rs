@@ -1,10 +1,10 @@
-//! Parses TOML text. Values other than lists and tables stay as they were written until they are
-//! converted into nodes: messages repeat them.
+//! TOML: parsed into nodes, and printed so that parsing it again gives the same value.
 
-use figment::value::{Dict, Tag, Value as Raw};
+use std::fmt::Display;
+
 use toml_edit::{ImDocument, Item, TableLike, Value as Toml};
 
-use super::node::{Node, Origin, Table, Value};
+use super::node::{Node, Origin, Table, Value, one_line};
 
 /// Reason why text cannot be parsed.
 pub(super) struct SyntaxError {
@@ -15,15 +15,14 @@ pub(super) struct SyntaxError {
     pub(super) is_limit: bool,
 }
 
-/// Parses a document.
-pub(super) fn parse(text: &str) -> Result<Dict, SyntaxError> {
+pub(super) fn parse(text: &str, origin: &Origin) -> Result<Table, SyntaxError> {
     bound(text)?;
     let document = ImDocument::parse(text).map_err(|error| SyntaxError {
         offset: error.span().unwrap_or_default().start,
         words: error.message().to_owned(),
         is_limit: false,
     })?;
-    Ok(dict(document.as_table(), text))
+    Ok(table(document.as_table(), text, origin))
 }
 
 /// Limits the work of the parser. Parsing and everything after it is recursive: the depth is that
@@ -75,54 +74,43 @@ fn quoted_length(text: &str) -> Option<usize> {
     Some(text.len())
 }
 
-fn dict(table: &dyn TableLike, text: &str) -> Dict {
-    table.iter().filter_map(|(key, item)| Some((key.to_owned(), raw(item, text)?))).collect()
+fn table(keys: &dyn TableLike, text: &str, origin: &Origin) -> Table {
+    let node = |(key, item): (&str, &Item)| Some((key.to_owned(), node(item, text, origin)?));
+    keys.iter().filter_map(node).collect()
 }
 
-fn raw(item: &Item, text: &str) -> Option<Raw> {
-    if let Some(table) = item.as_table_like() {
-        return Some(dict(table, text).into());
-    }
-    // An array of tables is one of inline tables here.
-    match item.clone().into_value().ok()? {
-        Toml::Array(items) => {
-            let items = items.into_iter().filter_map(|item| raw(&Item::Value(item), text));
-            Some(items.collect::<Vec<_>>().into())
-        }
-        value => text.get(value.span()?).map(Raw::from),
-    }
+fn node(item: &Item, text: &str, origin: &Origin) -> Option<Node> {
+    let value = match item.as_table_like() {
+        Some(keys) => Value::Table(table(keys, text, origin)),
+        // An array of tables is one of inline tables here.
+        None => match item.clone().into_value().ok()? {
+            Toml::Array(items) => {
+                let node = |item| node(&Item::Value(item), text, origin);
+                Value::List(items.into_iter().filter_map(node).collect())
+            }
+            Toml::String(text) => Value::Text(text.into_value()),
+            bare => Value::Bare(text.get(bare.span()?)?.to_owned()),
+        },
+    };
+    Some(Node { origin: origin.clone(), value })
 }
 
 /// Parses a value in TOML syntax.
 pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<Value> {
-    let mut dict = parse(&format!("value = {text}")).ok()?;
-    let raw = dict.remove("value").filter(|_| dict.is_empty())?;
-    Some(node(raw, true, &|_| origin.clone()).value)
+    let mut table = parse(&format!("value = {text}"), origin).ok()?;
+    let node = table.remove("value").filter(|_| table.is_empty())?;
+    Some(node.value)
 }
 
-/// Converts figment's values. `typed`: all of them were written as TOML, so strings are strings.
-pub(super) fn table(dict: Dict, typed: bool, origin: &dyn Fn(Tag) -> Origin) -> Table {
-    dict.into_iter().map(|(key, value)| (key, node(value, typed, origin))).collect()
+/// Prints a string. Parsers reject control characters in values.
+pub(super) fn quoted(text: &(impl Display + ?Sized)) -> String {
+    let text = text.to_string();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn node(raw: Raw, typed: bool, origin_of: &dyn Fn(Tag) -> Origin) -> Node {
-    let origin = origin_of(raw.tag());
-    let value = match raw {
-        Raw::Dict(_, dict) => Value::Table(table(dict, typed, origin_of)),
-        Raw::Array(_, items) => {
-            let items = items.into_iter().map(|item| node(item, typed, origin_of));
-            Value::List(items.collect())
-        }
-        // The only other variant that `raw` makes is a string.
-        scalar => match (scalar.into_string().unwrap_or_default(), &origin) {
-            (text, Origin::Environment(_) | Origin::Flag(_)) if !typed => {
-                return Node::untyped(&text, origin);
-            }
-            (written, _) => match written.parse() {
-                Ok(Toml::String(text)) => Value::Text(text.into_value()),
-                _ => Value::Bare(written),
-            },
-        },
-    };
-    Node { origin, value }
+/// Prints a key for a message.
+pub(super) fn key(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let quote = if key.is_empty() || !key.chars().all(is_bare) { "\"" } else { "" };
+    format!("{quote}{}{quote}", one_line(key))
 }

@@ -4,14 +4,14 @@
 //! The alert is always latched. Each poll clears the latch, so the ALERT pin only pulses: it is not
 //! a protection output.
 
-use strum::{FromRepr, IntoStaticStr, VariantArray};
+use strum::{EnumString, FromRepr, IntoStaticStr, VariantArray};
 
 use super::calibration::Calibration;
 use super::registers::MaskEnable;
 use crate::units::Quantity;
 
 /// Alert function; its discriminant is its bit in the mask/enable register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 #[repr(u16)]
 pub enum Function {
@@ -74,7 +74,9 @@ impl Function {
 }
 
 /// Polarity of the ALERT pin; its discriminant is the APOL bit of the mask/enable register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRepr, VariantArray, IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, FromRepr, VariantArray, IntoStaticStr,
+)]
 #[strum(serialize_all = "kebab-case")]
 #[repr(u16)]
 pub enum Polarity {

@@ -70,18 +70,19 @@ pub struct CalibrateArgs {
 }
 
 fn amperes(text: &str) -> Result<f64, &'static str> {
-    let current = config::parse_quantity(text).filter(|(number, unit)| {
-        *unit == "A" && *number != 0.0 && number.abs() <= correction::RATED_AMPERES
+    let current = config::parse_quantity(text).filter(|current| {
+        let is_rated = current.number.abs() <= correction::RATED_AMPERES;
+        current.unit == "A" && current.number != 0.0 && is_rated
     });
     current
-        .map(|(number, _)| number)
+        .map(|current| current.number)
         .ok_or("expected a current from -15A to 15A, such as 2.500A; without a current, use --zero")
 }
 
 fn volts(text: &str) -> Result<f64, &'static str> {
     let voltage = config::parse_quantity(text);
-    let voltage = voltage.filter(|(number, unit)| *unit == "V" && *number > 0.0);
-    voltage.map(|(number, _)| number).ok_or("expected a voltage above 0, such as 12.003V")
+    let voltage = voltage.filter(|voltage| voltage.unit == "V" && voltage.number > 0.0);
+    voltage.map(|voltage| voltage.number).ok_or("expected a voltage above 0, such as 12.003V")
 }
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(60);

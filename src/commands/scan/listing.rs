@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::ScanArgs;
 use super::bus_scan::{BusReport, Device, DeviceKind};
 use crate::commands::Failure;
-use crate::config::{self, Loaded, SensorPlan};
+use crate::config::{self, Loaded, Overrides, SensorPlan};
 use crate::i2c::Location;
 use crate::i2c::adapters::Adapters;
 use crate::ina260::Error;
@@ -112,7 +112,8 @@ pub(super) fn write_tables(
             }
         }
     }
-    config::load_with(&args.config.overrides(), config::environment(), &tables)?;
+    let appended = Overrides { appended: tables.clone(), ..args.config.overrides() };
+    config::load(&appended, config::environment())?;
     if tables.is_empty() {
         tables += "# No INA260 found that is not yet in the configuration.\n";
     }
@@ -145,7 +146,6 @@ pub(in crate::commands) fn table(device: &str, location: Location, adapter: &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Overrides;
     use crate::i2c::Address;
     use crate::i2c::mux::Channel;
 
@@ -157,8 +157,11 @@ mod tests {
             address: Address(0x41),
         };
         let taken = "[[sensor]]\ndevice = \"i2c-11-0x70-3-0x41\"\n";
-        let flags = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
-        let loaded = config::load_with(&flags, [], taken).unwrap();
+        let load = |appended: &str| {
+            let (config, appended) = (Some("/dev/null".into()), appended.to_owned());
+            config::load(&Overrides { config, appended, ..Overrides::default() }, []).unwrap()
+        };
+        let loaded = load(taken);
         let table = new_table(location, "i2c-1-mux (chan_id 0)", &loaded.plan.sensors);
         assert_eq!(
             table,
@@ -166,8 +169,7 @@ mod tests {
              address = 0x41\n\
              mux = { address = 0x70, channel = 3 }\n"
         );
-        let both = format!("{taken}{table}");
-        let sensors = config::load_with(&flags, [], &both).unwrap().plan.sensors;
+        let sensors = load(&format!("{taken}{table}")).plan.sensors;
         assert_eq!(sensors[1].location, location);
     }
 }

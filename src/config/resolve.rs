@@ -1,0 +1,224 @@
+//! Reads the tables of the daemon and of its sensors into a plan. The sensors are `[[sensor]]`
+//! tables, or the single one of `device`, `bus`, `address` and `mux` at the top of the file.
+
+use std::time::Duration;
+
+use super::check::{self, Identity};
+use super::keys::{self, SINGLE_SENSOR};
+use super::layers::{Layers, defaults};
+use super::node::{Node, Origin, Table, Value, one_line};
+use super::plan::{Loaded, Plan, SensorPlan};
+use super::section::{Line, Section, print_lines};
+use super::toml_text::parse_value;
+use super::{Overrides, Problems};
+use crate::i2c::Location;
+use crate::i2c::adapters::Adapters;
+use crate::ina260::calibration::Calibration;
+use crate::ina260::settings::PartialSettings;
+use crate::units::Amperes;
+
+/// The table of a sensor before its keys are read.
+struct SensorTable {
+    /// Name in messages; empty for the single sensor, which has no table.
+    name: String,
+    origin: Origin,
+    table: Table,
+}
+
+/// Maximum number of sensors. More are considered a mistake, and refused before they are checked.
+const MAX_SENSORS: usize = 256;
+
+/// Adds the flags, reads all keys and checks them.
+pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loaded, Problems> {
+    layers.add_flags(&overrides.values);
+    let mut top = layers.merged();
+    let Layers { mut problems, has_file, .. } = layers;
+    let tables = take_sensors(&mut top, &mut problems);
+    let with_tables = tables.iter().any(|table| !table.name.is_empty());
+    let mut section = Section::new("", top, &mut problems);
+    let listen = section.take(&keys::LISTEN);
+    let socket_mode = section.take(&keys::SOCKET_MODE);
+    let allow = section.take(&keys::ALLOW);
+    let hostname = section.take(&keys::HOSTNAME);
+    let interval = section.take_with_origin(&keys::INTERVAL);
+    let mut plan = Plan {
+        listen,
+        socket_mode,
+        allow,
+        hostname,
+        window: section.take(&keys::WINDOW),
+        buckets: section.take(&keys::BUCKETS),
+        summary: section.take(&keys::SUMMARY),
+        log: section.take(&keys::LOG),
+        script_metrics: section.take(&keys::SCRIPT_METRICS),
+        wait_for_sensor: section.take(&keys::WAIT_FOR_SENSOR),
+        simulate: overrides.simulate.clone(),
+        has_file,
+        sensors: Vec::new(),
+    };
+    check::access(&mut section, &plan.listen);
+    let mut lines = section.finish();
+
+    let (mut identities, mut effective) = (Vec::new(), String::new());
+    for table in tables {
+        let (identity, sensor, sensor_lines) = read_sensor(table, interval.clone(), &mut problems);
+        plan.sensors.extend(sensor);
+        identities.push(identity);
+        if with_tables {
+            effective += "\n[[sensor]]\n";
+            effective += &print_lines(&sensor_lines);
+        } else {
+            let is_single = |line: &Line| SINGLE_SENSOR.iter().any(|key| key.name == line.key);
+            lines.extend(sensor_lines.into_iter().filter(is_single));
+        }
+    }
+    let is_real = plan.simulate.is_none() && identities.len() > 1;
+    let adapters = if is_real { Adapters::read() } else { Adapters::default() };
+    check::unique(&identities, &adapters, &mut problems);
+    check::bus_count(&identities, &mut problems);
+    let effective = print_lines(&lines) + &effective;
+    if problems.first.is_empty() {
+        Ok(Loaded { plan, effective, with_tables })
+    } else {
+        Err(problems)
+    }
+}
+
+/// Takes the sensors out of the top-level table.
+fn take_sensors(top: &mut Table, problems: &mut Problems) -> Vec<SensorTable> {
+    let single = SINGLE_SENSOR.iter().filter_map(|key| top.remove_entry(key.name));
+    let single: Table = single.collect();
+    let Some(list) = top.remove(keys::SENSOR_TABLES.info.name) else {
+        return vec![SensorTable { name: String::new(), origin: Origin::Default, table: single }];
+    };
+    let mut tables = sensor_tables(&list, problems);
+    for (key, value) in single {
+        let origin = value.origin.clone();
+        match (&origin, tables.as_mut_slice()) {
+            // The list overrides the single sensor of lower layers.
+            (Origin::Default | Origin::File(_), _) if origin != list.origin => {}
+            (Origin::File(_), _) => problems.add(
+                &origin,
+                format!("{key} {value} conflicts with [[sensor]]; move it into the sensor's table"),
+            ),
+            // The list is invalid, which is reported.
+            (_, []) => {}
+            (_, [sensor]) => merge_into(&mut sensor.table, key, value),
+            (_, sensors) => {
+                let (file, count) = (&list.origin, sensors.len());
+                let message = format!("is for a single sensor, but {file} has {count}");
+                problems.add(&origin, format!("{key} {value} {message}"));
+            }
+        }
+    }
+    tables
+}
+
+/// Sets a key. A variable may set one key of an inline table, e.g. `..._MUX__CHANNEL`.
+fn merge_into(table: &mut Table, key: String, Node { origin, value }: Node) {
+    match (table.get_mut(&key), value) {
+        (Some(Node { origin: lower_origin, value: Value::Table(lower) }), Value::Table(higher)) => {
+            lower.extend(higher);
+            *lower_origin = origin;
+        }
+        (_, value) => drop(table.insert(key, Node { origin, value })),
+    }
+}
+
+fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<SensorTable> {
+    let origin = &list.origin;
+    let (value, expected) = match &list.value {
+        Value::Untyped(text) => {
+            (parse_value(text, origin), "[{ device = \"a\" }, { device = \"b\" }]")
+        }
+        value => (Some(value.clone()), "a line [[sensor]] above the keys of each sensor"),
+    };
+    let Some(items) = value.and_then(Value::try_as_list) else {
+        problems.add(origin, format!("sensor {list} is not a list; expected {expected}"));
+        return Vec::new();
+    };
+    if items.is_empty() {
+        let message = "sensor is an empty list; remove it to use device, bus, address and mux";
+        problems.add(origin, message);
+    }
+    if items.len() > MAX_SENSORS {
+        let count = items.len();
+        let message = format!("has {count} sensors; at most {MAX_SENSORS} are supported");
+        problems.add(origin, message);
+        return Vec::new();
+    }
+    let mut tables = Vec::new();
+    for (item, number) in items.into_iter().zip(1..) {
+        let Value::Table(table) = item.value else {
+            problems.add(origin, format!("sensor[{number}] {item} is not a table"));
+            continue;
+        };
+        let name = match table.get(keys::DEVICE.info.name).and_then(Node::as_text) {
+            Some(device) => format!("sensor[{number}] \"{}\"", one_line(device)),
+            None => format!("sensor[{number}]"),
+        };
+        tables.push(SensorTable { name, origin: origin.clone(), table });
+    }
+    tables
+}
+
+/// Reads the keys of a sensor. `interval` is the default of its interval; `None`: invalid.
+fn read_sensor(
+    sensor: SensorTable,
+    mut interval: Option<(Duration, Origin)>,
+    problems: &mut Problems,
+) -> (Identity, Option<SensorPlan>, Vec<Line>) {
+    let SensorTable { name, origin, mut table } = sensor;
+    for (key, value) in defaults(keys::in_sensor().filter(|key| key.name != keys::DEVICE.info.name))
+    {
+        table.entry(key).or_insert(value);
+    }
+    let mut section = Section::new(&name, table, problems);
+    if !section.contains(&keys::DEVICE) {
+        section.problem(&origin, "device is missing; each sensor needs its own");
+    }
+    let device = section.take(&keys::DEVICE);
+    let location = Location {
+        bus: section.take(&keys::BUS),
+        address: section.take(&keys::ADDRESS),
+        mux: section.take(&keys::MUX),
+    };
+    if section.contains(&keys::SENSOR_INTERVAL) {
+        interval = section.take_with_origin(&keys::SENSOR_INTERVAL);
+    }
+    let partial = PartialSettings {
+        averaging: section.take(&keys::AVERAGING),
+        voltage_conversion_time: section.take(&keys::VOLTAGE_CONVERSION_TIME),
+        current_conversion_time: section.take(&keys::CURRENT_CONVERSION_TIME),
+    };
+    let configure = section.take(&keys::CONFIGURE);
+    let alert = section.take(&keys::ALERT);
+    let power_guard = section.take(&keys::POWER_GUARD);
+    let calibration = Calibration {
+        current_gain: section.take(&keys::CURRENT_GAIN),
+        current_offset: Amperes(section.take(&keys::CURRENT_OFFSET).number),
+        voltage_gain: section.take(&keys::VOLTAGE_GAIN),
+        reverse: section.take(&keys::REVERSE),
+    };
+    let labels = section.take(&keys::LABELS);
+    check::read_only(&mut section);
+    let alert = alert.and_then(|alert| check::alert(&mut section, &alert, &calibration));
+    let is_located = section.has(&[keys::BUS.info, keys::MUX.info, keys::ADDRESS.info]);
+    let location_if_valid = is_located.then_some(location);
+    let identity = Identity { name, origin, device: device.clone(), location: location_if_valid };
+    let plan = interval.and_then(|(interval, origin)| {
+        let settings = check::settings(&mut section, interval, origin, partial)?;
+        Some(SensorPlan {
+            device,
+            location,
+            interval,
+            settings,
+            configure,
+            power_guard,
+            alert,
+            calibration,
+            labels,
+        })
+    });
+    (identity, plan, section.finish())
+}
