@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -134,7 +133,7 @@ fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
 }
 
 /// Connects to a Unix socket. `UnixStream` would wait for ever while its queue is full.
-fn connect_unix(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
+fn connect_unix(path: &str, deadline: Instant) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     set_socket_timeout(&socket, Timeout::Send, Some(remaining(deadline)?))?;

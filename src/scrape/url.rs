@@ -1,22 +1,22 @@
 //! URLs of exporters, also in short forms.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::Listen;
 use crate::printable::is_invisible;
 
 /// URL of an exporter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
 #[expect(missing_docs, reason = "parts of the URL")]
 pub enum Url {
-    /// `http://HOST:PORT/PATH`, with host and port as `authority`.
+    /// The authority is host and port.
+    #[strum(to_string = "http://{authority}{path}")]
     Http { authority: String, path: String },
-    /// `unix:/PATH` of a socket, with the default path of the metrics.
-    Unix(PathBuf),
+    /// A Unix socket, with the default path of the metrics.
+    #[strum(to_string = "unix:{0}")]
+    Unix(String),
 }
 
 /// Reason why a text is not a usable URL.
@@ -48,10 +48,9 @@ impl Url {
     pub(super) const PATH: &str = "/metrics";
 
     /// Returns host and port as in a URL; for a Unix socket its path.
-    pub fn authority(&self) -> String {
+    pub fn authority(&self) -> &str {
         match self {
-            Self::Http { authority, .. } => authority.clone(),
-            Self::Unix(path) => path.display().to_string(),
+            Self::Http { authority: text, .. } | Self::Unix(text) => text,
         }
     }
 }
@@ -61,7 +60,7 @@ impl From<&Listen> for Url {
     fn from(listen: &Listen) -> Self {
         let mut address = match listen {
             Listen::Tcp(address) => *address,
-            Listen::Unix(path) => return Self::Unix(path.clone()),
+            Listen::Unix(path) => return Self::Unix(path.display().to_string()),
         };
         if address.ip() == Ipv4Addr::UNSPECIFIED {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -79,11 +78,9 @@ impl FromStr for Url {
         if let Some(c) = text.chars().find(|c| is_invisible(*c) || *c == '\\') {
             return Err(InvalidUrl::Character(c));
         }
-        if let Some(path) = text.strip_prefix("unix:").map(PathBuf::from) {
-            return path
-                .is_absolute()
-                .then_some(Self::Unix(path))
-                .ok_or(InvalidUrl::RelativeSocket);
+        if let Some(path) = text.strip_prefix("unix:") {
+            let is_absolute = path.starts_with('/');
+            return is_absolute.then(|| Self::Unix(path.into())).ok_or(InvalidUrl::RelativeSocket);
         }
         let (rest, default_port) = match text.split_once("://") {
             None => (text, Self::PORT),
@@ -113,15 +110,6 @@ impl FromStr for Url {
             return Err(InvalidUrl::NoHost);
         }
         Ok(Self::Http { authority: format!("{host}:{port}"), path: path.to_owned() })
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http { authority, path } => write!(f, "http://{authority}{path}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 

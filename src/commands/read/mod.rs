@@ -13,13 +13,11 @@ use crate::supervisor::BusProvider;
 
 mod output;
 pub(super) mod reader;
-mod sensor_report;
 #[cfg(test)]
 mod tests;
 
 pub(super) use output::field as csv_field;
-use reader::Reader;
-use sensor_report::SensorReport;
+use reader::{Reader, SensorReport};
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]

@@ -7,13 +7,15 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::Row;
-use super::sensor_report::{ChipState, SensorReport};
+use super::reader::{ChipState, SensorReport};
 use crate::ina260::registers::POWER_ON_CONFIGURATION;
 use crate::ina260::settings::{Mode, Settings};
 
 /// Names of the CSV columns.
 pub(super) const COLUMNS: &str = "timestamp_seconds,device,bus,mux,address,voltage_volts,\
                                   current_amperes,power_watts,alert,error";
+
+const FROM_SERVICE: &str = "the bus is in use: settings and alert are from the service's metrics";
 
 /// Writes a paragraph for each sensor.
 pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
@@ -26,6 +28,11 @@ pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()>
             continue;
         };
         let state = report.state.as_ref();
+        let note = match state {
+            Ok(state) if state.ready.is_some() => None,
+            Ok(_) => Some(FROM_SERVICE.to_owned()),
+            Err(reason) => Some(reason.clone()),
+        };
         for (name, value) in [
             ("voltage", Some(format!("{:.3} V", report.measured.voltage.0))),
             ("current", Some(format!("{:.3} A", report.measured.current.0))),
@@ -34,7 +41,7 @@ pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()>
             ("flags", Some(flags(report))),
             ("alert", state.ok().map(alert)),
             ("identity", Some(format!("INA260, die {}", report.die))),
-            ("", state.map_or_else(|reason| Some(reason.clone()), origin)),
+            ("", note),
         ] {
             if let Some(value) = value {
                 writeln!(output, "  {name:9} {value}")?;
@@ -78,12 +85,6 @@ fn alert(state: &ChipState) -> String {
         let active = if alert.active { "active" } else { "inactive" };
         format!("{} {} {}: {active}", alert.on, alert.limit, alert.unit)
     })
-}
-
-/// Returns where the state is from, if not from the chip.
-fn origin(state: &ChipState) -> Option<String> {
-    let note = "the bus is in use: settings and alert are from the service's metrics";
-    state.ready.is_none().then(|| note.to_owned())
 }
 
 /// Writes one object with the key `sensors`.

@@ -1,17 +1,146 @@
 //! Reads sensors: from their chips, or from the service that uses the bus.
 
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::time::{Duration, SystemTime};
 
 use super::Stop;
-use super::sensor_report::{ChipState, SensorReport};
 use crate::commands::describe_open_error;
 use crate::commands::mux_guard::MuxGuard;
 use crate::commands::running_exporter::RunningExporter;
 use crate::config::{Plan, SensorPlan};
 use crate::i2c::adapters::Adapters;
 use crate::i2c::{Bus, BusName, Location, mux, retry_once};
-use crate::ina260;
+use crate::ina260::alert::Alert;
+use crate::ina260::calibration::Calibration;
+use crate::ina260::settings::{Mode, Settings};
+use crate::ina260::{self, Measurement, RegisterDump};
+use crate::scrape::{ScrapedAlert, ScrapedSensor};
 use crate::supervisor::BusProvider;
+use crate::units::Measured;
+
+/// Full scale of the power register, 419.43 W; beyond it, voltage times current is used.
+const POWER_LIMIT: u16 = 41_943;
+/// Longest wait for a result, in cycles: conversions may take 10 % longer than nominal.
+const SLOWEST: f64 = 1.15;
+/// Upper bound on the wait for a first result.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// One result of a sensor, with its chip and state.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SensorReport {
+    pub(super) at: SystemTime,
+    /// The die ID register.
+    pub(super) die: String,
+    pub(super) measured: Measured,
+    /// Whether a quantity is at full scale of its register.
+    pub(super) saturated: bool,
+    /// State of the chip, or why it is unknown: reading it would disturb the service.
+    pub(super) state: Result<ChipState, String>,
+}
+
+/// Settings, flags and alert of a chip.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ChipState {
+    pub(super) settings: Settings,
+    pub(super) mode: Mode,
+    /// Whether there was a result that had not been read; `None` if the state is from the service.
+    pub(super) ready: Option<bool>,
+    pub(super) alert: Option<ScrapedAlert>,
+    pub(super) alert_active: bool,
+}
+
+impl ChipState {
+    fn from_registers(registers: &RegisterDump, calibration: &Calibration) -> Self {
+        let flags = registers.mask_enable;
+        // The power guard of a service is not an alert.
+        let is_alert = !registers.is_guarded();
+        let alert = Alert::from_words(flags.kept(), registers.alert_limit, calibration);
+        Self {
+            settings: registers.settings(),
+            mode: Mode::from_word(registers.configuration),
+            ready: Some(flags.ready()),
+            alert: alert.filter(|_| is_alert).map(|alert| ScrapedAlert {
+                on: alert.function.name().to_owned(),
+                limit: alert.limit,
+                unit: alert.function.unit(),
+                active: flags.alert(),
+            }),
+            alert_active: flags.alert() && is_alert,
+        }
+    }
+
+    /// Returns the state in the service's metrics, unless it never identified the chip.
+    fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
+        Some(Self {
+            settings: sensor.chip.as_ref()?.settings,
+            mode: Mode::BothContinuous,
+            ready: None,
+            alert: sensor.alert.clone(),
+            alert_active: sensor.alert.as_ref().is_some_and(|alert| alert.active),
+        })
+    }
+}
+
+impl SensorReport {
+    /// Reads everything from a chip that no other program uses. Changes no setting, but clears the
+    /// ready flag and a latched alert. If the chip has no result since power-on, waits for one.
+    fn read(bus: &mut dyn Bus, sensor: &SensorPlan, stop: Stop) -> Result<Self, ina260::Error> {
+        let address = sensor.location.address;
+        let die = ina260::identify(bus, address)?;
+        let mut read = || {
+            let registers = ina260::read_settings(bus, address)?;
+            let data = ina260::measure(bus, address, registers.mask_enable.overflow(), true)?;
+            Ok((registers, data))
+        };
+        let (mut registers, mut data) = read()?;
+        let is_empty = (data.voltage_word, data.current_word) == (0, 0);
+        if is_empty && !registers.mask_enable.ready() {
+            stop(registers.settings().cycle().mul_f64(SLOWEST).min(MAX_PAUSE));
+            (registers, data) = read()?;
+        }
+        let state = ChipState::from_registers(&registers, &sensor.calibration);
+        Ok(Self::new(die, data, sensor, Ok(state)))
+    }
+
+    /// Reads the identity and data of a chip that the service uses, which affects no flag.
+    fn read_data(
+        bus: &mut dyn Bus,
+        sensor: &SensorPlan,
+        state: Result<ChipState, String>,
+    ) -> Result<Self, ina260::Error> {
+        let die = ina260::identify(bus, sensor.location.address)?;
+        let data = ina260::measure(bus, sensor.location.address, false, true)?;
+        Ok(Self::new(die, data, sensor, state))
+    }
+
+    /// Returns the last result in the service's metrics, unless the sensor is down.
+    fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
+        Some(Self {
+            at: SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(sensor.last_result?).ok()?,
+            die: sensor.chip.as_ref()?.die.clone(),
+            measured: sensor.readings?.last,
+            saturated: false,
+            state: Ok(ChipState::from_service(sensor)?),
+        })
+    }
+
+    fn new(
+        die: u16,
+        mut data: Measurement,
+        sensor: &SensorPlan,
+        state: Result<ChipState, String>,
+    ) -> Self {
+        // The overflow flag is not always read; the power register shows the same.
+        data.overflow |= data.power_word.is_some_and(|word| word >= POWER_LIMIT);
+        Self {
+            at: SystemTime::now(),
+            die: format!("{die:#06x}"),
+            measured: sensor.calibration.apply(data.measured(false)),
+            saturated: data.overflow || data.voltage_saturated() || data.current_saturated(),
+            state,
+        }
+    }
+}
 
 /// Reason why a sensor was not read, with what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -134,4 +263,131 @@ pub(super) fn read_via_service(
 /// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.
 fn retried<T>(read: impl FnMut() -> Result<T, ina260::Error>) -> Result<T, Error> {
     retry_once(read, ina260::Error::is_timeout).map_err(Error::Chip)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{Clock, SimulatedClock};
+    use crate::config::{self, Overrides};
+    use crate::i2c::Address;
+    use crate::ina260::Ina260;
+    use crate::ina260::alert::{Function, Polarity};
+    use crate::ina260::settings::Settings;
+    use crate::simulated::{Board, Chip, Fault, Load};
+    use crate::units::{Amperes, Volts, Watts};
+
+    const HERE: Address = Address(0x40);
+
+    /// The default sensor, at this address.
+    fn sensor() -> SensorPlan {
+        config::load_alone(&Overrides::default()).unwrap().plan.sensors.remove(0)
+    }
+
+    /// A chip as the service left it, with an active alert and a new result.
+    fn board() -> Arc<Board> {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(None, HERE, Chip::exact(Load::steady(12.0, 2.0)));
+        let plain = Calibration::default();
+        let alert = Alert::new(Function::OverCurrent, 1.5, Polarity::ActiveLow, &plain);
+        let chip = Ina260 {
+            address: HERE,
+            settings: Settings::from_word(0x6E9F),
+            alert: alert.ok(),
+            configure: true,
+            power_guard: true,
+        };
+        chip.configure(&mut board.bus(), || ()).unwrap();
+        clock.wait(Duration::from_secs(2));
+        board
+    }
+
+    #[test]
+    fn exclusive_read_shows_all_and_writes_nothing() {
+        let board = board();
+        let writes = board.chip(None, HERE, |chip| chip.writes);
+        let bus = &mut board.bus();
+        let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
+        assert_eq!(
+            (report.measured.voltage, report.measured.current, report.measured.power),
+            (Volts(12.0), Amperes(2.0), Watts(24.0))
+        );
+        assert_eq!((report.die.as_str(), report.saturated), ("0x2270", false));
+        let state = report.state.unwrap();
+        assert_eq!(state.settings.cycle(), Duration::from_micros(942_080));
+        let alert =
+            ScrapedAlert { on: "over-current".to_owned(), limit: 1.5, unit: "A", active: true };
+        assert_eq!((state.ready, state.alert_active, state.alert), (Some(true), true, Some(alert)));
+        assert_eq!(board.chip(None, HERE, |chip| chip.writes), writes);
+    }
+
+    #[test]
+    fn power_guard_of_a_service_is_not_an_alert() {
+        let board = board();
+        let bus = &mut board.bus();
+        for (register, word) in [(0x07, 0xFFF8), (0x06, 0x4001)] {
+            bus.write_word(HERE, register, word).unwrap();
+        }
+        board.chip(None, HERE, |chip| chip.load = Load::steady(12.0, -2.0));
+        board.wait(Duration::from_secs(2));
+        let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
+        let state = report.state.unwrap();
+        assert_eq!((state.alert_active, state.alert), (false, None));
+    }
+
+    #[test]
+    fn data_read_leaves_flags_to_the_service() {
+        let board = board();
+        let bus = &mut board.bus();
+        let report = SensorReport::read_data(bus, &sensor(), Err(String::new())).unwrap();
+        assert_eq!((report.measured.power, report.state), (Watts(24.0), Err(String::new())));
+        // As the service will read them.
+        let flags = ina260::read_settings(bus, HERE).unwrap().mask_enable;
+        assert!(flags.ready() && flags.alert(), "{flags:?}");
+    }
+
+    #[test]
+    fn saturated_power_is_voltage_times_current() {
+        let board = board();
+        board.inject(Fault::Overflow);
+        let mut sensor = sensor();
+        sensor.calibration.reverse = true;
+        // 15 A and 36 V from the next result on.
+        let bus = &mut board.bus();
+        bus.read_word(HERE, 0x00).unwrap();
+        board.wait(Duration::from_secs(2));
+        let report = SensorReport::read_data(bus, &sensor, Err(String::new())).unwrap();
+        assert_eq!(
+            (report.measured.current, report.measured.power, report.saturated),
+            (Amperes(-15.0), Watts(-540.0), true)
+        );
+    }
+
+    #[test]
+    fn first_result_after_power_on_is_awaited() {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        board.plug(None, HERE, Chip::exact(Load::steady(5.0, 1.0)));
+        let mut pauses = Vec::new();
+        let mut pause = |time| {
+            clock.wait(time);
+            pauses.push(time);
+            false
+        };
+        let report = SensorReport::read(&mut board.bus(), &sensor(), &mut pause).unwrap();
+        assert_eq!((report.measured.voltage, report.measured.power), (Volts(5.0), Watts(5.0)));
+        assert_eq!(pauses, [Duration::from_micros(2_530)]);
+        let state = report.state.unwrap();
+        assert_eq!((state.settings.word(), state.mode), (0x6127, Mode::BothContinuous));
+        assert_eq!((state.alert, state.alert_active), (None, false));
+        // Powered down.
+        board.bus().write_word(HERE, 0x00, 0x6120).unwrap();
+        let bus = &mut board.bus();
+        let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
+        let state = report.state.unwrap();
+        assert_eq!(state.mode.name(), "power-down");
+    }
 }

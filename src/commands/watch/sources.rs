@@ -44,7 +44,7 @@ pub trait ScrapeSource: Send {
 
 impl ScrapeSource for Url {
     fn name(&self) -> String {
-        self.authority()
+        self.authority().to_owned()
     }
 
     fn scrape(&mut self) -> Result<Body, scrape::Error> {
