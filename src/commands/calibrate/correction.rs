@@ -1,7 +1,10 @@
-//! Gains and offset from an average and a reference, within what the chip's data sheet allows.
+//! The mean of a steady quantity, and the calibration that follows from it and a reference, within
+//! what the chip's data sheet allows.
+
+use std::time::{Duration, Instant};
 
 use super::CalibrateArgs;
-use super::average::Average;
+use crate::commands::measuring::Moments;
 use crate::ina260::calibration::Calibration;
 use crate::units::Amperes;
 
@@ -17,29 +20,115 @@ const OFFSET_VOLTS: f64 = 12.0;
 const MAX_GAIN_ERROR: f64 = 0.005;
 /// Maximum offset of the bus voltage in volts (INA226, SBOS547B, which shares the core).
 const MAX_VOLTAGE_OFFSET: f64 = 0.0075;
+/// Step of the registers: 1.25 mA and 1.25 mV.
+const STEP: f64 = 0.00125;
+/// Number of parts into which the time is divided; their means are compared.
+const BLOCKS: usize = 10;
+/// Minimum number of results in a block.
+const MIN_RESULTS: u32 = 2;
 
-/// A reading that the chip's errors cannot explain.
+/// Reason why no calibration follows from the results.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[error(
-    "the chip reads {read:.4} {unit} instead of {reference:.4} {unit}; its own error is at most \
-     {max:.4} {unit} (data sheet): {hint}"
-)]
-pub(super) struct Implausible {
-    read: f64,
-    reference: f64,
-    max: f64,
-    unit: &'static str,
-    hint: &'static str,
+pub(super) enum Unusable {
+    #[error(
+        "too few results in a tenth of the time; check that the sensor responds, or use a longer \
+         --for"
+    )]
+    TooFew,
+    #[error(
+        "the {quantity} is not steady (its means over tenths of the time differ by {range:.2} \
+         {unit}, single results by {spread:.2} {unit} rms); switch the load off for --zero, or \
+         use a constant one"
+    )]
+    NotSteady { quantity: &'static str, unit: &'static str, range: f64, spread: f64 },
+    #[error(
+        "the chip reads {read:.4} {unit} instead of {reference:.4} {unit}; its own error is at \
+         most {max:.4} {unit} (data sheet): {hint}"
+    )]
+    Implausible { read: f64, reference: f64, max: f64, unit: &'static str, hint: &'static str },
 }
 
-/// Returns the calibration with which the average equals the reference. The average is that of the
-/// chip's own values, so what the `existing` calibration corrects is not corrected twice.
+/// Mean of a quantity with its standard error, in amperes or volts, before calibration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Mean {
+    pub(super) results: u32,
+    pub(super) value: f64,
+    pub(super) error: f64,
+}
+
+/// Results in blocks of equal time.
+pub(super) struct Blocks {
+    begun: Instant,
+    duration: Duration,
+    currents: [Moments; BLOCKS],
+    voltages: [Moments; BLOCKS],
+}
+
+impl Blocks {
+    pub(super) fn new(begun: Instant, duration: Duration) -> Self {
+        Self { begun, duration, currents: Default::default(), voltages: Default::default() }
+    }
+
+    /// Adds a result that ended at `end`; ignores results outside the time.
+    pub(super) fn add(&mut self, end: Instant, amperes: f64, volts: f64) {
+        let Some(at) = end.checked_duration_since(self.begun) else { return };
+        let block = BLOCKS as u128 * at.as_nanos() / self.duration.as_nanos();
+        let block = usize::try_from(block).unwrap_or(BLOCKS);
+        if block < BLOCKS {
+            self.currents[block].add(amperes);
+            self.voltages[block].add(volts);
+        }
+    }
+
+    /// Returns the means of current and voltage over the whole time, if both were steady.
+    pub(super) fn means(&self) -> Result<[Mean; 2], Unusable> {
+        let current = steady(&self.currents, "current", "mA")?;
+        Ok([current, steady(&self.voltages, "voltage", "mV")?])
+    }
+}
+
+/// Returns the mean of the blocks, unless they differ by more than noise explains: by more than six
+/// times the standard error of a block, a step, and a thousandth of the mean.
+fn steady(
+    blocks: &[Moments; BLOCKS],
+    quantity: &'static str,
+    unit: &'static str,
+) -> Result<Mean, Unusable> {
+    /// Noise of single conversions, in steps, beyond which something other than the chip varies.
+    const MAX_NOISE: f64 = 8.0;
+    /// Maximum ripple of a constant load, relative to the mean: of single results, and of blocks.
+    const RIPPLES: [f64; 2] = [0.01, 0.001];
+    let fewest = blocks.iter().map(|block| block.count).min().unwrap_or_default();
+    if fewest < MIN_RESULTS {
+        return Err(Unusable::TooFew);
+    }
+    let sum = |of: fn(&Moments) -> f64| blocks.iter().map(of).sum::<f64>();
+    let count = sum(|block| f64::from(block.count));
+    let mean = sum(|block| block.mean * f64::from(block.count)) / count;
+    // Deviation of single results from the means of their blocks.
+    let deviation = (sum(|block| block.squares) / (count - sum(|_| 1.0))).sqrt();
+    let means = blocks.iter().map(|block| block.mean);
+    let range = means.clone().fold(f64::MIN, f64::max) - means.fold(f64::MAX, f64::min);
+    let [single, of_means] = RIPPLES.map(|ripple| ripple * mean.abs());
+    let allowed = (6.0 * deviation / f64::from(fewest).sqrt()).max(STEP).max(of_means);
+    if range > allowed || deviation > (MAX_NOISE * STEP).max(single) {
+        let (range, spread) = (range * 1e3, deviation * 1e3);
+        return Err(Unusable::NotSteady { quantity, unit, range, spread });
+    }
+    // Without noise of about half a step, rounding does not average out.
+    let rounding = if deviation < STEP / 2.0 { STEP / 12_f64.sqrt() } else { 0.0 };
+    let results = blocks.iter().map(|block| block.count).sum();
+    Ok(Mean { results, value: mean, error: (deviation.powi(2) / count + rounding.powi(2)).sqrt() })
+}
+
+/// Returns the calibration with which the means equal the reference. They are those of the chip's
+/// own values, so what the `existing` calibration corrects is not corrected twice.
 pub(super) fn correct(
-    average: &Average,
+    [current, voltage]: &[Mean; 2],
     reference: &CalibrateArgs,
     existing: &Calibration,
-) -> Result<Calibration, Implausible> {
-    let (amperes, volts) = (average.current.mean, average.voltage.mean);
+) -> Result<Calibration, Unusable> {
+    let (amperes, volts) = (current.value, voltage.value);
     let mut corrected = *existing;
     if let Some(reference) = reference.voltage {
         let nominal = nominal(existing.voltage_gain);
@@ -47,7 +136,7 @@ pub(super) fn correct(
         let read = volts * nominal;
         if (read - reference).abs() > max {
             let hint = "measure at VBUS of the sensor, not at the load; check the VBUS wire";
-            return Err(Implausible { read, reference, max, unit: "V", hint });
+            return Err(Unusable::Implausible { read, reference, max, unit: "V", hint });
         }
         corrected.voltage_gain = reference / volts;
     }
@@ -55,7 +144,13 @@ pub(super) fn correct(
         let max = MAX_OFFSET + MAX_OFFSET_PER_VOLT * (volts - OFFSET_VOLTS).abs();
         if amperes.abs() > max {
             let hint = "a load is still connected, or current bypasses its switch";
-            return Err(Implausible { read: amperes, reference: 0.0, max, unit: "A", hint });
+            return Err(Unusable::Implausible {
+                read: amperes,
+                reference: 0.0,
+                max,
+                unit: "A",
+                hint,
+            });
         }
         corrected.current_offset = Amperes(-amperes * existing.current_gain);
     }
@@ -76,7 +171,7 @@ pub(super) fn correct(
                      sensor or the reference"
                 }
             };
-            return Err(Implausible { read, reference, max, unit: "A", hint });
+            return Err(Unusable::Implausible { read, reference, max, unit: "A", hint });
         }
         corrected.current_gain = gain;
         // The offset is added after the gain.
@@ -108,13 +203,13 @@ pub(super) fn keys(corrected: &Calibration, reference: &CalibrateArgs) -> Vec<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::average::Mean;
     use super::*;
     use crate::units::Quantity;
 
-    fn average(amperes: f64, volts: f64) -> Average {
-        let mean = |mean| Mean { mean, error: 0.0 };
-        Average { results: 1_000, current: mean(amperes), voltage: mean(volts) }
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn means(amperes: f64, volts: f64) -> [Mean; 2] {
+        [amperes, volts].map(|value| Mean { results: 1_000, value, error: 0.0 })
     }
 
     fn zero() -> CalibrateArgs {
@@ -137,10 +232,10 @@ mod tests {
             let mut calibration = Calibration { reverse, ..Calibration::default() };
             // The second time nothing changes.
             for _ in 0..2 {
-                calibration = correct(&average(chip(0.0), 12.0), &zero(), &calibration).unwrap();
+                calibration = correct(&means(chip(0.0), 12.0), &zero(), &calibration).unwrap();
                 assert!(calibration.true_value(Quantity::Current, chip(0.0)).abs() < 1e-12);
                 let load = CalibrateArgs { voltage: Some(12.024), ..load(2.5) };
-                calibration = correct(&average(chip(2.5), 12.0), &load, &calibration).unwrap();
+                calibration = correct(&means(chip(2.5), 12.0), &load, &calibration).unwrap();
                 for amperes in [0.0, 2.5, -5.0] {
                     let read = calibration.true_value(Quantity::Current, chip(amperes));
                     assert!((read - amperes).abs() < 1e-12, "{read} {amperes}");
@@ -162,12 +257,12 @@ mod tests {
             (0.0, 12.0, load(2.5), "does not flow through the sensor"),
             (0.0, 11.9, supply(12.0), "measure at VBUS"),
         ] {
-            let error = correct(&average(amperes, volts), &reference, &Calibration::default());
+            let error = correct(&means(amperes, volts), &reference, &Calibration::default());
             let error = error.unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
         let reversed = Calibration { reverse: true, ..Calibration::default() };
-        let error = correct(&average(2.5, 12.0), &load(2.5), &reversed).unwrap_err().to_string();
+        let error = correct(&means(2.5, 12.0), &load(2.5), &reversed).unwrap_err().to_string();
         assert!(error.ends_with("remove reverse = true, or swap IN+ and IN-"), "{error}");
         for (amperes, volts, reference) in [
             (0.005, 12.0, zero()),
@@ -175,14 +270,14 @@ mod tests {
             (2.49, 12.0, load(2.5)),
             (0.0, 11.94, supply(12.0)),
         ] {
-            correct(&average(amperes, volts), &reference, &Calibration::default()).unwrap();
+            correct(&means(amperes, volts), &reference, &Calibration::default()).unwrap();
         }
     }
 
     #[test]
     fn gain_of_a_divider_is_kept() {
         let divider = Calibration { voltage_gain: 11.0, ..Calibration::default() };
-        let corrected = correct(&average(0.0, 4.365), &supply(48.1), &divider).unwrap();
+        let corrected = correct(&means(0.0, 4.365), &supply(48.1), &divider).unwrap();
         assert!((corrected.voltage_gain - 48.1 / 4.365).abs() < 1e-12);
     }
 
@@ -196,5 +291,56 @@ mod tests {
         assert_eq!(keys(&corrected, &zero()), ["current_offset = \"-1.020mA\""]);
         let all = ["current_gain = 1.002000", "current_offset = \"-1.020mA\""];
         assert_eq!(keys(&corrected, &CalibrateArgs { toml: true, ..zero() }), all);
+    }
+
+    /// Returns the means of 1,000 results of 10 ms; `milliamperes` is their current by index.
+    fn measured(milliamperes: impl Fn(u32) -> f64) -> Result<[Mean; 2], Unusable> {
+        let begun = Instant::now();
+        let mut blocks = Blocks::new(begun, 10 * SECOND);
+        for index in 0..1_000 {
+            let end = begun + index * SECOND / 100;
+            blocks.add(end, milliamperes(index) / 1e3, 5.0);
+        }
+        blocks.means()
+    }
+
+    #[test]
+    fn mean_and_standard_error_match_the_textbook() {
+        let [current, _] = measured(|index| if index % 2 == 0 { 0.0 } else { 2.5 }).unwrap();
+        assert_eq!(current.results, 1_000);
+        assert!((current.value - 0.00125).abs() < 1e-9);
+        // 1.25 mA of noise over the root of 1000.
+        assert!((current.error - 39.5e-6).abs() < 0.5e-6, "{current:?}");
+    }
+
+    #[test]
+    fn without_noise_the_error_is_that_of_rounding() {
+        let [current, _] = measured(|_| 1.25).unwrap();
+        // 1.25 mA over the root of 12.
+        assert!((current.error - 0.000_360_8).abs() < 1e-6, "{current:?}");
+    }
+
+    #[test]
+    fn load_that_changes_is_not_steady() {
+        let on =
+            |from: u32, to: u32| move |index| if (from..to).contains(&index) { 600.0 } else { 0.0 };
+        for (what, outcome) in [
+            ("a load for a second", measured(on(300, 400))),
+            ("a load at the end", measured(on(900, 1_000))),
+            ("a load in pulses", measured(|index| if index % 4 == 0 { 600.0 } else { 0.0 })),
+            ("a drift", measured(|index| f64::from(index) / 100.0)),
+        ] {
+            assert!(matches!(outcome, Err(Unusable::NotSteady { .. })), "{what}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn outage_leaves_too_few_results() {
+        let begun = Instant::now();
+        let mut blocks = Blocks::new(begun, 10 * SECOND);
+        for index in (0..1_000).filter(|index| !(300..400).contains(index)) {
+            blocks.add(begun + index * SECOND / 100, 0.0, 5.0);
+        }
+        assert_eq!(blocks.means(), Err(Unusable::TooFew));
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::measuring::{Options, Session, Slice};
+use super::measuring::{Session, Slice};
 use super::shared_args::{self, ConfigArgs};
 use super::{Caller, Failure, Progress};
 use crate::config::{self, Plan, SensorPlan};
@@ -14,13 +14,9 @@ use crate::ina260::settings::Averaging;
 use crate::supervisor::BusProvider;
 use crate::units::Quantity;
 
-mod average;
 mod correction;
-#[cfg(test)]
-mod tests;
 
-use average::{Average, Blocks};
-use correction::correct;
+use correction::{Blocks, Mean, RATED_AMPERES, correct, keys};
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -70,19 +66,16 @@ pub struct CalibrateArgs {
 }
 
 fn amperes(text: &str) -> Result<f64, &'static str> {
-    let current = config::parse_quantity(text).filter(|current| {
-        let is_rated = current.number.abs() <= correction::RATED_AMPERES;
-        current.unit == "A" && current.number != 0.0 && is_rated
-    });
-    current
-        .map(|current| current.number)
+    let is_allowed = |number: f64| number != 0.0 && number.abs() <= RATED_AMPERES;
+    let given = config::parse_quantity(text).filter(|it| it.unit == "A" && is_allowed(it.number));
+    given
+        .map(|it| it.number)
         .ok_or("expected a current from -15A to 15A, such as 2.500A; without a current, use --zero")
 }
 
 fn volts(text: &str) -> Result<f64, &'static str> {
-    let voltage = config::parse_quantity(text);
-    let voltage = voltage.filter(|voltage| voltage.unit == "V" && voltage.number > 0.0);
-    voltage.map(|voltage| voltage.number).ok_or("expected a voltage above 0, such as 12.003V")
+    let given = config::parse_quantity(text).filter(|it| it.unit == "V" && it.number > 0.0);
+    given.map(|it| it.number).ok_or("expected a voltage above 0, such as 12.003V")
 }
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(60);
@@ -102,7 +95,7 @@ fn calibrate(
     args: &CalibrateArgs,
     mut plan: Plan,
     provider: BusProvider,
-    caller: Caller<'_>,
+    Caller { output, progress, stop }: Caller<'_>,
 ) -> Result<(), Failure> {
     let names: Vec<_> = plan.sensors.iter().map(|sensor| sensor.device.clone()).collect();
     let [sensor] = plan.sensors.as_mut_slice() else {
@@ -111,104 +104,85 @@ fn calibrate(
     };
     // The chip's own values are needed.
     let existing = std::mem::take(&mut sensor.calibration);
-    let sensor = sensor.clone();
-    let options =
-        Options { direct: args.direct, averaging: Some(Averaging::X1), ..Options::default() };
-    let (mut session, messages) = Session::open(plan, provider, options)?;
+    let mut session = Session::open(plan, provider, args.direct, None, Some(Averaging::X1))?;
     session.start()?;
-    let outcome = measure(args, &mut session, &existing, caller.progress, caller.stop);
-    let failed = [messages, session.close()].concat();
-    let written = outcome.and_then(|average| {
-        let corrected = correct(&average, args, &existing);
-        let corrected = corrected.map_err(|error| partly(&sensor, &error))?;
-        let keys = correction::keys(&corrected, args);
-        Ok(write(args, &sensor, &average, &keys, caller.output)?)
-    });
-    match written {
-        Err(Failure::Partly(messages)) => Err(Failure::Partly([messages, failed].concat())),
-        Ok(()) if !failed.is_empty() => Err(Failure::Partly(failed)),
-        written => written,
-    }
-}
-
-fn partly(sensor: &SensorPlan, error: &dyn std::fmt::Display) -> Failure {
-    Failure::Partly(vec![format!("sensor {} ({}): {error}", sensor.device, sensor.location)])
-}
-
-fn measure(
-    args: &CalibrateArgs,
-    session: &mut Session,
-    existing: &Calibration,
-    progress: Option<&mut dyn Write>,
-    stop: &mut dyn FnMut(Duration) -> bool,
-) -> Result<Average, Failure> {
-    let duration = args.duration.unwrap_or(DEFAULT_DURATION);
     let mut progress = Progress::new(progress);
     let mut stopped = !session.wait_ready(stop);
-    // The service has corrected its results.
-    let is_corrected = session.sensors.iter().any(|sensor| sensor.service().is_some());
-    let begun = Instant::now();
+    let (begun, duration) = (Instant::now(), args.duration.unwrap_or(DEFAULT_DURATION));
     let mut blocks = Blocks::new(begun, duration);
     while !stopped && begun.elapsed() < duration {
         let left = duration.saturating_sub(begun.elapsed());
         progress.show(&format!("measuring, {} s left", left.as_secs() + 1));
         stopped = stop(left.min(Session::STEP));
-        session.collect(|Slice { end, last, .. }| {
-            let (mut amperes, mut volts) = (last.current.0, last.voltage.0);
-            if is_corrected {
-                amperes = existing.chip_value(Quantity::Current, amperes);
-                volts = existing.chip_value(Quantity::Voltage, volts);
-            }
-            blocks.add(*end, amperes, volts);
-        });
+        session.collect();
+        let sensor = &mut session.sensors[0];
+        // The service has corrected its results.
+        let applied = if sensor.service().is_some() { existing } else { Calibration::default() };
+        for Slice { end, last, .. } in sensor.ledger.kept.drain(..) {
+            let amperes = applied.chip_value(Quantity::Current, last.current.0);
+            let volts = applied.chip_value(Quantity::Voltage, last.voltage.0);
+            blocks.add(end, amperes, volts);
+        }
     }
     drop(progress);
-    if stopped {
-        return Err(Failure::Partly(vec!["stopped by a signal; nothing was averaged".to_owned()]));
-    }
+    let failed = session.close();
     let sensor = &session.sensors[0].plan;
-    blocks.average().map_err(|error| partly(sensor, &error))
+    let outcome = if stopped {
+        Err("stopped by a signal; nothing was averaged".to_owned())
+    } else {
+        let means = blocks.means();
+        let outcome = means.and_then(|means| Ok((means, correct(&means, args, &existing)?)));
+        outcome.map_err(|error| format!("sensor {} ({}): {error}", sensor.device, sensor.location))
+    };
+    match outcome {
+        Ok((means, corrected)) => write(args, sensor, &means, &corrected, output)?,
+        Err(message) => return Err(Failure::Partly([vec![message], failed].concat())),
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Partly(failed)) }
 }
 
 /// Writes the average and the keys that follow from it.
 fn write(
     args: &CalibrateArgs,
     sensor: &SensorPlan,
-    average: &Average,
-    keys: &[String],
+    [current, voltage]: &[Mean; 2],
+    corrected: &Calibration,
     output: &mut dyn Write,
 ) -> io::Result<()> {
-    let Average { results, current, voltage } = average;
     let comment = if args.toml { "# " } else { "" };
     writeln!(
         output,
         "{comment}{}  {}\n\
-         {comment}  current  {:.3} mA ± {:.3} (mean of {results} results, with its standard \
-         error)\n\
+         {comment}  current  {:.3} mA ± {:.3} (mean of {} results, with its standard error)\n\
          {comment}  voltage  {:.5} V ± {:.5}",
         sensor.device,
         sensor.location,
-        current.mean * 1e3,
+        current.value * 1e3,
         current.error * 1e3,
-        voltage.mean,
+        current.results,
+        voltage.value,
         voltage.error
     )?;
     if args.toml {
         write!(output, "{}", super::scan::table(&sensor.device, sensor.location, ""))?;
     }
-    for line in keys {
+    for line in keys(corrected, args) {
         writeln!(output, "{line}")?;
     }
-    let next = match (args.toml, args.zero) {
-        (true, _) => "",
-        (false, true) => {
+    if args.zero && !args.toml {
+        writeln!(
+            output,
             "Add this to the sensor's table and reload the service. Then connect a load and a \
-             reference for the gains: --current, --voltage.\n"
-        }
-        (false, false) => {
-            "Add this to the sensor's table, replacing any existing line, and reload the service.\n"
-        }
-    };
-    write!(output, "{next}")?;
+             reference for the gains: --current, --voltage."
+        )?;
+    } else if !args.toml {
+        writeln!(
+            output,
+            "Add this to the sensor's table, replacing any existing line, and reload the service."
+        )?;
+    }
     output.flush()
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,11 +59,11 @@ impl Energy {
 }
 
 /// Adds up the slices between two moments; the second becomes known only after it has passed.
-pub(super) struct Ledger {
+pub(in crate::commands) struct Ledger {
     begun: Instant,
     energy: Energy,
-    /// Slices that may extend beyond the end.
-    kept: Vec<Slice>,
+    /// Slices that are not added up yet: they may extend beyond the end.
+    pub(in crate::commands) kept: Vec<Slice>,
     /// Energy of the slices that are partly outside: their parts within the time, and beyond it.
     within: f64,
     beyond: f64,
@@ -75,19 +75,8 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Returns an empty ledger of the time from `begun` on.
     pub(super) fn new(begun: Instant) -> Self {
-        Self {
-            begun,
-            energy: Energy::default(),
-            kept: Vec::new(),
-            within: 0.0,
-            beyond: 0.0,
-            edge: Duration::ZERO,
-            peak: 0.0,
-        }
-    }
-
-    pub(super) fn add(&mut self, slices: impl IntoIterator<Item = Slice>) {
-        self.kept.extend(slices);
+        let (energy, kept, edge) = Default::default();
+        Self { begun, energy, kept, within: 0.0, beyond: 0.0, edge, peak: 0.0 }
     }
 
     /// Returns whether the slices extend to `end`.
@@ -97,28 +86,24 @@ impl Ledger {
 
     /// Adds up the slices that ended by `before`, which must not be after the end of the time.
     pub(super) fn settle(&mut self, before: Instant) {
-        let settled = self.kept.iter().take_while(|slice| slice.end <= before).count();
-        self.include(settled, before);
+        self.add_up(self.kept.partition_point(|slice| slice.end <= before), before);
     }
 
     /// Returns the energy of the time until `end`.
-    pub(super) fn finish(mut self, end: Instant) -> Energy {
-        self.include(self.kept.len(), end);
+    pub(super) fn finish(&mut self, end: Instant) -> Energy {
+        self.add_up(self.kept.len(), end);
         // The energy of a slice that is partly outside may all be in one of its parts. An error of
         // an edge adds or removes time, at up to the peak power.
         let edges = 2.0 * self.edge.as_secs_f64() * self.peak;
-        Energy {
-            uncertainty: self.within.max(self.beyond) + edges,
-            duration: end.saturating_duration_since(self.begun),
-            ..self.energy
-        }
+        let duration = end.saturating_duration_since(self.begun);
+        Energy { uncertainty: self.within.max(self.beyond) + edges, duration, ..self.energy }
     }
 
     /// Adds the parts of the first `slices` slices that are in the time and before `until`.
-    fn include(&mut self, slices: usize, until: Instant) {
+    fn add_up(&mut self, slices: usize, until: Instant) {
         for slice in self.kept.drain(..slices) {
-            let inside =
-                slice.end.min(until).saturating_duration_since(slice.begin.max(self.begun));
+            let (begin, end) = (slice.begin.max(self.begun), slice.end.min(until));
+            let inside = end.saturating_duration_since(begin);
             if inside.is_zero() {
                 continue;
             }
@@ -139,6 +124,28 @@ impl Ledger {
                 ..Energy::default()
             });
         }
+    }
+}
+
+/// Number, mean and sum of squared deviations of the values so far (Welford's method).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::commands) struct Moments {
+    pub(in crate::commands) count: u32,
+    pub(in crate::commands) mean: f64,
+    pub(in crate::commands) squares: f64,
+}
+
+impl Moments {
+    pub(in crate::commands) fn add(&mut self, value: f64) {
+        self.count += 1;
+        let before = value - self.mean;
+        self.mean += before / f64::from(self.count);
+        self.squares += before * (value - self.mean);
+    }
+
+    /// Returns the sample standard deviation; `None`: fewer than two values.
+    pub(in crate::commands) fn deviation(&self) -> Option<f64> {
+        (self.count > 1).then(|| (self.squares / f64::from(self.count - 1)).sqrt())
     }
 }
 
@@ -167,7 +174,7 @@ mod tests {
         let start = Instant::now();
         let mut ledger = Ledger::new(start + Duration::from_millis(1));
         for (index, watts) in (0_u32..).zip([2.0, 10.0, 6.0, 8.0]) {
-            ledger.add([slice(start + CYCLE * index, watts)]);
+            ledger.kept.push(slice(start + CYCLE * index, watts));
         }
         ledger.settle(start + CYCLE);
         assert!(ledger.reaches(start + 4 * CYCLE));
@@ -183,7 +190,7 @@ mod tests {
     fn run_within_one_result_is_bounded_by_it() {
         let start = Instant::now();
         let mut ledger = Ledger::new(start + Duration::from_millis(1));
-        ledger.add([slice(start, 8.0)]);
+        ledger.kept.push(slice(start, 8.0));
         let energy = ledger.finish(start + Duration::from_millis(2));
         assert!((energy.joules - 0.008).abs() < 1e-12, "{energy:?}");
         assert!((energy.uncertainty - 0.024).abs() < 1e-12, "{energy:?}");
@@ -193,7 +200,7 @@ mod tests {
     fn uncertain_edges_widen_the_bound() {
         let start = Instant::now();
         let mut ledger = Ledger::new(start);
-        ledger.add([Slice { edge: Duration::from_millis(1), ..slice(start, 8.0) }]);
+        ledger.kept.push(Slice { edge: Duration::from_millis(1), ..slice(start, 8.0) });
         let energy = ledger.finish(start + CYCLE);
         assert!((energy.uncertainty - 0.016).abs() < 1e-12, "{energy:?}");
     }
@@ -202,8 +209,8 @@ mod tests {
     fn time_without_results_is_unmeasured() {
         let start = Instant::now();
         let mut ledger = Ledger::new(start);
-        ledger.add([slice(start, 5.0)]);
-        ledger.add([Slice { missed: 3.0, ..slice(start + 4 * CYCLE, 5.0) }]);
+        ledger.kept.push(slice(start, 5.0));
+        ledger.kept.push(Slice { missed: 3.0, ..slice(start + 4 * CYCLE, 5.0) });
         let energy = ledger.finish(start + 10 * CYCLE);
         assert_eq!((energy.measured, energy.unmeasured()), (2 * CYCLE, 8 * CYCLE));
         assert_eq!((energy.missed, energy.watts()), (3.0, Some(5.0)));
@@ -248,7 +255,7 @@ mod tests {
                 let begin = start + micros(at);
                 let measured = micros(cycle);
                 let end = begin + measured;
-                ledger.add([Slice { begin, end, measured, ..slice(begin, watts) }]);
+                ledger.kept.push(Slice { begin, end, measured, ..slice(begin, watts) });
                 at += cycle;
                 ledger.settle(start + micros(from + length).min(micros(at / 2)));
             }

@@ -9,82 +9,84 @@ use super::Failure;
 use super::read::reader::Reader;
 use super::running_exporter::RunningExporter;
 use crate::config::{Plan, SensorPlan};
-use crate::i2c::Bus;
-use crate::ina260;
+use crate::i2c::Location;
 use crate::ina260::settings::Averaging;
-use crate::meter::SharedMeter;
+use crate::ina260::{self, RegisterDump};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
-use direct::Found;
 use ledger::Ledger;
-pub(super) use ledger::{Energy, Slice};
-pub(super) use moments::Moments;
+pub(super) use ledger::{Energy, Moments, Slice};
 use via_service::Stream;
 
 mod direct;
 mod ledger;
-mod moments;
 mod via_service;
 
 /// Owner in the bus lock, in place of a daemon's URL.
 const OWNER: &str = "ina260-exporter run or calibrate";
 
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Options {
-    /// Refuse to measure through a service.
-    pub(super) direct: bool,
-    /// Maximum cycle; `None`: as short as the bus allows.
-    pub(super) interval: Option<Duration>,
-    /// Averaging, if the bus is fast enough for it; `None`: as suits the cycle.
-    pub(super) averaging: Option<Averaging>,
-}
-
 pub(super) struct Sensor {
     pub(super) plan: SensorPlan,
     pub(super) stream: Stream,
+    pub(super) ledger: Ledger,
     source: Source,
-    ledger: Option<Ledger>,
 }
 
 enum Source {
-    Direct(SharedMeter),
-    /// Name of the service for messages.
+    /// With the registers of the chip as they were found, and the time that a transfer takes.
+    Direct(RegisterDump, Duration),
+    /// With the name of the service for messages.
     Service(String),
 }
 
-impl Sensor {
-    fn new(plan: &SensorPlan, stream: Stream, source: Source) -> Self {
-        Self { plan: plan.clone(), stream, source, ledger: None }
+impl Source {
+    /// Returns how a sensor is measured, or why it is not.
+    fn find(reader: &mut Reader, location: Location, direct: bool) -> Result<Self, String> {
+        let bus = location.bus;
+        let Some(exporter) = RunningExporter::find(bus, &reader.provider) else {
+            return direct::probe(reader, location).map_err(|error| error.to_string());
+        };
+        let refusal = match exporter.sensor(location) {
+            Ok(_) if !direct => return Ok(Self::Service(exporter.name)),
+            Ok(_) => format!(
+                "bus {bus} is in use by {}, which would lose results and settings); omit --direct \
+                 to measure through it, or stop it first",
+                exporter.name
+            ),
+            Err(reason) if direct || exporter.sensors.is_err() => {
+                format!("{reason}); stop it first")
+            }
+            Err(reason) => format!("{reason}); stop it first, or configure the sensor there"),
+        };
+        Err(format!("not measured ({refusal}"))
     }
+}
 
+impl Sensor {
     /// Returns the name of the service that measures it; `None`: it is measured directly.
     pub(super) fn service(&self) -> Option<&str> {
         match &self.source {
-            Source::Direct(_) => None,
+            Source::Direct(..) => None,
             Source::Service(name) => Some(name),
         }
     }
 
-    /// Returns the maximum time from the start of a result to its arrival: the service updates its
+    /// Returns whether a result that began `since` may still arrive: the service updates its
     /// metrics once a second.
-    fn timeout(&self) -> Duration {
-        2 * self.stream.cycle + Duration::from_secs(2)
-    }
-
-    /// Returns whether a result that ends after `end` may still arrive.
-    fn is_awaited(&self, end: Instant) -> bool {
-        let reaches = self.ledger.as_ref().is_some_and(|ledger| ledger.reaches(end));
-        self.stream.is_up && !reaches && end.elapsed() < self.timeout()
+    fn may_arrive(&self, since: Instant) -> bool {
+        since.elapsed() < 2 * self.stream.cycle + Duration::from_secs(2)
     }
 }
 
 pub(super) struct Session {
+    /// Those that a service measures come first.
     pub(super) sensors: Vec<Sensor>,
-    /// Measures directly.
+    /// Measures the others, in their order.
     supervisor: Option<Supervisor>,
-    /// Sensors that are measured directly.
-    found: Vec<Found>,
     reader: Reader,
+    /// When the services were scraped.
     scraped: Option<Instant>,
+    /// Why sensors cannot be measured.
+    messages: Vec<String>,
 }
 
 impl Session {
@@ -94,72 +96,55 @@ impl Session {
     const SCRAPE_PERIOD: Duration = Duration::from_millis(500);
     /// Time in which the sampler finds the phase of short cycles.
     const PHASE: Duration = Duration::from_millis(250);
+    /// Longest time from the end of a command until it is noticed.
+    const NOTICE: Duration = Duration::from_secs(1);
     /// Longest wait for the bus threads to stop.
     const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-    /// Opens the sensors of a plan, and writes nothing. Also returns a message for each sensor that
-    /// cannot be measured.
-    ///
-    /// # Errors
-    /// [`Failure::Nothing`] if no sensor can be measured, [`Failure::Usage`] if the interval is too
-    /// short.
+    /// Opens the sensors of a plan, and writes nothing. `direct` refuses to measure through a
+    /// service. Without an `interval`, the cycle is as short as the bus allows. The averaging is
+    /// used if the bus is fast enough for it.
     pub(super) fn open(
         mut plan: Plan,
         provider: BusProvider,
-        options: Options,
-    ) -> Result<(Self, Vec<String>), Failure> {
-        let mut reader = Reader::new(&plan, provider, false);
-        let (mut sensors, mut own, mut messages) = (Vec::new(), Vec::new(), Vec::new());
-        for sensor in std::mem::take(&mut plan.sensors) {
-            let SensorPlan { device, location, .. } = &sensor;
-            let Some(exporter) = RunningExporter::find(location.bus, &reader.provider) else {
-                own.push(sensor);
-                continue;
-            };
-            let name = exporter.name.clone();
-            let reason = match exporter.sensor(*location) {
-                Ok(_) if options.direct => format!(
-                    "bus {} is in use by {name}, which would lose results and settings); omit \
-                     --direct to measure through it, or stop it first",
-                    location.bus
-                ),
-                Ok(scraped) => {
-                    let stream = Stream::new(scraped, Instant::now(), SystemTime::now());
-                    sensors.push(Sensor::new(&sensor, stream, Source::Service(name)));
-                    continue;
+        direct: bool,
+        interval: Option<Duration>,
+        averaging: Option<Averaging>,
+    ) -> Result<Self, Failure> {
+        let mut reader = Reader::new(&plan, provider.clone(), false);
+        let (mut sensors, mut messages) = (Vec::new(), Vec::new());
+        for plan in std::mem::take(&mut plan.sensors) {
+            match Source::find(&mut reader, plan.location, direct) {
+                Ok(source) => {
+                    let (stream, ledger) = (Stream::default(), Ledger::new(Instant::now()));
+                    sensors.push(Sensor { plan, stream, ledger, source });
                 }
-                Err(reason) => {
-                    let is_served = !options.direct && exporter.sensors.is_ok();
-                    let advice = if is_served { ", or configure the sensor there" } else { "" };
-                    format!("{reason}); stop it first{advice}")
+                Err(problem) => {
+                    messages.push(format!("sensor {} ({}): {problem}", plan.device, plan.location));
                 }
-            };
-            messages.push(format!("sensor {device} ({location}): not measured ({reason}"));
-        }
-        let found = direct::prepare(&mut reader, own, options, &mut messages)?;
-        let mut supervisor = None;
-        if !found.is_empty() {
-            plan.sensors = found.iter().map(|(sensor, _)| sensor.clone()).collect();
-            // Also reads the power register in short cycles: a pulsed load needs it.
-            plan.script_metrics = true;
-            let opened = Supervisor::open(plan, reader.provider.clone(), OWNER.to_owned())
-                .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
-            for (sensor, meter) in opened.sensors() {
-                meter.lock().take_results();
-                let source = Source::Direct(meter.clone());
-                sensors.push(Sensor::new(sensor, Stream::default(), source));
             }
-            supervisor = Some(opened);
         }
         if sensors.is_empty() {
             return Err(Failure::Nothing(messages));
         }
-        Ok((Self { sensors, supervisor, found, reader, scraped: None }, messages))
+        sensors.sort_by_key(|sensor| sensor.service().is_none());
+        direct::set_cycles(&mut sensors, interval, averaging).map_err(Failure::Usage)?;
+        let others = sensors.iter().filter(|sensor| sensor.service().is_none());
+        plan.sensors = others.map(|sensor| sensor.plan.clone()).collect();
+        // Also reads the power register in short cycles: a pulsed load needs it.
+        plan.script_metrics = true;
+        let supervisor = (!plan.sensors.is_empty())
+            .then(|| Supervisor::open(plan, provider, OWNER.to_owned()))
+            .transpose()
+            .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
+        Ok(Self { sensors, supervisor, reader, scraped: None, messages })
     }
 
     /// Starts measuring, and writes to the chips. From now on they have to be restored, so signals
     /// have to be caught.
     pub(super) fn start(&mut self) -> io::Result<()> {
+        // The meters keep their results from now on.
+        self.collect();
         let started = self.supervisor.as_mut().map_or(Ok(()), |it| it.start(Arc::new(|| ())));
         // The threads that were started may have written already.
         started.inspect_err(|_| drop(self.close()))
@@ -169,63 +154,62 @@ impl Session {
     /// at a request to stop.
     pub(super) fn wait_ready(&mut self, stop: &mut dyn FnMut(Duration) -> bool) -> bool {
         let begun = Instant::now();
-        let is_awaited = |sensor: &Sensor| match &sensor.source {
-            Source::Direct(meter) => {
-                meter.lock().last.is_none() && begun.elapsed() < sensor.timeout()
-            }
-            Source::Service(_) => false,
+        let is_awaited = |sensor: &Sensor| {
+            let has_none = sensor.service().is_none() && sensor.ledger.kept.is_empty();
+            has_none && sensor.may_arrive(begun)
         };
         while begun.elapsed() < Self::PHASE || self.sensors.iter().any(is_awaited) {
             if stop(Self::STEP) {
                 return false;
             }
-            self.collect(|_| ());
+            self.collect();
         }
         true
     }
 
-    /// Begins to add up the energy from `at` on.
-    pub(super) fn begin(&mut self, at: Instant) {
+    /// Adds up the energy from `begun` until `wait`, which waits for at most the given time,
+    /// returns the end; returns that.
+    pub(super) fn measure(
+        &mut self,
+        begun: Instant,
+        mut wait: impl FnMut(Duration) -> Option<Instant>,
+    ) -> Instant {
         for sensor in &mut self.sensors {
-            sensor.ledger = Some(Ledger::new(at));
+            sensor.ledger = Ledger::new(begun);
         }
-    }
-
-    /// Takes new results, and passes them to `each`.
-    pub(super) fn collect(&mut self, mut each: impl FnMut(&Slice)) {
-        let is_due = self.scraped.is_none_or(|at| at.elapsed() >= Self::SCRAPE_PERIOD);
-        if is_due {
-            self.scraped = Some(Instant::now());
-        }
-        // One scrape for each bus.
-        let mut exporters = BTreeMap::new();
-        for Sensor { plan, stream, source, ledger } in &mut self.sensors {
-            let slices: Vec<Slice> = match source {
-                Source::Direct(meter) => {
-                    let mut meter = meter.lock();
-                    (stream.cycle, stream.is_up) = (meter.cycle, meter.up);
-                    meter.take_results().iter().map(direct::slice).collect()
-                }
-                Source::Service(_) if is_due => {
-                    let bus = plan.location.bus;
-                    let find = || RunningExporter::find(bus, &self.reader.provider);
-                    let exporter = exporters.entry(bus).or_insert_with(find).as_ref();
-                    let scraped = exporter.and_then(|it| it.sensor(plan.location).ok());
-                    stream.advance(scraped, Instant::now(), SystemTime::now()).into_iter().collect()
-                }
-                Source::Service(_) => Vec::new(),
-            };
-            slices.iter().for_each(&mut each);
-            if let Some(ledger) = ledger {
-                ledger.add(slices);
+        loop {
+            let now = Instant::now();
+            if let Some(end) = wait(Self::STEP) {
+                return end;
+            }
+            self.collect();
+            for sensor in &mut self.sensors {
+                sensor.ledger.settle(now.checked_sub(Self::NOTICE).unwrap_or(now));
             }
         }
     }
 
-    /// Adds up the results that ended by `before`, which must not be after the end of the time.
-    pub(super) fn settle(&mut self, before: Instant) {
-        for ledger in self.sensors.iter_mut().filter_map(|sensor| sensor.ledger.as_mut()) {
-            ledger.settle(before);
+    /// Takes new results into the ledgers.
+    pub(super) fn collect(&mut self) {
+        let others = self.sensors.iter_mut().filter(|sensor| sensor.service().is_none());
+        let meters = self.supervisor.iter().flat_map(Supervisor::sensors);
+        for (Sensor { stream, ledger, .. }, (_, meter)) in others.zip(meters) {
+            let mut meter = meter.lock();
+            (stream.cycle, stream.is_up) = (meter.cycle, meter.up);
+            ledger.kept.extend(meter.take_results().iter().map(direct::slice));
+        }
+        if self.scraped.is_some_and(|at| at.elapsed() < Self::SCRAPE_PERIOD) {
+            return;
+        }
+        self.scraped = Some(Instant::now());
+        // One scrape for each bus.
+        let mut exporters = BTreeMap::new();
+        let served = self.sensors.iter_mut().filter(|sensor| sensor.service().is_some());
+        for Sensor { plan: SensorPlan { location, .. }, stream, ledger, .. } in served {
+            let find = || RunningExporter::find(location.bus, &self.reader.provider);
+            let exporter = exporters.entry(location.bus).or_insert_with(find).as_ref();
+            let scraped = exporter.and_then(|it| it.sensor(*location).ok());
+            ledger.kept.extend(stream.advance(scraped, (Instant::now(), SystemTime::now())));
         }
     }
 
@@ -236,33 +220,41 @@ impl Session {
         end: Instant,
         stop: &mut dyn FnMut(Duration) -> bool,
     ) -> Vec<Energy> {
-        self.collect(|_| ());
-        while self.sensors.iter().any(|sensor| sensor.is_awaited(end)) {
-            let stopped = stop(Self::STEP / 10);
-            self.collect(|_| ());
-            if stopped {
-                break;
-            }
+        let is_awaited = |sensor: &Sensor| {
+            sensor.stream.is_up && !sensor.ledger.reaches(end) && sensor.may_arrive(end)
+        };
+        let mut stopped = false;
+        self.collect();
+        while !stopped && self.sensors.iter().any(is_awaited) {
+            stopped = stop(Self::STEP / 10);
+            self.collect();
         }
-        let ledgers = self.sensors.iter_mut().filter_map(|sensor| sensor.ledger.take());
-        ledgers.map(|ledger| ledger.finish(end)).collect()
+        self.sensors.iter_mut().map(|sensor| sensor.ledger.finish(end)).collect()
     }
 
-    /// Stops measuring and restores the registers of the chips. Returns what failed.
+    /// Stops measuring and restores the registers of the chips. Returns what failed, and why
+    /// sensors were not measured.
     pub(super) fn close(&mut self) -> Vec<String> {
-        let Some(mut supervisor) = self.supervisor.take() else { return Vec::new() };
+        let mut messages = std::mem::take(&mut self.messages);
+        let Some(mut supervisor) = self.supervisor.take() else { return messages };
         if !supervisor.stop(Self::STOP_TIMEOUT) {
             // The blocked thread ends with the process.
-            return vec!["a transfer is still blocked; registers not restored".to_owned()];
+            messages.push("a transfer is still blocked; registers not restored".to_owned());
+            return messages;
         }
-        let configured = self.found.iter().filter(|(sensor, _)| sensor.configure);
-        let failed = configured.filter_map(|(SensorPlan { device, location, .. }, registers)| {
-            let write =
-                |bus: &mut dyn Bus| ina260::write_settings(bus, location.address, registers);
-            let error = self.reader.on_chip(*location, write).err()?;
-            Some(format!("sensor {device} ({location}): registers not restored: {error}"))
-        });
-        failed.collect()
+        for Sensor { plan: SensorPlan { device, location, configure, .. }, source, .. } in
+            &self.sensors
+        {
+            if let (true, Source::Direct(registers, _)) = (configure, source) {
+                let restored = self.reader.on_chip(*location, |bus| {
+                    ina260::write_settings(bus, location.address, registers)
+                });
+                messages.extend(restored.err().map(|error| {
+                    format!("sensor {device} ({location}): registers not restored: {error}")
+                }));
+            }
+        }
+        messages
     }
 }
 

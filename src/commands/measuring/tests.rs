@@ -11,7 +11,7 @@ use crate::i2c::Address;
 use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings};
-use crate::meter::Observations;
+use crate::meter::{Observations, SharedMeter};
 use crate::sampler::{Sampler, Setup};
 use crate::scrape::{Readings, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Load};
@@ -127,7 +127,7 @@ impl Scene {
             let (mut ledger, end) = (Ledger::new(begun), begun + length);
             while !ledger.reaches(end) {
                 self.run_until(self.clock.now() + step);
-                ledger.add(take(self));
+                ledger.kept.extend(take(self));
                 ledger.settle(end.min(self.clock.now() - length));
             }
             let energy = ledger.finish(end);
@@ -202,7 +202,7 @@ proptest! {
                     ..ScrapedSensor::default()
                 };
             }
-            stream.advance(Some(&served), now, wall).into_iter().collect()
+            stream.advance(Some(&served), (now, wall)).into_iter().collect()
         };
         scene.run_until(scene.created + Duration::from_secs(3));
         take(&scene);

@@ -17,34 +17,17 @@ pub(in crate::commands) struct Stream {
     /// Number of times that the counters of the service were reset.
     pub(in crate::commands) restarts: u32,
     pub(super) is_up: bool,
-    /// In the last scrape with a new result.
-    last: Option<Point>,
-}
-
-/// State of the counters at the time of a result.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    at: Instant,
-    power: [f64; 2],
-    missed: f64,
-    epoch: [f64; 2],
+    /// The last scrape with a new result, and the time of that.
+    last: Option<(Instant, ScrapedSensor)>,
 }
 
 impl Stream {
-    /// Returns a stream that begins with this scrape of a sensor.
-    pub(super) fn new(scraped: &ScrapedSensor, now: Instant, wall: SystemTime) -> Self {
-        let mut stream = Self::default();
-        stream.advance(Some(scraped), now, wall);
-        stream
-    }
-
     /// Takes a scrape, or `None` if it failed. Returns the results since the previous one, if there
     /// are any.
     pub(super) fn advance(
         &mut self,
         scraped: Option<&ScrapedSensor>,
-        now: Instant,
-        wall: SystemTime,
+        (now, wall): (Instant, SystemTime),
     ) -> Option<Slice> {
         let scraped = scraped.filter(|scraped| scraped.up);
         self.is_up = scraped.is_some();
@@ -52,35 +35,31 @@ impl Stream {
         let last = scraped.readings?.last;
         let result = Duration::try_from_secs_f64(scraped.last_result?).ok()?;
         let age = wall.duration_since(SystemTime::UNIX_EPOCH + result).unwrap_or_default();
-        let point = Point {
-            at: now.checked_sub(age)?,
-            power: scraped.power,
-            missed: scraped.errors.get("missed").copied().unwrap_or_default(),
-            epoch: scraped.epoch,
-        };
+        let end = now.checked_sub(age)?;
         let cycle = scraped.cycle.and_then(|cycle| Duration::try_from_secs_f64(cycle).ok());
         self.cycle = cycle.unwrap_or(self.cycle);
-        let previous = self.last.replace(point)?;
-        let results = point.power[1] - previous.power[1];
-        if point.epoch.map(f64::to_bits) != previous.epoch.map(f64::to_bits) || results < 0.0 {
+        let (begin, previous) = self.last.replace((end, scraped.clone()))?;
+        let [watts, results] = [0, 1].map(|it| scraped.power[it] - previous.power[it]);
+        if scraped.epoch.map(f64::to_bits) != previous.epoch.map(f64::to_bits) || results < 0.0 {
             self.restarts += 1;
             return None;
         }
-        if results < 0.5 || point.at <= previous.at {
-            self.last = Some(previous);
+        if results < 0.5 || end <= begin {
+            self.last = Some((begin, previous));
             return None;
         }
-        let span = point.at.duration_since(previous.at);
+        let span = end.duration_since(begin);
         // A timestamp is the time of reading: a span without a gap may differ by part of a cycle.
         let covered = self.cycle.mul_f64(results);
-        let measured = if span < covered + self.cycle / 2 { span } else { covered };
+        let missed = [scraped, &previous].map(|it| it.errors.get("missed").copied());
+        let [missed, missed_before] = missed.map(Option::unwrap_or_default);
         Some(Slice {
-            begin: previous.at,
-            end: point.at,
-            measured,
-            watts: (point.power[0] - previous.power[0]) / results,
+            begin,
+            end,
+            measured: if span < covered + self.cycle / 2 { span } else { covered },
+            watts: watts / results,
             last,
-            missed: point.missed - previous.missed,
+            missed: missed - missed_before,
             edge: self.cycle.mul_f64(EDGE),
         })
     }
@@ -113,7 +92,8 @@ mod tests {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_225_600_500);
         let mut stream = Stream::default();
         let slices = (0_u32..).zip(scrapes).map(|(index, scraped)| {
-            stream.advance(scraped.as_ref(), start + SECOND * index, wall + SECOND * index)
+            let time = SECOND * index;
+            stream.advance(scraped.as_ref(), (start + time, wall + time))
         });
         (slices.collect(), stream, start)
     }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,36 +16,17 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process, waitid};
 use rustix::termios::tcgetpgrp;
 
+use super::FAILURE;
 use crate::signals;
 
-/// The command cannot be run; [`Failed::code`] is that of env(1).
-#[derive(Debug, thiserror::Error)]
-#[error("cannot run {command:?}: {source}")]
-pub(super) struct Failed {
-    command: OsString,
-    source: io::Error,
-}
-
-impl Failed {
-    pub(super) fn code(&self) -> u8 {
-        match self.source.kind() {
-            ErrorKind::NotFound => 127,
-            // No process could be created.
-            ErrorKind::WouldBlock | ErrorKind::OutOfMemory => super::FAILURE,
-            _ => 126,
-        }
-    }
-}
-
-/// Event that ends a wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
+    /// Asks this program to end.
     Signal(i32),
     /// The command ended.
     Ended(Instant),
 }
 
-/// Receives the end of a command, and the signals that ask this program to end.
 pub(super) struct Events {
     pub(super) sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -76,16 +57,11 @@ impl Events {
 
     /// Waits for an event, at most for this time.
     pub(super) fn wait(&mut self, timeout: Duration) -> Option<Event> {
-        match self.receiver.recv_timeout(timeout) {
-            Ok(event) => {
-                if let Event::Signal(signal) = event {
-                    self.signal = Some(signal);
-                }
-                Some(event)
-            }
-            // There is a sender for as long as there is a receiver.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        let event = self.receiver.recv_timeout(timeout).ok();
+        if let Some(Event::Signal(signal)) = event {
+            self.signal = Some(signal);
         }
+        event
     }
 
     /// Waits for this time, or for a signal. Returns whether a signal has arrived.
@@ -94,54 +70,23 @@ impl Events {
     }
 }
 
-pub(super) struct Running {
-    child: Child,
-    pub(super) begun: Instant,
-}
-
-impl Running {
-    /// Starts a command with the streams of this process. Its end becomes an event.
-    pub(super) fn start(words: &[OsString], events: &Events) -> Result<Self, Failed> {
-        let failed = |source| Failed { command: words[0].clone(), source };
-        let begun = Instant::now();
-        let child = match Command::new(&words[0]).args(&words[1..]).spawn() {
-            // A script that names no interpreter, which execvp(3) gives to the shell, too.
-            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-                Command::new("/bin/sh").arg(located(&words[0])).args(&words[1..]).spawn()
-            }
-            spawned => spawned,
-        };
-        let child = child.map_err(failed)?;
-        let (pid, ended) = (Pid::from_child(&child), events.sender.clone());
-        thread::Builder::new()
-            .name("command".to_owned())
-            .spawn(move || {
-                // Does not reap the process: until then, no other process gets its ID.
-                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-                while waitid(WaitId::Pid(pid), options).err() == Some(Errno::INTR) {}
-                _ = ended.send(Event::Ended(Instant::now()));
-            })
-            .map_err(failed)?;
-        Ok(Self { child, begun })
-    }
-
-    /// Passes a signal on to the command, unless a key of the terminal has sent it to both.
-    pub(super) fn pass_on(&self, signal: i32) {
-        let pid = Pid::from_child(&self.child);
-        // A command that changed its process group, as setsid(1) does, gets nothing from the keys.
-        let in_group = getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
-        if signals::KEYS.contains(&signal) && in_group && is_in_foreground() {
-            return;
+/// Starts a command with the streams of this process. Its end becomes an event.
+pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
+    let child = match Command::new(&words[0]).args(&words[1..]).spawn() {
+        // A script that names no interpreter, which execvp(3) gives to the shell, too.
+        Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+            Command::new("/bin/sh").arg(located(&words[0])).args(&words[1..]).spawn()
         }
-        if let Some(signal) = Signal::from_named_raw(signal) {
-            // Fails only if the command has ended, or runs as another user, as with sudo.
-            let _ = kill_process(pid, signal);
-        }
-    }
-
-    pub(super) fn status(mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
-    }
+        spawned => spawned,
+    }?;
+    let (pid, ended) = (Pid::from_child(&child), events.sender.clone());
+    thread::Builder::new().name("command".to_owned()).spawn(move || {
+        // Does not reap the process: until then, no other process gets its ID.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(pid), options).err() == Some(Errno::INTR) {}
+        _ = ended.send(Event::Ended(Instant::now()));
+    })?;
+    Ok(child)
 }
 
 /// Returns the path of a command that was found.
@@ -151,14 +96,43 @@ fn located(command: &OsStr) -> PathBuf {
     candidates.find(|it| it.is_file()).unwrap_or_else(|| command.into())
 }
 
+/// Passes a signal on to a command, unless a key of the terminal has sent it to both.
+pub(super) fn pass_on(signal: i32, child: &Child) {
+    let pid = Pid::from_child(child);
+    // A command that changed its process group, as setsid(1) does, gets nothing from the keys.
+    let in_group = getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
+    if signals::KEYS.contains(&signal) && in_group && is_in_foreground() {
+        return;
+    }
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        // Fails only if the command has ended, or runs as another user, as with sudo.
+        let _ = kill_process(pid, signal);
+    }
+}
+
 /// Returns whether a terminal sends the signals of its keys to this process and the command.
 fn is_in_foreground() -> bool {
     let terminal = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(tty)?));
     terminal.is_ok_and(|group| group == getpgrp())
 }
 
-/// Returns the exit code of a command, or 128 + the number of the signal that ended it.
+/// Returns the exit code of a command that ended by itself or by a signal.
 pub(super) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(super::FAILURE)
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.or_else(|| status.signal().map(signal_code)).unwrap_or(FAILURE)
+}
+
+/// Returns the exit code after a signal.
+pub(super) fn signal_code(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(FAILURE)
+}
+
+/// Returns the exit code of a command that cannot be run.
+pub(super) fn error_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        ErrorKind::NotFound => 127,
+        // No process could be created.
+        ErrorKind::WouldBlock | ErrorKind::OutOfMemory => FAILURE,
+        _ => 126,
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::measuring::{Energy, Options, Session};
+use super::measuring::{Energy, Session};
 use super::shared_args::{self, ConfigArgs};
 use super::{Failure, report};
 use crate::config::Plan;
@@ -16,13 +16,9 @@ use crate::printable::escape;
 use crate::supervisor::BusProvider;
 
 mod child;
-mod figures;
 mod summary;
-mod tables;
-#[cfg(test)]
-mod tests;
 
-use child::{Event, Events, Running, exit_code};
+use child::{Event, Events};
 use summary::Summary;
 
 /// Exit code for a failure of `run` itself, as in env(1) and timeout(1).
@@ -100,14 +96,13 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
-/// One run of the command, or the idle time before it.
+/// One run of the command.
 struct Run {
-    begun: Instant,
-    ended: Instant,
-    /// Exit code of the command.
     code: u8,
     /// Whether the command failed, or a signal arrived.
     is_partial: bool,
+    begun: Instant,
+    ended: Instant,
     /// Energy of each sensor.
     energies: Vec<Energy>,
 }
@@ -126,118 +121,84 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     };
     let provider = BusProvider::new(plan.simulate.as_ref());
     let (summary, code) = measure(args, plan, provider, Events::catch)?;
-    let written = match args {
-        _ if summary.runs.is_empty() => Ok(()),
-        RunArgs { json: true, .. } => tables::write_json(&summary, &mut output),
-        RunArgs { csv: true, .. } => tables::write_csv(&summary, &mut output),
-        _ => summary.write(args.verbose, &mut output),
-    };
-    match written.and_then(|()| output.flush()) {
+    match summary.write(&mut output) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(code),
     }
 }
 
 /// Measures the runs. Returns what was measured and the exit code. Also reports other problems.
+#[expect(clippy::unnecessary_debug_formatting, reason = "shows where the name begins and ends")]
 fn measure(
     args: &RunArgs,
     plan: Plan,
     provider: BusProvider,
     catch: impl FnOnce() -> io::Result<Events>,
 ) -> Result<(Summary, u8), Failure> {
-    let options = Options { direct: args.direct, interval: args.interval, averaging: None };
-    let (mut session, messages) = Session::open(plan, provider, options)?;
+    let mut session = Session::open(plan, provider, args.direct, args.interval, None)?;
     // Until here a signal ends the process, even in a transfer that hangs.
     let mut events = catch()?;
     session.start()?;
-    let (mut idle, mut runs) = (None, Vec::new());
-    let outcome = measure_runs(args, &mut session, &mut events, &mut idle, &mut runs);
-    let failed = session.close();
+    let mut summary = Summary { args: args.clone(), session, idle: None, runs: Vec::new() };
+    let outcome = measure_runs(&mut summary, &mut events);
+    let messages = summary.session.close();
     // From here a signal ends the process again, even if a full pipe blocks it.
     drop(events);
-    let Session { sensors, .. } = session;
-    let requested = args.repeat as usize;
-    let summary = Summary { sensors, idle, runs, requested, with_sum: args.sum };
-    let code = match outcome {
-        Ok(code) => {
-            report(summary.no_run(code).as_slice());
-            code
-        }
-        Err(failed) => {
-            report(&[failed.to_string()]);
-            failed.code()
+    let (code, problem) = match outcome {
+        Ok(code) => (code, summary.no_run(code)),
+        Err(error) => {
+            (child::error_code(&error), Some(format!("cannot run {:?}: {error}", args.command[0])))
         }
     };
+    report(problem.as_slice());
     report(&messages);
-    report(&failed);
     Ok((summary, code))
 }
 
 /// Measures the idle power and the runs, until one fails or a signal arrives. Returns the exit
-/// code.
-fn measure_runs(
-    args: &RunArgs,
-    session: &mut Session,
-    events: &mut Events,
-    idle: &mut Option<Run>,
-    runs: &mut Vec<Run>,
-) -> Result<u8, child::Failed> {
+/// code, or why the command cannot be run.
+fn measure_runs(summary: &mut Summary, events: &mut Events) -> io::Result<u8> {
+    let Summary { args, session, idle, runs } = summary;
     let is_ready = session.wait_ready(&mut |time| events.stop(time));
     if let Some(time) = args.idle.filter(|_| is_ready) {
-        let now = Instant::now();
-        *idle = Some(observe(session, events, now, None, Some(now + time)));
+        let begun = Instant::now();
+        let until = begun + time;
+        let ended = session.measure(begun, |step| {
+            let left = until.saturating_duration_since(Instant::now());
+            let is_over = left.is_zero() || events.stop(left.min(step));
+            is_over.then(|| until.min(Instant::now()))
+        });
+        // Another signal ends the wait for the last results.
+        *idle = Some(session.finish(ended, &mut |time| events.wait(time).is_some()));
     }
-    let mut code = None;
+    let mut code = FAILURE;
     for number in 0..u64::from(args.warmup) + u64::from(args.repeat) {
-        if events.signal.is_some() {
+        if let Some(signal) = events.signal {
             // It came between two runs.
-            code = None;
-            break;
+            return Ok(child::signal_code(signal));
         }
-        let running = Running::start(&args.command, events)?;
-        let run = observe(session, events, running.begun, Some(running), None);
-        code = Some(run.code);
-        let is_partial = run.is_partial;
+        let begun = Instant::now();
+        let mut child = child::start(&args.command, events)?;
+        let ended = session.measure(begun, |step| match events.wait(step)? {
+            Event::Ended(at) => Some(at),
+            Event::Signal(signal) => {
+                child::pass_on(signal, &child);
+                None
+            }
+        });
+        // A command that has ended has a status.
+        code = child.wait().map_or(FAILURE, child::exit_code);
+        let is_partial = code != 0 || events.signal.is_some();
+        let energies = session.finish(ended, &mut |time| events.wait(time).is_some());
         if number >= args.warmup.into() {
-            runs.push(run);
+            runs.push(Run { code, is_partial, begun, ended, energies });
         }
         if is_partial {
             break;
         }
     }
-    let signal = events.signal.and_then(|signal| u8::try_from(128 + signal).ok());
-    Ok(code.or(signal).unwrap_or(FAILURE))
+    Ok(code)
 }
 
-/// Measures until the command ends; without a command, until the time `until` or a signal.
-fn observe(
-    session: &mut Session,
-    events: &mut Events,
-    begun: Instant,
-    command: Option<Running>,
-    until: Option<Instant>,
-) -> Run {
-    /// Longest time from the end of a command until it is noticed.
-    const NOTICE: Duration = Duration::from_secs(1);
-    session.begin(begun);
-    let ended = loop {
-        let now = Instant::now();
-        if until.is_some_and(|until| now >= until || events.signal.is_some()) {
-            break until.map_or(now, |until| until.min(now));
-        }
-        let left = until.map_or(Session::STEP, |until| until.duration_since(now));
-        match (events.wait(left.min(Session::STEP)), &command) {
-            (Some(Event::Ended(at)), _) => break at,
-            (Some(Event::Signal(signal)), Some(command)) => command.pass_on(signal),
-            (Some(Event::Signal(_)) | None, _) => {}
-        }
-        session.collect(|_| ());
-        session.settle(now.checked_sub(NOTICE).unwrap_or(now));
-    };
-    // A command that has ended has a status.
-    let code = command.map_or(0, |command| command.status().map_or(FAILURE, exit_code));
-    let is_partial = code != 0 || events.signal.is_some();
-    // Another signal ends the wait for the last results.
-    let energies = session.finish(ended, &mut |time| events.wait(time).is_some());
-    Run { begun, ended, code, is_partial, energies }
-}
+#[cfg(test)]
+mod tests;

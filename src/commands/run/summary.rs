@@ -1,26 +1,26 @@
-//! The output of `run` as text.
+//! What was measured over all runs, and its output: text, JSON and CSV.
 
+use std::fmt;
 use std::io::{self, Write};
 
-use super::Run;
-use super::figures::Figures;
-use crate::commands::measuring::{Energy, Sensor};
+use serde_json::{Value, json};
+
+use super::{Run, RunArgs};
+use crate::commands::measuring::{Energy, Moments, Session};
+use crate::commands::read::csv_field;
 
 pub(super) struct Summary {
-    pub(super) sensors: Vec<Sensor>,
-    pub(super) idle: Option<Run>,
+    pub(super) args: RunArgs,
+    pub(super) session: Session,
+    /// Energy of each sensor in the idle time.
+    pub(super) idle: Option<Vec<Energy>>,
     pub(super) runs: Vec<Run>,
-    /// Number of runs that were asked for.
-    pub(super) requested: usize,
-    pub(super) with_sum: bool,
 }
 
 /// Maximum gain error of the power at 25 °C, from those of current and voltage (SBOS656C).
 const MAX_GAIN_ERROR: f64 = 0.0025;
 /// Maximum offset of the current in amperes (SBOS656C).
 const MAX_OFFSET: f64 = 0.005;
-/// Shortest time that is shown as not measured, in seconds: it is printed to the millisecond.
-const SHOWN: f64 = 0.0005;
 
 impl Summary {
     /// Returns the runs that count: the complete ones; if there are none, the partial one.
@@ -31,34 +31,45 @@ impl Summary {
 
     /// Returns each sensor with its figures over some runs, then their sum if it was asked for.
     pub(super) fn figures(&self, runs: &[&Run]) -> Vec<(&str, Figures)> {
-        let rows = self.sensors.iter().enumerate().map(|(index, sensor)| {
-            let energies: Vec<Energy> = runs.iter().map(|run| run.energies[index]).collect();
-            let idle = self.idle.as_ref().map(|idle| &idle.energies[index]);
-            (sensor.plan.device.as_str(), Figures::new(&energies, idle))
+        let sensors = self.session.sensors.iter().enumerate().map(|(index, sensor)| {
+            let energies = runs.iter().map(|run| run.energies[index]);
+            let idle = self.idle.as_ref().map(|idle| &idle[index]);
+            (sensor.plan.device.as_str(), Figures::new(energies, idle))
         });
-        let mut rows: Vec<_> = rows.collect();
-        if self.with_sum {
-            let runs: Vec<&[Energy]> = runs.iter().map(|run| run.energies.as_slice()).collect();
-            rows.push(("sum", Figures::sum(&runs, rows.iter().map(|(_, figures)| figures))));
+        let mut rows: Vec<_> = sensors.collect();
+        if self.args.sum {
+            rows.push(("sum", Figures::sum(runs, rows.iter().map(|(_, figures)| figures))));
         }
         rows
     }
 
+    /// Writes everything, in the format that was asked for.
+    pub(super) fn write(&self, output: &mut dyn Write) -> io::Result<()> {
+        match &self.args {
+            _ if self.runs.is_empty() => Ok(()),
+            RunArgs { json: true, .. } => self.write_json(output),
+            RunArgs { csv: true, .. } => self.write_csv(output),
+            _ => self.write_text(output),
+        }?;
+        output.flush()
+    }
+
     /// Writes a line for each sensor, and notes about them.
-    pub(super) fn write(&self, verbose: bool, output: &mut dyn Write) -> io::Result<()> {
+    fn write_text(&self, output: &mut dyn Write) -> io::Result<()> {
         let rows = self.figures(&self.counted());
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        let lines = rows.iter().map(|(name, figures)| format!(" {name:width$}  {}", line(figures)));
-        let notes = (0..).zip(&rows).map(|(index, row)| self.notes(index, &row.1, verbose));
-        let mut lines = lines.chain(notes.flatten()).chain(self.partial());
+        let lines = rows.iter().map(|(name, figures)| format!(" {name:width$}  {figures}"));
+        let notes = (0..).zip(&rows).map(|(index, row)| self.notes(index, &row.1));
+        let mut lines = lines.chain(notes.flatten()).chain(self.last_run());
         lines.try_for_each(|line| writeln!(output, "{line}"))
     }
 
     /// Returns how a sensor was measured, and what is missing.
-    pub(super) fn notes(&self, index: usize, figures: &Figures, verbose: bool) -> Vec<String> {
+    fn notes(&self, index: usize, figures: &Figures) -> Vec<String> {
         // The sum has none.
-        let Some(sensor) = self.sensors.get(index) else { return Vec::new() };
-        let (device, millis) = (&sensor.plan.device, sensor.stream.cycle.as_secs_f64() * 1e3);
+        let Some(sensor) = self.session.sensors.get(index) else { return Vec::new() };
+        let (device, verbose) = (&sensor.plan.device, self.args.verbose);
+        let millis = sensor.stream.cycle.as_secs_f64() * 1e3;
         let runs = (1..).zip(&self.runs).filter(|_| verbose).map(|(number, run)| {
             let (energy, code) = (&run.energies[index], run.code);
             let (joules, seconds) = (with_bound(energy), energy.duration.as_secs_f64());
@@ -79,16 +90,15 @@ impl Summary {
                  restart is not measured"
             ));
         }
-        let unmeasured = figures.unmeasured_seconds();
-        if unmeasured >= SHOWN {
+        if let Some(seconds) = figures.shown_gap() {
             notes.push(format!(
-                "warning: {device}: {unmeasured:.3} s not measured (the sensor did not respond, or \
-                 results were missed: try a longer --interval); the energy of that time is missing"
+                "warning: {device}: {seconds} not measured (the sensor did not respond, or results \
+                 were missed: try a longer --interval); the energy of that time is missing"
             ));
         }
         if verbose && let Some((_, volts)) = figures.total.extremes {
-            let gain = figures.runs.mean.abs() * MAX_GAIN_ERROR;
-            let offset = MAX_OFFSET * volts * figures.seconds();
+            let gain = figures.joules.mean.abs() * MAX_GAIN_ERROR;
+            let offset = MAX_OFFSET * volts * figures.seconds;
             notes.push(format!(
                 "{device}: neither ± nor σ includes the chip's accuracy: without calibration up \
                  to {gain:.3} J for its gain (0.25 %) and {offset:.3} J for its offset (5 mA)"
@@ -97,26 +107,31 @@ impl Summary {
         notes
     }
 
+    /// Returns one text for each sensor.
+    fn of_sensors(&self, energies: &[Energy], text: fn(&Energy) -> Option<String>) -> String {
+        let sensors = self.session.sensors.iter().zip(energies);
+        let texts = sensors
+            .filter_map(|(it, energy)| Some(format!("; {}: {}", it.plan.device, text(energy)?)));
+        texts.collect()
+    }
+
     /// Returns why no run was measured, and the idle power that was.
     pub(super) fn no_run(&self, code: u8) -> Option<String> {
-        let idle = self.idle.iter().flat_map(|idle| self.sensors.iter().zip(&idle.energies));
-        let idle = idle.filter_map(|(sensor, energy)| {
-            Some(format!("; {}: idle power {:.2} W", sensor.plan.device, energy.watts()?))
-        });
+        let watts = |energy: &Energy| Some(format!("idle power {:.2} W", energy.watts()?));
+        let idle = self.of_sensors(self.idle.as_deref().unwrap_or_default(), watts);
         self.runs.is_empty().then(|| {
             format!(
-                "no run was measured (a warm-up run failed, or a signal arrived: exit code {code})\
-                 {}",
-                idle.collect::<String>()
+                "no run was measured (a warm-up run failed, or a signal arrived: exit code \
+                 {code}){idle}"
             )
         })
     }
 
     /// Returns how the runs ended, if the last one failed or there should have been more.
-    fn partial(&self) -> Option<String> {
-        let run = self.runs.last()?;
-        let (number, requested, code) = (self.runs.len(), self.requested, run.code);
-        if !run.is_partial {
+    fn last_run(&self) -> Option<String> {
+        let Run { is_partial, code, begun, ended, energies } = self.runs.last()?;
+        let (number, requested) = (self.runs.len(), self.args.repeat as usize);
+        if !is_partial {
             return (number < requested).then(|| {
                 format!(
                     "measured only {number} of {requested} runs (a signal arrived, or COMMAND can \
@@ -124,48 +139,196 @@ impl Summary {
                 )
             });
         }
-        let seconds = run.ended.duration_since(run.begun).as_secs_f64();
+        let seconds = ended.duration_since(*begun).as_secs_f64();
         let counted = if number == self.counted().len() { "" } else { " and is not counted" };
-        let sensors = self.sensors.iter().zip(&run.energies);
-        let energies =
-            sensors.map(|(it, energy)| format!("; {}: {}", it.plan.device, with_bound(energy)));
-        let energies: String = energies.collect();
+        let energies = self.of_sensors(energies, |energy| Some(with_bound(energy)));
         Some(format!(
             "run {number} of {requested} ended with exit code {code} after \
              {seconds:.3} s{counted}{energies}"
         ))
     }
+
+    /// Writes the figures of each sensor over the runs, and each run.
+    fn write_json(&self, output: &mut dyn Write) -> io::Result<()> {
+        let count = self.session.sensors.len();
+        let (mut sensors, mut runs) = (Vec::new(), Vec::new());
+        for (index, (device, figures)) in self.figures(&self.counted()).iter().enumerate() {
+            let mut row = figures.object();
+            row["runs"] = json!(figures.joules.count);
+            row["standard_deviation_joules"] = json!(figures.joules.deviation());
+            if let Some(sensor) = self.session.sensors.get(index) {
+                row["device"] = json!(device);
+                row["cycle_seconds"] = json!(sensor.stream.cycle.as_secs_f64());
+                row["notes"] = json!(self.notes(index, figures));
+                row["service"] = json!(sensor.service());
+            }
+            sensors.push(row);
+        }
+        let sum = sensors.split_off(count).pop();
+        for run in &self.runs {
+            let mut sensors = Vec::new();
+            for (device, figures) in self.figures(&[run]) {
+                let mut row = figures.object();
+                row["device"] = json!(device);
+                sensors.push(row);
+            }
+            let sum = sensors.split_off(count).pop();
+            let Run { code, is_partial, .. } = run;
+            runs.push(
+                json!({ "exit_code": code, "partial": is_partial, "sensors": sensors, "sum": sum }),
+            );
+        }
+        writeln!(output, "{:#}", json!({ "sensors": sensors, "sum": sum, "runs": runs }))
+    }
+
+    /// Writes a line for each run and sensor (RFC 4180).
+    fn write_csv(&self, output: &mut dyn Write) -> io::Result<()> {
+        let names = Figures::default().columns().map(|(name, _)| name);
+        writeln!(output, "run,device,exit_code,partial,{},notes", names.join(","))?;
+        for (number, run) in (1..).zip(&self.runs) {
+            for (index, (device, figures)) in self.figures(&[run]).iter().enumerate() {
+                let values = figures.columns().map(|(_, value)| value.map(|it| it.to_string()));
+                let values = values.map(Option::unwrap_or_default).join(",");
+                let notes = self.notes(index, figures).join("; ");
+                let (device, notes) = (csv_field(device), csv_field(&notes));
+                let Run { code, is_partial, .. } = run;
+                writeln!(output, "{number},{device},{code},{is_partial},{values},{notes}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn line(figures: &Figures) -> String {
-    let (seconds, unmeasured) = (figures.seconds(), figures.unmeasured_seconds());
-    let Some(watts) = figures.watts else {
-        return format!("not measured    {seconds:.3} s");
-    };
-    let (joules, digits) = bounded(figures.runs.mean, figures.uncertainty());
-    let spread = figures.runs.deviation().map_or(String::new(), |deviation| {
-        format!(" (σ {deviation:.digits$} of {})", figures.runs.count)
-    });
-    let (missed, extremes) = (figures.total.missed, figures.total.extremes);
-    let columns = [
-        Some(joules + &spread),
-        Some(format!("{watts:.2} W mean")),
-        extremes.map(|(max, _)| format!("{max:.2} W max")),
-        extremes.map(|(_, min)| format!("{min:.2} V min")),
-        Some(format!("{seconds:.3} s")),
-        (missed > 0.0).then(|| format!("{missed} missed")),
-        (unmeasured >= SHOWN).then(|| format!("{unmeasured:.3} s not measured")),
-        figures.net.map(|net| {
-            let joules = bounded(net.joules, net.uncertainty).0;
-            format!("net of idle ({:.2} W): {joules}", net.idle_watts)
-        }),
-    ];
-    columns.into_iter().flatten().collect::<Vec<_>>().join("    ")
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Figures {
+    /// Energies of the runs in joules.
+    pub(super) joules: Moments,
+    /// Bound on the error of their mean: the mean of their bounds, because the errors of all runs
+    /// may have the same direction.
+    pub(super) uncertainty: f64,
+    /// Mean power in watts; `None`: nothing was measured.
+    pub(super) watts: Option<f64>,
+    /// Mean duration.
+    pub(super) seconds: f64,
+    /// All runs together.
+    pub(super) total: Energy,
+    pub(super) net: Option<Net>,
 }
 
+/// Energy of a run beyond that of the idle power.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Net {
+    pub(super) idle_watts: f64,
+    pub(super) joules: f64,
+    pub(super) uncertainty: f64,
+}
+
+impl Figures {
+    /// Returns the figures of some runs, net of an idle time if there was one.
+    fn new(runs: impl Iterator<Item = Energy>, idle: Option<&Energy>) -> Self {
+        let (mut joules, mut total) = (Moments::default(), Energy::default());
+        for run in runs {
+            joules.add(run.joules);
+            total.add(&run);
+        }
+        let mean = |sum: f64| sum / f64::from(joules.count);
+        let [uncertainty, seconds, measured] =
+            [total.uncertainty, total.duration.as_secs_f64(), total.measured.as_secs_f64()]
+                .map(mean);
+        let watts = total.watts();
+        let net = idle.filter(|_| watts.is_some()).and_then(|idle| {
+            let idle_watts = idle.watts()?;
+            let share = measured / idle.measured.as_secs_f64();
+            Some(Net {
+                idle_watts,
+                joules: joules.mean - idle_watts * measured,
+                uncertainty: uncertainty + idle.uncertainty * share,
+            })
+        });
+        Self { joules, uncertainty, watts, seconds, total, net }
+    }
+
+    /// Returns the figures of sensors that feed one load, from the runs and the figures of each
+    /// sensor.
+    fn sum<'a>(runs: &[&Run], sensors: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let runs = runs.iter().map(|run| {
+            let mut sum = Energy::default();
+            run.energies.iter().for_each(|energy| sum.add(energy));
+            let duration = run.ended.duration_since(run.begun);
+            let measured = run.energies.iter().map(|it| it.measured).min().unwrap_or_default();
+            Energy { duration, measured, extremes: None, ..sum }
+        });
+        let nets: Option<Vec<Net>> = sensors.clone().map(|it| it.net).collect();
+        let net = nets.map(|nets| Net {
+            idle_watts: nets.iter().map(|net| net.idle_watts).sum(),
+            joules: nets.iter().map(|net| net.joules).sum(),
+            uncertainty: nets.iter().map(|net| net.uncertainty).sum(),
+        });
+        Self { watts: sensors.map(|it| it.watts).sum(), net, ..Self::new(runs, None) }
+    }
+
+    /// Returns the time of all runs that no result covers, if it is long enough to be shown.
+    fn shown_gap(&self) -> Option<String> {
+        let seconds = self.total.unmeasured().as_secs_f64();
+        // It is printed to the millisecond.
+        (seconds >= 0.0005).then(|| format!("{seconds:.3} s"))
+    }
+
+    /// Returns the columns of JSON and CSV.
+    fn columns(&self) -> [(&'static str, Option<f64>); 11] {
+        let Self { total, net, .. } = self;
+        let measured = |value| self.watts.map(|_| value);
+        [
+            ("energy_joules", measured(self.joules.mean)),
+            ("uncertainty_joules", measured(self.uncertainty)),
+            ("mean_watts", self.watts),
+            ("max_watts", total.extremes.map(|(max, _)| max)),
+            ("min_volts", total.extremes.map(|(_, min)| min)),
+            ("duration_seconds", Some(self.seconds)),
+            ("unmeasured_seconds", Some(total.unmeasured().as_secs_f64())),
+            ("missed_results", Some(total.missed)),
+            ("idle_watts", net.map(|net| net.idle_watts)),
+            ("net_joules", net.map(|net| net.joules)),
+            ("net_uncertainty_joules", net.map(|net| net.uncertainty)),
+        ]
+    }
+
+    /// Returns the columns as a JSON object.
+    fn object(&self) -> Value {
+        self.columns().into_iter().map(|(name, value)| (name, json!(value))).collect()
+    }
+}
+
+impl fmt::Display for Figures {
+    /// Writes the columns of text that apply.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { joules, watts, seconds, total, net, .. } = self;
+        let Some(watts) = watts else {
+            return write!(f, "not measured    {seconds:.3} s");
+        };
+        let (energy, digits) = bounded(joules.mean, self.uncertainty);
+        let spread = joules.deviation().map(|it| format!(" (σ {it:.digits$} of {})", joules.count));
+        let columns = [
+            Some(energy + &spread.unwrap_or_default()),
+            Some(format!("{watts:.2} W mean")),
+            total.extremes.map(|(max, _)| format!("{max:.2} W max")),
+            total.extremes.map(|(_, min)| format!("{min:.2} V min")),
+            Some(format!("{seconds:.3} s")),
+            (total.missed > 0.0).then(|| format!("{} missed", total.missed)),
+            self.shown_gap().map(|gap| format!("{gap} not measured")),
+            net.map(|net| {
+                let energy = bounded(net.joules, net.uncertainty).0;
+                format!("net of idle ({:.2} W): {energy}", net.idle_watts)
+            }),
+        ];
+        f.write_str(&columns.into_iter().flatten().collect::<Vec<_>>().join("    "))
+    }
+}
+
+/// Returns the energy of a run with its uncertainty.
 fn with_bound(energy: &Energy) -> String {
-    let nothing = || "not measured".to_owned();
-    energy.watts().map_or_else(nothing, |_| bounded(energy.joules, energy.uncertainty).0)
+    let text = energy.watts().map(|_| bounded(energy.joules, energy.uncertainty).0);
+    text.unwrap_or_else(|| "not measured".to_owned())
 }
 
 /// Returns an energy with its uncertainty, which is rounded up, and the number of decimals: as many
@@ -181,10 +344,60 @@ fn bounded(joules: f64, uncertainty: f64) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::commands::measuring::Moments;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn energy(joules: f64) -> Energy {
+        Energy {
+            joules,
+            uncertainty: 0.5,
+            duration: 2 * SECOND,
+            measured: 2 * SECOND,
+            missed: 1.0,
+            extremes: Some((joules, 10.0 - joules)),
+        }
+    }
+
+    #[test]
+    fn mean_deviation_and_net_match_the_textbook() {
+        let runs = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].map(energy);
+        let idle = Energy { joules: 3.0, uncertainty: 0.3, measured: 6 * SECOND, ..energy(0.0) };
+        let figures = Figures::new(runs.into_iter(), Some(&idle));
+        let Figures { joules: Moments { count, mean, .. }, total, watts, net, .. } =
+            figures.clone();
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        assert!(near(mean, 5.0) && near(watts.unwrap(), 2.5) && count == 8, "{figures:?}");
+        assert!(near(figures.joules.deviation().unwrap(), (32.0_f64 / 7.0).sqrt()));
+        assert_eq!((total.extremes, total.missed), (Some((9.0, 1.0)), 8.0));
+        assert_eq!((figures.uncertainty, figures.seconds), (0.5, 2.0));
+        // 5 J - 0.5 W × 2 s; a third of the 0.3 J of the idle time.
+        let net = net.unwrap();
+        assert!(near(net.joules, 4.0) && near(net.uncertainty, 0.6) && near(net.idle_watts, 0.5));
+        assert_eq!(Figures::new([energy(2.0)].into_iter(), None).joules.deviation(), None);
+        let lost = Energy { measured: Duration::ZERO, ..energy(0.0) };
+        assert_eq!(Figures::new([lost].into_iter(), Some(&idle)).net, None);
+    }
+
+    #[test]
+    fn sum_has_the_spread_of_the_sums() {
+        let begun = Instant::now();
+        let run = |joules: [f64; 2]| Run {
+            code: 0,
+            is_partial: false,
+            begun,
+            ended: begun + 2 * SECOND,
+            energies: joules.map(energy).to_vec(),
+        };
+        let (first, second) = (run([1.0, 5.0]), run([5.0, 1.0]));
+        let own = Figures::new([energy(1.0), energy(5.0)].into_iter(), None);
+        let sum = Figures::sum(&[&first, &second], [&own].into_iter());
+        let Figures { joules, uncertainty, watts, seconds, total, .. } = sum;
+        assert_eq!((joules.mean, uncertainty, joules.deviation()), (6.0, 1.0, Some(0.0)));
+        assert_eq!((total.extremes, watts, seconds), (None, Some(1.5), 2.0));
+    }
 
     #[test]
     fn uncertainty_is_rounded_up_to_one_digit() {
@@ -213,17 +426,15 @@ mod tests {
         };
         let mut figures = Figures {
             // Ten runs with a deviation of 0.11 J.
-            runs: Moments { count: 10, mean: 12.34, squares: 9.0 * 0.11 * 0.11 },
+            joules: Moments { count: 10, mean: 12.34, squares: 9.0 * 0.11 * 0.11 },
+            uncertainty: 0.05,
+            seconds: 1.503,
             total,
             watts: Some(8.21),
-            net: Some(super::super::figures::Net {
-                idle_watts: 3.1,
-                joules: 7.6807,
-                uncertainty: 0.06,
-            }),
+            net: Some(Net { idle_watts: 3.1, joules: 7.6807, uncertainty: 0.06 }),
         };
         assert_eq!(
-            line(&figures),
+            figures.to_string(),
             "12.34 J ± 0.05 (σ 0.11 of 10)    8.21 W mean    11.90 W max    4.98 V min    \
              1.503 s    net of idle (3.10 W): 7.68 J ± 0.06"
         );
@@ -235,8 +446,8 @@ mod tests {
         };
         let text = "12.34 J ± 0.05 (σ 0.11 of 10)    8.21 W mean    1.503 s    3 missed    0.500 s \
                     not measured";
-        assert_eq!(line(&figures), text);
+        assert_eq!(figures.to_string(), text);
         let nothing = Figures { watts: None, ..figures };
-        assert_eq!(line(&nothing), "not measured    1.503 s");
+        assert_eq!(nothing.to_string(), "not measured    1.503 s");
     }
 }

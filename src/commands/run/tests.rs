@@ -92,6 +92,12 @@ fn in_real_time(test: impl Fn() + std::panic::RefUnwindSafe) {
     }
 }
 
+fn printed(summary: &Summary) -> String {
+    let mut text = Vec::new();
+    summary.write(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
 #[test]
 fn energy_matches_the_simulated_load() {
     in_real_time(|| {
@@ -104,7 +110,8 @@ fn energy_matches_the_simulated_load() {
         let args = RunArgs { repeat: 100, interval, ..RunArgs::default() };
         let (summary, code) = bench.run(args, &["sh", "-c", sleep], |_| ()).unwrap();
         assert_eq!((code, summary.runs.len()), (0, 100));
-        let (cycle, mut wrong) = (summary.sensors[0].stream.cycle.as_secs_f64(), Vec::new());
+        let (cycle, mut wrong) =
+            (summary.session.sensors[0].stream.cycle.as_secs_f64(), Vec::new());
         for run in &summary.runs {
             let energy = run.energies[0];
             let truth = bench.energy(run, |t| (pulsed(t), 12.0 - 0.05 * pulsed(t)));
@@ -120,7 +127,7 @@ fn energy_matches_the_simulated_load() {
         assert!(wrong.len() <= 5, "{wrong:#?}");
         let figures = &summary.figures(&summary.counted())[0].1;
         assert!(
-            figures.runs.count == 100 && figures.runs.deviation().unwrap() > 0.0,
+            figures.joules.count == 100 && figures.joules.deviation().unwrap() > 0.0,
             "{figures:?}"
         );
     });
@@ -135,24 +142,21 @@ fn lost_sensor_leaves_the_rest_measured() {
             configured(&board);
             board.inject(Fault::NoAnswer);
         };
-        let (summary, code) = bench.run(RunArgs::default(), &["sleep", "1.5"], lose).unwrap();
+        let (mut summary, code) = bench.run(RunArgs::default(), &["sleep", "1.5"], lose).unwrap();
         let energy = summary.runs[0].energies[0];
         assert_eq!(code, 0);
         assert!(energy.unmeasured() > Duration::from_millis(300), "{energy:?}");
         assert!(energy.measured > Duration::from_millis(50), "{energy:?}");
         let expected = 12.0 * energy.measured.as_secs_f64();
         assert!((energy.joules - expected).abs() < energy.uncertainty + 0.02, "{energy:?}");
-        let mut text = Vec::new();
-        summary.write(false, &mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
+        let text = printed(&summary);
         assert!(
             text.contains("\nwarning: deepx: ") && text.contains(" s not measured ("),
             "{text}"
         );
-        for write in [tables::write_json, tables::write_csv] {
-            let mut text = Vec::new();
-            write(&summary, &mut text).unwrap();
-            let text = String::from_utf8(text).unwrap();
+        for (json, csv) in [(true, false), (false, true)] {
+            (summary.args.json, summary.args.csv) = (json, csv);
+            let text = printed(&summary);
             assert!(text.contains("warning: deepx: "), "{text}");
         }
     });
@@ -170,15 +174,13 @@ fn signal_is_passed_on_and_results_are_shown() {
         configured(&board);
         signal(SIGTERM);
     };
-    let args = RunArgs { repeat: 10, ..RunArgs::default() };
+    let args = RunArgs { repeat: 10, verbose: true, ..RunArgs::default() };
     let (summary, code) = bench.run(args, &["sleep", "60"], stop).unwrap();
     assert_eq!((code, summary.runs.len()), (128 + 15, 1));
     let energy = summary.runs[0].energies[0];
     let expected = 12.0 * (energy.duration - energy.unmeasured()).as_secs_f64();
     assert!((energy.joules - expected).abs() < energy.uncertainty + 0.02, "{energy:?}");
-    let mut text = Vec::new();
-    summary.write(true, &mut text).unwrap();
-    let text = String::from_utf8(text).unwrap();
+    let text = printed(&summary);
     assert!(text.contains("\nrun 1 of 10 ended with exit code 143 after "), "{text}");
     for (register, word) in found {
         let read = bench.board.bus().read_word(HERE, register).unwrap();
@@ -219,9 +221,7 @@ fn signal_between_two_runs_is_the_exit_code() {
         let command = ["touch", file.to_str().unwrap()];
         let (summary, code) = bench.run(args, &command, stop).unwrap();
         assert_eq!((code, summary.runs.len()), (128 + 15, 1));
-        let mut text = Vec::new();
-        summary.write(false, &mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
+        let text = printed(&summary);
         assert!(text.contains("\nmeasured only 1 of 10 runs ("), "{text}");
     });
 }
@@ -266,6 +266,7 @@ fn failed_run_ends_the_repetition() {
         repeat: 5,
         warmup: 1,
         idle: Some(Duration::from_millis(200)),
+        verbose: true,
         ..RunArgs::default()
     };
     let (summary, code) = bench.run(args, &["sh", "-c", &script], |_| ()).unwrap();
@@ -274,9 +275,7 @@ fn failed_run_ends_the_repetition() {
     let net = summary.figures(&summary.counted())[0].1.net.unwrap();
     assert!((net.idle_watts - 12.0).abs() < 0.1, "{net:?}");
     assert!(net.joules.abs() < net.uncertainty, "the load is the same: {net:?}");
-    let mut text = Vec::new();
-    summary.write(true, &mut text).unwrap();
-    let text = String::from_utf8(text).unwrap();
+    let text = printed(&summary);
     for part in [
         " of 2)",
         "\ndeepx: run 1: ",
