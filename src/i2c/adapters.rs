@@ -6,7 +6,7 @@
 //! Each channel of a mux that the kernel controls is an adapter of its own, on the same wires as
 //! the adapter upstream.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -21,29 +21,27 @@ use crate::printable::escape;
 /// Adapters and chips in sysfs.
 pub(super) const DEVICES: &str = "/sys/bus/i2c/devices";
 
-/// An I2C adapter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Adapter {
     /// The N of `/dev/i2c-N`.
     pub(crate) number: u8,
     /// Number by which the kernel, sysfs and other containers know it.
     pub(crate) kernel_number: u32,
-    /// Name given by its driver.
     pub(crate) name: String,
     pub(crate) has_node: bool,
     pub(crate) upstream: Option<Upstream>,
 }
 
-/// The kernel's mux upstream of an adapter.
+/// A channel of a mux, upstream of an adapter or of a chip.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Upstream {
-    /// Kernel's numbers of the adapter, and of the one that the mux is on.
-    adapter: u32,
+    /// Kernel's number of the adapter that the mux is on.
     parent: u32,
-    /// Device of the mux, such as `1-0070`, if sysfs shows it.
+    /// Device of the kernel's mux, such as `1-0070`, if sysfs shows it. Empty for those that the
+    /// exporter switches: they are like one mux, since one channel of all is selected at a time.
     pub(super) mux: String,
     channel: String,
-    /// Whether the kernel deselects the channel after each transfer.
+    /// The kernel deselects the channel after each transfer.
     disconnects: bool,
 }
 
@@ -60,7 +58,6 @@ impl Upstream {
             .filter(|parent| *parent != adapter)?;
         let idle_state = fs::read_to_string(device.join("mux_device/idle_state"));
         Some(Self {
-            adapter,
             parent,
             mux: mux.unwrap_or_else(|| format!("on bus {parent}")),
             channel: from_name.map_or(adapter.to_string(), |(_, channel)| channel.replace(')', "")),
@@ -68,31 +65,9 @@ impl Upstream {
             disconnects: idle_state.is_ok_and(|state| state.trim() == "-2"),
         })
     }
-}
 
-/// A mux channel on the way to a chip.
-#[derive(PartialEq)]
-enum Step<'a> {
-    /// Channel of a mux that the exporter switches; it stays selected.
-    Own(Channel),
-    Kernel(&'a Upstream),
-}
-
-impl Step<'_> {
-    fn name(&self) -> String {
-        match self {
-            Self::Own(channel) => channel.to_string(),
-            Self::Kernel(upstream) => upstream.mux.clone(),
-        }
-    }
-
-    /// Returns whether only one of the two channels is selected at a time.
-    fn excludes(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Own(_), Self::Own(_)) => true,
-            (Self::Kernel(a), Self::Kernel(b)) => a.mux == b.mux && a.channel != b.channel,
-            _ => false,
-        }
+    fn name(&self) -> &str {
+        if self.mux.is_empty() { &self.channel } else { &self.mux }
     }
 }
 
@@ -100,11 +75,9 @@ impl Step<'_> {
 pub(crate) struct KernelMux {
     /// Its device: `1-0070`.
     pub(crate) name: String,
-    /// The bus that it is on.
     pub(crate) bus: BusName,
     /// The buses downstream.
     pub(crate) channels: Vec<BusName>,
-    /// Whether all channels are deselected after each transfer.
     pub(crate) disconnects: bool,
 }
 
@@ -123,26 +96,28 @@ impl Adapters {
     }
 
     fn read_in(devices: &Path, nodes: &Path, kernel_number: KernelNumber) -> Self {
-        let in_dev: BTreeSet<u8> = numbers(nodes).collect();
-        let mut adapters: Vec<Adapter> = Vec::new();
-        for number in in_dev.iter().copied().chain(numbers(devices)) {
-            let has_node = in_dev.contains(&number);
-            let node = nodes.join(format!("i2c-{number}"));
-            let of_node = if has_node { kernel_number(&node).ok().flatten() } else { None };
-            let kernel_number = of_node.unwrap_or(number.into());
-            let is_known = |known: &Adapter| {
-                known.number == number || !has_node && known.kernel_number == kernel_number
-            };
-            if !adapters.iter().any(is_known) {
-                let device = devices.join(format!("i2c-{kernel_number}"));
-                let name = fs::read_to_string(device.join("name")).unwrap_or_default();
-                let upstream = Upstream::read(&device, name.trim(), kernel_number);
-                let name = escape(name.trim());
-                adapters.push(Adapter { number, kernel_number, name, has_node, upstream });
+        let of_node = |number: u8| {
+            let minor = kernel_number(&nodes.join(format!("i2c-{number}"))).ok().flatten();
+            (number, minor.unwrap_or(number.into()))
+        };
+        let in_dev: BTreeMap<u8, u32> = numbers(nodes).map(of_node).collect();
+        let is_new = |(number, kernel_number): &(u8, u32)| {
+            !in_dev.contains_key(number) && !in_dev.values().any(|known| known == kernel_number)
+        };
+        let in_sysfs = numbers(devices).map(|number| (number, u32::from(number))).filter(is_new);
+        let all: BTreeMap<u8, u32> = in_sysfs.chain(in_dev.clone()).collect();
+        let adapters = all.into_iter().map(|(number, kernel_number)| {
+            let device = devices.join(format!("i2c-{kernel_number}"));
+            let name = fs::read_to_string(device.join("name")).unwrap_or_default();
+            Adapter {
+                number,
+                kernel_number,
+                upstream: Upstream::read(&device, name.trim(), kernel_number),
+                name: escape(name.trim()),
+                has_node: in_dev.contains_key(&number),
             }
-        }
-        adapters.sort_by_key(|adapter| adapter.number);
-        Self(adapters)
+        });
+        Self(adapters.collect())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Adapter> {
@@ -190,7 +165,7 @@ impl Adapters {
         }
     }
 
-    /// Returns a location with the number of its bus, if it has an adapter at present.
+    /// Replaces the bus of a location by its number, if it has an adapter at present.
     pub(crate) fn numbered(&self, location: Location) -> Location {
         let adapter = self.resolve(location.bus).ok();
         adapter.map_or(location, |it| Location { bus: it.number.into(), ..location })
@@ -200,7 +175,6 @@ impl Adapters {
         self.iter().find(|adapter| adapter.kernel_number == number)
     }
 
-    /// Returns the muxes that the kernel controls.
     pub(crate) fn kernel_muxes(&self) -> Vec<KernelMux> {
         let mut muxes: Vec<KernelMux> = Vec::new();
         for adapter in self.iter() {
@@ -242,12 +216,12 @@ impl Adapters {
             }
             ([first_a, ..], [first_b, ..]) => (first_a, first_b),
         };
-        let disconnects = |step: &Step<'_>| matches!(step, Step::Kernel(it) if it.disconnects);
-        let both_disconnect = a.iter().any(disconnects) && b.iter().any(disconnects);
-        if first_a.excludes(first_b) || both_disconnect {
+        let both_disconnect = [a, b].iter().all(|steps| steps.iter().any(|it| it.disconnects));
+        // Only one channel of a mux is selected at a time.
+        if first_a.mux == first_b.mux || both_disconnect {
             return None;
         }
-        let kernel = if let Step::Kernel(_) = first_a { first_a } else { first_b };
+        let kernel = if first_a.mux.is_empty() { first_b } else { first_a };
         Some(format!(
             "they are downstream of two muxes on one bus, {} and {}, whose channels stay selected, \
              so that both respond; let the kernel deselect them (write -2 to idle_state of each, \
@@ -255,23 +229,29 @@ impl Adapters {
              set `mux` for both",
             first_a.name(),
             first_b.name(),
-            kernel.name()
+            kernel.mux
         ))
     }
 
     /// Returns the adapter at the root and the mux channels on the way to a chip.
-    fn way(&self, location: Location) -> Option<(u32, Vec<Step<'_>>)> {
+    fn way(&self, location: Location) -> Option<(u32, Vec<Upstream>)> {
         /// More than any bus can drive; sysfs has no loops, but a container may provide a fake one.
         const MAX_DEPTH: usize = 16;
         // A module that is not loaded yet does not hide a conflict.
         let by_number = || self.iter().find(|it| location.bus == it.number.into());
         let mut root = self.resolve(location.bus).ok().or_else(by_number)?.kernel_number;
-        let mut steps: Vec<Step<'_>> = location.mux.map(Step::Own).into_iter().collect();
-        while let Some(upstream) = self.by_kernel_number(root).and_then(|it| it.upstream.as_ref())
+        let own = |channel: Channel| Upstream {
+            parent: root,
+            mux: String::new(),
+            channel: channel.to_string(),
+            disconnects: false,
+        };
+        let mut steps: Vec<Upstream> = location.mux.map(own).into_iter().collect();
+        while let Some(upstream) = self.by_kernel_number(root).and_then(|it| it.upstream.clone())
             && steps.len() < MAX_DEPTH
         {
-            steps.push(Step::Kernel(upstream));
             root = upstream.parent;
+            steps.push(upstream);
         }
         steps.reverse();
         Some((root, steps))
@@ -283,7 +263,6 @@ fn describe<'a>(adapters: impl IntoIterator<Item = &'a Adapter>) -> String {
     described.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the file name that a link refers to.
 pub(super) fn link_name(link: &Path) -> Option<String> {
     Some(fs::read_link(link).ok()?.file_name()?.to_string_lossy().into_owned())
 }

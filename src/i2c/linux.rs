@@ -33,7 +33,6 @@ pub(crate) struct LinuxBus {
     logged: String,
 }
 
-/// An open device node.
 struct Node {
     i2c: I2c,
     adapter: Adapter,

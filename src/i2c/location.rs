@@ -69,7 +69,6 @@ impl FromStr for BusName {
 }
 
 impl Serialize for BusName {
-    /// Serialises a number as such, and the others as text.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Number(number) => serializer.serialize_u8(*number),
@@ -114,14 +113,11 @@ impl fmt::Display for Location {
 impl Location {
     /// Parses the labels of a metric; `mux` is empty for a chip on the bus itself.
     pub(crate) fn from_labels(bus: &str, mux: &str, address: &str) -> Option<Self> {
-        let mux = match mux.split_once(':') {
-            Some((multiplexer, channel)) => Some(Channel {
-                multiplexer: hexadecimal(multiplexer)?,
-                channel: channel.parse().ok()?,
-            }),
-            None if mux.is_empty() => None,
-            None => return None,
+        let channel = |(multiplexer, channel): (&str, &str)| {
+            let channel = channel.parse().ok()?;
+            Some(Channel { multiplexer: hexadecimal(multiplexer)?, channel })
         };
+        let mux = if mux.is_empty() { None } else { Some(mux.split_once(':').and_then(channel)?) };
         Some(Self { bus: bus.parse().ok()?, mux, address: hexadecimal(address)? })
     }
 

@@ -4,15 +4,18 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
+
+use tracing::trace;
 
 pub(crate) mod adapters;
 pub(crate) mod linux;
 mod location;
 pub mod mux;
-mod retry;
 
 pub use location::{BusName, InvalidBusName, Location};
-pub(crate) use retry::{Retry, retry_once};
+
+use crate::clock::Clock;
 
 /// A 7-bit I2C address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,17 +47,16 @@ pub trait Bus: Send {
     fn receive_byte(&mut self, address: Address) -> Result<u8, Error>;
 }
 
-/// A kernel driver that has claimed a chip.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A kernel driver that has claimed a chip. Its text advises to unbind the driver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("claimed by kernel driver {driver}; unbind it with `{unbind}`{}", self.or_use_children())]
 pub struct BoundDriver {
-    /// Name of the driver.
-    pub driver: String,
+    pub(crate) driver: String,
     /// Name that the kernel gives the chip.
-    pub device: String,
-    /// Shell command that unbinds the driver.
-    pub unbind: String,
+    pub(crate) device: String,
+    pub(crate) unbind: String,
     /// Buses that the driver creates for the channels of a mux.
-    pub children: Vec<u8>,
+    pub(crate) children: Vec<u8>,
 }
 
 impl BoundDriver {
@@ -66,22 +68,14 @@ impl BoundDriver {
         let article = if name.starts_with(|first| vowels.contains(first)) { "an" } else { "a" };
         format!("{article} {name} in use by the kernel")
     }
-}
 
-/// Advises to unbind the driver.
-impl fmt::Display for BoundDriver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { driver, unbind, .. } = self;
-        write!(f, "claimed by kernel driver {driver}; unbind it with `{unbind}`")?;
-        if !self.children.is_empty() {
-            let children: Vec<String> = self.children.iter().map(u8::to_string).collect();
-            write!(f, ", or use the buses it provides: {}", children.join(", "))?;
-        }
-        Ok(())
+    fn or_use_children(&self) -> String {
+        let children: Vec<String> = self.children.iter().map(u8::to_string).collect();
+        let list = children.join(", ");
+        if list.is_empty() { list } else { format!(", or use the buses it provides: {list}") }
     }
 }
 
-/// Cause of a failed transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ErrorKind {
     /// The address or a byte was not acknowledged.
@@ -140,8 +134,7 @@ impl Error {
         Self { kind, ..error }
     }
 
-    /// Returns whether the bus is stuck: each further transfer would also fail, perhaps after the
-    /// adapter's timeout.
+    /// Returns whether the bus is stuck: each further transfer would fail, too, perhaps slowly.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self.kind, ErrorKind::Timeout | ErrorKind::Busy | ErrorKind::Hung)
     }
@@ -149,6 +142,72 @@ impl Error {
     /// Returns whether the bus is stuck if further transfers fail in this way, too.
     pub(crate) fn may_be_stuck(&self) -> bool {
         self.is_timeout() || self.kind == ErrorKind::Arbitration
+    }
+}
+
+/// Runs `attempt` and, if it fails, once more, unless `is_final` returns true for the error.
+pub(crate) fn retry_once<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    is_final: impl FnOnce(&E) -> bool,
+) -> Result<T, E> {
+    attempt().or_else(|error| if is_final(&error) { Err(error) } else { attempt() })
+}
+
+/// A bus for one poll of a sensor. Retries each failed transfer once, except timeouts: the first
+/// has cost a second already, and a stuck bus stays stuck. Nor is a bus opened twice in a row.
+pub(crate) struct Retry<'a> {
+    bus: &'a mut dyn Bus,
+    clock: &'a dyn Clock,
+    /// Every failed attempt, including those whose retry succeeded.
+    pub(crate) failures: Vec<ErrorKind>,
+    /// Time of the fastest word read; the slower ones also waited for the processor.
+    pub(crate) fastest_word: Option<Duration>,
+}
+
+impl<'a> Retry<'a> {
+    pub(crate) fn new(bus: &'a mut dyn Bus, clock: &'a dyn Clock) -> Self {
+        Self { bus, clock, failures: Vec::new(), fastest_word: None }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        mut transfer: impl FnMut(&mut dyn Bus) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        retry_once(
+            || transfer(self.bus).inspect_err(|error| self.failures.push(error.kind)),
+            |error| matches!(error.kind, ErrorKind::Timeout | ErrorKind::Closed),
+        )
+    }
+}
+
+impl Bus for Retry<'_> {
+    fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
+        self.bus.bound_driver(address)
+    }
+
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
+        let start = self.clock.now();
+        let word = self.attempt(|bus| bus.read_word(address, register));
+        if word.is_ok() {
+            let elapsed = self.clock.now().duration_since(start);
+            let fastest = self.fastest_word.get_or_insert(elapsed);
+            *fastest = elapsed.min(*fastest);
+        }
+        trace!("{address}: read register {register:#04x}: {word:x?}");
+        word
+    }
+
+    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
+        trace!("{address}: write register {register:#04x}: {word:#06x}");
+        self.attempt(|bus| bus.write_word(address, register, word))
+    }
+
+    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
+        self.attempt(|bus| bus.send_byte(address, byte))
+    }
+
+    fn receive_byte(&mut self, address: Address) -> Result<u8, Error> {
+        self.attempt(|bus| bus.receive_byte(address))
     }
 }
 

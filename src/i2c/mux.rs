@@ -27,12 +27,6 @@ impl fmt::Display for Channel {
     }
 }
 
-impl Channel {
-    const fn control(self) -> u8 {
-        1 << self.channel
-    }
-}
-
 /// A mux that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the rest")]
@@ -56,7 +50,6 @@ fn describe(driver: &BoundDriver) -> String {
 }
 
 impl Error {
-    /// Returns whether the bus is stuck.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Unreachable(_, source) if source.is_timeout())
     }
@@ -80,7 +73,6 @@ impl Multiplexers {
         Self { addresses, ..Self::default() }
     }
 
-    /// Returns the selected channel, if it is known.
     pub(crate) fn selected(&self) -> Option<Channel> {
         self.selected
     }
@@ -118,7 +110,7 @@ impl Multiplexers {
             Some(other) => send(bus, other, 0)?,
             None => self.deselect_others(bus, multiplexer)?,
         }
-        send(bus, multiplexer, channel.control())?;
+        send(bus, multiplexer, 1 << channel.channel)?;
         self.selected = Some(channel);
         self.verify(bus)
     }
@@ -128,7 +120,7 @@ impl Multiplexers {
         let Some(channel) = self.selected.take() else {
             return Ok(());
         };
-        let (multiplexer, wrote) = (channel.multiplexer, channel.control());
+        let (multiplexer, wrote) = (channel.multiplexer, 1 << channel.channel);
         let read = bus.receive_byte(multiplexer);
         let read = read.map_err(|error| Error::Unreachable(multiplexer, error))?;
         if read != wrote {

@@ -1,10 +1,8 @@
 //! Counters that are kept across restarts: written at the end of the process, and removed at the
 //! next start before they are used, so that no file exists while the daemon runs.
 //!
-//! If a counter went back to an old value, Prometheus would count the increase since then twice; it
-//! treats a counter that goes back to 0 as a reset. So a file is used only after its removal is on
-//! the disk, and after an unclean stop there is none. A file that cannot be removed is not used;
-//! the main loop retries its removal. `meter::counters` lists the saved counters.
+//! If a counter went back to an old value, Prometheus would count the increase since then twice. So
+//! a file is used only after its removal is on the disk; the main loop retries the removal.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -44,7 +42,7 @@ impl SavedSensor {
         }
     }
 
-    /// Returns its location; every sensor that the store loads has one.
+    /// Every sensor that the store loads has one.
     pub(crate) fn location(&self) -> Option<Location> {
         Location::from_labels(&self.bus, &self.mux, &self.address)
     }

@@ -2,12 +2,8 @@
 //! daemon.
 //!
 //! Each is an advisory lock (flock(2)) on a file in a runtime directory, named after the kernel's
-//! number of the adapter, which is the same in every container. It is released when the process
-//! ends, for any reason. The file contains the URL of its holder's metrics, or the name of a holder
-//! that serves none. Probing a lock needs read permission only.
-//!
-//! The directory or the file may be another user's. So no link is followed, everything is checked
-//! on the open file, and an existing file is only written if no other user can have put it there.
+//! number of the adapter, which is the same in every container. The directory or the file may be
+//! another user's; see "Bus locks" in `docs/architecture.md`.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
@@ -107,14 +103,13 @@ fn holder_url_in(directory: &Path, bus: u32, is_trusted: impl Fn(u32) -> bool) -
 /// Locks a file exclusively. Returns whether that succeeded.
 fn lock(file: &File) -> io::Result<bool> {
     /// A process that probes the lock holds it for some microseconds.
-    const RETRIES: u32 = 9;
+    const ATTEMPTS: u32 = 10;
     const PAUSE: Duration = Duration::from_millis(20);
-    for retries_left in (0..=RETRIES).rev() {
+    for _ in 0..ATTEMPTS {
         match file.try_lock() {
             Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if retries_left > 0 => thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => {}
         }
     }
     Ok(false)

@@ -15,19 +15,17 @@ use crate::meter::SharedMeter;
 use crate::sampler::{BusThread, OnChange, Sampler, Setup};
 use crate::state::SavedSensor;
 
-mod bus_claims;
 pub(crate) mod bus_lock;
 mod bus_provider;
 mod preflight;
 
-use bus_claims::Locations;
 pub use bus_provider::BusProvider;
+use bus_provider::{Locations, claims, lock};
 
 /// Owns the plan and everything that runs on it, except what serves metrics.
 pub struct Supervisor {
     plan: Plan,
     provider: BusProvider,
-    /// Called when a sensor goes up or down.
     on_change: OnChange,
     /// The meter of each sensor of the plan, in its order.
     meters: Vec<SharedMeter>,
@@ -59,7 +57,7 @@ impl Supervisor {
         lock_url: String,
     ) -> Result<Self, NothingToMeasure> {
         let claimable: Locations = Arc::new(Mutex::new(locations(&plan).collect()));
-        provider.claim = Some(bus_claims::claims(lock_url, claimable.clone()));
+        provider.claim = Some(claims(lock_url, claimable.clone()));
         let mut failures = Vec::new();
         let mut open = |name| {
             let bus = provider.open(name, locations(&plan)).unwrap_or_else(|error| {
@@ -132,9 +130,14 @@ impl Supervisor {
             }
         }
         self.opened = opened;
-        self.meters = plan.sensors.iter().map(|sensor| self.meter_at(sensor)).collect();
+        // A renamed sensor keeps its counters.
+        let meter = |sensor: &SensorPlan| {
+            let running = self.sensors().find(|(it, _)| it.location == sensor.location);
+            running.map(|(_, meter)| meter.clone()).unwrap_or_default()
+        };
+        self.meters = plan.sensors.iter().map(meter).collect();
         self.plan = plan;
-        *bus_claims::lock(&self.claimable) = locations(&self.plan).collect();
+        *lock(&self.claimable) = locations(&self.plan).collect();
         for (name, thread) in &self.threads {
             thread.replace(self.setups(*name));
         }
@@ -149,15 +152,6 @@ impl Supervisor {
         }
         self.start_threads()
             .map_err(|error| io::Error::other(format!("cannot start a thread: {error}")))
-    }
-
-    /// Returns the meter of the sensor at the same location, or a new one: a renamed sensor keeps
-    /// its counters.
-    fn meter_at(&self, sensor: &SensorPlan) -> SharedMeter {
-        self.sensors()
-            .find(|(running, _)| running.location == sensor.location)
-            .map(|(_, meter)| meter.clone())
-            .unwrap_or_default()
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -206,7 +200,6 @@ impl Supervisor {
         }
     }
 
-    /// Returns the counters of every sensor, to be saved.
     pub(crate) fn export_counters(&self) -> Vec<SavedSensor> {
         let now = Instant::now();
         let export = |(sensor, meter): (&SensorPlan, &SharedMeter)| {

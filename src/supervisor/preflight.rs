@@ -1,10 +1,9 @@
 //! Probes the sensors at start-up, before any thread starts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
@@ -54,9 +53,8 @@ impl Supervisor {
             plan: self.plan.clone(),
             provider: BusProvider { claim: None, ..self.provider.clone() },
             buses: BTreeMap::new(),
-            stuck: BTreeSet::new(),
             findings: Findings::default(),
-            is_cancelled: Arc::default(),
+            deadline: None,
         }
     }
 }
@@ -65,50 +63,47 @@ impl Supervisor {
 pub(super) struct Preflight {
     plan: Plan,
     provider: BusProvider,
-    buses: BTreeMap<BusName, Box<dyn Bus>>,
-    stuck: BTreeSet<BusName>,
+    /// The buses that have been opened; `None`: a bus is stuck.
+    buses: BTreeMap<BusName, Option<Box<dyn Bus>>>,
     findings: Findings,
-    is_cancelled: Arc<AtomicBool>,
+    /// After this, no further transfer is made.
+    deadline: Option<Instant>,
 }
 
 impl Preflight {
     /// Runs the probe in a thread, and gives up on it after `timeout`: a blocked transfer cannot be
     /// aborted.
-    fn run_within(self, timeout: Duration) -> Findings {
-        let is_cancelled = self.is_cancelled.clone();
+    fn run_within(mut self, timeout: Duration) -> Findings {
+        self.deadline = Some(Instant::now() + timeout);
         let (done, findings) = mpsc::channel();
         let thread = thread::Builder::new().name("probe".to_owned());
         // Without a thread nothing is found, and the bus threads log what fails.
         let _ = thread.spawn(move || done.send(self.run()));
-        let findings = findings.recv_timeout(timeout).unwrap_or_default();
-        is_cancelled.store(true, Relaxed);
-        findings
+        findings.recv_timeout(timeout).unwrap_or_default()
     }
 
     pub(super) fn run(mut self) -> Findings {
         let mut to_scan = BTreeSet::new();
         for sensor in self.plan.sensors.clone() {
             let location = sensor.location;
-            let error = match self.probe(location) {
+            match self.probe(location) {
                 None => continue,
                 Some(Ok(_)) => {
                     self.findings.any_responds = true;
                     continue;
                 }
-                Some(Err(error)) => error,
-            };
-            to_scan.insert(location.bus);
-            if let Error::Chip(chip) = &error
-                && chip.is_other_chip()
-            {
-                // Such as "0x40 on bus 1 is an INA226, not an INA260".
-                let text = location.to_string();
-                let (bus, address) = text.rsplit_once(", ").unwrap_or_default();
-                self.findings.others.push(format!("{address} on {bus} is {chip}"));
-            } else {
-                let name = sensor_name(&sensor, &self.provider);
-                self.findings.failures.push(format!("{name}: {error}"));
+                Some(Err(Error::Chip(chip))) if chip.is_other_chip() => {
+                    // Such as "0x40 on bus 1 is an INA226, not an INA260".
+                    let text = location.to_string();
+                    let (bus, address) = text.rsplit_once(", ").unwrap_or_default();
+                    self.findings.others.push(format!("{address} on {bus} is {chip}"));
+                }
+                Some(Err(error)) => {
+                    let name = sensor_name(&sensor, &self.provider);
+                    self.findings.failures.push(format!("{name}: {error}"));
+                }
             }
+            to_scan.insert(location.bus);
         }
         self.scan(to_scan);
         self.findings
@@ -122,7 +117,7 @@ impl Preflight {
         let probed = retry_once(|| probe(bus, &mut multiplexers, location), Error::is_timeout);
         // Each further transfer would take the adapter's timeout.
         if probed.as_ref().is_err_and(Error::is_timeout) {
-            self.stuck.insert(location.bus);
+            self.buses.insert(location.bus, None);
         }
         Some(probed)
     }
@@ -149,11 +144,11 @@ impl Preflight {
                 let location = Location { bus: number, mux: None, address };
                 match ina260::identify(bus, address) {
                     Ok(_) if !planned.contains(&location) => found.push(location.to_string()),
-                    Err(error) if error.is_timeout() => _ = self.stuck.insert(number),
+                    Err(error) if error.is_timeout() => _ = self.buses.insert(number, None),
                     Ok(_) | Err(_) => {}
                 }
             }
-            if self.stuck.contains(&number) {
+            if let Some(None) = self.buses.get(&number) {
                 self.findings.empty.push(format!("bus {number} is stuck; not scanned"));
             } else if is_open {
                 scanned.push(number.to_string());
@@ -175,14 +170,15 @@ impl Preflight {
 
     /// Returns a bus, opened at its first use, unless it cannot be opened or is stuck.
     fn open(&mut self, name: BusName) -> Option<&mut dyn Bus> {
-        if self.stuck.contains(&name) || self.is_cancelled.load(Relaxed) {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return None;
         }
         if !self.buses.contains_key(&name) {
             let bus = self.provider.open(name, locations(&self.plan)).ok()?;
-            self.buses.insert(name, bus);
+            self.buses.insert(name, Some(bus));
         }
-        self.buses.get_mut(&name).map(|bus| bus.as_mut() as _)
+        let bus = self.buses.get_mut(&name)?.as_mut()?;
+        Some(bus.as_mut())
     }
 }
 
