@@ -54,7 +54,7 @@ pub struct Caller<'a> {
     pub output: &'a mut dyn Write,
     /// Stream that shows the progress of long operations; `None` if it is not a terminal.
     pub progress: Option<&'a mut dyn Write>,
-    /// Waits for this time or for a request to stop. Returns whether there was such a request.
+    /// Waits for this time or for a request to stop. Returns whether there was one, now or before.
     pub stop: &'a mut dyn FnMut(Duration) -> bool,
 }
 

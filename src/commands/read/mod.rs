@@ -54,7 +54,7 @@ pub struct ReadArgs {
     pub config: ConfigArgs,
 }
 
-/// Waits for this time or for a request to stop. Returns whether there was such a request.
+/// See [`Caller::stop`].
 type Stop<'a> = &'a mut dyn FnMut(Duration) -> bool;
 
 /// A sensor and its result.
@@ -69,7 +69,6 @@ struct Row<'a> {
 /// [`Failure::Nothing`] if no sensor was read, [`Failure::Partly`] if some were not.
 pub fn run(args: &ReadArgs, caller: Caller<'_>) -> Result<(), Failure> {
     let Caller { output, stop, .. } = caller;
-    let stop: Stop = &mut sticky(stop);
     let plan = plan(args)?;
     let provider = BusProvider::new(plan.simulate.as_ref());
     let mut reader = Reader::new(&plan, provider, args.location.mux.is_some());
@@ -93,15 +92,6 @@ fn outcome(failures: Vec<String>, sensors: usize) -> Result<(), Failure> {
         0 => Ok(()),
         all if all == sensors => Err(Failure::Nothing(failures)),
         _ => Err(Failure::Partly(failures)),
-    }
-}
-
-/// Remembers a request to stop, which is reported once, perhaps while a chip is waited for.
-fn sticky(stop: Stop) -> impl FnMut(Duration) -> bool {
-    let mut stopped = false;
-    move |time| {
-        stopped = stopped || stop(time);
-        stopped
     }
 }
 

@@ -81,7 +81,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
         scanned += 1;
         let mut step = |location: Location| {
             progress.show(&format!("{location} (bus {scanned} of {count})"));
-            stopped = stopped || (caller.stop)(Duration::ZERO);
+            stopped = (caller.stop)(Duration::ZERO);
             !stopped
         };
         match provider.open(report.bus, plan.sensors.iter().map(|sensor| sensor.location)) {
