@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::node::{Node, Table, Value, one_line};
+use super::node::{Table, Value, one_line};
 use super::parse::{Parsed, Parts, address, one_of, text, valid};
 use super::quantity::{self, Quantity};
 use super::toml_text::{self, parse_value, quoted};
@@ -23,35 +23,38 @@ fn check_keys(table: &Table, required: &[&str], optional: &[&str]) -> Parts {
 }
 
 /// Parses a channel; `none` is `None`.
-pub(super) fn mux(node: &Node) -> Parsed<Option<Channel>> {
-    if node.as_text() == Some("none") {
+pub(super) fn mux(value: &Value) -> Parsed<Option<Channel>> {
+    if value.as_text() == Some("none") {
         return Ok(None);
     }
-    let table = valid(mux_table(node))?;
+    let table = valid(mux_table(value))?;
     let mut parts = check_keys(&table, &["address", "channel"], &[]);
     let multiplexer =
-        parts.parse(".address", table.get("address"), "an integer from 0x70 to 0x77", |node| {
-            address(node, &ADDRESSES)
+        parts.parse(".address", table.get("address"), "an integer from 0x70 to 0x77", |value| {
+            address(value, &ADDRESSES)
         });
-    let channel = parts.parse(".channel", table.get("channel"), "an integer from 0 to 7", |node| {
-        valid(node.as_integer().filter(|channel: &u8| *channel <= 7))
-    });
+    let channel =
+        parts.parse(".channel", table.get("channel"), "an integer from 0 to 7", |value| {
+            valid(value.as_integer().filter(|channel: &u8| *channel <= 7))
+        });
     let channel = multiplexer.zip(channel);
     parts.finish(channel.map(|(multiplexer, channel)| Channel { multiplexer, channel }))
 }
 
 /// Returns the table of a mux. A flag or variable is a table in TOML syntax, or `ADDRESS:CHANNEL`.
-fn mux_table(node: &Node) -> Option<Table> {
-    match &node.value {
+fn mux_table(value: &Value) -> Option<Table> {
+    match value {
         Value::Untyped(text) if text.trim_start().starts_with('{') => {
-            parse_value(text, &node.origin)?.try_as_table()
+            parse_value(text)?.try_as_table()
         }
         Value::Untyped(text) => {
             let (address, channel) = text.split_once(':')?;
-            let node = |text| Node::untyped(text, node.origin.clone());
             Some(
-                [("address".to_owned(), node(address)), ("channel".to_owned(), node(channel))]
-                    .into(),
+                [
+                    ("address".to_owned(), Value::untyped(address)),
+                    ("channel".to_owned(), Value::untyped(channel)),
+                ]
+                .into(),
             )
         }
         value => value.try_as_table_ref().cloned(),
@@ -81,18 +84,18 @@ impl RequestedAlert {
 }
 
 /// Parses an alert; `none` is `None`.
-pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
-    if node.as_text() == Some("none") {
+pub(super) fn alert(value: &Value) -> Parsed<Option<RequestedAlert>> {
+    if value.as_text() == Some("none") {
         return Ok(None);
     }
-    let table = valid(node.value.try_as_table_ref())?;
+    let table = valid(value.try_as_table_ref())?;
     let mut parts = check_keys(table, &["on", "limit"], &["polarity"]);
     let functions: Vec<_> = Function::ALL.iter().map(|function| quoted(function.name())).collect();
     let expected = format!("one of {}", functions.join(", "));
     let function = parts.parse(".on", table.get("on"), &expected, one_of::<Function>);
     let expected = "a number with unit A, mA, V, mV, W or mW, in quotes, such as \"5A\"";
-    let limit = parts.parse(".limit", table.get("limit"), expected, |node| {
-        valid(node.as_text().and_then(quantity::parse))
+    let limit = parts.parse(".limit", table.get("limit"), expected, |value| {
+        valid(value.as_text().and_then(quantity::parse))
     });
     let expected = "\"active-low\" or \"active-high\"";
     let polarity = parts.parse(".polarity", table.get("polarity"), expected, one_of);
@@ -110,8 +113,8 @@ pub(super) fn alert(node: &Node) -> Parsed<Option<RequestedAlert>> {
 }
 
 /// Parses labels, sorted by name.
-pub(super) fn labels(node: &Node) -> Parsed<Vec<(String, String)>> {
-    let table = valid(node.value.try_as_table_ref())?;
+pub(super) fn labels(value: &Value) -> Parsed<Vec<(String, String)>> {
+    let table = valid(value.try_as_table_ref())?;
     let (mut parts, mut labels) = (Parts::default(), BTreeMap::new());
     for (name, value) in table {
         let name = name.trim();

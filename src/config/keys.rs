@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::inline_tables::{self, RequestedAlert, labels_toml};
-use super::node::Node;
+use super::node::Value;
 use super::parse::{self, HOUR, Parsed, SECOND};
 use super::plan::{Listen, LogLevel};
 use super::quantity::{self, Quantity};
@@ -19,7 +19,7 @@ use crate::ina260::settings::{Averaging, ConversionTime};
 
 pub(super) struct Key<T> {
     pub(super) info: KeyInfo,
-    pub(super) parse: fn(&Node) -> Parsed<T>,
+    pub(super) parse: fn(&Value) -> Parsed<T>,
     /// Prints a value as TOML.
     pub(super) print: fn(&T) -> String,
 }
@@ -40,7 +40,7 @@ pub struct KeyInfo {
     /// Meaning, as one line of Markdown without a final full stop.
     pub help: &'static str,
     /// Returns whether the key's parser accepts a value.
-    pub(super) accepts: fn(&Node) -> bool,
+    pub(super) accepts: fn(&Value) -> bool,
 }
 
 /// Defines a static for each row (parser, printer, description), and a list of all descriptions.
@@ -61,9 +61,9 @@ macro_rules! keys {
                 described_default: concat!($($described_default)?),
                 expected: $expected,
                 help: $help,
-                accepts: |node| {
-                    let parse: fn(&Node) -> Parsed<$type> = $parse;
-                    parse(node).is_ok()
+                accepts: |value| {
+                    let parse: fn(&Value) -> Parsed<$type> = $parse;
+                    parse(value).is_ok()
                 },
             },
             parse: $parse,
@@ -98,16 +98,18 @@ keys! {
             expected: r#"a string of at most 255 printable bytes, in quotes, or "" for no label"#,
             help: "Value of the label `hostname`",
         }
-        INTERVAL: Duration = (|node| parse::duration(node, SHORTEST_CYCLE..=HOUR), duration) {
+        INTERVAL: Duration = (|value| parse::duration(value, SHORTEST_CYCLE..=HOUR), duration) {
             name: "interval", flag: "--interval", default: r#""1s""#,
             expected: INTERVAL_RANGE,
             help: "Maximum time between two results; determines averaging and conversion times",
         }
-        WINDOW: Duration = (|node| parse::duration(node, SECOND..=HOUR), duration) {
+        WINDOW: Duration = (|value| parse::duration(value, SECOND..=HOUR), duration) {
             name: "window", default: r#""1m""#, expected: r#"a duration from "1s" to "1h""#,
             help: "Length of the min/max window",
         }
-        BUCKETS: Vec<f64> = (parse::buckets, |watts| list(watts, bound)) {
+        BUCKETS: Vec<f64> = (parse::buckets, |watts| {
+            list(watts, |bound| format!("{bound:?}").trim_end_matches(".0").to_owned())
+        }) {
             name: "buckets", default: "[0.1, 1, 10, 100]",
             expected: "an array of 1 to 50 ascending numbers above 0",
             help: "Upper bounds of the power distribution, in watts",
@@ -152,7 +154,7 @@ keys! {
             name: "bus", flag: "--bus", default: "1", expected: BusName::EXPECTED,
             help: "I2C bus of the sensor: the N in `/dev/i2c-N`, a path, or an adapter's name",
         }
-        ADDRESS: Address = (|node| parse::address(node, &(0x40..=0x4f)), ToString::to_string) {
+        ADDRESS: Address = (|value| parse::address(value, &(0x40..=0x4f)), ToString::to_string) {
             name: "address", flag: "--address", default: "0x40",
             expected: "an integer from 0x40 to 0x4f",
             help: "Address of the sensor, as selected by its pins A0 and A1",
@@ -214,7 +216,7 @@ keys! {
             help: "Whether the chip's comparator, which drives the ALERT pin, may be used to \
                    verify the power register; `false`: the power of pulsed loads can read too low",
         }
-        CURRENT_GAIN: f64 = (parse::gain, number) {
+        CURRENT_GAIN: f64 = (parse::gain, |gain| format!("{gain:?}")) {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the current",
         }
@@ -223,7 +225,7 @@ keys! {
             expected: r#"a current from "-1000A" to "1000A", in A or mA"#,
             help: "Calibration: added to the current, after the gain",
         }
-        VOLTAGE_GAIN: f64 = (parse::gain, number) {
+        VOLTAGE_GAIN: f64 = (CURRENT_GAIN.parse, CURRENT_GAIN.print) {
             name: "voltage_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the voltage",
         }
@@ -266,15 +268,6 @@ fn list<T>(items: &[T], print: fn(&T) -> String) -> String {
 /// Prints a value, or a word if there is none.
 fn value_or<T>(word: &str, value: Option<&T>, print: fn(&T) -> String) -> String {
     value.map_or_else(|| quoted(word), print)
-}
-
-/// Prints a number with a point or an exponent, as a float.
-fn number(number: &f64) -> String {
-    format!("{number:?}")
-}
-
-fn bound(watts: &f64) -> String {
-    number(watts).trim_end_matches(".0").to_owned()
 }
 
 fn duration(duration: &Duration) -> String {

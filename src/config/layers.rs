@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::keys::{self, KeyInfo};
-use super::node::{Node, Origin, Table, Value};
+use super::node::{Node, Nodes, Origin, Table, Value};
 use super::plan::Listen;
 use super::{Problems, parse, syntax, toml_text};
 
@@ -56,42 +56,42 @@ impl Layers {
         let (figment, nodes, problems) = Default::default();
         let mut layers = Self { figment, nodes, has_file: false, problems };
         let mut defaults = defaults(keys::at_top());
-        let host_name = Node { origin: Origin::Default, value: Value::Text(host_name()) };
-        defaults.insert(keys::HOSTNAME.info.name.to_owned(), host_name);
-        layers.add(defaults);
+        defaults.insert(keys::HOSTNAME.info.name.to_owned(), Value::Text(host_name()));
+        layers.add(&Origin::Default, defaults);
         layers
     }
 
-    fn add(&mut self, table: Table) {
-        let layer = Layer(self.indices(table));
+    fn add(&mut self, origin: &Origin, table: Table) {
+        let layer = Layer(self.indices(origin, table));
         self.figment = std::mem::take(&mut self.figment).merge(layer);
     }
 
-    fn indices(&mut self, table: Table) -> Dict {
-        let mut index = |node: Node| match node.value {
-            Value::Table(table) if !table.is_empty() => self.indices(table).into(),
-            _ => {
-                self.nodes.push(node);
+    fn indices(&mut self, origin: &Origin, table: Table) -> Dict {
+        let mut index = |value| match value {
+            Value::Table(table) if !table.is_empty() => self.indices(origin, table).into(),
+            value => {
+                self.nodes.push(Node { origin: origin.clone(), value });
                 Raw::from(self.nodes.len() - 1)
             }
         };
-        table.into_iter().map(|(key, node)| (key, index(node))).collect()
+        table.into_iter().map(|(key, value)| (key, index(value))).collect()
     }
 
     /// Returns the effective value of each key.
-    pub(super) fn merged(&self) -> Table {
+    pub(super) fn merged(&self) -> Nodes {
         // `Layer::data` never fails.
         let mut profiles = self.figment.data().unwrap_or_default();
-        self.table(profiles.remove(&Profile::Default).unwrap_or_default())
+        self.nodes_of(profiles.remove(&Profile::Default).unwrap_or_default())
     }
 
-    fn table(&self, dict: Dict) -> Table {
+    fn nodes_of(&self, dict: Dict) -> Nodes {
         let node = |raw: Raw| {
             let Raw::Dict(_, dict) = raw else {
                 return self.nodes.get(usize::try_from(raw.to_u128()?).ok()?).cloned();
             };
-            let table = self.table(dict);
-            let origin = table.values().map(|node| &node.origin).max()?.clone();
+            let nodes = self.nodes_of(dict);
+            let origin = nodes.values().map(|node| &node.origin).max()?.clone();
+            let table = nodes.into_iter().map(|(key, node)| (key, node.value)).collect();
             Some(Node { origin, value: Value::Table(table) })
         };
         dict.into_iter().filter_map(|(key, raw)| Some((key, node(raw)?))).collect()
@@ -109,8 +109,8 @@ impl Layers {
             Ok(text) => text,
         };
         let text = if appended.is_empty() { text } else { format!("{text}\n{appended}") };
-        match toml_text::parse(&text, &origin) {
-            Ok(table) => self.add(table),
+        match toml_text::parse(&text) {
+            Ok(table) => self.add(&origin, table),
             Err(error) => self.problems.add(&origin, syntax::message(&text, &error)),
         }
     }
@@ -153,29 +153,27 @@ impl Layers {
         }
         // No table is nested deeper; the rest of a longer name is one unknown key.
         let keys = path.splitn(3, "__").collect::<Vec<_>>().into_iter().rev();
-        let nested = keys.fold(Node::untyped(text, origin), |node, key| Node {
-            origin: node.origin.clone(),
-            value: Value::Table([(key.to_owned(), node)].into()),
+        let nested = keys.fold(Value::untyped(text), |value, key| {
+            Value::Table([(key.to_owned(), value)].into())
         });
-        self.add(nested.value.try_as_table().unwrap_or_default());
+        self.add(&origin, nested.try_as_table().unwrap_or_default());
     }
 
     fn set_port(&mut self, port: &str, origin: Origin) {
         let key = keys::LISTEN.info.name;
         let Some(listen) = self.merged().remove(key) else { return };
-        let given = Node::untyped(port, origin.clone());
+        let given = Value::untyped(port);
         let Some(port) = given.as_integer().filter(|port: &u16| *port != 0) else {
             let message = format!("port {given} is invalid; expected a number from 1 to 65535");
             return self.problems.add(&origin, message);
         };
-        match parse::listen(&listen) {
+        match parse::listen(&listen.value) {
             Ok(Listen::Tcp(address)) => {
                 self.set(key, &SocketAddr::new(address.ip(), port).to_string(), origin);
             }
             Ok(Listen::Unix(_)) => {
-                let from = &listen.origin;
-                let message =
-                    format!("{port} conflicts with listen {listen} ({from}), which has no port");
+                let listen = format!("listen {} ({})", listen.value, listen.origin);
+                let message = format!("{port} conflicts with {listen}, which has no port");
                 self.problems.add(&origin, message);
             }
             // It is reported when it is read.
@@ -189,7 +187,7 @@ pub(super) fn defaults(keys: impl Iterator<Item = &'static KeyInfo>) -> Table {
     let fixed = keys.filter(|key| key.described_default.is_empty());
     let lines = fixed.map(|key| format!("{} = {}\n", key.name, key.default));
     // Tests parse all defaults.
-    toml_text::parse(&lines.collect::<String>(), &Origin::Default).unwrap_or_default()
+    toml_text::parse(&lines.collect::<String>()).unwrap_or_default()
 }
 
 /// Returns whether Kubernetes sets this variable for a Service whose name begins with ours.

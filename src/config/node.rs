@@ -1,4 +1,4 @@
-//! A value as it was written, with its origin.
+//! Values as they were written, and their origins.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,16 +30,18 @@ impl fmt::Display for Origin {
     }
 }
 
-pub(super) type Table = BTreeMap<String, Node>;
-
-#[derive(Clone, Debug)]
+/// The value of a key.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) origin: Origin,
     pub(super) value: Value,
 }
 
+pub(super) type Nodes = BTreeMap<String, Node>;
+pub(super) type Table = BTreeMap<String, Value>;
+
 /// A value before its key's parser has checked it.
-#[derive(Clone, Debug, strum::EnumTryAs)]
+#[derive(Clone, strum::EnumTryAs)]
 pub(super) enum Value {
     /// Text from the environment or a flag. The key's parser decides on its type: `0042` may be
     /// a name.
@@ -48,52 +50,52 @@ pub(super) enum Value {
     Text(String),
     /// A number, boolean or date as it was written in TOML.
     Bare(String),
-    List(Vec<Node>),
+    List(Vec<Value>),
     Table(Table),
 }
 
-impl Node {
-    /// Returns the node of text from the environment or a flag, without outer spaces and without
+impl Value {
+    /// Returns the value of text from the environment or a flag, without outer spaces and without
     /// the quotes around it that env files of containers keep.
-    pub(super) fn untyped(text: &str, origin: Origin) -> Self {
+    pub(super) fn untyped(text: &str) -> Self {
         let text = text.trim();
-        Self { origin, value: Value::Untyped(unquoted(text).unwrap_or(text.to_owned())) }
+        Self::Untyped(unquoted(text).unwrap_or(text.to_owned()))
     }
 
     /// Returns the value as it was written, unless it is a list or table.
     pub(super) fn written(&self) -> Option<&str> {
-        match &self.value {
-            Value::Untyped(text) | Value::Text(text) | Value::Bare(text) => Some(text),
-            Value::List(_) | Value::Table(_) => None,
+        match self {
+            Self::Untyped(text) | Self::Text(text) | Self::Bare(text) => Some(text),
+            Self::List(_) | Self::Table(_) => None,
         }
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {
-        self.written().filter(|_| !matches!(self.value, Value::Bare(_)))
+        self.written().filter(|_| !matches!(self, Self::Bare(_)))
     }
 
     pub(super) fn as_bool(&self) -> Option<bool> {
-        self.written().filter(|_| !matches!(self.value, Value::Text(_)))?.parse().ok()
+        self.written().filter(|_| !matches!(self, Self::Text(_)))?.parse().ok()
     }
 
     /// Returns a whole number; one in quotes in the file is a string.
     pub(super) fn as_integer<T: TryFrom<i64>>(&self) -> Option<T> {
-        match &self.value {
-            Value::Bare(text) => text.parse::<Toml>().ok()?.as_integer()?.try_into().ok(),
-            Value::Untyped(text) => integer(text),
+        match self {
+            Self::Bare(text) => text.parse::<Toml>().ok()?.as_integer()?.try_into().ok(),
+            Self::Untyped(text) => integer(text),
             _ => None,
         }
     }
 
     /// Returns a finite number, with or without a decimal point.
     pub(super) fn as_number(&self) -> Option<f64> {
-        let number = match &self.value {
+        let number = match self {
             #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
-            Value::Bare(text) => match text.parse().ok()? {
+            Self::Bare(text) => match text.parse().ok()? {
                 Toml::Integer(number) => number.into_value() as f64,
                 other => other.as_float()?,
             },
-            Value::Untyped(text) => text.parse().ok()?,
+            Self::Untyped(text) => text.parse().ok()?,
             _ => return None,
         };
         number.is_finite().then_some(number)
@@ -119,14 +121,14 @@ fn unquoted(text: &str) -> Option<String> {
     is_whole.then(|| inner.replace(&escaped, &quote.to_string()))
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for Value {
     /// Writes the value as in the file, shortened and on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Value::Untyped(text) | Value::Text(text) => write!(f, "\"{}\"", one_line(text)),
-            Value::Bare(text) => f.write_str(&one_line(text)),
-            Value::List(_) => f.write_str("[...]"),
-            Value::Table(_) => f.write_str("{...}"),
+        match self {
+            Self::Untyped(text) | Self::Text(text) => write!(f, "\"{}\"", one_line(text)),
+            Self::Bare(text) => f.write_str(&one_line(text)),
+            Self::List(_) => f.write_str("[...]"),
+            Self::Table(_) => f.write_str("{...}"),
         }
     }
 }
@@ -146,11 +148,9 @@ mod tests {
 
     #[test]
     fn messages_are_single_line() {
-        let node = Node {
-            origin: Origin::File("/tmp/a\nb".into()),
-            value: Value::Text("x\r\n\u{1b}[31m".repeat(100)),
-        };
-        let message = format!("{}: {node}", node.origin);
+        let origin = Origin::File("/tmp/a\nb".into());
+        let value = Value::Text("x\r\n\u{1b}[31m".repeat(100));
+        let message = format!("{origin}: {value}");
         assert!(message.starts_with("/tmp/a\\nb: \"x\\r\\n\\u{1b}[31m"));
         assert!(message.ends_with("...\"") && message.len() < 500);
         assert!(!message.contains(char::is_control));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::{self, Identity};
 use super::keys::{self, SINGLE_SENSOR};
 use super::layers::{Layers, defaults};
-use super::node::{Node, Origin, Table, Value, one_line};
+use super::node::{Node, Nodes, Origin, Value, one_line};
 use super::plan::{Loaded, Plan, SensorPlan};
 use super::section::{Line, Section, print_lines};
 use super::toml_text::parse_value;
@@ -22,7 +22,7 @@ struct SensorTable {
     /// Name in messages; empty for the single sensor, which has no table.
     name: String,
     origin: Origin,
-    table: Table,
+    table: Nodes,
 }
 
 /// Maximum number of sensors. More are considered a mistake, and refused before they are checked.
@@ -85,15 +85,15 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
 }
 
 /// Takes the sensors out of the top-level table.
-fn take_sensors(top: &mut Table, problems: &mut Problems) -> Vec<SensorTable> {
+fn take_sensors(top: &mut Nodes, problems: &mut Problems) -> Vec<SensorTable> {
     let single = SINGLE_SENSOR.iter().filter_map(|key| top.remove_entry(key.name));
-    let single: Table = single.collect();
+    let single: Nodes = single.collect();
     let Some(list) = top.remove(keys::SENSOR_TABLES.info.name) else {
         return vec![SensorTable { name: String::new(), origin: Origin::Default, table: single }];
     };
     let mut tables = sensor_tables(&list, problems);
-    for (key, value) in single {
-        let origin = value.origin.clone();
+    for (key, node) in single {
+        let Node { origin, value } = node;
         match (&origin, tables.as_mut_slice()) {
             // The list overrides the single sensor of lower layers.
             (Origin::Default | Origin::File(_), _) if origin != list.origin => {}
@@ -103,7 +103,7 @@ fn take_sensors(top: &mut Table, problems: &mut Problems) -> Vec<SensorTable> {
             ),
             // The list is invalid, which is reported.
             (_, []) => {}
-            (_, [sensor]) => merge_into(&mut sensor.table, key, value),
+            (_, [sensor]) => merge_into(&mut sensor.table, key, Node { origin, value }),
             (_, sensors) => {
                 let (file, count) = (&list.origin, sensors.len());
                 let message = format!("is for a single sensor, but {file} has {count}");
@@ -115,7 +115,7 @@ fn take_sensors(top: &mut Table, problems: &mut Problems) -> Vec<SensorTable> {
 }
 
 /// Sets a key. A variable may set one key of an inline table, e.g. `..._MUX__CHANNEL`.
-fn merge_into(table: &mut Table, key: String, Node { origin, value }: Node) {
+fn merge_into(table: &mut Nodes, key: String, Node { origin, value }: Node) {
     match (table.get_mut(&key), value) {
         (Some(Node { origin: lower_origin, value: Value::Table(lower) }), Value::Table(higher)) => {
             lower.extend(higher);
@@ -128,13 +128,11 @@ fn merge_into(table: &mut Table, key: String, Node { origin, value }: Node) {
 fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<SensorTable> {
     let origin = &list.origin;
     let (value, expected) = match &list.value {
-        Value::Untyped(text) => {
-            (parse_value(text, origin), "[{ device = \"a\" }, { device = \"b\" }]")
-        }
+        Value::Untyped(text) => (parse_value(text), "[{ device = \"a\" }, { device = \"b\" }]"),
         value => (Some(value.clone()), "a line [[sensor]] above the keys of each sensor"),
     };
     let Some(items) = value.and_then(Value::try_as_list) else {
-        problems.add(origin, format!("sensor {list} is not a list; expected {expected}"));
+        problems.add(origin, format!("sensor {} is not a list; expected {expected}", list.value));
         return Vec::new();
     };
     if items.is_empty() {
@@ -149,14 +147,16 @@ fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<SensorTable> {
     }
     let mut tables = Vec::new();
     for (item, number) in items.into_iter().zip(1..) {
-        let Value::Table(table) = item.value else {
+        let Value::Table(table) = item else {
             problems.add(origin, format!("sensor[{number}] {item} is not a table"));
             continue;
         };
-        let name = match table.get(keys::DEVICE.info.name).and_then(Node::as_text) {
+        let name = match table.get(keys::DEVICE.info.name).and_then(Value::as_text) {
             Some(device) => format!("sensor[{number}] \"{}\"", one_line(device)),
             None => format!("sensor[{number}]"),
         };
+        let node = |(key, value)| (key, Node { origin: origin.clone(), value });
+        let table = table.into_iter().map(node).collect();
         tables.push(SensorTable { name, origin: origin.clone(), table });
     }
     tables
@@ -171,7 +171,7 @@ fn read_sensor(
     let SensorTable { name, origin, mut table } = sensor;
     for (key, value) in defaults(keys::in_sensor().filter(|key| key.name != keys::DEVICE.info.name))
     {
-        table.entry(key).or_insert(value);
+        table.entry(key).or_insert(Node { origin: Origin::Default, value });
     }
     let mut section = Section::new(&name, table, problems);
     if !section.contains(&keys::DEVICE) {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::keys::{self, Key, KeyInfo};
-use super::node::{Origin, Table};
+use super::node::{Nodes, Origin};
 use super::{Problems, parse, toml_text};
 
 /// One line of the effective configuration.
@@ -27,14 +27,14 @@ pub(super) fn print_lines(lines: &[Line]) -> String {
 pub(super) struct Section<'a> {
     /// Name of the sensor, before each message; empty for the top of the file.
     prefix: String,
-    table: Table,
+    table: Nodes,
     problems: &'a mut Problems,
     lines: Vec<Line>,
 }
 
 impl<'a> Section<'a> {
     /// Starts reading the table of a sensor or, without a name, the top of the file.
-    pub(super) fn new(name: &str, table: Table, problems: &'a mut Problems) -> Self {
+    pub(super) fn new(name: &str, table: Nodes, problems: &'a mut Problems) -> Self {
         let prefix = if name.is_empty() { String::new() } else { format!("{name}: ") };
         Self { prefix, table, problems, lines: Vec::new() }
     }
@@ -48,7 +48,7 @@ impl<'a> Section<'a> {
     pub(super) fn take<T: Default>(&mut self, key: &Key<T>) -> T {
         let name = key.info.name;
         let Some(node) = self.table.remove(name) else { return T::default() };
-        match parse::checked(&node, key.info.expected, key.parse) {
+        match parse::checked(&node.value, key.info.expected, key.parse) {
             Ok(value) => {
                 let printed = (key.print)(&value);
                 self.lines.push(Line { key: name, value: printed, origin: node.origin });

@@ -1,7 +1,7 @@
 //! Finds the spelling of a value that its author may have meant. Each one is tried: only what the
 //! key accepts is suggested.
 
-use super::node::{Node, Origin, Value};
+use super::node::Value;
 use super::toml_text::{parse_value, quoted};
 use crate::printable::is_invisible;
 
@@ -17,42 +17,37 @@ const WORDS: &str = "true 1 yes y on enable enabled|false 0 no n off disable dis
     disabled ~";
 
 /// Returns the message about an invalid value; it continues after the key's name.
-pub(super) fn message(node: &Node, expected: &str, accepts: &dyn Fn(&Node) -> bool) -> String {
-    let meant = meant(node, expected, accepts).map_or(String::new(), |meant| {
-        let explained = match node.to_string().parse::<u32>() {
+pub(super) fn message(value: &Value, expected: &str, accepts: &dyn Fn(&Value) -> bool) -> String {
+    let meant = meant(value, expected, accepts).map_or(String::new(), |meant| {
+        match value.to_string().parse::<u32>() {
             Ok(decimal) if meant.starts_with("0x") => {
-                format!(" (decimal {decimal} is {decimal:#x})")
+                format!("; write {meant} (decimal {decimal} is {decimal:#x})")
             }
-            _ => String::new(),
-        };
-        format!("; write {meant}{explained}")
+            _ => format!("; write {meant}"),
+        }
     });
-    let expected = match node.value {
+    let expected = match value {
         // Variables and flags have no quotes.
-        Value::Untyped(_) => expected.replace(", in quotes", "").replace('"', ""),
-        _ => expected.to_owned(),
+        Value::Untyped(_) => &expected.replace(", in quotes", "").replace('"', ""),
+        _ => expected,
     };
-    format!(" {node} is invalid; expected {expected}{meant}")
+    format!(" {value} is invalid; expected {expected}{meant}")
 }
 
 /// Returns the value that was probably meant, as it has to be written.
 pub(super) fn meant(
-    node: &Node,
+    value: &Value,
     expected: &str,
-    accepts: &dyn Fn(&Node) -> bool,
+    accepts: &dyn Fn(&Value) -> bool,
 ) -> Option<String> {
     const MAX_BYTES: usize = 256;
-    let text = node.written().filter(|text| text.len() <= MAX_BYTES)?;
-    let plain = ascii(text);
+    let plain = ascii(value.written().filter(|text| text.len() <= MAX_BYTES)?);
     let plain = plain.trim_matches([' ', '"', '\'', '`']);
-    let with = |value| Node { value, origin: node.origin.clone() };
-    let is_untyped = matches!(node.value, Value::Untyped(_));
     // A key that accepts any text would also accept any spelling.
-    let is_name = accepts(&with(Value::Text("?".to_owned())));
-    if is_name && plain.contains('"') {
-        return None; // Two settings on a line, perhaps.
-    }
+    let is_name = accepts(&Value::Text("?".to_owned()));
     let mut spellings = match plain {
+        // Two settings on a line, perhaps.
+        _ if is_name && plain.contains('"') => return None,
         "" if !expected.contains("none") => return None,
         _ if is_name => vec![plain.to_owned()],
         _ => spellings(plain),
@@ -65,13 +60,14 @@ pub(super) fn meant(
         spellings.push(format!("0x{}", digits.trim_start_matches("0x").trim_end_matches('h')));
     }
     spellings.into_iter().find_map(|spelling| {
-        if is_untyped {
-            return accepts(&Node::untyped(&spelling, node.origin.clone())).then_some(spelling);
+        if matches!(value, Value::Untyped(_)) {
+            return accepts(&Value::untyped(&spelling)).then_some(spelling);
         }
-        let bare = parse_value(&spelling, &node.origin).map(|value| (spelling.clone(), value));
-        let text = (quoted(&spelling), Value::Text(spelling));
-        let mut forms = bare.into_iter().chain([text]);
-        forms.find(|(_, value)| accepts(&with(value.clone()))).map(|(written, _)| written)
+        if parse_value(&spelling).is_some_and(|bare| accepts(&bare)) {
+            return Some(spelling);
+        }
+        let written = quoted(&spelling);
+        accepts(&Value::Text(spelling)).then_some(written)
     })
 }
 
@@ -175,7 +171,7 @@ fn ours(table: &'static str, word: &str) -> impl Iterator<Item = &'static str> {
 fn toml(item: &str) -> String {
     let item = item.trim_matches([' ', '"', '\'']);
     let lower = item.to_ascii_lowercase();
-    let bare = Node { origin: Origin::Default, value: Value::Bare(lower) };
+    let bare = Value::Bare(lower);
     let is_bare = bare.as_bool().is_some() || bare.as_number().is_some();
     if is_bare { bare.to_string() } else { quoted(item) }
 }

@@ -1,7 +1,7 @@
 //! Messages about text that is not TOML; they suggest the line that was probably meant.
 
 use super::keys::{self, KeyInfo};
-use super::node::{Node, Origin, Value, one_line};
+use super::node::{Value, one_line};
 use super::spelling;
 use super::toml_text::SyntaxError;
 
@@ -60,7 +60,7 @@ fn setting(line: &str) -> (Option<String>, Option<&'static KeyInfo>) {
     let value =
         value.trim_start_matches(['=', ':', '>', ' ']).split(" #").next().unwrap_or_default();
     let value = value.split(" //").next().unwrap_or_default().trim().trim_end_matches([';', ',']);
-    let node = Node { origin: Origin::Default, value: Value::Text(value.to_owned()) };
-    let meant = spelling::meant(&node, key.expected, &key.accepts).filter(|_| !value.is_empty());
+    let text = Value::Text(value.to_owned());
+    let meant = spelling::meant(&text, key.expected, &key.accepts).filter(|_| !value.is_empty());
     (meant.map(|meant| format!("{item}{name} = {meant}")), Some(key))
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use toml_edit::{ImDocument, Item, TableLike, Value as Toml};
 
-use super::node::{Node, Origin, Table, Value, one_line};
+use super::node::{Table, Value, one_line};
 
 /// Reason why text cannot be parsed.
 pub(super) struct SyntaxError {
@@ -15,14 +15,14 @@ pub(super) struct SyntaxError {
     pub(super) is_limit: bool,
 }
 
-pub(super) fn parse(text: &str, origin: &Origin) -> Result<Table, SyntaxError> {
+pub(super) fn parse(text: &str) -> Result<Table, SyntaxError> {
     bound(text)?;
     let document = ImDocument::parse(text).map_err(|error| SyntaxError {
         offset: error.span().unwrap_or_default().start,
         words: error.message().to_owned(),
         is_limit: false,
     })?;
-    Ok(table(document.as_table(), text, origin))
+    Ok(table(document.as_table(), text))
 }
 
 /// Limits the work of the parser. Parsing and everything after it is recursive: the depth is that
@@ -74,32 +74,29 @@ fn quoted_length(text: &str) -> Option<usize> {
     Some(text.len())
 }
 
-fn table(keys: &dyn TableLike, text: &str, origin: &Origin) -> Table {
-    let node = |(key, item): (&str, &Item)| Some((key.to_owned(), node(item, text, origin)?));
-    keys.iter().filter_map(node).collect()
+fn table(keys: &dyn TableLike, text: &str) -> Table {
+    keys.iter().filter_map(|(key, item)| Some((key.to_owned(), value(item, text)?))).collect()
 }
 
-fn node(item: &Item, text: &str, origin: &Origin) -> Option<Node> {
-    let value = match item.as_table_like() {
-        Some(keys) => Value::Table(table(keys, text, origin)),
-        // An array of tables is one of inline tables here.
-        None => match item.clone().into_value().ok()? {
-            Toml::Array(items) => {
-                let node = |item| node(&Item::Value(item), text, origin);
-                Value::List(items.into_iter().filter_map(node).collect())
-            }
-            Toml::String(text) => Value::Text(text.into_value()),
-            bare => Value::Bare(text.get(bare.span()?)?.to_owned()),
-        },
-    };
-    Some(Node { origin: origin.clone(), value })
+fn value(item: &Item, text: &str) -> Option<Value> {
+    if let Some(keys) = item.as_table_like() {
+        return Some(Value::Table(table(keys, text)));
+    }
+    // An array of tables is one of inline tables here.
+    Some(match item.clone().into_value().ok()? {
+        Toml::Array(items) => {
+            let items = items.into_iter().filter_map(|item| value(&Item::Value(item), text));
+            Value::List(items.collect())
+        }
+        Toml::String(text) => Value::Text(text.into_value()),
+        bare => Value::Bare(text.get(bare.span()?)?.to_owned()),
+    })
 }
 
 /// Parses a value in TOML syntax.
-pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<Value> {
-    let mut table = parse(&format!("value = {text}"), origin).ok()?;
-    let node = table.remove("value").filter(|_| table.is_empty())?;
-    Some(node.value)
+pub(super) fn parse_value(text: &str) -> Option<Value> {
+    let mut table = parse(&format!("value = {text}")).ok()?;
+    table.remove("value").filter(|_| table.is_empty())
 }
 
 /// Prints a string. Parsers reject control characters in values.
