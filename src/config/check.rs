@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::inline_tables::RequestedAlert;
+use super::Problems;
 use super::keys::{
     ALERT, ALLOW, AVERAGING, CONFIGURE, CURRENT_CONVERSION_TIME, CURRENT_GAIN, CURRENT_OFFSET,
     KeyInfo, LISTEN, REVERSE, VOLTAGE_CONVERSION_TIME, VOLTAGE_GAIN,
 };
 use super::node::{Origin, one_line};
 use super::plan::Listen;
+use super::quantity::{self, Quantity};
 use super::section::Section;
 use super::toml_text::quoted;
-use super::{Problems, quantity};
 use crate::i2c::Location;
 use crate::i2c::adapters::Adapters;
-use crate::ina260::alert::{Alert, OutOfRange};
+use crate::ina260::alert::{Alert, Function, OutOfRange, Polarity};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings, TooShort};
 
@@ -74,7 +74,7 @@ pub(super) fn settings(
 /// range, which is reported.
 pub(super) fn alert(
     section: &mut Section<'_>,
-    RequestedAlert { function, limit, polarity }: &RequestedAlert,
+    (function, limit, polarity): (Function, Quantity, Polarity),
     calibration: &Calibration,
 ) -> Option<Alert> {
     if !section.has(&[CURRENT_GAIN.info, CURRENT_OFFSET.info, VOLTAGE_GAIN.info, REVERSE.info]) {
@@ -90,17 +90,18 @@ pub(super) fn alert(
         let message = format!(".limit {limit} is invalid; expected {expected}{calibrated}");
         section.conflict(&ALERT.info, &message);
     };
-    Alert::new(*function, limit.number, *polarity, calibration).map_err(report).ok()
+    Alert::new(function, limit.number, polarity, calibration).map_err(report).ok()
 }
 
 /// A sensor's properties that must be unique.
+#[derive(Default)]
 pub(super) struct Identity {
-    /// Name in messages.
+    /// Name in messages; empty for the single sensor, which has no table.
     pub(super) name: String,
     pub(super) origin: Origin,
-    /// Empty: invalid, which is reported.
+    /// Empty: not read yet, or invalid.
     pub(super) device: String,
-    /// `None`: invalid, which is reported.
+    /// `None`: not read yet, or invalid.
     pub(super) location: Option<Location>,
 }
 

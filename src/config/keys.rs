@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde_json::json;
 
-use super::inline_tables::{self, RequestedAlert, labels_toml};
 use super::node::Value;
 use super::parse::{self, HOUR, Parsed, SECOND};
 use super::plan::{Listen, LogLevel};
@@ -15,6 +15,7 @@ use super::quantity::{self, Quantity};
 use super::toml_text::quoted;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BusName};
+use crate::ina260::alert::{Function, Polarity};
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 pub(super) struct Key<T> {
@@ -61,10 +62,7 @@ macro_rules! keys {
                 described_default: concat!($($described_default)?),
                 expected: $expected,
                 help: $help,
-                accepts: |value| {
-                    let parse: fn(&Value) -> Parsed<$type> = $parse;
-                    parse(value).is_ok()
-                },
+                accepts: |value| ($parse as fn(&Value) -> Parsed<$type>)(value).is_ok(),
             },
             parse: $parse,
             print: $print,
@@ -147,10 +145,7 @@ keys! {
             name: "device", flag: "--device", default: r#""deepx""#, expected: STRING,
             help: "Name of the sensor (label `device`); must be unique",
         }
-        BUS: BusName = (parse::bus, |bus| match bus {
-            BusName::Number(number) => number.to_string(),
-            named => quoted(named),
-        }) {
+        BUS: BusName = (parse::bus, |bus| json!(bus).to_string()) {
             name: "bus", flag: "--bus", default: "1", expected: BusName::EXPECTED,
             help: "I2C bus of the sensor: the N in `/dev/i2c-N`, a path, or an adapter's name",
         }
@@ -159,8 +154,8 @@ keys! {
             expected: "an integer from 0x40 to 0x4f",
             help: "Address of the sensor, as selected by its pins A0 and A1",
         }
-        MUX: Option<Channel> = (inline_tables::mux, |channel| {
-            value_or("none", channel.as_ref(), inline_tables::mux_toml)
+        MUX: Option<Channel> = (parse::mux, |channel| {
+            value_or("none", channel.as_ref(), mux_toml)
         }) {
             name: "mux", flag: "--mux", default: r#""none""#,
             expected: "\"none\" or a table such as { address = 0x70, channel = 7 } \
@@ -202,8 +197,8 @@ keys! {
             help: "Whether the exporter configures the chip; `false`: read-only mode, for a chip \
                    that another I2C master configures",
         }
-        ALERT: Option<RequestedAlert> = (inline_tables::alert, |alert| {
-            value_or("none", alert.as_ref(), RequestedAlert::toml)
+        ALERT: Option<(Function, Quantity, Polarity)> = (parse::alert, |alert| {
+            value_or("none", alert.as_ref(), alert_toml)
         }) {
             name: "alert", default: r#""none""#,
             expected: r#""none" or a table such as { on = "over-current", limit = "5A" }"#,
@@ -233,7 +228,7 @@ keys! {
             name: "reverse", default: "false", expected: BOOLEAN,
             help: "Whether IN+ and IN- are swapped; `true`: current and power change sign",
         }
-        LABELS: Vec<(String, String)> = (inline_tables::labels, |labels| labels_toml(labels)) {
+        LABELS: Vec<(String, String)> = (parse::labels, |labels| labels_toml(labels)) {
             name: "labels", default: "{}",
             expected: r#"a table of strings such as { rail = "12V" }"#,
             help: "Additional labels for all series of the sensor",
@@ -243,7 +238,7 @@ keys! {
 
 /// One conversion of the current and one of the voltage, 140 µs each.
 const SHORTEST_CYCLE: Duration = Duration::from_micros(280);
-const STRING: &str = inline_tables::LABEL_VALUE;
+const STRING: &str = parse::LABEL_VALUE;
 const BOOLEAN: &str = "true or false";
 const INTERVAL_RANGE: &str = r#"a duration from "280us" to "1h""#;
 const CONVERSION_TIMES: &str = "one of \"auto\", \"140us\", \"204us\", \"332us\", \"588us\", \
@@ -272,6 +267,24 @@ fn value_or<T>(word: &str, value: Option<&T>, print: fn(&T) -> String) -> String
 
 fn duration(duration: &Duration) -> String {
     quoted(&quantity::write(*duration))
+}
+
+fn mux_toml(channel: &Channel) -> String {
+    let (address, channel) = (channel.multiplexer, channel.channel);
+    format!("{{ address = {address}, channel = {channel} }}")
+}
+
+fn alert_toml((function, limit, polarity): &(Function, Quantity, Polarity)) -> String {
+    let [on, limit, polarity] = [function.name(), &limit.as_written, polarity.name()].map(quoted);
+    format!("{{ on = {on}, limit = {limit}, polarity = {polarity} }}")
+}
+
+fn labels_toml(labels: &[(String, String)]) -> String {
+    if labels.is_empty() {
+        return "{}".to_owned();
+    }
+    let labels = labels.iter().map(|(name, value)| format!("{name} = {}", quoted(value)));
+    format!("{{ {} }}", labels.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

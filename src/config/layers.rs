@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use figment::value::{Dict, Map, Value as Raw};
-use figment::{Figment, Metadata, Profile, Provider};
+use figment::Figment;
+use figment::providers::Serialized;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::keys::{self, KeyInfo};
 use super::node::{Node, Nodes, Origin, Table, Value};
@@ -29,32 +30,28 @@ const MAX_VARIABLES: usize = 100;
 /// Device number of `/dev/null`, which is an empty file each time that it is read.
 const NULL_DEVICE: u64 = 0x103;
 
-struct Layer(Dict);
-
-impl Provider for Layer {
-    fn metadata(&self) -> Metadata {
-        Metadata::default()
-    }
-
-    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        Ok(Profile::Default.collect(self.0.clone()))
-    }
-}
-
 /// The layers so far, and their problems.
+#[derive(Default)]
 pub(super) struct Layers {
-    /// The merged keys; a value is its index in `nodes`.
+    /// The merged keys.
     figment: Figment,
     nodes: Vec<Node>,
     pub(super) has_file: bool,
     pub(super) problems: Problems,
 }
 
+/// The value of a key, or those of the keys of a table, as indices into the nodes.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Merged {
+    Value(usize),
+    Table(BTreeMap<String, usize>),
+}
+
 impl Layers {
     /// Returns the layer of the defaults alone.
     pub(super) fn new() -> Self {
-        let (figment, nodes, problems) = Default::default();
-        let mut layers = Self { figment, nodes, has_file: false, problems };
+        let mut layers = Self::default();
         let mut defaults = defaults(keys::at_top());
         defaults.insert(keys::HOSTNAME.info.name.to_owned(), Value::Text(host_name()));
         layers.add(&Origin::Default, defaults);
@@ -62,39 +59,35 @@ impl Layers {
     }
 
     fn add(&mut self, origin: &Origin, table: Table) {
-        let layer = Layer(self.indices(origin, table));
-        self.figment = std::mem::take(&mut self.figment).merge(layer);
-    }
-
-    fn indices(&mut self, origin: &Origin, table: Table) -> Dict {
-        let mut index = |value| match value {
-            Value::Table(table) if !table.is_empty() => self.indices(origin, table).into(),
-            value => {
-                self.nodes.push(Node { origin: origin.clone(), value });
-                Raw::from(self.nodes.len() - 1)
-            }
+        let mut index = |value| {
+            self.nodes.push(Node { origin: origin.clone(), value });
+            self.nodes.len() - 1
         };
-        table.into_iter().map(|(key, value)| (key, index(value))).collect()
+        let mut merged = |value| match value {
+            Value::Table(table) if !table.is_empty() => {
+                Merged::Table(table.into_iter().map(|(key, value)| (key, index(value))).collect())
+            }
+            value => Merged::Value(index(value)),
+        };
+        let layer = table.into_iter().map(|(key, value)| (key, merged(value)));
+        let layer = Serialized::defaults(layer.collect::<BTreeMap<_, _>>());
+        self.figment = std::mem::take(&mut self.figment).merge(layer);
     }
 
     /// Returns the effective value of each key.
     pub(super) fn merged(&self) -> Nodes {
-        // `Layer::data` never fails.
-        let mut profiles = self.figment.data().unwrap_or_default();
-        self.nodes_of(profiles.remove(&Profile::Default).unwrap_or_default())
-    }
-
-    fn nodes_of(&self, dict: Dict) -> Nodes {
-        let node = |raw: Raw| {
-            let Raw::Dict(_, dict) = raw else {
-                return self.nodes.get(usize::try_from(raw.to_u128()?).ok()?).cloned();
-            };
-            let nodes = self.nodes_of(dict);
-            let origin = nodes.values().map(|node| &node.origin).max()?.clone();
-            let table = nodes.into_iter().map(|(key, node)| (key, node.value)).collect();
-            Some(Node { origin, value: Value::Table(table) })
+        let node = |merged| match merged {
+            Merged::Value(index) => self.nodes[index].clone(),
+            Merged::Table(table) => {
+                let origins = table.values().map(|index| &self.nodes[*index].origin);
+                let origin = origins.max().cloned().unwrap_or(Origin::Default);
+                let value = |(key, index): (_, usize)| (key, self.nodes[index].value.clone());
+                Node { origin, value: Value::Table(table.into_iter().map(value).collect()) }
+            }
         };
-        dict.into_iter().filter_map(|(key, raw)| Some((key, node(raw)?))).collect()
+        // What `add` makes can be extracted again.
+        let merged: BTreeMap<String, Merged> = self.figment.extract().unwrap_or_default();
+        merged.into_iter().map(|(key, merged)| (key, node(merged))).collect()
     }
 
     /// Adds a file with `appended` at its end; without a path the default one, if it exists.
@@ -116,16 +109,13 @@ impl Layers {
     }
 
     /// Adds the variables with our prefix.
-    pub(super) fn add_environment(
-        &mut self,
-        environment: impl IntoIterator<Item = (String, String)>,
-    ) {
+    pub(super) fn add_variables(&mut self, all: impl IntoIterator<Item = (String, String)>) {
         let is_ours = |(name, value): &(String, String)| {
             let key = name.strip_prefix(PREFIX).filter(|_| name != BUILD_VARIABLE);
             key.is_some_and(|key| !is_service_link(key, value))
         };
         // Sorted, so that the result does not depend on the order of the variables.
-        let variables = BTreeMap::from_iter(environment).into_iter().filter(is_ours);
+        let variables = BTreeMap::from_iter(all).into_iter().filter(is_ours);
         for ((name, value), number) in variables.zip(1..) {
             let path = name[PREFIX.len()..].to_ascii_lowercase();
             let origin = Origin::Environment(name);

@@ -7,7 +7,6 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 mod check;
-mod inline_tables;
 pub mod keys;
 mod layers;
 mod node;
@@ -99,7 +98,7 @@ pub fn load(
 ) -> Result<Loaded, Problems> {
     let mut layers = Layers::new();
     layers.add_file(overrides.config.as_deref(), &overrides.appended);
-    layers.add_environment(environment);
+    layers.add_variables(environment);
     resolve::resolve(layers, overrides)
 }
 

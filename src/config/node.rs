@@ -9,8 +9,9 @@ use toml_edit::Value as Toml;
 use crate::printable::escape;
 
 /// Layer that a value comes from, and the place in it. The greater of two takes precedence.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
+    #[default]
     Default,
     File(PathBuf),
     /// Name of an environment variable.

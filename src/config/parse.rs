@@ -1,6 +1,6 @@
 //! Parsers of values: one function per kind of value. The table of keys says what they accept.
 
-use std::fmt::Display;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -8,52 +8,50 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::node::{Value, integer};
+use super::node::{Table, Value, integer, one_line};
 use super::plan::Listen;
 use super::quantity::{self, Quantity};
 use super::spelling;
+use super::toml_text::{self, parse_value, quoted};
+use crate::i2c::mux::{ADDRESSES, Channel};
 use crate::i2c::{Address, BusName};
+use crate::ina260::alert::{Function, Polarity};
 use crate::ina260::settings::{Averaging, ConversionTime};
 use crate::printable::is_invisible;
 
 /// A value, or messages about the parts of it that are invalid; none: all of it is.
 pub(super) type Parsed<T> = Result<T, Vec<String>>;
 
-pub(super) fn valid<T>(value: Option<T>) -> Parsed<T> {
+fn valid<T>(value: Option<T>) -> Parsed<T> {
     value.ok_or_else(Vec::new)
 }
 
-/// Parses a value. The messages about an invalid one continue after the key's name.
-pub(super) fn checked<T>(
-    value: &Value,
-    expected: &str,
-    parse: impl Fn(&Value) -> Parsed<T>,
-) -> Result<T, Vec<String>> {
-    let about_all = || vec![spelling::message(value, expected, &|value| parse(value).is_ok())];
-    parse(value).map_err(|parts| if parts.is_empty() { about_all() } else { parts })
-}
-
-/// The messages about the parts of a list or table.
+/// Collects messages about named values: those of keys, or the parts of one.
 #[derive(Default)]
-pub(super) struct Parts(pub(super) Vec<String>);
+pub(super) struct Messages(pub(super) Vec<String>);
 
-impl Parts {
-    /// Parses a part; `None`: it is missing, or invalid, which is reported after its name.
+impl Messages {
+    /// Parses a value; `None`: it is missing, or invalid, which is reported.
     pub(super) fn parse<T>(
         &mut self,
-        name: impl Display,
+        name: &str,
         value: Option<&Value>,
         expected: &str,
         parse: impl Fn(&Value) -> Parsed<T>,
     ) -> Option<T> {
-        let report = |messages: Vec<String>| {
+        let value = value?;
+        let report = |mut messages: Vec<String>| {
+            if messages.is_empty() {
+                let accepts = |value: &Value| parse(value).is_ok();
+                messages.push(spelling::message(value, expected, &accepts));
+            }
             self.0.extend(messages.iter().map(|message| format!("{name}{message}")));
         };
-        checked(value?, expected, parse).map_err(report).ok()
+        parse(value).map_err(report).ok()
     }
 
-    /// Returns the value of the whole, unless a part is invalid.
-    pub(super) fn finish<T>(self, value: T) -> Parsed<T> {
+    /// Returns the value of the whole, unless there are messages about its parts.
+    fn finish<T>(self, value: T) -> Parsed<T> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 }
@@ -151,13 +149,15 @@ fn list<T>(
     parse: impl Fn(&Value, Option<&Value>) -> Option<T>,
 ) -> Parsed<Vec<T>> {
     let items = valid(as_list(value).filter(|items| count.contains(&items.len())))?;
-    let (mut parts, mut values) = (Parts::default(), Vec::new());
+    let (mut messages, mut values) = (Messages::default(), Vec::new());
     for (index, item) in items.iter().enumerate() {
         let previous = items[..index].last();
-        let name = format!("[{}]", index + 1);
-        values.extend(parts.parse(name, Some(item), expected, |item| valid(parse(item, previous))));
+        let name = &format!("[{}]", index + 1);
+        values.extend(
+            messages.parse(name, Some(item), expected, |item| valid(parse(item, previous))),
+        );
     }
-    parts.finish(values)
+    messages.finish(values)
 }
 
 /// Returns the items of a list. In the environment, brackets are optional.
@@ -196,9 +196,13 @@ pub(super) fn gain(value: &Value) -> Parsed<f64> {
     valid(value.as_number().filter(|gain| *gain > 0.0 && *gain <= 1000.0))
 }
 
+fn quantity(value: &Value) -> Parsed<Quantity> {
+    valid(value.as_text().and_then(quantity::parse))
+}
+
 pub(super) fn current(value: &Value) -> Parsed<Quantity> {
     let in_range = |current: &Quantity| current.unit == "A" && current.number.abs() <= 1000.0;
-    valid(value.as_text().and_then(quantity::parse).filter(in_range))
+    valid(Some(quantity(value)?).filter(in_range))
 }
 
 /// Parses a count; `auto` is `None`.
@@ -217,4 +221,134 @@ pub(super) fn conversion_time(value: &Value) -> Parsed<Option<ConversionTime>> {
 fn value_or_auto<T>(value: &Value, parsed: Option<T>) -> Parsed<Option<T>> {
     let auto = (value.as_text() == Some("auto")).then_some(None);
     valid(parsed.map(Some).or(auto))
+}
+
+/// Returns messages about missing and unknown keys.
+fn check_keys(table: &Table, required: &[&str], optional: &[&str]) -> Messages {
+    let missing = required.iter().filter(|key| !table.contains_key(**key));
+    let missing = missing.map(|key| format!(".{key} is missing"));
+    let known = [required, optional].concat();
+    let unknown = table.keys().filter(|key| !known.contains(&key.as_str()));
+    let unknown = unknown.map(|key| {
+        let (key, known) = (toml_text::key(key), known.join(", "));
+        format!(".{key} is not a known key; expected one of {known}")
+    });
+    Messages(missing.chain(unknown).collect())
+}
+
+/// Parses a channel; `none` is `None`.
+pub(super) fn mux(value: &Value) -> Parsed<Option<Channel>> {
+    if value.as_text() == Some("none") {
+        return Ok(None);
+    }
+    let table = valid(mux_table(value))?;
+    let mut messages = check_keys(&table, &["address", "channel"], &[]);
+    let (name, value) = (".address", table.get("address"));
+    let address = messages
+        .parse(name, value, "an integer from 0x70 to 0x77", |value| address(value, &ADDRESSES));
+    let (name, value) = (".channel", table.get("channel"));
+    let channel = messages.parse(name, value, "an integer from 0 to 7", |value| {
+        valid(value.as_integer().filter(|channel: &u8| *channel <= 7))
+    });
+    let both = address.zip(channel);
+    messages.finish(both.map(|(multiplexer, channel)| Channel { multiplexer, channel }))
+}
+
+/// Returns the table of a mux. A flag or variable is a table in TOML syntax, or `ADDRESS:CHANNEL`.
+fn mux_table(value: &Value) -> Option<Table> {
+    match value {
+        Value::Untyped(text) if text.trim_start().starts_with('{') => {
+            parse_value(text)?.try_as_table()
+        }
+        Value::Untyped(text) => {
+            let (address, channel) = text.split_once(':')?;
+            let part = |(key, text): (&str, &str)| (key.to_owned(), Value::untyped(text));
+            Some([("address", address), ("channel", channel)].map(part).into())
+        }
+        value => value.try_as_table_ref().cloned(),
+    }
+}
+
+/// Parses an alert, to whose limit the calibration is not yet applied; `none` is `None`.
+pub(super) fn alert(value: &Value) -> Parsed<Option<(Function, Quantity, Polarity)>> {
+    if value.as_text() == Some("none") {
+        return Ok(None);
+    }
+    let table = valid(value.try_as_table_ref())?;
+    let mut messages = check_keys(table, &["on", "limit"], &["polarity"]);
+    let functions: Vec<_> = Function::ALL.iter().map(|function| quoted(function.name())).collect();
+    let expected = format!("one of {}", functions.join(", "));
+    let function = messages.parse(".on", table.get("on"), &expected, one_of::<Function>);
+    let expected = "a number with unit A, mA, V, mV, W or mW, in quotes, such as \"5A\"";
+    let limit = messages.parse(".limit", table.get("limit"), expected, quantity);
+    let expected = "\"active-low\" or \"active-high\"";
+    let polarity = messages.parse(".polarity", table.get("polarity"), expected, one_of);
+    let alert = function.zip(limit).map(|(function, limit)| {
+        let (on, unit) = (function.name(), function.unit());
+        if limit.unit != unit {
+            let limit = one_line(&quoted(&limit.as_written));
+            messages.0.push(format!(
+                ".limit {limit} is invalid; expected unit {unit} or m{unit} for {on}"
+            ));
+        }
+        (function, limit, polarity.unwrap_or_default())
+    });
+    messages.finish(alert)
+}
+
+/// Parses labels, sorted by name.
+pub(super) fn labels(value: &Value) -> Parsed<Vec<(String, String)>> {
+    let table = valid(value.try_as_table_ref())?;
+    let (mut messages, mut labels) = (Messages::default(), BTreeMap::new());
+    for (name, value) in table {
+        let name = name.trim();
+        let shown = one_line(name);
+        if !is_label_name(name) {
+            messages.0.push(format!(
+                ".{shown} is not a label name; expected letters, digits and underscores, \
+                 no digit first"
+            ));
+        } else if name.starts_with("__") || RESERVED_LABELS.split(' ').any(|label| label == name) {
+            messages.0.push(format!(
+                ".{shown} is reserved by Prometheus or this exporter; choose another name"
+            ));
+        } else if let Some(value) =
+            messages.parse(&format!(".{shown}"), Some(value), LABEL_VALUE, text)
+        {
+            labels.insert(name.to_owned(), value);
+        }
+    }
+    if messages.0.is_empty() && labels.len() < table.len() {
+        messages.0.push(" contains the same name twice; remove one of the two".to_owned());
+    }
+    messages.finish(labels.into_iter().collect())
+}
+
+/// Returns whether the Prometheus data model allows a label name; only metrics may have colons.
+fn is_label_name(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().all(is_word) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Allowed label values and device names, for "expected ...".
+pub(super) const LABEL_VALUE: &str = "a string of 1 to 255 printable bytes, in quotes";
+
+/// Labels of this exporter, of histograms and summaries, and those that Prometheus adds.
+const RESERVED_LABELS: &str = "address averaging bus cause current_conversion_time device die \
+    direction hostname instance interval job kind le mux on quantile quantity revision version \
+    voltage_conversion_time";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_names_follow_the_prometheus_data_model() {
+        for name in ["a", "_a", "A1", "rail_12V", "_"] {
+            assert!(is_label_name(name), "{name}");
+        }
+        for name in ["", "1a", "a-b", "a:b", "a b", "é", "a\n"] {
+            assert!(!is_label_name(name), "{name}");
+        }
+    }
 }

@@ -17,14 +17,6 @@ use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::PartialSettings;
 use crate::units::Amperes;
 
-/// The table of a sensor before its keys are read.
-struct SensorTable {
-    /// Name in messages; empty for the single sensor, which has no table.
-    name: String,
-    origin: Origin,
-    table: Nodes,
-}
-
 /// Maximum number of sensors. More are considered a mistake, and refused before they are checked.
 const MAX_SENSORS: usize = 256;
 
@@ -33,8 +25,9 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
     layers.add_flags(&overrides.values);
     let mut top = layers.merged();
     let Layers { mut problems, has_file, .. } = layers;
-    let tables = take_sensors(&mut top, &mut problems);
-    let with_tables = tables.iter().any(|table| !table.name.is_empty());
+    let (mut identities, tables): (Vec<_>, Vec<_>) =
+        take_sensors(&mut top, &mut problems).into_iter().unzip();
+    let with_tables = identities.iter().any(|sensor| !sensor.name.is_empty());
     let mut section = Section::new("", top, &mut problems);
     let listen = section.take(&keys::LISTEN);
     let socket_mode = section.take(&keys::SOCKET_MODE);
@@ -59,11 +52,10 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
     check::access(&mut section, &plan.listen);
     let mut lines = section.finish();
 
-    let (mut identities, mut effective) = (Vec::new(), String::new());
-    for table in tables {
-        let (identity, sensor, sensor_lines) = read_sensor(table, interval.clone(), &mut problems);
+    let mut effective = String::new();
+    for (identity, table) in identities.iter_mut().zip(tables) {
+        let (sensor, sensor_lines) = read_sensor(identity, table, interval.clone(), &mut problems);
         plan.sensors.extend(sensor);
-        identities.push(identity);
         if with_tables {
             effective += "\n[[sensor]]\n";
             effective += &print_lines(&sensor_lines);
@@ -85,11 +77,11 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
 }
 
 /// Takes the sensors out of the top-level table.
-fn take_sensors(top: &mut Nodes, problems: &mut Problems) -> Vec<SensorTable> {
+fn take_sensors(top: &mut Nodes, problems: &mut Problems) -> Vec<(Identity, Nodes)> {
     let single = SINGLE_SENSOR.iter().filter_map(|key| top.remove_entry(key.name));
     let single: Nodes = single.collect();
     let Some(list) = top.remove(keys::SENSOR_TABLES.info.name) else {
-        return vec![SensorTable { name: String::new(), origin: Origin::Default, table: single }];
+        return vec![(Identity::default(), single)];
     };
     let mut tables = sensor_tables(&list, problems);
     for (key, node) in single {
@@ -103,7 +95,7 @@ fn take_sensors(top: &mut Nodes, problems: &mut Problems) -> Vec<SensorTable> {
             ),
             // The list is invalid, which is reported.
             (_, []) => {}
-            (_, [sensor]) => merge_into(&mut sensor.table, key, Node { origin, value }),
+            (_, [(_, table)]) => merge_into(table, key, Node { origin, value }),
             (_, sensors) => {
                 let (file, count) = (&list.origin, sensors.len());
                 let message = format!("is for a single sensor, but {file} has {count}");
@@ -125,7 +117,7 @@ fn merge_into(table: &mut Nodes, key: String, Node { origin, value }: Node) {
     }
 }
 
-fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<SensorTable> {
+fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<(Identity, Nodes)> {
     let origin = &list.origin;
     let (value, expected) = match &list.value {
         Value::Untyped(text) => (parse_value(text), "[{ device = \"a\" }, { device = \"b\" }]"),
@@ -156,26 +148,26 @@ fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<SensorTable> {
             None => format!("sensor[{number}]"),
         };
         let node = |(key, value)| (key, Node { origin: origin.clone(), value });
-        let table = table.into_iter().map(node).collect();
-        tables.push(SensorTable { name, origin: origin.clone(), table });
+        let identity = Identity { name, origin: origin.clone(), ..Identity::default() };
+        tables.push((identity, table.into_iter().map(node).collect()));
     }
     tables
 }
 
 /// Reads the keys of a sensor. `interval` is the default of its interval; `None`: invalid.
 fn read_sensor(
-    sensor: SensorTable,
+    identity: &mut Identity,
+    mut table: Nodes,
     mut interval: Option<(Duration, Origin)>,
     problems: &mut Problems,
-) -> (Identity, Option<SensorPlan>, Vec<Line>) {
-    let SensorTable { name, origin, mut table } = sensor;
-    for (key, value) in defaults(keys::in_sensor().filter(|key| key.name != keys::DEVICE.info.name))
-    {
+) -> (Option<SensorPlan>, Vec<Line>) {
+    let optional = keys::in_sensor().filter(|key| key.name != keys::DEVICE.info.name);
+    for (key, value) in defaults(optional) {
         table.entry(key).or_insert(Node { origin: Origin::Default, value });
     }
-    let mut section = Section::new(&name, table, problems);
+    let mut section = Section::new(&identity.name, table, problems);
     if !section.contains(&keys::DEVICE) {
-        section.problem(&origin, "device is missing; each sensor needs its own");
+        section.problem(&identity.origin, "device is missing; each sensor needs its own");
     }
     let device = section.take(&keys::DEVICE);
     let location = Location {
@@ -202,10 +194,10 @@ fn read_sensor(
     };
     let labels = section.take(&keys::LABELS);
     check::read_only(&mut section);
-    let alert = alert.and_then(|alert| check::alert(&mut section, &alert, &calibration));
+    let alert = alert.and_then(|alert| check::alert(&mut section, alert, &calibration));
+    identity.device.clone_from(&device);
     let is_located = section.has(&[keys::BUS.info, keys::MUX.info, keys::ADDRESS.info]);
-    let location_if_valid = is_located.then_some(location);
-    let identity = Identity { name, origin, device: device.clone(), location: location_if_valid };
+    identity.location = is_located.then_some(location);
     let plan = interval.and_then(|(interval, origin)| {
         let settings = check::settings(&mut section, interval, origin, partial)?;
         Some(SensorPlan {
@@ -220,5 +212,5 @@ fn read_sensor(
             labels,
         })
     });
-    (identity, plan, section.finish())
+    (plan, section.finish())
 }

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use super::keys::{self, Key, KeyInfo};
-use super::node::{Nodes, Origin};
-use super::{Problems, parse, toml_text};
+use super::node::{Node, Nodes, Origin};
+use super::parse::Messages;
+use super::{Problems, toml_text};
 
 /// One line of the effective configuration.
 pub(super) struct Line {
@@ -46,21 +47,17 @@ impl<'a> Section<'a> {
     /// Returns the value of a key. A missing or invalid value has no line, and a placeholder is
     /// returned; an invalid one is reported.
     pub(super) fn take<T: Default>(&mut self, key: &Key<T>) -> T {
-        let name = key.info.name;
-        let Some(node) = self.table.remove(name) else { return T::default() };
-        match parse::checked(&node.value, key.info.expected, key.parse) {
-            Ok(value) => {
-                let printed = (key.print)(&value);
-                self.lines.push(Line { key: name, value: printed, origin: node.origin });
-                value
-            }
-            Err(messages) => {
-                for message in messages {
-                    self.problem(&node.origin, format_args!("{name}{message}"));
-                }
-                T::default()
-            }
+        let KeyInfo { name, expected, .. } = key.info;
+        let Some(Node { origin, value }) = self.table.remove(name) else { return T::default() };
+        let mut messages = Messages::default();
+        let parsed = messages.parse(name, Some(&value), expected, key.parse);
+        for message in messages.0 {
+            self.problem(&origin, message);
         }
+        if let Some(parsed) = &parsed {
+            self.lines.push(Line { key: name, value: (key.print)(parsed), origin });
+        }
+        parsed.unwrap_or_default()
     }
 
     /// Returns the value of a key with its origin; `None`: it is missing or invalid.

@@ -23,7 +23,7 @@ pub(super) fn message(text: &str, error: &SyntaxError) -> String {
         Some(c) if !c.is_ascii() => format!("U+{:04X} is not allowed here", u32::from(c)),
         _ => "invalid TOML".to_owned(),
     };
-    let (setting, key) = setting(line);
+    let (setting, key) = setting(line).unwrap_or_default();
     let advice = match (setting, key) {
         (Some(setting), _) if setting != line.trim_matches([' ', '\t', '\r']) => {
             format!("{what}; write {setting}")
@@ -40,7 +40,7 @@ pub(super) fn message(text: &str, error: &SyntaxError) -> String {
 }
 
 /// Returns the line that was probably meant, and its key.
-fn setting(line: &str) -> (Option<String>, Option<&'static KeyInfo>) {
+fn setting(line: &str) -> Option<(Option<String>, Option<&'static KeyInfo>)> {
     let line = spelling::ascii(line);
     let (item, line) = match line.strip_prefix("- ") {
         Some(rest) => ("[[sensor]] on a line of its own, then ", rest),
@@ -48,19 +48,14 @@ fn setting(line: &str) -> (Option<String>, Option<&'static KeyInfo>) {
     };
     let header = line.trim_matches(['[', ']', ':', ' ', '-']).to_ascii_lowercase();
     if header == "sensor" || header == "sensors" {
-        return (Some("[[sensor]]".to_owned()), None);
+        return Some((Some("[[sensor]]".to_owned()), None));
     }
-    let Some((name, value)) = line.split_once(['=', ':']).or_else(|| line.split_once(' ')) else {
-        return (None, None);
-    };
+    let (name, value) = line.split_once(['=', ':']).or_else(|| line.split_once(' '))?;
     let name = name.trim_matches([' ', '"', '\'']).to_ascii_lowercase().replace('-', "_");
-    let Some(key) = keys::at_top().chain(keys::in_sensor()).find(|key| key.name == name) else {
-        return (None, None);
-    };
-    let value =
-        value.trim_start_matches(['=', ':', '>', ' ']).split(" #").next().unwrap_or_default();
-    let value = value.split(" //").next().unwrap_or_default().trim().trim_end_matches([';', ',']);
+    let key = keys::at_top().chain(keys::in_sensor()).find(|key| key.name == name)?;
+    let value = value.trim_start_matches(['=', ':', '>', ' ']).split(" #").next()?;
+    let value = value.split(" //").next()?.trim().trim_end_matches([';', ',']);
     let text = Value::Text(value.to_owned());
     let meant = spelling::meant(&text, key.expected, &key.accepts).filter(|_| !value.is_empty());
-    (meant.map(|meant| format!("{item}{name} = {meant}")), Some(key))
+    Some((meant.map(|meant| format!("{item}{name} = {meant}")), Some(key)))
 }
