@@ -59,8 +59,9 @@ impl Energy {
 }
 
 /// Adds up the slices between two moments; the second becomes known only after it has passed.
+#[derive(Default)]
 pub(in crate::commands) struct Ledger {
-    begun: Instant,
+    begun: Option<Instant>,
     energy: Energy,
     /// Slices that are not added up yet: they may extend beyond the end.
     pub(in crate::commands) kept: Vec<Slice>,
@@ -75,35 +76,33 @@ pub(in crate::commands) struct Ledger {
 impl Ledger {
     /// Returns an empty ledger of the time from `begun` on.
     pub(super) fn new(begun: Instant) -> Self {
-        let (energy, kept, edge) = Default::default();
-        Self { begun, energy, kept, within: 0.0, beyond: 0.0, edge, peak: 0.0 }
+        Self { begun: Some(begun), ..Self::default() }
     }
 
-    /// Returns whether the slices extend to `end`.
     pub(super) fn reaches(&self, end: Instant) -> bool {
         self.kept.last().is_some_and(|slice| slice.end >= end)
     }
 
     /// Adds up the slices that ended by `before`, which must not be after the end of the time.
     pub(super) fn settle(&mut self, before: Instant) {
-        self.add_up(self.kept.partition_point(|slice| slice.end <= before), before);
+        let settled = self.kept.iter().take_while(|slice| slice.end <= before).count();
+        self.add_up(settled, before);
     }
 
-    /// Returns the energy of the time until `end`.
     pub(super) fn finish(&mut self, end: Instant) -> Energy {
         self.add_up(self.kept.len(), end);
         // The energy of a slice that is partly outside may all be in one of its parts. An error of
         // an edge adds or removes time, at up to the peak power.
         let edges = 2.0 * self.edge.as_secs_f64() * self.peak;
-        let duration = end.saturating_duration_since(self.begun);
+        let duration = self.begun.map_or(Duration::ZERO, |begun| end.duration_since(begun));
         Energy { uncertainty: self.within.max(self.beyond) + edges, duration, ..self.energy }
     }
 
     /// Adds the parts of the first `slices` slices that are in the time and before `until`.
     fn add_up(&mut self, slices: usize, until: Instant) {
         for slice in self.kept.drain(..slices) {
-            let (begin, end) = (slice.begin.max(self.begun), slice.end.min(until));
-            let inside = end.saturating_duration_since(begin);
+            let begin = slice.begin.max(self.begun.unwrap_or(slice.begin));
+            let inside = slice.end.min(until).saturating_duration_since(begin);
             if inside.is_zero() {
                 continue;
             }

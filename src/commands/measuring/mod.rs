@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Failure;
+use super::read::Stop;
 use super::read::reader::Reader;
 use super::running_exporter::RunningExporter;
 use crate::config::{Plan, SensorPlan};
@@ -116,7 +117,7 @@ impl Session {
         for plan in std::mem::take(&mut plan.sensors) {
             match Source::find(&mut reader, plan.location, direct) {
                 Ok(source) => {
-                    let (stream, ledger) = (Stream::default(), Ledger::new(Instant::now()));
+                    let (stream, ledger) = Default::default();
                     sensors.push(Sensor { plan, stream, ledger, source });
                 }
                 Err(problem) => {
@@ -152,13 +153,13 @@ impl Session {
 
     /// Waits until each sensor has a result and the phase of short cycles is known. Returns false
     /// at a request to stop.
-    pub(super) fn wait_ready(&mut self, stop: &mut dyn FnMut(Duration) -> bool) -> bool {
+    pub(super) fn wait_ready(&mut self, stop: Stop) -> bool {
         let begun = Instant::now();
         let is_awaited = |sensor: &Sensor| {
             let has_none = sensor.service().is_none() && sensor.ledger.kept.is_empty();
-            has_none && sensor.may_arrive(begun)
+            begun.elapsed() < Self::PHASE || has_none && sensor.may_arrive(begun)
         };
-        while begun.elapsed() < Self::PHASE || self.sensors.iter().any(is_awaited) {
+        while self.sensors.iter().any(is_awaited) {
             if stop(Self::STEP) {
                 return false;
             }
@@ -215,18 +216,14 @@ impl Session {
 
     /// Waits for the results that end after `end`, and returns the energy until `end`. A request to
     /// stop ends the wait.
-    pub(super) fn finish(
-        &mut self,
-        end: Instant,
-        stop: &mut dyn FnMut(Duration) -> bool,
-    ) -> Vec<Energy> {
+    pub(super) fn finish(&mut self, end: Instant, stop: Stop) -> Vec<Energy> {
         let is_awaited = |sensor: &Sensor| {
             sensor.stream.is_up && !sensor.ledger.reaches(end) && sensor.may_arrive(end)
         };
-        let mut stopped = false;
+        let mut is_stopped = false;
         self.collect();
-        while !stopped && self.sensors.iter().any(is_awaited) {
-            stopped = stop(Self::STEP / 10);
+        while !is_stopped && self.sensors.iter().any(is_awaited) {
+            is_stopped = stop(Self::STEP / 10);
             self.collect();
         }
         self.sensors.iter_mut().map(|sensor| sensor.ledger.finish(end)).collect()

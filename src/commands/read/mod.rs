@@ -55,7 +55,7 @@ pub struct ReadArgs {
 }
 
 /// See [`Caller::stop`].
-type Stop<'a> = &'a mut dyn FnMut(Duration) -> bool;
+pub(super) type Stop<'a> = &'a mut dyn FnMut(Duration) -> bool;
 
 /// A sensor and its result.
 struct Row<'a> {

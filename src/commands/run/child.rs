@@ -63,11 +63,6 @@ impl Events {
         }
         event
     }
-
-    /// Waits for this time, or for a signal. Returns whether a signal has arrived.
-    pub(super) fn stop(&mut self, timeout: Duration) -> bool {
-        self.signal.is_some() || matches!(self.wait(timeout), Some(Event::Signal(_)))
-    }
 }
 
 /// Starts a command with the streams of this process. Its end becomes an event.

@@ -159,13 +159,13 @@ fn measure(
 /// code, or why the command cannot be run.
 fn measure_runs(summary: &mut Summary, events: &mut Events) -> io::Result<u8> {
     let Summary { args, session, idle, runs } = summary;
-    let is_ready = session.wait_ready(&mut |time| events.stop(time));
+    let is_ready = session.wait_ready(&mut |time| events.wait(time).is_some());
     if let Some(time) = args.idle.filter(|_| is_ready) {
         let begun = Instant::now();
         let until = begun + time;
         let ended = session.measure(begun, |step| {
             let left = until.saturating_duration_since(Instant::now());
-            let is_over = left.is_zero() || events.stop(left.min(step));
+            let is_over = left.is_zero() || events.wait(left.min(step)).is_some();
             is_over.then(|| until.min(Instant::now()))
         });
         // Another signal ends the wait for the last results.
