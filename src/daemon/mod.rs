@@ -1,15 +1,15 @@
 //! The daemon: start-up, reload and shutdown.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use sd_notify::NotifyState;
 use tracing::{error, info, warn};
 
-use crate::config::{self, DEFAULT_FILE, LogLevel, Overrides, Plan, Problems};
+use crate::config::{self, DEFAULT_FILE, LogLevel, Overrides, Plan};
 use crate::exposition::{Prepared, Server, ServerSettings};
 use crate::logging::Logging;
 use crate::signals::{Event, Signals};
@@ -46,9 +46,9 @@ pub enum Failure {
 pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let signals = Signals::catch_reload();
     let overrides = args.overrides();
-    let loaded = config::load(&overrides, config::environment());
-    let logging = Logging::start(loaded.as_ref().map_or(LogLevel::Info, |it| it.plan.log));
-    let plan = loaded.map_err(|problems| log_problems(&problems))?.plan;
+    let logging = Logging::start(LogLevel::Info);
+    let plan = load(&overrides)?;
+    logging.set_level(plan.log);
     let signals = signals.map_err(failed("cannot install signal handlers"))?;
     let is_simulated = plan.simulate.is_some();
     if is_simulated {
@@ -67,10 +67,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let events = signals.catch_stop().map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.
-    let listener = Server::bind(server_settings(supervisor.plan())).map_err(|error| {
-        error!("{error}");
-        Failure::Other
-    })?;
+    let listener = Server::bind(server_settings(supervisor.plan())).map_err(log)?;
     let store = if is_simulated { None } else { open_store() };
     let is_stale = restore_counters(&supervisor, store.as_ref())?;
     // Only this process has the counters now: they are saved, whatever fails.
@@ -105,7 +102,7 @@ fn serve(
         info!("serving {sensors} at {url}");
     }
     let mut notifier = Notifier::from_environment().map_err(failed("cannot create a socket"))?;
-    notifier.ready();
+    notifier.send(&NotifyState::Ready);
     MainLoop { supervisor, server: &mut server, notifier: &mut notifier, stale, reload }
         .run(events);
     notifier.stopping();
@@ -122,9 +119,13 @@ fn server_settings(plan: &Plan) -> ServerSettings {
     }
 }
 
-fn log_problems(problems: &Problems) -> Failure {
-    problems.messages().for_each(|problem| error!("{problem}"));
-    if problems.is_temporary { Failure::Other } else { Failure::Configuration }
+/// Loads the configuration, and logs its problems if it is invalid.
+fn load(overrides: &Overrides) -> Result<Plan, Failure> {
+    let loaded = config::load(overrides, config::environment()).map_err(|problems| {
+        problems.messages().for_each(|problem| error!("{problem}"));
+        if problems.is_temporary { Failure::Other } else { Failure::Configuration }
+    });
+    Ok(loaded?.plan)
 }
 
 /// Opens the buses and probes the sensors.
@@ -134,6 +135,11 @@ fn open_buses(plan: Plan) -> Result<Supervisor, NothingToMeasure> {
     let supervisor = Supervisor::open(plan, provider, url)?;
     supervisor.probe_at_startup()?;
     Ok(supervisor)
+}
+
+fn log(error: impl Display) -> Failure {
+    error!("{error}");
+    Failure::Other
 }
 
 /// Returns a function that logs what failed, with the error.
@@ -192,16 +198,7 @@ fn reload(
     overrides: &Overrides,
     logging: &Logging,
 ) {
-    let overrides = with_file(overrides, supervisor.plan());
-    let is_changed = match config::load(&overrides, config::environment()) {
-        Ok(loaded) => {
-            change(supervisor, server, loaded.plan).inspect_err(|error| error!("{error}")).is_ok()
-        }
-        Err(problems) => {
-            log_problems(&problems);
-            false
-        }
-    };
+    let is_changed = change(supervisor, server, overrides).is_ok();
     if is_changed {
         logging.set_level(supervisor.plan().log);
         info!("configuration reloaded: {}", count_sensors(supervisor));
@@ -211,6 +208,22 @@ fn reload(
     server.record_reload(is_changed);
 }
 
+/// Changes to the configuration as it is now. If that fails, nothing changes.
+fn change(
+    supervisor: &mut Supervisor,
+    server: &mut Server,
+    overrides: &Overrides,
+) -> Result<(), Failure> {
+    let plan = load(&with_file(overrides, supervisor.plan()))?;
+    let listener = server.prepare(server_settings(&plan)).map_err(log)?;
+    let changed = supervisor.change(plan);
+    // Both may have taken seconds.
+    server.tick(Instant::now());
+    changed.map_err(log)?;
+    server.apply(listener, supervisor.views());
+    Ok(())
+}
+
 /// Makes the file required if there was one: without it, a reload would go back to the defaults.
 fn with_file(overrides: &Overrides, running: &Plan) -> Overrides {
     let mut overrides = overrides.clone();
@@ -218,21 +231,6 @@ fn with_file(overrides: &Overrides, running: &Plan) -> Overrides {
         overrides.config.get_or_insert(DEFAULT_FILE.into());
     }
     overrides
-}
-
-/// Changes to a new plan. If an address or a bus cannot be opened, nothing changes.
-fn change(
-    supervisor: &mut Supervisor,
-    server: &mut Server,
-    plan: Plan,
-) -> Result<(), Box<dyn Error>> {
-    let listener = server.prepare(server_settings(&plan))?;
-    let changed = supervisor.change(plan);
-    // Both may have taken seconds.
-    server.tick(Instant::now());
-    changed?;
-    server.apply(listener, supervisor.views());
-    Ok(())
 }
 
 fn count_sensors(supervisor: &Supervisor) -> String {

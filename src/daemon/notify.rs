@@ -57,11 +57,6 @@ impl Notifier {
         })
     }
 
-    /// Reports the end of start-up.
-    pub(super) fn ready(&mut self) {
-        self.send(&NotifyState::Ready);
-    }
-
     /// Reports the beginning of the shutdown. Waits until everything is sent, at most 3 s.
     pub(super) fn stopping(mut self) {
         let timeout = self.socket.set_write_timeout(Some(Self::FLUSH_TIMEOUT));
@@ -99,7 +94,7 @@ impl Notifier {
     }
 
     /// Sends a notification, or queues it. Returns whether there was room.
-    fn send(&mut self, state: &NotifyState<'_>) -> bool {
+    pub(super) fn send(&mut self, state: &NotifyState<'_>) -> bool {
         self.flush();
         if self.queue.len() == Self::QUEUE {
             self.dropped += 1;

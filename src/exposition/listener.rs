@@ -1,25 +1,60 @@
-//! Binds the HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, and adds the checks
-//! that it leaves to the caller.
+//! The HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with the checks and bounds
+//! that it does not have: on what is at the address, on the number of connections, on the time that
+//! they can keep others out, and on the work of accepting them.
+//!
+//! The exporter accepts connections in one runtime and spawns them in another, which can be dropped
+//! with all of them, while the socket and the clients that wait in it stay.
 
-use std::fs;
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{ExporterFuture, Matcher, PrometheusBuilder, PrometheusRecorder};
-use metrics_util::MetricKindMask;
+use metrics_exporter_prometheus::{ExporterFuture, PrometheusRecorder};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 use rustix::net::addr::SocketAddrArg;
 use rustix::process::umask;
-use tokio::runtime::{self, Runtime};
+use rustix::thread::gettid;
+use tokio::runtime::{self, Handle, Runtime};
+use tokio::task::{AbortHandle, coop, yield_now};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::metrics::Source;
-use super::{IDLE_TIMEOUT, METRICS, health};
+use super::health;
+use super::metrics::RestartCause;
+use super::series::builder;
 use crate::config::Listen;
+
+/// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header
+/// and as much of responses that are not read, and the kernel 2 MB.
+const MAX_CONNECTIONS: usize = 32;
+
+/// Minimum time between two rounds of accepting: without free descriptors, each fails at once.
+const ROUND: Duration = Duration::from_millis(100);
+
+/// Time between two looks at connections that are all in use: many clients, each of which is
+/// answered at once, must not fill the queue of those that wait.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Time in which half of all connections must end, or all are dropped in favour of waiting clients.
+/// A scrape takes milliseconds, on a slow machine a tenth of a second.
+const MAX_FULL: Duration = Duration::from_millis(250);
+
+/// Number of operations that tokio lets a task do at a time.
+const BUDGET: usize = 128;
+
+/// Maximum wait for the end of a thread: a stuck one must not prevent a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that is fixed when a listener and its recorder are built.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,13 +75,6 @@ pub struct ServerSettings {
 pub struct BindError {
     pub(super) listen: Listen,
     pub(super) source: io::Error,
-}
-
-impl BindError {
-    /// Returns whether the machine does not have the address (yet).
-    pub(super) fn is_absent(&self) -> bool {
-        is_absent(&self.source)
-    }
 }
 
 /// A bound listener that does not respond yet, with the recorder that it will serve.
@@ -123,32 +151,6 @@ impl Drop for SocketFile {
     }
 }
 
-/// Creates a recorder that is not served. `power_buckets` are the upper bounds of the distribution
-/// of power, in watts.
-///
-/// # Panics
-/// If there are no bounds.
-pub fn recorder(power_buckets: &[f64]) -> PrometheusRecorder {
-    builder(power_buckets).build_recorder()
-}
-
-fn builder(power_buckets: &[f64]) -> PrometheusBuilder {
-    const YEAR: Duration = Duration::from_secs(365 * 86_400);
-    let mut builder = PrometheusBuilder::new()
-        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT))
-        // Ticks do the upkeep.
-        .upkeep_timeout(YEAR);
-    for metric in METRICS {
-        if let Source::Histogram(_, bounds) = metric.source {
-            let matcher = Matcher::Full(metric.name.to_owned());
-            builder = builder
-                .set_buckets_for_metric(matcher, bounds.unwrap_or(power_buckets))
-                .expect("the configuration has at least one bound");
-        }
-    }
-    builder
-}
-
 /// Checks that this machine has the address: metrics-exporter-prometheus reports that as text.
 pub(super) fn check_address(mut address: SocketAddr) -> io::Result<()> {
     address.set_port(0);
@@ -158,8 +160,8 @@ pub(super) fn check_address(mut address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Returns whether an error means that there is no such address, or no such interface.
-fn is_absent(error: &io::Error) -> bool {
+/// Returns whether an error means that the machine does not have the address or interface (yet).
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::NODEV))
 }
 
@@ -181,5 +183,177 @@ fn check_path(path: &Path) -> io::Result<()> {
             Err(io::Error::other("another process is listening on this socket"))
         }
         Err(error) => Err(io::Error::other(format!("another process holds this socket ({error})"))),
+    }
+}
+
+/// A listener that serves scrapes until it is dropped.
+pub(super) struct Serving {
+    // Removed first: while the socket accepts connections, no other process replaces it.
+    socket: Option<SocketFile>,
+    accepting: Driven,
+    ends: Arc<FullEnds>,
+}
+
+/// How connections ended when all were in use, since this was last asked.
+#[derive(Default)]
+struct FullEnds {
+    answered: AtomicBool,
+    dropped: AtomicBool,
+}
+
+impl Serving {
+    /// Serves scrapes in threads. Fails if a thread or a runtime cannot be created.
+    pub(super) fn start(
+        runtime: Runtime,
+        exporter: ExporterFuture,
+        socket: Option<SocketFile>,
+    ) -> io::Result<Self> {
+        let ends = Arc::<FullEnds>::default();
+        let accepting = accept(connections()?, ends.clone(), exporter);
+        Ok(Self { socket, accepting: Driven::spawn("listener", runtime, accepting)?, ends })
+    }
+
+    /// Returns the cause if it ended by itself, or its socket file no longer exists.
+    pub(super) fn failure(&self) -> Option<RestartCause> {
+        if self.accepting.ended.try_recv() == Err(TryRecvError::Disconnected) {
+            return Some(RestartCause::Ended);
+        }
+        self.socket.as_ref().is_some_and(|it| !it.exists()).then_some(RestartCause::Address)
+    }
+
+    /// Returns whether all connections were in use since the last call, and were dropped; and
+    /// whether they were, and most of them answered in time.
+    pub(super) fn take_ends(&self) -> (bool, bool) {
+        (self.ends.dropped.swap(false, Relaxed), self.ends.answered.swap(false, Relaxed))
+    }
+}
+
+/// Accepts connections, until no runtime can be created for them. The socket is dropped before the
+/// connections, whose thread may be stuck.
+async fn accept(mut pool: Driven, ends: Arc<FullEnds>, mut exporter: ExporterFuture) {
+    loop {
+        let start = Instant::now();
+        let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
+        let is_full = accept_up_to(room, &mut exporter, &pool.handle).await;
+        let count = pool.connections();
+        let is_blocked = |pool: &Driven| is_full && 2 * pool.connections() > count;
+        // Clients that were answered make room for others, unless descriptors have run out.
+        let makes_room = is_full && File::open("/dev/null").is_ok();
+        sleep_until(start + if makes_room { STEP } else { ROUND }).await;
+        while is_blocked(&pool) && start.elapsed() < MAX_FULL {
+            sleep(STEP).await;
+        }
+        if is_blocked(&pool) {
+            drop(pool);
+            let mut new = connections();
+            // The kernel may still count the old threads.
+            for _ in 0..10 {
+                if new.is_err() {
+                    sleep(ROUND).await;
+                    new = connections();
+                }
+            }
+            let Ok(new) = new else { return };
+            pool = new;
+            ends.dropped.store(true, Relaxed);
+        } else if makes_room {
+            ends.answered.store(true, Relaxed);
+        }
+    }
+}
+
+/// Accepts up to `room` connections, and returns when more may be waiting. Returns whether there
+/// was no room for more: all connections are in use, or descriptors have run out.
+async fn accept_up_to(room: usize, exporter: &mut ExporterFuture, handle: &Handle) -> bool {
+    // The next poll begins with the whole budget.
+    yield_now().await;
+    let mut is_woken = false;
+    poll_fn(|cx| {
+        if is_woken {
+            return Poll::Ready(false);
+        }
+        is_woken = true;
+        for _ in room..BUDGET {
+            if let Poll::Ready(unit) = coop::poll_proceed(cx) {
+                unit.made_progress();
+            }
+        }
+        let _guard = handle.enter();
+        // The exporter's future never completes.
+        let _ = exporter.as_mut().poll(cx);
+        if coop::has_budget_remaining() { Poll::Pending } else { Poll::Ready(true) }
+    })
+    .await
+}
+
+/// Creates a runtime for connections, with its thread that renders: no scrape has to start it, and
+/// scrapes that come at the same time wait for less than a millisecond.
+fn connections() -> io::Result<Driven> {
+    // tokio panics if it cannot create the thread.
+    let probe = thread::Builder::new().spawn(gettid)?;
+    let id = probe.join().map_err(|_| io::ErrorKind::Other)?;
+    // The kernel still counts a joined thread until it disappears from /proc.
+    let (task, end) = (format!("/proc/self/task/{id}"), Instant::now() + STOP_TIMEOUT);
+    while Path::new(&task).exists() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .thread_keep_alive(Duration::from_secs(365 * 86_400))
+        .thread_name("render")
+        .build()?;
+    drop(runtime.spawn_blocking(|| ()));
+    Driven::spawn("connections", runtime, future::pending())
+}
+
+/// A runtime, driven by a thread until its task ends or it is dropped.
+struct Driven {
+    handle: Handle,
+    task: AbortHandle,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<Infallible>,
+}
+
+impl Driven {
+    fn spawn(
+        name: &str,
+        runtime: Runtime,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let handle = runtime.handle().clone();
+        let running = runtime.spawn(task);
+        let task = running.abort_handle();
+        let (end, ended) = mpsc::channel::<Infallible>();
+        let (give, given) = mpsc::channel::<Runtime>();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let Ok(runtime) = given.recv() else { return };
+            // An error is that the task was aborted.
+            let _ = runtime.block_on(running);
+            runtime.shutdown_background();
+            drop(end);
+        });
+        if let Err(error) = thread {
+            // tokio panics if a runtime is merely dropped by a task of another one.
+            runtime.shutdown_background();
+            return Err(error);
+        }
+        // The thread waits for it.
+        let _ = give.send(runtime);
+        Ok(Self { handle, task, ended })
+    }
+
+    /// Returns the number of its connections: its tasks, apart from the pending one.
+    fn connections(&self) -> usize {
+        self.handle.metrics().num_alive_tasks().saturating_sub(1)
+    }
+}
+
+impl Drop for Driven {
+    /// Drops everything that it drives: sockets are closed, and descriptors are free again.
+    fn drop(&mut self) {
+        self.task.abort();
+        // A thread that is stuck is left behind.
+        let _ = self.ended.recv_timeout(STOP_TIMEOUT);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use strum::VariantNames;
+use strum::{EnumMessage, VariantNames};
 
 use super::View;
 use crate::meter::{Extremes, Failure, Meter, Observations, Raw, Reading, Reset, Totals};
@@ -95,27 +95,19 @@ const fn counter(name: &'static str, count: fn(&Snapshot<'_>, usize) -> Option<u
 const DIRECTIONS: &[&str] = &["forward", "reverse"];
 
 /// Cause of a restart of the listener.
-#[derive(Clone, Copy, Debug, VariantNames)]
+#[derive(Clone, Copy, Debug, EnumMessage, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(super) enum RestartCause {
     /// Its address, or the file of its socket, is gone.
+    #[strum(message = "lost its address")]
     Address,
     /// All connections were in use, and were dropped.
+    #[strum(message = "has no free connections")]
     Connections,
+    #[strum(message = "ended unexpectedly")]
     Ended,
+    #[strum(message = "does not respond")]
     Unresponsive,
-}
-
-impl RestartCause {
-    /// Returns what happened to the listener, for a message.
-    pub(super) fn describe(self) -> &'static str {
-        match self {
-            Self::Address => "lost its address",
-            Self::Connections => "has no free connections",
-            Self::Ended => "ended unexpectedly",
-            Self::Unresponsive => "does not respond",
-        }
-    }
 }
 
 pub(super) const BUILD_INFO: &str = "ina260_exporter_build_info";

@@ -22,13 +22,13 @@ mod listener;
 mod metrics;
 mod series;
 mod server;
-mod serving;
 
 use self::metrics::{
     BUILD_INFO, LISTENER_RESTARTS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, RestartCause, unix_seconds,
 };
 pub use self::metrics::{METRICS, Metric};
-pub use listener::{BindError, ServerSettings, recorder};
+pub use listener::{BindError, ServerSettings};
+pub use series::recorder;
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
 
@@ -48,16 +48,13 @@ const MAX_GAP: Duration = Duration::from_secs(2);
 /// remove live series.
 const UNSURE_FOR: Duration = Duration::from_secs(5);
 
-/// Time between two collections of the process' own metrics: reading `/proc` costs more than the
-/// rest of a tick.
-const PROCESS_PERIOD: Duration = Duration::from_secs(10);
-
 /// Number of observations after which a tick drains the histograms, even if no scrape has: draining
 /// takes as long as the rest of a tick, and each observation occupies 8 bytes.
 const MAX_RECORDED: usize = 1_000;
 
-/// Time after which every series is registered again, so that any that were wrongly removed return.
-const REGISTER_PERIOD: Duration = Duration::from_secs(10);
+/// Time after which every series is registered again, so that any that were wrongly removed return,
+/// and metrics of this process are collected: reading `/proc` costs more than the rest of a tick.
+const RENEWAL_PERIOD: Duration = Duration::from_secs(10);
 
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);
 
@@ -115,23 +112,29 @@ pub struct Exposition {
     restarts: Vec<(Slot, u64)>,
     reload_successful: bool,
     reload_succeeded: Duration,
-    /// Time of the last collection of the process' own metrics.
-    collected: Option<Instant>,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
     spare: Observations,
     /// Number of observations recorded since a tick last drained the histograms.
     recorded: usize,
-    /// Whether a series was withdrawn since the last tick.
-    withdrawn: bool,
-    /// Time until which withdrawn series may still have to expire.
-    expiring_until: Option<Instant>,
-    /// Time of the last tick. This and the next two are real time since boot, since series expire
-    /// in real time.
+    /// Time until which withdrawn series may still have to expire. This and all below are real time
+    /// since boot, since series expire in real time.
+    expiring_until: Duration,
+    /// Time of the last tick.
     ticked: Duration,
     /// Time of the last tick that registered every series, unless the recorder is new.
-    registered: Option<Duration>,
+    renewed: Option<Duration>,
     /// Time until which every tick registers every series.
     unsure_until: Duration,
+}
+
+/// What a tick needs to set series.
+struct Tick<'a> {
+    recorder: &'a PrometheusRecorder,
+    /// Whether series have to be registered again, since they may have expired.
+    renew: bool,
+    now: Instant,
+    /// Wall-clock time of the boot.
+    boot: SystemTime,
 }
 
 impl Exposition {
@@ -155,13 +158,11 @@ impl Exposition {
             gauges: BTreeMap::from([(BUILD_INFO, (build_info, Some(1.0)))]),
             restarts: restarts.collect(),
             reload_successful: true,
-            collected: None,
             spare: Observations::default(),
             recorded: 0,
-            withdrawn: false,
-            expiring_until: None,
+            expiring_until: Duration::ZERO,
             ticked: SystemClock.booted(),
-            registered: None,
+            renewed: None,
             unsure_until: Duration::ZERO,
         }
     }
@@ -170,12 +171,14 @@ impl Exposition {
     pub fn replace(&mut self, recorder: PrometheusRecorder) {
         describe(&recorder);
         self.recorder = recorder;
-        self.registered = None;
+        self.renewed = None;
     }
 
     /// Shows the sensors of a configuration. Histograms of other sensors stay.
     pub fn show(&mut self, views: Vec<View>) {
-        self.withdrawn |= !self.sensors.is_empty();
+        if !self.sensors.is_empty() {
+            self.expiring_until = SystemClock.booted() + EXPIRED_AFTER;
+        }
         self.sensors = views.into_iter().map(Series::new).collect();
     }
 
@@ -201,9 +204,13 @@ impl Exposition {
             self.recorder.handle().run_upkeep();
         }
         self.follow_clock();
-        let renew = self.may_have_expired();
+        let real = SystemClock.booted();
+        let renew = self.must_renew(real);
+        let tick = Tick { recorder: &self.recorder, renew, now, boot: self.boot };
         for sensor in &mut self.sensors {
-            self.withdrawn |= sensor.tick(&self.recorder, renew, &mut self.spare, now, self.boot);
+            if sensor.set(&tick, &mut self.spare) {
+                self.expiring_until = real + EXPIRED_AFTER;
+            }
             self.recorded += self.spare.polls.len() + self.spare.powers.len();
             self.spare.clear();
         }
@@ -213,26 +220,18 @@ impl Exposition {
             (RELOAD_TIMESTAMP, unix(self.reload_succeeded)),
             ("process_start_time_seconds", unix(self.started)),
         ];
-        let is_recent = |at| now.saturating_duration_since(at) < PROCESS_PERIOD;
-        let is_due = !self.collected.is_some_and(is_recent);
-        if is_due {
-            self.collected = Some(now);
-        }
-        let process = is_due.then(process_values).into_iter().flatten();
+        let process = renew.then(process_values).into_iter().flatten();
         for (name, value) in own.into_iter().chain(process) {
             let gauge = || (Slot::new(Key::from_static_name(name)), None);
             self.gauges.entry(name).or_insert_with(gauge).1 = value;
         }
         for (slot, value) in self.gauges.values_mut() {
-            slot.set(&self.recorder, renew, *value);
+            slot.set(&tick, *value);
         }
         for (slot, count) in &mut self.restarts {
-            slot.count(&self.recorder, renew, *count);
+            slot.count(&tick, Some(*count));
         }
-        if std::mem::take(&mut self.withdrawn) {
-            self.expiring_until = Some(now + EXPIRED_AFTER);
-        }
-        if self.expiring_until.is_some_and(|until| now <= until) {
+        if real <= self.expiring_until {
             // Series expire while they are rendered, which must not depend on scrapes.
             let rendered = self.recorder.handle().render_to_write(&mut io::sink());
             debug_assert!(rendered.is_ok(), "writing to a sink does not fail");
@@ -252,18 +251,17 @@ impl Exposition {
 
     /// Returns whether to register every series again, since some may have expired while no tick
     /// set them. The clock of metrics-exporter-prometheus may include a suspend.
-    fn may_have_expired(&mut self) -> bool {
-        let now = SystemClock.booted();
+    fn must_renew(&mut self, now: Duration) -> bool {
         if now.saturating_sub(self.ticked) > MAX_GAP {
             self.unsure_until = now + UNSURE_FOR;
         }
         self.ticked = now;
-        let is_recent = |at| now.saturating_sub(at) < REGISTER_PERIOD;
-        let renew = now < self.unsure_until || !self.registered.is_some_and(is_recent);
-        if renew {
-            self.registered = Some(now);
+        let is_recent = |renewed| now.saturating_sub(renewed) < RENEWAL_PERIOD;
+        let must_renew = now < self.unsure_until || !self.renewed.is_some_and(is_recent);
+        if must_renew {
+            self.renewed = Some(now);
         }
-        renew
+        must_renew
     }
 
     /// Returns whether these views have every series of the shown ones.

@@ -1,18 +1,45 @@
-//! The series of one sensor, and how a tick sets them.
+//! Recorders, the series of one sensor in them, and how a tick sets these.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Duration;
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Recorder};
-use metrics_exporter_prometheus::PrometheusRecorder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+use metrics_util::MetricKindMask;
 
 use super::metrics::{Metric, Snapshot, Source};
-use super::{METADATA, METRICS, View};
+use super::{IDLE_TIMEOUT, METADATA, METRICS, Tick, View};
 use crate::meter::{ChipInfo, Observations};
+
+/// Creates a recorder that is not served. `power_buckets` are the upper bounds of the distribution
+/// of power, in watts.
+///
+/// # Panics
+/// If there are no bounds.
+pub fn recorder(power_buckets: &[f64]) -> PrometheusRecorder {
+    builder(power_buckets).build_recorder()
+}
+
+pub(super) fn builder(power_buckets: &[f64]) -> PrometheusBuilder {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let mut builder = PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT))
+        // Ticks do the upkeep.
+        .upkeep_timeout(YEAR);
+    for metric in METRICS {
+        if let Source::Histogram(_, bounds) = metric.source {
+            let matcher = Matcher::Full(metric.name.to_owned());
+            builder = builder
+                .set_buckets_for_metric(matcher, bounds.unwrap_or(power_buckets))
+                .expect("the configuration has at least one bound");
+        }
+    }
+    builder
+}
 
 /// A series, and its handle in the recorder. Registering costs much more than setting, so handles
 /// are kept; but one that is registered and not set shows 0, and the handle of a series that has
-/// expired sets nothing. `renew` registers a series again, since it may have expired.
+/// expired sets nothing.
 pub(super) struct Slot {
     key: Key,
     gauge: Option<Gauge>,
@@ -26,36 +53,28 @@ impl Slot {
     }
 
     /// Sets a gauge, or leaves it out. Returns whether it is left out for the first time.
-    pub(super) fn set(
-        &mut self,
-        recorder: &PrometheusRecorder,
-        renew: bool,
-        value: Option<f64>,
-    ) -> bool {
+    pub(super) fn set(&mut self, tick: &Tick<'_>, value: Option<f64>) -> bool {
         let Some(value) = value else { return self.gauge.take().is_some() };
-        let register = || recorder.register_gauge(&self.key, &METADATA);
-        handle(&mut self.gauge, renew, register).set(value);
+        let register = || tick.recorder.register_gauge(&self.key, &METADATA);
+        handle(&mut self.gauge, tick.renew, register).set(value);
         false
     }
 
-    /// Sets a counter.
-    pub(super) fn count(&mut self, recorder: &PrometheusRecorder, renew: bool, count: u64) {
-        let register = || recorder.register_counter(&self.key, &METADATA);
-        handle(&mut self.counter, renew, register).absolute(count);
+    /// Sets a counter, or leaves it out.
+    pub(super) fn count(&mut self, tick: &Tick<'_>, count: Option<u64>) {
+        let Some(count) = count else { return };
+        let register = || tick.recorder.register_counter(&self.key, &METADATA);
+        handle(&mut self.counter, tick.renew, register).absolute(count);
     }
 
-    fn observe(
-        &mut self,
-        recorder: &PrometheusRecorder,
-        renew: bool,
-        values: impl Iterator<Item = f64>,
-    ) {
-        let register = || recorder.register_histogram(&self.key, &METADATA);
-        let histogram = handle(&mut self.histogram, renew, register);
+    fn observe(&mut self, tick: &Tick<'_>, values: impl Iterator<Item = f64>) {
+        let register = || tick.recorder.register_histogram(&self.key, &METADATA);
+        let histogram = handle(&mut self.histogram, tick.renew, register);
         values.for_each(|value| histogram.record(value));
     }
 }
 
+/// Returns the kept handle, unless it has to be renewed.
 fn handle<H>(kept: &mut Option<H>, renew: bool, register: impl FnOnce() -> H) -> &mut H {
     if renew {
         *kept = None;
@@ -83,47 +102,35 @@ impl Series {
     }
 
     /// Sets every series from the meter; swaps `spare`, which is empty, with the meter's
-    /// observations. `boot` is the wall-clock time of the boot. Returns whether it left out a
-    /// series that the last tick had set.
-    pub(super) fn tick(
-        &mut self,
-        recorder: &PrometheusRecorder,
-        renew: bool,
-        spare: &mut Observations,
-        now: Instant,
-        boot: SystemTime,
-    ) -> bool {
+    /// observations. Returns whether it left out a series that the last tick had set.
+    pub(super) fn set(&mut self, tick: &Tick<'_>, spare: &mut Observations) -> bool {
         let mut meter = self.view.meter.lock();
         *spare = meter.take_observations(std::mem::take(spare));
-        let extremes = meter.window.extremes(now);
+        let extremes = meter.window.extremes(tick.now);
         let snapshot = meter.snapshot();
         drop(meter);
-        let reading = snapshot.live(now);
+        let reading = snapshot.live(tick.now);
         let sensor = Snapshot {
             view: &self.view,
             meter: &snapshot,
-            totals: snapshot.accumulator.totals(now),
+            totals: snapshot.accumulator.totals(tick.now),
             reading,
             extremes: extremes.filter(|_| reading.is_some()),
-            boot,
+            boot: tick.boot,
         };
         let mut is_withdrawn = false;
         for (source, index, slot) in &mut self.slots {
             match source {
-                Source::Gauge(value) => is_withdrawn |= slot.set(recorder, renew, value(&sensor)),
+                Source::Gauge(value) => is_withdrawn |= slot.set(tick, value(&sensor)),
                 Source::AlertLimit(_) => {
-                    slot.set(recorder, renew, self.view.alert.map(|alert| alert.limit));
+                    slot.set(tick, self.view.alert.map(|alert| alert.limit));
                 }
-                Source::Counter(count) => {
-                    if let Some(count) = count(&sensor, *index) {
-                        slot.count(recorder, renew, count);
-                    }
-                }
+                Source::Counter(count) => slot.count(tick, count(&sensor, *index)),
                 Source::Histogram(values, _) => {
                     // Values of both directions, or of the first only. -0.0 is not reverse.
                     let is_reverse = *index == 1;
                     let values = values(spare).iter().filter(|value| (**value < 0.0) == is_reverse);
-                    slot.observe(recorder, renew, values.map(|value| value.abs()));
+                    slot.observe(tick, values.map(|value| value.abs()));
                 }
                 Source::Info => {
                     if let Some(chip) = snapshot.chip.filter(|chip| self.chip != Some(*chip)) {
@@ -131,7 +138,7 @@ impl Series {
                         let labels = info_labels(&self.view, chip);
                         *slot = Slot::new(Key::from_parts(slot.key.name_shared(), labels));
                     }
-                    slot.set(recorder, renew, self.chip.map(|_| 1.0));
+                    slot.set(tick, self.chip.map(|_| 1.0));
                 }
                 Source::Daemon(_) => {}
             }

@@ -5,14 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::PrometheusRecorder;
+use strum::EnumMessage;
 use tracing::{info, warn};
 
 use super::health::HealthCheck;
-use super::listener::{BindError, Listener, ServerSettings, check_address, recorder};
+use super::listener::{BindError, Listener, ServerSettings, Serving, check_address, is_absent};
 use super::metrics::RestartCause;
-use super::serving::Serving;
-use super::{Exposition, View};
+use super::{Exposition, View, recorder};
 use crate::clock::SystemClock;
 use crate::config::Listen;
 
@@ -49,7 +48,7 @@ impl Server {
     pub fn bind(settings: ServerSettings) -> Result<Prepared, BindError> {
         let listener = match Listener::bind(&settings) {
             Ok(listener) => Some(listener),
-            Err(error) if error.is_absent() => {
+            Err(error) if is_absent(&error.source) => {
                 warn!("{}", retrying(&error));
                 None
             }
@@ -77,26 +76,20 @@ impl Server {
             counted: None,
             in_trouble: listener.is_none(),
         };
-        match listener {
-            Some(listener) => server.serve(listener).map_err(|error| error.source)?,
-            None => server.exposition.tick(Instant::now()),
+        if let Some(listener) = listener {
+            server.serve(listener).map_err(|error| error.source)?;
         }
         Ok(server)
     }
 
-    /// Continues in another recorder.
-    fn replace(&mut self, recorder: PrometheusRecorder) {
-        self.exposition.replace(recorder);
-        self.exposition.tick(Instant::now());
-    }
-
     fn serve(&mut self, listener: Listener) -> Result<(), BindError> {
-        let Listener { runtime, exporter, socket, recorder } = listener;
-        self.replace(recorder);
+        self.exposition.replace(listener.recorder);
+        self.exposition.tick(Instant::now());
         // Drop the old one first.
         self.serving = None;
+        let serving = Serving::start(listener.runtime, listener.exporter, listener.socket);
         let error = |source| BindError { listen: self.settings.listen.clone(), source };
-        self.serving = Some(Serving::start(runtime, exporter, socket).map_err(error)?);
+        self.serving = Some(serving.map_err(error)?);
         self.health = HealthCheck::new();
         Ok(())
     }
@@ -165,7 +158,8 @@ impl Server {
 
     fn report(&mut self, cause: RestartCause, outcome: &str) {
         if !std::mem::replace(&mut self.in_trouble, true) {
-            warn!("the HTTP listener at {} {}; {outcome}", self.settings.listen, cause.describe());
+            let problem = cause.get_message().unwrap_or_default();
+            warn!("the HTTP listener at {} {problem}; {outcome}", self.settings.listen);
         }
     }
 
@@ -177,7 +171,7 @@ impl Server {
         let mut listener = None;
         if settings.listen != self.settings.listen {
             listener = Some(match Listener::bind(&settings) {
-                Err(error) if !error.is_absent() && self.holds_port_of(&settings.listen) => {
+                Err(error) if !is_absent(&error.source) && self.holds_port_of(&settings.listen) => {
                     self.serving = None;
                     Listener::bind(&settings).inspect_err(|_| drop(self.open()))?
                 }
@@ -210,7 +204,7 @@ impl Server {
             None => self.open(),
         };
         if let Err(error) = outcome {
-            self.replace(recorder(&self.settings.power_buckets));
+            self.exposition.replace(recorder(&self.settings.power_buckets));
             self.report(RestartCause::Address, &retrying(&error));
         }
     }
