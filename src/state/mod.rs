@@ -16,8 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::i2c::Location;
 
-mod format;
-
 /// The counters of one sensor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSensor {
@@ -46,6 +44,73 @@ impl SavedSensor {
     pub(crate) fn location(&self) -> Option<Location> {
         Location::from_labels(&self.bus, &self.mux, &self.address)
     }
+}
+
+/// The text of a file is JSON, and a line with a checksum of it.
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    version: u32,
+    machine: String,
+    sensors: Vec<SavedSensor>,
+}
+
+impl StateFile {
+    const VERSION: u32 = 2;
+    /// First line of a file of version 1.
+    const HEADER_1: &str = "ina260-exporter totals, version 1\n";
+
+    fn text(&self) -> io::Result<String> {
+        Ok(with_checksum(&(serde_json::to_string_pretty(self)? + "\n")))
+    }
+
+    /// Returns the sensors of a file, if it is complete and was written by this machine, in this
+    /// version or version 1.
+    fn parse(bytes: &[u8], machine: &str) -> Option<Vec<SavedSensor>> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let body = &text[..text.rfind("checksum ")?];
+        if text != with_checksum(body) {
+            return None;
+        }
+        let file = match body.strip_prefix(Self::HEADER_1) {
+            Some(lines) => Self::parse_version_1(lines)?,
+            None => serde_json::from_str(body).ok()?,
+        };
+        let is_valid = file.version == Self::VERSION
+            && file.machine == machine
+            && file.sensors.iter().all(|it| it.location().is_some());
+        is_valid.then_some(file.sensors)
+    }
+
+    /// Parses the lines of version 1, each a key and a value.
+    fn parse_version_1(lines: &str) -> Option<Self> {
+        let (machine, lines) = lines.strip_prefix("machine ")?.split_once('\n')?;
+        let mut sensors: Vec<SavedSensor> = Vec::new();
+        for line in lines.lines() {
+            let (key, value) = line.split_once(' ')?;
+            match (key, sensors.last_mut()) {
+                // `1 0x41`, or `1 0x70:3 0x41` for a chip downstream of a mux.
+                ("sensor", _) => {
+                    let (bus, chip) = value.split_once(' ')?;
+                    let (mux, address) = chip.split_once(' ').unwrap_or(("", chip));
+                    let [bus, mux, address] = [bus, mux, address].map(str::to_owned);
+                    sensors.push(SavedSensor { bus, mux, address, ..SavedSensor::default() });
+                }
+                ("name", Some(sensor)) => value.clone_into(&mut sensor.device),
+                (counter, sensor) => {
+                    sensor?.counters.insert(counter.to_owned(), value.parse().ok()?);
+                }
+            }
+        }
+        Some(Self { version: Self::VERSION, machine: machine.to_owned(), sensors })
+    }
+}
+
+fn with_checksum(body: &str) -> String {
+    // FNV-1a (draft-eastlake-fnv), 64 bits: detects incomplete files, not manipulated ones.
+    let checksum = body.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{body}checksum {checksum:016x}\n")
 }
 
 /// Saved counters exist, but must not be used.
@@ -158,7 +223,7 @@ impl Store {
         if self.is_overlay {
             return Err(RestoreError::Overlay);
         }
-        let Some(sensors) = format::parse(&bytes, &self.machine) else {
+        let Some(sensors) = StateFile::parse(&bytes, &self.machine) else {
             self.rename(Self::FILE, Self::REFUSED)?;
             return Err(RestoreError::Foreign(self.directory.join(Self::REFUSED)));
         };
@@ -172,7 +237,9 @@ impl Store {
     /// # Errors
     /// [`SaveError`], with the consequence for the next start.
     pub fn save(&self, sensors: Vec<SavedSensor>) -> Result<(), SaveError> {
-        let saved = format::text(sensors, &self.machine)
+        let (version, machine) = (StateFile::VERSION, self.machine.clone());
+        let saved = StateFile { version, machine, sensors }
+            .text()
             .and_then(|text| self.write(Self::NEW, text.as_bytes()))
             .and_then(|()| self.rename(Self::NEW, Self::FILE))
             .and_then(|()| self.sync());

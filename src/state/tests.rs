@@ -112,7 +112,8 @@ fn broken_and_foreign_files_are_set_aside() {
     let path = directory.path().join("totals");
     store(&directory).save(sensors()).unwrap();
     let complete = fs::read_to_string(&path).unwrap();
-    let other_machine = format::text(sensors(), "another").unwrap();
+    Store::new(directory.path(), "another").save(sensors()).unwrap();
+    let other_machine = fs::read(&path).unwrap();
     let other_version = complete.replace("\"version\": 2", "\"version\": 3");
     let body = &other_version[..other_version.rfind("checksum ").unwrap()];
     let mut refused: Vec<Vec<u8>> = [complete.as_str(), VERSION_1]
@@ -120,8 +121,8 @@ fn broken_and_foreign_files_are_set_aside() {
         .flat_map(|file| (0..file.len()).map(|end| file.as_bytes()[..end].to_vec()))
         .collect();
     refused.extend([
-        other_machine.into_bytes(),
-        format::with_checksum(body).into_bytes(),
+        other_machine,
+        with_checksum(body).into_bytes(),
         other_version.into_bytes(),
         VERSION_1.replace("name b", "name c").into_bytes(),
         vec![0xFF; 100],
