@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, iterator};
 
 /// Signals that keys of a terminal send to every process in the foreground.
-pub const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
+pub(crate) const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
 
 /// Time for the process to end by itself after a signal that arrives when signals are no longer
 /// received: it may have been sent before.
@@ -30,20 +30,17 @@ pub enum Event {
 }
 
 /// Signal handler that at first catches only SIGHUP: the other signals still end the process.
-pub struct Signals {
+pub(crate) struct Signals {
     handle: iterator::Handle,
     /// Sends further events.
-    pub sender: Sender<Event>,
+    pub(crate) sender: Sender<Event>,
     events: Receiver<Event>,
 }
 
 impl Signals {
     /// Catches SIGHUP; and SIGXFSZ, so that a file at its size limit (`ulimit -f`) is an error of
     /// the write and not the end of the process.
-    ///
-    /// # Errors
-    /// The kernel's error if a handler cannot be installed or a thread cannot be created.
-    pub fn catch_reload() -> io::Result<Self> {
+    pub(crate) fn catch_reload() -> io::Result<Self> {
         flag::register(SIGXFSZ, Arc::default())?;
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
@@ -54,10 +51,7 @@ impl Signals {
     }
 
     /// Catches SIGTERM, SIGINT and SIGQUIT, too, and returns the channel of events.
-    ///
-    /// # Errors
-    /// The kernel's error if a handler cannot be installed.
-    pub fn catch_stop(self) -> io::Result<Receiver<Event>> {
+    pub(crate) fn catch_stop(self) -> io::Result<Receiver<Event>> {
         for signal in [SIGINT, SIGQUIT, SIGTERM] {
             self.handle.add_signal(signal)?;
         }
@@ -66,8 +60,7 @@ impl Signals {
 }
 
 /// Returns whether this process ignores a signal, as it ignores SIGHUP after nohup(1).
-#[must_use]
-pub fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
@@ -82,7 +75,7 @@ pub fn ending() -> impl Iterator<Item = i32> {
 /// Catches the signals that end a command, and returns the channel of events.
 ///
 /// # Errors
-/// As for [`Signals::catch_reload`].
+/// As for [`on_signals`].
 pub fn events() -> io::Result<Receiver<Event>> {
     let (sender, events) = mpsc::channel();
     on_signals(ending(), move |_| sender.send(Event::Stop).is_ok())?;

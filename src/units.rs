@@ -18,12 +18,10 @@ pub struct Watts(pub f64);
 
 /// Bus voltage, current and power of one measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the types describe the fields")]
 pub struct Measured {
-    /// Bus voltage.
     pub voltage: Volts,
-    /// Current.
     pub current: Amperes,
-    /// Power.
     pub power: Watts,
 }
 
@@ -37,26 +35,22 @@ impl Measured {
 /// A quantity that the chip measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, strum::VariantNames, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Quantity {
-    /// Power in watts.
+pub(crate) enum Quantity {
     Power,
-    /// Current in amperes.
     Current,
-    /// Bus voltage in volts.
     Voltage,
 }
 
 impl Quantity {
-    /// Every quantity.
-    pub const ALL: &'static [Self] = Self::VARIANTS;
+    pub(crate) const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Returns the name, as in label values.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.into()
     }
 
     /// Returns the symbol of the unit.
-    pub const fn unit(self) -> &'static str {
+    pub(crate) const fn unit(self) -> &'static str {
         match self {
             Self::Power => "W",
             Self::Current => "A",
@@ -65,7 +59,7 @@ impl Quantity {
     }
 
     /// Returns the value of the quantity, in its unit.
-    pub const fn of(self, measured: &Measured) -> f64 {
+    pub(crate) const fn of(self, measured: &Measured) -> f64 {
         match self {
             Self::Power => measured.power.0,
             Self::Current => measured.current.0,

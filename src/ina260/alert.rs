@@ -88,11 +88,9 @@ pub enum Polarity {
 }
 
 impl Polarity {
-    /// Every polarity.
-    pub const ALL: &'static [Self] = Self::VARIANTS;
+    pub(crate) const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// Returns the name used in the configuration.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.into()
     }
 }

@@ -28,7 +28,7 @@ impl Calibration {
 
     /// Corrects voltage, current and power of the chip. Power is corrected by the gains and the
     /// offset of the other two.
-    pub fn apply(&self, chip: Measured) -> Measured {
+    pub(crate) fn apply(&self, chip: Measured) -> Measured {
         let volts = self.true_value(Quantity::Voltage, chip.voltage.0);
         let amperes = self.true_value(Quantity::Current, chip.current.0);
         let offset = self.current_offset.0;
@@ -44,7 +44,7 @@ impl Calibration {
 
     /// Returns the true value for a value of the chip; of power, the magnitude without the current
     /// offset, whose share of the power depends on the voltage.
-    pub fn true_value(&self, quantity: Quantity, chip: f64) -> f64 {
+    pub(crate) fn true_value(&self, quantity: Quantity, chip: f64) -> f64 {
         match quantity {
             Quantity::Current => (chip * self.current_gain + self.current_offset.0) * self.sign(),
             Quantity::Voltage => chip * self.voltage_gain,
@@ -53,7 +53,7 @@ impl Calibration {
     }
 
     /// Returns the value of the chip for a true value: the inverse of [`Self::true_value`].
-    pub fn chip_value(&self, quantity: Quantity, value: f64) -> f64 {
+    pub(crate) fn chip_value(&self, quantity: Quantity, value: f64) -> f64 {
         match quantity {
             Quantity::Current => (value * self.sign() - self.current_offset.0) / self.current_gain,
             Quantity::Voltage => value / self.voltage_gain,

@@ -9,7 +9,7 @@ use super::registers::MaskEnable;
 
 /// Direction of the current that a guarded chip expects; the comparator trips on the other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guard {
+pub(crate) enum Guard {
     /// Trips on a conversion below -10 mA.
     Forward,
     /// Trips on a conversion above 10 mA.
@@ -18,10 +18,10 @@ pub enum Guard {
 
 impl Guard {
     /// Limit in steps of the current register: 10 mA. Offset (±5 mA) and noise stay within it.
-    pub const LIMIT: i16 = 8;
+    pub(crate) const LIMIT: i16 = 8;
 
-    /// Returns the direction of the content of the current register.
-    pub const fn of(current_word: u16) -> Self {
+    /// Returns the direction of a word of the current register.
+    pub(crate) const fn of(current_word: u16) -> Self {
         if current_word.cast_signed() < 0 { Self::Reverse } else { Self::Forward }
     }
 
@@ -36,13 +36,13 @@ impl Guard {
 
 impl RegisterDump {
     /// Returns the registers with the comparator used by a guard, or unused.
-    pub fn with_guard(self, guard: Option<Guard>) -> Self {
+    pub(crate) fn with_guard(self, guard: Option<Guard>) -> Self {
         let (function, alert_limit) = guard.map_or((0, 0), Guard::words);
         Self { mask_enable: MaskEnable(MaskEnable::LATCH | function), alert_limit, ..self }
     }
 
     /// Returns whether a guard uses the comparator.
-    pub fn is_guarded(&self) -> bool {
+    pub(crate) fn is_guarded(&self) -> bool {
         let uses = |guard| self.matches(&self.with_guard(Some(guard)));
         uses(Guard::Forward) || uses(Guard::Reverse)
     }

@@ -14,22 +14,19 @@ const POWER_LIMIT: u16 = 41_943;
 /// Rated current of the chip, 15 A, in steps of its register.
 const RATED_CURRENT: u16 = 12_000;
 
-/// Register words of one result.
+/// Register words of one result, that of the power register only if it was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Measurement {
-    /// Content of the bus voltage register.
-    pub voltage_word: u16,
-    /// Content of the current register.
-    pub current_word: u16,
-    /// Content of the power register, if it was read.
-    pub power_word: Option<u16>,
+pub(crate) struct Measurement {
+    pub(crate) voltage_word: u16,
+    pub(crate) current_word: u16,
+    pub(crate) power_word: Option<u16>,
     /// Overflow flag: the power register is invalid.
-    pub overflow: bool,
+    pub(crate) overflow: bool,
 }
 
 impl Measurement {
     /// Returns the word of a quantity's register, if it was read.
-    pub fn word_mut(&mut self, register: Register) -> Option<&mut u16> {
+    pub(crate) fn word_mut(&mut self, register: Register) -> Option<&mut u16> {
         match register {
             Register::Current => Some(&mut self.current_word),
             Register::BusVoltage => Some(&mut self.voltage_word),
@@ -39,12 +36,12 @@ impl Measurement {
     }
 
     /// Converts the bus voltage register: 1.25 mV per bit.
-    pub fn voltage(&self) -> Volts {
+    pub(crate) fn voltage(&self) -> Volts {
         Volts(f64::from(i32::from(self.voltage_word) * 1_250) / 1e6)
     }
 
     /// Converts the current register: 1.25 mA per bit, two's complement.
-    pub fn current(&self) -> Amperes {
+    pub(crate) fn current(&self) -> Amperes {
         Amperes(f64::from(i32::from(self.current_word.cast_signed()) * 1_250) / 1e6)
     }
 
@@ -57,7 +54,7 @@ impl Measurement {
     /// The register may average magnitudes, and so read too high if the current changes its
     /// direction. A smaller register is always right, but a greater one only if `greater_counts`.
     #[expect(clippy::cast_precision_loss, reason = "65535 × 32768 × 15625 is less than 2^53")]
-    pub fn power(&self, greater_counts: bool) -> Watts {
+    pub(crate) fn power(&self, greater_counts: bool) -> Watts {
         let counts =
             |excess: &i64| *excess < -POWER_STEP || greater_counts && self.has_greater_register();
         let magnitude = self.product().abs() + self.excess().filter(counts).unwrap_or_default();
@@ -70,21 +67,21 @@ impl Measurement {
 
     /// Returns whether the power register exceeds the product by more than a step, and by more than
     /// 2 × 10 mA times the voltage: rounding, and conversions within the guard's limit, add less.
-    pub fn has_greater_register(&self) -> bool {
+    pub(crate) fn has_greater_register(&self) -> bool {
         let limit = 2 * i64::from(Guard::LIMIT) * i64::from(self.voltage_word) * PRODUCT;
         self.excess().is_some_and(|excess| excess > POWER_STEP.max(limit))
     }
 
     /// Returns by how much a valid power register exceeds the magnitude of voltage times current,
     /// in units of 1e-10 W.
-    pub fn excess(&self) -> Option<i64> {
+    pub(crate) fn excess(&self) -> Option<i64> {
         let register = self.power_word.filter(|_| !self.overflow)?;
         Some(i64::from(register) * POWER_STEP - self.product().abs())
     }
 
     /// Returns the registers whose words a transfer may have corrupted, compared with the previous
     /// result: they are doubtful until they have been read twice.
-    pub fn doubts(&self, previous: Option<&Self>) -> Vec<Register> {
+    pub(crate) fn doubts(&self, previous: Option<&Self>) -> Vec<Register> {
         let all = !self.is_impossible() && self.disagrees(previous.and_then(Self::excess));
         // A wrong sign does not contradict the power register, which has none.
         let has_other_sign = |it: &Self| self.product().signum() == -it.product().signum();
@@ -108,20 +105,16 @@ impl Measurement {
     /// the excess of the previous result was not similar: a load whose power differs from voltage
     /// times current does so repeatedly.
     fn disagrees(&self, previous: Option<i64>) -> bool {
-        let Some(excess) = self.excess() else {
-            return false;
-        };
+        let Some(excess) = self.excess() else { return false };
         let product = self.product().abs();
         let tolerance = product.max(product + excess) / 10 + 2 * POWER_STEP;
         // The product is rounded, too: without a load, by more than the register.
         let rounding = 2 * i64::from(self.voltage_word) * PRODUCT;
-        let is_alike =
-            previous.is_some_and(|previous| (excess - previous).abs() <= tolerance + rounding);
-        excess.abs() > tolerance && !is_alike
+        let differs = |previous: i64| (excess - previous).abs() > tolerance + rounding;
+        excess.abs() > tolerance && previous.is_none_or(differs)
     }
 
-    /// Returns whether a word is impossible for its register.
-    pub fn is_impossible(&self) -> bool {
+    pub(crate) fn is_impossible(&self) -> bool {
         self.is_voltage_impossible() || self.is_power_impossible()
     }
 
@@ -139,8 +132,7 @@ impl Measurement {
         i64::from(self.voltage_word) * i64::from(self.current_word.cast_signed()) * PRODUCT
     }
 
-    /// Returns voltage, current and [power](Self::power), before calibration.
-    pub fn measured(&self, greater_counts: bool) -> Measured {
+    pub(crate) fn measured(&self, greater_counts: bool) -> Measured {
         Measured {
             voltage: self.voltage(),
             current: self.current(),
@@ -150,28 +142,28 @@ impl Measurement {
 
     /// Returns whether a register has its power-on value, 0, which may result from a brown-out
     /// after the flags were read.
-    pub fn looks_like_power_on(&self) -> bool {
+    pub(crate) fn looks_like_power_on(&self) -> bool {
         let expects_power = self.product().abs() > POWER_STEP;
         self.voltage_word == 0 || (expects_power && self.power_word == Some(0))
     }
 
     /// Returns the content of the power register in milliwatts: 10 mW per bit, unsigned.
-    pub fn power_register_milliwatts(&self) -> Option<f64> {
+    pub(crate) fn power_register_milliwatts(&self) -> Option<f64> {
         self.power_word.map(|word| f64::from(u32::from(word) * 10))
     }
 
     /// Returns the current in milliamperes, before calibration.
-    pub fn current_milliamperes(&self) -> f64 {
+    pub(crate) fn current_milliamperes(&self) -> f64 {
         f64::from(i32::from(self.current_word.cast_signed()) * 125) / 100.0
     }
 
     /// Returns whether the voltage is at full scale, 40.96 V, or invalid.
-    pub const fn voltage_saturated(&self) -> bool {
+    pub(crate) const fn voltage_saturated(&self) -> bool {
         self.voltage_word >= 0x7FFF
     }
 
     /// Returns whether the current is at full scale, ±40.96 A.
-    pub const fn current_saturated(&self) -> bool {
+    pub(crate) const fn current_saturated(&self) -> bool {
         matches!(self.current_word, 0x7FFF | 0x8000)
     }
 }

@@ -6,14 +6,14 @@ use crate::i2c::{self, Address, Bus};
 
 pub mod alert;
 pub mod calibration;
-pub mod guard;
+pub(crate) mod guard;
 mod measurement;
 mod other_chips;
 pub mod registers;
 pub mod settings;
 
 use alert::Alert;
-pub use measurement::Measurement;
+pub(crate) use measurement::Measurement;
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
 use settings::{Mode, Settings};
 
@@ -48,17 +48,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether another chip is at the address.
-    pub fn is_other_chip(&self) -> bool {
+    pub(crate) fn is_other_chip(&self) -> bool {
         matches!(self, Self::InUse(_) | Self::NotAnIna260 { .. })
     }
 
     /// Returns whether the bus is stuck: each further transfer would also time out.
-    pub fn is_timeout(&self) -> bool {
-        matches!(
-            self,
-            Self::Read { source, .. } | Self::Write { source, .. } if source.is_timeout()
-        )
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Read { source, .. } | Self::Write { source, .. } if source.is_timeout())
     }
 }
 
@@ -80,12 +76,10 @@ pub struct Ina260 {
 /// Content of the writable registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterDump {
-    /// Content of the configuration register.
-    pub configuration: u16,
-    /// Content of the mask/enable register, including its flags.
-    pub mask_enable: MaskEnable,
-    /// Content of the alert limit register.
-    pub alert_limit: u16,
+    pub(crate) configuration: u16,
+    /// Including the flags.
+    pub(crate) mask_enable: MaskEnable,
+    pub(crate) alert_limit: u16,
 }
 
 impl RegisterDump {
@@ -95,7 +89,7 @@ impl RegisterDump {
 
     /// Returns whether the writable bits of a mask/enable read still match (cheap reset check on
     /// every poll).
-    pub const fn matches_flags(&self, flags: MaskEnable) -> bool {
+    pub(crate) const fn matches_flags(&self, flags: MaskEnable) -> bool {
         flags.kept() == self.mask_enable.kept()
     }
 
@@ -104,8 +98,7 @@ impl RegisterDump {
             && self.matches_flags(other.mask_enable)
     }
 
-    /// Returns whether all registers have their power-on values.
-    pub fn is_power_on(&self) -> bool {
+    pub(crate) fn is_power_on(&self) -> bool {
         self.matches(&Self::POWER_ON)
     }
 
@@ -120,10 +113,7 @@ const DRIVERS: [&str; 2] = ["ina2xx", "ina2xx_adc"];
 
 /// Identifies the chip at `address` by its ID registers and returns its die ID. The chip of a
 /// kernel driver that cannot hold an INA260 is not accessed.
-///
-/// # Errors
-/// A failed transfer, [`Error::Bound`], [`Error::InUse`] or [`Error::NotAnIna260`].
-pub fn identify(bus: &mut dyn Bus, address: Address) -> Result<u16, Error> {
+pub(crate) fn identify(bus: &mut dyn Bus, address: Address) -> Result<u16, Error> {
     let driver = bus.bound_driver(address);
     if let Some(other) = driver.as_ref().filter(|it| !DRIVERS.contains(&it.driver.as_str())) {
         return Err(Error::InUse(other.device.clone()));
@@ -158,8 +148,8 @@ pub fn read_settings(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump
     })
 }
 
-/// Writes the writable registers of a chip as they were read. The configuration is last, because it
-/// starts a conversion.
+/// Writes the writable registers of a chip as they were read, in the order of
+/// [`Ina260::configure`].
 pub(crate) fn write_settings(
     bus: &mut dyn Bus,
     address: Address,
@@ -187,7 +177,6 @@ pub(crate) fn measure(
     })
 }
 
-/// Reads a register.
 pub(crate) fn read(bus: &mut dyn Bus, address: Address, register: Register) -> Result<u16, Error> {
     bus.read_word(address, register as u8).map_err(|source| Error::Read { register, source })
 }
@@ -210,15 +199,12 @@ impl Ina260 {
     }
 
     /// Writes alert limit, mask/enable and configuration, in this order because the last one starts
-    /// a conversion, and reads them back. Returns their content, without flags.
+    /// a conversion, and reads them back. Returns their content.
     ///
     /// A configuration that is already right is not written, since a write discards the running
     /// average. In read-only mode, nothing is written. `around_start` is called before and after
     /// the write that restarts the conversions, if there is one.
-    ///
-    /// # Errors
-    /// A failed transfer, [`Error::RegisterMismatch`] or [`Error::NotContinuous`].
-    pub fn configure(
+    pub(crate) fn configure(
         &self,
         bus: &mut dyn Bus,
         mut around_start: impl FnMut(),
@@ -277,13 +263,13 @@ impl Ina260 {
     }
 
     /// Returns whether the power guard may use the comparator.
-    pub const fn can_guard(&self) -> bool {
+    pub(crate) const fn can_guard(&self) -> bool {
         self.power_guard && self.configure && self.alert.is_none()
     }
 
     /// Returns whether a tripped comparator is an alert. Otherwise it belongs to the power guard of
     /// this exporter or, in read-only mode, of the one that configures the chip.
-    pub fn has_alert(&self, registers: &RegisterDump) -> bool {
+    pub(crate) fn has_alert(&self, registers: &RegisterDump) -> bool {
         self.alert.is_some() || !self.configure && !registers.is_guarded()
     }
 

@@ -60,18 +60,15 @@ impl MaskEnable {
     /// Bits 15-10, 1 and 0, which read as they were written. The other bits are flags.
     pub const KEPT: u16 = 0xFC03;
 
-    /// Returns whether an unread result is available.
-    pub const fn ready(self) -> bool {
+    pub(crate) const fn ready(self) -> bool {
         self.0 & Self::READY != 0
     }
 
-    /// Returns whether the power register is invalid.
-    pub const fn overflow(self) -> bool {
+    pub(crate) const fn overflow(self) -> bool {
         self.0 & Self::OVERFLOW != 0
     }
 
-    /// Returns whether a conversion crossed the alert limit.
-    pub const fn alert(self) -> bool {
+    pub(crate) const fn alert(self) -> bool {
         self.0 & Self::ALERT != 0
     }
 

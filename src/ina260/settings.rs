@@ -69,8 +69,7 @@ fn bits<T: Copy + PartialEq + VariantArray>(value: T) -> u16 {
 /// MODE, bits 2-0: the quantities to convert, once or continuously, with the names shown by `read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr, IntoStaticStr)]
 #[repr(u16)]
-#[expect(missing_docs, reason = "the names describe the rest")]
-pub enum Mode {
+pub(crate) enum Mode {
     #[strum(serialize = "power-down")]
     PowerDown = 0b000,
     #[strum(serialize = "current, triggered")]
@@ -90,7 +89,7 @@ pub enum Mode {
 
 impl Mode {
     /// Decodes the mode from the content of the configuration register; 100 is power-down, too.
-    pub fn from_word(word: u16) -> Self {
+    pub(crate) fn from_word(word: u16) -> Self {
         Self::from_repr(word & 0b111).unwrap_or(Self::PowerDown)
     }
 
@@ -101,23 +100,19 @@ impl Mode {
 
 /// Averaging and conversion times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the types describe the fields")]
 pub struct Settings {
-    /// Conversions per result.
     pub averaging: Averaging,
-    /// Time of one voltage conversion.
     pub voltage_conversion_time: ConversionTime,
-    /// Time of one current conversion.
     pub current_conversion_time: ConversionTime,
 }
 
 /// Settings given explicitly; the others follow from the interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the types describe the fields")]
 pub struct PartialSettings {
-    /// Conversions per result.
     pub averaging: Option<Averaging>,
-    /// Time of one voltage conversion.
     pub voltage_conversion_time: Option<ConversionTime>,
-    /// Time of one current conversion.
     pub current_conversion_time: Option<ConversionTime>,
 }
 
@@ -160,9 +155,8 @@ impl Settings {
     /// Returns whether the current gets 50 % to 80 % of the converter's time: it changes faster
     /// than the voltage, but their product needs both.
     fn is_balanced(self) -> bool {
-        let current = self.current_conversion_time.micros();
         let voltage = self.voltage_conversion_time.micros();
-        current >= voltage && current <= 4 * voltage
+        (voltage..=4 * voltage).contains(&self.current_conversion_time.micros())
     }
 
     /// Selects the settings for a cycle of at most `interval`.
@@ -191,14 +185,13 @@ impl Settings {
 
     /// Returns all settings that include the partial ones.
     fn candidates(partial: PartialSettings) -> Vec<Self> {
-        let PartialSettings { averaging, voltage_conversion_time, current_conversion_time } =
-            partial;
-        (0..1 << 9)
-            .map(|bits| Self::from_word(bits << ConversionTime::CURRENT_SHIFT))
-            .filter(|it| averaging.is_none_or(|given| given == it.averaging))
-            .filter(|it| voltage_conversion_time.is_none_or(|t| t == it.voltage_conversion_time))
-            .filter(|it| current_conversion_time.is_none_or(|t| t == it.current_conversion_time))
-            .collect()
+        let includes_partial = |it: &Self| {
+            partial.averaging.is_none_or(|given| given == it.averaging)
+                && partial.voltage_conversion_time.is_none_or(|t| t == it.voltage_conversion_time)
+                && partial.current_conversion_time.is_none_or(|t| t == it.current_conversion_time)
+        };
+        let all = (0..1 << 9).map(|bits| Self::from_word(bits << ConversionTime::CURRENT_SHIFT));
+        all.filter(includes_partial).collect()
     }
 }
 

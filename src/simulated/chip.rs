@@ -53,12 +53,6 @@ impl Load {
         };
         Self { source: 5.1, resistance: 0.05, current: Box::new(current) }
     }
-
-    /// Returns current and voltage at a time, in amperes and volts.
-    fn at(&self, seconds: f64) -> (f64, f64) {
-        let current = (self.current)(seconds);
-        (current, self.source - self.resistance * current)
-    }
 }
 
 /// Numbers of results.
@@ -86,11 +80,10 @@ pub struct Chip {
     imperfection: f64,
     /// Period of its clock: 1.0 is nominal, with 1.1 everything takes 10 % longer.
     slowness: f64,
-    /// Content of the die ID register.
     pub(super) die: u16,
     /// Measures more power than its register can hold, whatever the load.
     pub(super) overloaded: bool,
-    /// Number of its results.
+    /// Numbers of its results.
     pub counts: Counts,
     /// Number of register writes.
     pub writes: u64,
@@ -278,8 +271,13 @@ impl Chip {
         f64::from(bits) / f64::from(u32::MAX) * 2.0 - 1.0
     }
 
+    /// Returns current and voltage at a time, in amperes and volts.
     fn load_at(&self, seconds: f64) -> (f64, f64) {
-        if self.overloaded { (15.0, 36.0) } else { self.load.at(seconds) }
+        if self.overloaded {
+            return (15.0, 36.0);
+        }
+        let amperes = (self.load.current)(seconds);
+        (amperes, self.load.source - self.load.resistance * amperes)
     }
 
     /// Compares single conversions with the alert limit, for the function of the highest bit.
