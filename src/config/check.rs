@@ -1,6 +1,7 @@
 //! Checks that concern more than one key, or more than one sensor.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Problems;
@@ -15,7 +16,7 @@ use super::section::Section;
 use super::toml_text::quoted;
 use crate::i2c::Location;
 use crate::i2c::adapters::Adapters;
-use crate::ina260::alert::{Alert, Function, OutOfRange, Polarity};
+use crate::ina260::alert::{Alert, Function, Polarity};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings, TooShort};
 
@@ -80,9 +81,10 @@ pub(super) fn alert(
     if !section.has(&[CURRENT_GAIN.info, CURRENT_OFFSET.info, VOLTAGE_GAIN.info, REVERSE.info]) {
         return None;
     }
-    let report = |OutOfRange { min, max }| {
+    let report = |range: RangeInclusive<f64>| {
         // Seven digits, one more than the register has.
-        let [min, max] = [min, max].map(|end: f64| format!("{end:.6e}").parse().unwrap_or(end));
+        let [min, max] =
+            [range.start(), range.end()].map(|end| format!("{end:.6e}").parse().unwrap_or(*end));
         let (limit, unit) = (one_line(&quoted(&limit.as_written)), function.unit());
         let expected = format!("{min}{unit} to {max}{unit}, the range of the chip's register");
         let calibrated =

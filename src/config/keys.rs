@@ -275,7 +275,7 @@ fn mux_toml(channel: &Channel) -> String {
 }
 
 fn alert_toml((function, limit, polarity): &(Function, Quantity, Polarity)) -> String {
-    let [on, limit, polarity] = [function.name(), &limit.as_written, polarity.name()].map(quoted);
+    let [on, limit, polarity] = [function.name(), &limit.as_written, polarity.into()].map(quoted);
     format!("{{ on = {on}, limit = {limit}, polarity = {polarity} }}")
 }
 

@@ -4,10 +4,13 @@
 //! The alert is always latched. Each poll clears the latch, so the ALERT pin only pulses: it is not
 //! a protection output.
 
+use std::ops::RangeInclusive;
+
 use strum::{EnumString, FromRepr, IntoStaticStr, VariantArray};
 
+use super::RegisterDump;
 use super::calibration::Calibration;
-use super::registers::MaskEnable;
+use super::registers::{MaskEnable, word};
 use crate::units::Quantity;
 
 /// Alert function; its discriminant is its bit in the mask/enable register.
@@ -74,9 +77,7 @@ impl Function {
 }
 
 /// Polarity of the ALERT pin; its discriminant is the APOL bit of the mask/enable register.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, FromRepr, VariantArray, IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, FromRepr, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 #[repr(u16)]
 pub enum Polarity {
@@ -85,14 +86,6 @@ pub enum Polarity {
     ActiveLow = 0,
     /// An alert releases the pin.
     ActiveHigh = MaskEnable::ACTIVE_HIGH,
-}
-
-impl Polarity {
-    pub(crate) const ALL: &'static [Self] = Self::VARIANTS;
-
-    pub(crate) fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// An alert function with its limit, and how the chip represents them.
@@ -110,42 +103,25 @@ pub struct Alert {
     pub limit_word: u16,
 }
 
-/// Limit that does not fit the alert limit register.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OutOfRange {
-    /// Minimum of the limit in the base unit, with the calibration applied.
-    pub min: f64,
-    /// Maximum of the limit.
-    pub max: f64,
-}
-
 impl Alert {
     /// Converts a `limit` in amperes, volts or watts to what the chip has to compare.
     ///
     /// # Errors
-    /// [`OutOfRange`] if the register cannot hold the limit.
+    /// The range of limits, with the calibration applied, if the register cannot hold this one.
     pub fn new(
         function: Function,
         limit: f64,
         polarity: Polarity,
         calibration: &Calibration,
-    ) -> Result<Self, OutOfRange> {
-        let (step, [min, max]) = function.scale();
-        let chip_limit = calibration.chip_value(function.quantity(), limit);
-        let steps = (chip_limit / (step / 1e6)).round();
-        if !(min..=max).contains(&steps) {
-            let [a, b] = [min, max].map(|steps| function.limit(steps, calibration));
-            return Err(OutOfRange { min: a.min(b), max: a.max(b) });
+    ) -> Result<Self, RangeInclusive<f64>> {
+        let (step, range) = function.scale();
+        let steps = (calibration.chip_value(function.quantity(), limit) / (step / 1e6)).round();
+        if !(range[0]..=range[1]).contains(&steps) {
+            let [a, b] = range.map(|steps| function.limit(steps, calibration));
+            return Err(a.min(b)..=a.max(b));
         }
-        let chip_function = function.mirrored_if_reversed(calibration);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked; two's complement"
-        )]
-        let limit_word = steps as i32 as u16;
-        let mask_bits = chip_function as u16 | polarity as u16;
-        Ok(Self { function, limit, polarity, mask_bits, limit_word })
+        let mask_bits = function.mirrored_if_reversed(calibration) as u16 | polarity as u16;
+        Ok(Self { function, limit, polarity, mask_bits, limit_word: word(steps, range) })
     }
 
     /// Decodes the alert from the content of the mask/enable and alert limit registers.
@@ -171,6 +147,51 @@ impl Alert {
     }
 }
 
+/// The power guard: the comparator shows whether the current changed its direction within a result.
+/// If it did not, the power register, a mean of magnitudes, is the mean power; otherwise it is too
+/// high. See `docs/architecture.md`.
+///
+/// Names the direction that a guarded chip expects; the comparator trips on the other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Trips on a conversion below -10 mA.
+    Forward,
+    /// Trips on a conversion above 10 mA.
+    Reverse,
+}
+
+impl Guard {
+    /// Limit in steps of the current register: 10 mA. Offset (±5 mA) and noise stay within it.
+    pub(crate) const LIMIT: i16 = 8;
+
+    /// Returns the direction of a word of the current register.
+    pub(crate) const fn of(current_word: u16) -> Self {
+        if current_word.cast_signed() < 0 { Self::Reverse } else { Self::Forward }
+    }
+
+    /// Returns the alert function and the limit register.
+    const fn words(self) -> (u16, u16) {
+        match self {
+            Self::Forward => (Function::UnderCurrent as u16, (-Self::LIMIT).cast_unsigned()),
+            Self::Reverse => (Function::OverCurrent as u16, Self::LIMIT.cast_unsigned()),
+        }
+    }
+}
+
+impl RegisterDump {
+    /// Returns the registers with the comparator used by a guard, or unused.
+    pub(crate) fn with_guard(self, guard: Option<Guard>) -> Self {
+        let (function, alert_limit) = guard.map_or((0, 0), Guard::words);
+        Self { mask_enable: MaskEnable(MaskEnable::LATCH | function), alert_limit, ..self }
+    }
+
+    /// Returns whether a guard uses the comparator.
+    pub(crate) fn is_guarded(&self) -> bool {
+        let uses = |guard| self.matches(&self.with_guard(Some(guard)));
+        uses(Guard::Forward) || uses(Guard::Reverse)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +201,7 @@ mod tests {
         function: Function,
         limit: f64,
         calibration: &Calibration,
-    ) -> Result<(u16, u16), OutOfRange> {
+    ) -> Result<(u16, u16), RangeInclusive<f64>> {
         let alert = Alert::new(function, limit, Polarity::ActiveLow, calibration)?;
         Ok((alert.mask_bits, alert.limit_word))
     }
@@ -203,18 +224,9 @@ mod tests {
     #[test]
     fn out_of_range_limit_returns_the_range() {
         let plain = Calibration::default();
-        assert_eq!(
-            words(Function::OverPower, 419.44, &plain),
-            Err(OutOfRange { min: 0.0, max: 419.43 })
-        );
-        assert_eq!(
-            words(Function::OverVoltage, -1.0, &plain),
-            Err(OutOfRange { min: 0.0, max: 40.95875 })
-        );
-        assert_eq!(
-            words(Function::OverCurrent, 41.0, &plain),
-            Err(OutOfRange { min: -40.96, max: 40.95875 })
-        );
+        assert_eq!(words(Function::OverPower, 419.44, &plain), Err(0.0..=419.43));
+        assert_eq!(words(Function::OverVoltage, -1.0, &plain), Err(0.0..=40.95875));
+        assert_eq!(words(Function::OverCurrent, 41.0, &plain), Err(-40.96..=40.95875));
         assert!(words(Function::OverCurrent, f64::NAN, &plain).is_err());
     }
 
@@ -231,14 +243,8 @@ mod tests {
         };
         assert_eq!(words(Function::OverCurrent, 5.0, &gain), Ok((0x8000, 1600)));
         assert_eq!(words(Function::OverVoltage, 5.0, &gain), Ok((0x2000, 8000)));
-        assert_eq!(
-            words(Function::OverPower, 500.0, &gain),
-            Err(OutOfRange { min: 0.0, max: 419.43 })
-        );
-        assert_eq!(
-            words(Function::OverVoltage, 30.0, &gain),
-            Err(OutOfRange { min: 0.0, max: 20.479_375 })
-        );
+        assert_eq!(words(Function::OverPower, 500.0, &gain), Err(0.0..=419.43));
+        assert_eq!(words(Function::OverVoltage, 30.0, &gain), Err(0.0..=20.479_375));
     }
 
     #[test]
@@ -251,7 +257,7 @@ mod tests {
         };
         for calibration in [Calibration::default(), calibration] {
             for function in Function::ALL.iter().copied() {
-                for polarity in Polarity::ALL.iter().copied() {
+                for polarity in [Polarity::ActiveLow, Polarity::ActiveHigh] {
                     let asked = Alert::new(function, 5.0, polarity, &calibration).unwrap();
                     let words = (asked.mask_bits | 1, asked.limit_word);
                     assert_eq!(Alert::from_words(words.0, words.1, &calibration), Some(asked));

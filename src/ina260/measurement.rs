@@ -1,7 +1,7 @@
 //! Conversion of register words to units: pure functions, scaled in integers and divided once, so
 //! that 0.04375 does not print as 0.043750000000000004.
 
-use super::guard::Guard;
+use super::alert::Guard;
 use super::registers::Register;
 use crate::units::{Amperes, Measured, Volts, Watts};
 

@@ -6,9 +6,7 @@ use crate::i2c::{self, Address, Bus};
 
 pub mod alert;
 pub mod calibration;
-pub(crate) mod guard;
 mod measurement;
-mod other_chips;
 pub mod registers;
 pub mod settings;
 
@@ -54,7 +52,8 @@ impl Error {
 
     /// Returns whether the bus is stuck: each further transfer would also time out.
     pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::Read { source, .. } | Self::Write { source, .. } if source.is_timeout())
+        let (Self::Read { source, .. } | Self::Write { source, .. }) = self else { return false };
+        source.is_timeout()
     }
 }
 
@@ -122,18 +121,42 @@ pub(crate) fn identify(bus: &mut dyn Bus, address: Address) -> Result<u16, Error
     // acknowledge 0xFF.
     let die = read(bus, address, Register::DieId)?;
     let manufacturer = read(bus, address, Register::ManufacturerId)?;
-    let is_ina260 = manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE;
-    match driver {
-        None if is_ina260 => Ok(die),
-        Some(driver) if is_ina260 => Err(Error::Bound(driver)),
-        other => {
-            let name = other_chips::name(bus, address, manufacturer, die);
-            Err(match other {
-                Some(driver) => Error::InUse(name.map_or(driver.device, str::to_owned)),
-                None => Error::NotAnIna260 { name, manufacturer, die },
-            })
-        }
+    if manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE {
+        return driver.map_or(Ok(die), |driver| Err(Error::Bound(driver)));
     }
+    let name = name_of_other_chip(bus, address, manufacturer, die);
+    Err(match driver {
+        Some(driver) => Error::InUse(name.map_or(driver.device, str::to_owned)),
+        None => Error::NotAnIna260 { name, manufacturer, die },
+    })
+}
+
+/// Returns the name of the chip at `address`, whose ID registers are not those of an INA260, from
+/// the registers of its data sheet.
+fn name_of_other_chip(
+    bus: &mut dyn Bus,
+    address: Address,
+    manufacturer: u16,
+    die: u16,
+) -> Option<&'static str> {
+    let by_id = |id| match id & !DIE_REVISION {
+        0x2260 => Some("INA226"),
+        0x2280 => Some("INA228"),
+        0x2370 => Some("INA237"),
+        0x2380 => Some("INA238"),
+        0x3220 => Some("INA3221"),
+        _ => None,
+    };
+    if let Some(name) = by_id(die).filter(|_| manufacturer == MANUFACTURER) {
+        return Some(name);
+    }
+    let mut read = |register| bus.read_word(address, register).ok();
+    // The INA228 and its relatives have their ID registers at 0x3E and 0x3F (SBOSA20).
+    if read(0x3E)? == MANUFACTURER {
+        return by_id(read(0x3F)?);
+    }
+    // The INA219 (SBOS448) and the identical INA220 have none, but this power-on configuration.
+    (read(0x00)? == 0x399F).then_some("INA219")
 }
 
 /// Reads the writable registers, which clears the conversion-ready flag and a latched alert.

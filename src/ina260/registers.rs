@@ -77,3 +77,10 @@ impl MaskEnable {
         self.0 & Self::KEPT
     }
 }
+
+/// Rounds to the steps of a register and clamps to its range.
+#[expect(clippy::cast_possible_truncation, reason = "clamped to 16 bits")]
+#[expect(clippy::cast_sign_loss, reason = "two's complement")]
+pub(crate) fn word(steps: f64, range: [f64; 2]) -> u16 {
+    steps.round().clamp(range[0], range[1]) as i32 as u16
+}

@@ -168,30 +168,25 @@ impl Settings {
     /// # Errors
     /// [`TooShort`] if not even the shortest cycle fits.
     pub fn for_interval(interval: Duration, partial: PartialSettings) -> Result<Self, TooShort> {
-        let all = Self::candidates(partial);
-        let mut fitting = all.clone();
-        fitting.retain(|s| s.cycle() <= interval);
-        if fitting.iter().any(|s| s.is_balanced()) {
-            fitting.retain(|s| s.is_balanced());
-        }
-        let longest = fitting.iter().map(|s| s.cycle()).max();
-        let min = longest.map(|longest| longest.min(interval.mul_f64(0.85)));
-        fitting
-            .into_iter()
-            .filter(|s| Some(s.cycle()) >= min)
-            .min_by_key(|s| (s.pair_micros(), Reverse(s.cycle())))
-            .ok_or_else(|| TooShort(all.iter().map(|s| s.cycle()).min().unwrap_or_default()))
+        let shortfall = |s: &Self| interval.mul_f64(0.85).saturating_sub(s.cycle());
+        Self::candidates(partial)
+            .filter(|s| s.cycle() <= interval)
+            .min_by_key(|s| (!s.is_balanced(), shortfall(s), s.pair_micros(), Reverse(s.cycle())))
+            .ok_or_else(|| {
+                TooShort(Self::candidates(partial).map(Self::cycle).min().unwrap_or_default())
+            })
     }
 
     /// Returns all settings that include the partial ones.
-    fn candidates(partial: PartialSettings) -> Vec<Self> {
-        let includes_partial = |it: &Self| {
+    fn candidates(partial: PartialSettings) -> impl Iterator<Item = Self> {
+        let includes_partial = move |it: &Self| {
             partial.averaging.is_none_or(|given| given == it.averaging)
                 && partial.voltage_conversion_time.is_none_or(|t| t == it.voltage_conversion_time)
                 && partial.current_conversion_time.is_none_or(|t| t == it.current_conversion_time)
         };
-        let all = (0..1 << 9).map(|bits| Self::from_word(bits << ConversionTime::CURRENT_SHIFT));
-        all.filter(includes_partial).collect()
+        (0..1 << 9)
+            .map(|bits| Self::from_word(bits << ConversionTime::CURRENT_SHIFT))
+            .filter(includes_partial)
     }
 }
 
@@ -234,7 +229,6 @@ mod tests {
             let s = Settings::for_interval(interval, PartialSettings::default()).unwrap();
             assert!(s.cycle() <= interval && s.is_balanced(), "{interval:?}: {s:?}");
             let longest = Settings::candidates(PartialSettings::default())
-                .into_iter()
                 .filter(|s| s.cycle() <= interval && s.is_balanced())
                 .map(Settings::cycle)
                 .max()

@@ -330,7 +330,7 @@ fn read_only_mode_never_writes() {
 
 #[test]
 fn guard_never_has_the_limit_of_another() {
-    use super::guard::Guard;
+    use super::alert::Guard;
 
     let dump = |guard| CONFIGURED.with_guard(guard);
     let (forward, reverse) = (Some(Guard::Forward), Some(Guard::Reverse));

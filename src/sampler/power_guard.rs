@@ -1,7 +1,7 @@
 //! Decides when the power guard is armed, and which results it covers.
 
 use crate::ina260::Measurement;
-use crate::ina260::guard::Guard;
+use crate::ina260::alert::Guard;
 use crate::ina260::registers::MaskEnable;
 
 #[derive(Clone, Debug, Default)]

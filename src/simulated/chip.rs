@@ -6,7 +6,7 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use crate::ina260::registers::{
-    CONFIGURATION_FIXED, DIE, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, RESET,
+    CONFIGURATION_FIXED, DIE, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, RESET, word,
 };
 use crate::ina260::settings::Settings;
 use crate::units::Measured;
@@ -252,10 +252,10 @@ impl Chip {
         self.counts.finished += 1;
         self.is_read = false;
         let sums = std::mem::take(&mut self.sums);
-        self.registers[0x01] = word(sums.current.0 / conversions / STEP, -32_768.0, 32_767.0);
-        self.registers[0x02] = word(sums.voltage.0 / conversions / STEP, 0.0, 32_767.0);
+        self.registers[0x01] = word(sums.current.0 / conversions / STEP, [-32_768.0, 32_767.0]);
+        self.registers[0x02] = word(sums.voltage.0 / conversions / STEP, [0.0, 32_767.0]);
         let power = (sums.power.0 / conversions).abs() / 0.01;
-        self.registers[0x03] = word(power, 0.0, POWER_LIMIT);
+        self.registers[0x03] = word(power, [0.0, POWER_LIMIT]);
         self.registers[0x06] |= MaskEnable::READY;
         self.set_flag(MaskEnable::OVERFLOW, power > POWER_LIMIT);
     }
@@ -303,11 +303,4 @@ impl Chip {
         let flags = &mut self.registers[0x06];
         *flags = if is_set { *flags | flag } else { *flags & !flag };
     }
-}
-
-/// Rounds to the steps of a register and clamps to its range.
-#[expect(clippy::cast_possible_truncation, reason = "clamped to 16 bits")]
-#[expect(clippy::cast_sign_loss, reason = "the register is two's complement")]
-fn word(steps: f64, min: f64, max: f64) -> u16 {
-    steps.round().clamp(min, max) as i32 as u16
 }
