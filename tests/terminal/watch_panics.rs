@@ -5,22 +5,6 @@ use std::sync::mpsc;
 use std::{panic, process};
 
 use ina260_exporter::commands::watch::{ScrapeSource, watch};
-use ina260_exporter::scrape::{Body, Error};
-
-/// Returns two scrapes, then panics.
-struct Panicking(u32);
-
-impl ScrapeSource for Panicking {
-    fn name(&self) -> String {
-        "panicking".to_owned()
-    }
-
-    fn scrape(&mut self) -> Result<Body, Error> {
-        self.0 += 1;
-        assert!(self.0 < 3, "on purpose");
-        Ok("ina260_up{device=\"panicking\"} 1\n".to_owned().into())
-    }
-}
 
 fn main() {
     // Like a release, which aborts without dropping anything.
@@ -28,7 +12,15 @@ fn main() {
         eprintln!("{panic}");
         process::abort();
     }));
+    // Returns two scrapes, then panics.
+    let mut scrapes = 0;
+    let scrape = move || {
+        scrapes += 1;
+        assert!(scrapes < 3, "on purpose");
+        Ok("ina260_up{device=\"panicking\"} 1\n".to_owned().into())
+    };
+    let source = ScrapeSource { name: "panicking".to_owned(), scrape: Box::new(scrape) };
     let (_events, received) = mpsc::channel();
-    let ended = watch(vec![Box::new(Panicking(0))], None, received);
+    let ended = watch(vec![source], None, received);
     eprintln!("ended without a panic: {ended:?}");
 }

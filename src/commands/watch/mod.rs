@@ -1,32 +1,36 @@
 //! `watch`: a live view of sensors in the terminal.
 
+use std::env;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::KeyEvent;
 
 use super::Failure;
 use super::shared_args::{ConfigArgs, LocationArgs};
-use crate::config;
-use crate::scrape::{self, Scrape, Url};
+use crate::clock::SystemClock;
+use crate::config::{self, Plan};
+use crate::exposition::{self, Exposition};
+use crate::i2c::BusName;
+use crate::scrape::{self, Body, Scrape, Url};
 use crate::signals::Event;
+use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor, bus_lock};
 
+mod charts;
 mod details;
-mod history;
 mod model;
 mod numbers;
 mod screen;
-mod sources;
 mod terminal;
 mod view;
 
 use model::Model;
-use screen::{Action, Screen};
-pub use sources::ScrapeSource;
-use sources::{LocalSensors, ScrapeLoop};
-use terminal::Terminal;
+use screen::Screen;
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -65,18 +69,16 @@ pub struct WatchArgs {
     pub config: ConfigArgs,
 }
 
-impl WatchArgs {
-    /// Returns whether sensors are read directly, not through an exporter.
-    fn is_direct(&self) -> bool {
-        self.direct || self.config.simulate.is_some() || self.location.is_named()
-    }
-}
-
-fn price(text: &str) -> Result<f64, String> {
+fn price(text: &str) -> Result<f64, &'static str> {
     let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
-    price.ok_or_else(|| "expected a number of at least 0, e.g. 0.35".to_owned())
+    price.ok_or("expected a number of at least 0, e.g. 0.35")
 }
 
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two scrapes; an exporter updates its metrics once a second.
+const SCRAPE_PERIOD: Duration = Duration::from_secs(1);
+/// Longest wait for the bus threads to stop.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Minimum time between two frames that scrapes cause.
 const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum time between two frames: the time for which a host has been failing is shown in seconds.
@@ -88,13 +90,30 @@ const DISPLAY_GRACE: Duration = Duration::from_millis(80);
 /// The same for a terminal that still accepts output.
 const SLOW_DISPLAY_GRACE: Duration = Duration::from_secs(2);
 
+/// Owner in the bus lock, in place of a daemon's URL.
+const WATCH_OWNER: &str = "ina260-exporter watch";
+
+/// A source of scrapes: an exporter, or sensors that this process measures itself.
+pub struct ScrapeSource {
+    /// The name to display.
+    pub name: String,
+    /// Returns the current metrics in the text format.
+    pub scrape: Box<dyn FnMut() -> Result<Body, scrape::Error> + Send>,
+}
+
+impl From<Url> for ScrapeSource {
+    fn from(url: Url) -> Self {
+        Self { name: url.authority().to_owned(), scrape: Box::new(move || url.get(SCRAPE_TIMEOUT)) }
+    }
+}
+
 /// A message to the main loop.
 enum Message {
     /// A key; `None`: the size has changed.
-    Input(Option<Action>),
+    Input(io::Result<Option<KeyEvent>>),
     /// The outcome of a scrape of the host with that index.
     Scraped(usize, Result<Scrape, scrape::Error>),
-    End(io::Result<()>),
+    End,
 }
 
 /// Shows the sources that the arguments name, until the user quits or a signal arrives. Signals are
@@ -110,52 +129,89 @@ pub fn run(
     events: impl FnOnce() -> io::Result<Receiver<Event>>,
 ) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
-    let sources = sources(args, environment)?;
-    watch(sources, args.price, events()?)
-}
-
-fn sources(
-    args: &WatchArgs,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Vec<Box<dyn ScrapeSource>>, Failure> {
     if !args.url.is_empty() {
-        return Ok(args.url.iter().map(|url| Box::new(url.clone()) as _).collect());
+        let sources = args.url.iter().cloned().map(ScrapeSource::from);
+        return watch(sources.collect(), args.price, events()?);
     }
     let overrides = args.location.add_to(args.config.overrides());
     let plan = config::load(&overrides, environment)?.plan;
-    if args.is_direct() {
-        return Ok(vec![Box::new(LocalSensors::open(plan)?)]);
+    if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
+        return watch(vec![Url::from(&plan.listen).into()], args.price, events()?);
     }
-    Ok(vec![Box::new(Url::from(&plan.listen))])
+    let (source, mut supervisor) = measure(plan)?;
+    let events = events().map_err(Failure::from);
+    let shown = events.and_then(|events| watch(vec![source], args.price, events));
+    // A thread that is blocked in a transfer ends with the process.
+    let _ = supervisor.stop(STOP_TIMEOUT);
+    shown
 }
 
-/// Shows these sources, until the user quits or an event arrives.
+/// Opens the buses of a plan, probes the sensors and starts to measure.
+fn measure(plan: Plan) -> Result<(ScrapeSource, Supervisor), Failure> {
+    let provider = BusProvider::new(plan.simulate.as_ref());
+    let mut buses = plan.sensors.iter().map(|sensor| sensor.location.bus);
+    if !provider.is_simulated()
+        && let Some(message) = buses.find_map(in_use)
+    {
+        return Err(Failure::Nothing(vec![message]));
+    }
+    let recorder = exposition::recorder(&plan.buckets);
+    let nothing = |NothingToMeasure(messages)| Failure::Nothing(messages);
+    let mut supervisor =
+        Supervisor::open(plan, provider, WATCH_OWNER.to_owned()).map_err(nothing)?;
+    supervisor.probe_at_startup().map_err(nothing)?;
+    let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
+    exposition.show(supervisor.views());
+    supervisor.start(Arc::new(|| {}))?;
+    let scrape = move || {
+        exposition.tick(Instant::now());
+        Ok(exposition.render().into())
+    };
+    Ok((ScrapeSource { name: "local".to_owned(), scrape: Box::new(scrape) }, supervisor))
+}
+
+/// Returns a message if a bus is in use by another process.
+fn in_use(bus: BusName) -> Option<String> {
+    let user = bus_lock::holder_url(bus)?;
+    let advice = match user.parse::<Url>() {
+        Ok(_) => format!("use `ina260-exporter watch --url {user}`"),
+        // `watch`, `run` and `calibrate` serve no metrics.
+        Err(_) => "stop it first".to_owned(),
+    };
+    Some(format!("bus {bus} is in use by {user}; results would be split between the two: {advice}"))
+}
+
+/// Shows these sources, until the user quits or an event arrives. The terminal is restored then.
 ///
 /// # Errors
 /// [`Failure::Output`] of the terminal.
 pub fn watch(
-    sources: Vec<Box<dyn ScrapeSource>>,
+    sources: Vec<ScrapeSource>,
     price: Option<f64>,
     events: Receiver<Event>,
 ) -> Result<(), Failure> {
-    let names = sources.iter().map(|source| source.name());
+    let names = sources.iter().map(|source| source.name.clone());
     let model = Model::new(names, Instant::now());
-    let screen = Screen::new(model, terminal::detect(), price);
+    let caps = terminal::detect(|name| env::var(name).ok());
+    let screen = Screen::new(model, caps, price);
     let (messages, received) = mpsc::channel();
-    let mut loops = Vec::new();
-    for (host, source) in sources.into_iter().enumerate() {
+    for (host, mut source) in sources.into_iter().enumerate() {
         let messages = messages.clone();
-        loops.push(ScrapeLoop::start(source, move |scrape| {
-            let scrape = scrape.and_then(|body| scrape::decode(&body));
-            messages.send(Message::Scraped(host, scrape)).is_ok()
-        })?);
+        let mut scrape = move || (source.scrape)().and_then(|body| scrape::decode(&body));
+        spawn("scrape", move || {
+            let mut next = Instant::now();
+            while messages.send(Message::Scraped(host, scrape())).is_ok() {
+                next = (next + SCRAPE_PERIOD).max(Instant::now());
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        })?;
     }
     let (display_ended, ended) = mpsc::channel();
     let (signalled, overdue) = (messages.clone(), display_ended.clone());
     spawn("signals", move || {
         // Any event ends it: a terminal that is closed sends SIGHUP, which is a reload elsewhere.
         if events.recv().is_ok() {
-            end(&signalled, Ok(()));
+            let _ = signalled.send(Message::End);
             thread::sleep(DISPLAY_GRACE);
             // The terminal may just be slow.
             let begun = Instant::now();
@@ -169,13 +225,15 @@ pub fn watch(
     spawn("display", move || {
         let _ = display_ended.send(Some(display(screen, messages, &received)));
     })?;
-    // The terminal is restored before the sensors are stopped, which may take a moment.
     let shown = ended.recv().ok().flatten().unwrap_or_else(|| {
         terminal::restore_mode();
         Ok(())
     });
-    drop(loops);
     Ok(shown?)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
 }
 
 /// Sets up the terminal, reads keys and draws, until a message ends it.
@@ -184,31 +242,23 @@ fn display(
     messages: Sender<Message>,
     received: &Receiver<Message>,
 ) -> io::Result<()> {
-    let terminal = Terminal::open()?;
-    spawn("keys", move || {
+    let terminal = terminal::open()?;
+    let keys = spawn("keys", move || {
         loop {
-            match terminal::input() {
-                Ok(input) if messages.send(Message::Input(input)).is_ok() => {}
-                Ok(_) => return,
-                Err(error) => return end(&messages, Err(error)),
+            let input = terminal::input();
+            let is_last = input.is_err();
+            if messages.send(Message::Input(input)).is_err() || is_last {
+                return;
             }
         }
-    })?;
-    show(terminal, screen, received)
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name(name.to_owned());
-    thread.spawn(body).map(drop)
-}
-
-fn end(messages: &Sender<Message>, outcome: io::Result<()>) {
-    // Fails only after the main loop has ended.
-    let _ = messages.send(Message::End(outcome));
+    });
+    let shown = keys.and_then(|()| show(terminal, screen, received));
+    terminal::restore();
+    shown
 }
 
 fn show(
-    mut terminal: Terminal,
+    mut terminal: DefaultTerminal,
     mut screen: Screen,
     messages: &Receiver<Message>,
 ) -> io::Result<()> {
@@ -216,12 +266,12 @@ fn show(
     loop {
         let now = Instant::now();
         if now >= due {
-            terminal.draw(|frame| view::draw(&screen, frame, now))?;
+            terminal::draw(&mut terminal, |frame| view::draw(&screen, frame, now))?;
             due = now + MAX_FRAME_INTERVAL;
         }
         match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(Message::Input(action)) => {
-                if action.is_some_and(|action| screen.execute(action, Instant::now())) {
+            Ok(Message::Input(key)) => {
+                if key?.is_some_and(|key| screen.press(key, Instant::now())) {
                     return Ok(());
                 }
                 due = due.min(now + KEY_DELAY);
@@ -230,9 +280,18 @@ fn show(
                 screen.model.on_scrape(host, scrape, Instant::now());
                 due = due.min(now + MIN_FRAME_INTERVAL);
             }
-            Ok(Message::End(outcome)) => return outcome,
+            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_owner_is_not_taken_for_a_url() {
+        assert!(WATCH_OWNER.parse::<Url>().is_err());
     }
 }

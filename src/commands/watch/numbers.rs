@@ -21,12 +21,9 @@ fn four_digits(scaled: f64) -> String {
         s if s >= 9.9995 => 2,
         _ => 3,
     };
-    let number = format!("{scaled:.decimals$}");
-    // "-0.000" becomes "0.000".
-    match number.strip_prefix('-') {
-        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
-        _ => number,
-    }
+    // Without the minus sign of "-0.000".
+    let scaled = if scaled.abs() < 0.0005 { 0.0 } else { scaled };
+    format!("{scaled:.decimals$}")
 }
 
 /// Formats a value with four digits and an SI prefix: `9.330 W`, `186.4 mA`, `1.234 kWh`.

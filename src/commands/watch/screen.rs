@@ -2,31 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::symbols::Marker;
 
-use super::history::History;
-use super::model::{Entry, Model};
+use super::model::{Entry, History, Model};
 
 /// Time spans of the charts.
 const SPANS: [Duration; 3] =
     [Duration::from_secs(2 * 60), Duration::from_secs(5 * 60), History::MAX_AGE];
-
-/// An action that is bound to a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    First,
-    Last,
-    NextHost,
-    PreviousHost,
-    LongerSpan,
-    ShorterSpan,
-    Pause,
-    Quit,
-}
 
 /// What the terminal can display.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +27,8 @@ pub(super) struct Screen {
     pub(super) caps: TerminalCaps,
     /// Price of a kilowatt-hour.
     pub(super) price: Option<f64>,
-    selected: usize,
+    /// Index of the selected entry, if there are that many.
+    pub(super) selected: usize,
     span: usize,
     /// The model when the display was paused, and the time of the pause.
     pub(super) paused: Option<(Model, Instant)>,
@@ -69,45 +53,45 @@ impl Screen {
         SPANS[self.span]
     }
 
-    /// Returns the index of the selected entry; valid unless `entries` is empty.
-    pub(super) fn selected(&self, entries: &[Entry<'_>]) -> usize {
-        self.selected.min(entries.len().saturating_sub(1))
-    }
-
-    /// Executes an action; returns whether to quit.
-    pub(super) fn execute(&mut self, action: Action, now: Instant) -> bool {
+    /// Executes what a key is bound to; returns whether to quit.
+    pub(super) fn press(&mut self, key: KeyEvent, now: Instant) -> bool {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return key.code == KeyCode::Char('c');
+        }
         let (model, _) = self.displayed(now);
         let entries: Vec<Entry<'_>> = model.entries().collect();
-        let selected = self.selected(&entries);
         let last = entries.len().saturating_sub(1);
+        let selected = self.selected.min(last);
         // First entry of each host.
         let is_first = |index: &usize| {
             *index == 0 || !std::ptr::eq(entries[*index].host, entries[index - 1].host)
         };
-        let mut firsts = (0..entries.len()).filter(is_first);
-        self.selected = match action {
-            Action::Up => selected.saturating_sub(1),
-            Action::Down => selected + 1,
-            Action::PageUp => selected.saturating_sub(Self::PAGE),
-            Action::PageDown => selected + Self::PAGE,
-            Action::First => 0,
-            Action::Last => last,
-            Action::NextHost => firsts.find(|index| *index > selected).unwrap_or_default(),
-            Action::PreviousHost => {
-                let before = firsts.clone().rfind(|index| *index < selected);
-                before.or_else(|| firsts.next_back()).unwrap_or_default()
+        let firsts: Vec<usize> = (0..entries.len()).filter(is_first).collect();
+        match key.code {
+            KeyCode::Char('q' | 'Q') | KeyCode::Esc => return true,
+            KeyCode::Up | KeyCode::Char('k') => self.selected = selected.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => self.selected = selected + 1,
+            KeyCode::PageUp => self.selected = selected.saturating_sub(Self::PAGE),
+            KeyCode::PageDown => self.selected = selected + Self::PAGE,
+            KeyCode::Home => self.selected = 0,
+            KeyCode::End => self.selected = last,
+            KeyCode::Tab | KeyCode::Right => {
+                let next = firsts.iter().find(|first| **first > selected);
+                self.selected = next.copied().unwrap_or_default();
             }
-            Action::LongerSpan | Action::ShorterSpan | Action::Pause | Action::Quit => selected,
-        }
-        .min(last);
-        match action {
-            Action::LongerSpan => self.span = (self.span + 1).min(SPANS.len() - 1),
-            Action::ShorterSpan => self.span = self.span.saturating_sub(1),
-            Action::Pause if self.paused.is_some() => self.paused = None,
-            Action::Pause => self.paused = Some((self.model.clone(), now)),
+            KeyCode::BackTab | KeyCode::Left => {
+                let previous = firsts.iter().rfind(|first| **first < selected);
+                self.selected = previous.or(firsts.last()).copied().unwrap_or_default();
+            }
+            KeyCode::Char('+' | '=') => self.span = (self.span + 1).min(SPANS.len() - 1),
+            KeyCode::Char('-') => self.span = self.span.saturating_sub(1),
+            KeyCode::Char(' ' | 'p') => {
+                self.paused = self.paused.is_none().then(|| (self.model.clone(), now));
+            }
             _ => {}
         }
-        action == Action::Quit
+        self.selected = self.selected.min(last);
+        false
     }
 }
 
@@ -128,40 +112,44 @@ pub(super) mod tests {
         Screen::new(model, CAPS, None)
     }
 
-    fn after(screen: &mut Screen, actions: &[Action]) -> usize {
-        for action in actions {
-            assert!(!screen.execute(*action, Instant::now()));
+    fn after(screen: &mut Screen, keys: &[KeyCode]) -> usize {
+        for key in keys {
+            assert!(!screen.press((*key).into(), Instant::now()));
         }
-        let entries: Vec<_> = screen.model.entries().collect();
-        screen.selected(&entries)
+        screen.selected
     }
 
     #[test]
     fn selection_stops_at_both_ends() {
         let mut screen = screen(Instant::now());
-        assert_eq!(after(&mut screen, &[Action::Up]), 0);
-        assert_eq!(after(&mut screen, &[Action::Down, Action::Down]), 2);
-        let actions = [Action::Down, Action::Down, Action::Up];
-        assert_eq!(after(&mut screen, &actions), 2);
-        assert_eq!(after(&mut screen, &[Action::PageDown]), 3);
-        assert_eq!(after(&mut screen, &[Action::PageUp]), 0);
-        assert_eq!(after(&mut screen, &[Action::Last]), 3);
-        assert_eq!(after(&mut screen, &[Action::First]), 0);
+        assert_eq!(after(&mut screen, &[KeyCode::Up]), 0);
+        assert_eq!(after(&mut screen, &[KeyCode::Down, KeyCode::Down]), 2);
+        let keys = [KeyCode::Down, KeyCode::Down, KeyCode::Up];
+        assert_eq!(after(&mut screen, &keys), 2);
+        assert_eq!(after(&mut screen, &[KeyCode::PageDown]), 3);
+        assert_eq!(after(&mut screen, &[KeyCode::PageUp]), 0);
+        assert_eq!(after(&mut screen, &[KeyCode::End]), 3);
+        assert_eq!(after(&mut screen, &[KeyCode::Home]), 0);
     }
 
     #[test]
     fn tab_cycles_through_the_hosts() {
         let mut screen = screen(Instant::now());
-        let mut tab = |action| after(&mut screen, &[action]);
-        assert_eq!([0; 3].map(|_| tab(Action::NextHost)), [2, 3, 0]);
-        assert_eq!([0; 3].map(|_| tab(Action::PreviousHost)), [3, 2, 0]);
+        let mut press = |code, modifiers| {
+            screen.press(KeyEvent::new(code, modifiers), Instant::now());
+            screen.selected
+        };
+        let next = [0; 3].map(|_| press(KeyCode::Tab, KeyModifiers::NONE));
+        assert_eq!(next, [2, 3, 0]);
+        let previous = [0; 3].map(|_| press(KeyCode::BackTab, KeyModifiers::SHIFT));
+        assert_eq!(previous, [3, 2, 0]);
     }
 
     #[test]
     fn pause_freezes_the_display_not_the_model() {
         let now = Instant::now();
         let mut screen = screen(now);
-        screen.execute(Action::Pause, now);
+        screen.press(KeyCode::Char(' ').into(), now);
         let later = now + Duration::from_secs(1);
         let sensors = vec![sensor("new", 1.0, 0.0)];
         screen.model.on_scrape(1, Ok(scrape(sensors)), later);
@@ -171,40 +159,46 @@ pub(super) mod tests {
             (sensors.count(), at)
         };
         assert_eq!(displayed(&screen), (3, now));
-        screen.execute(Action::Pause, later);
+        screen.press(KeyCode::Char(' ').into(), later);
         assert_eq!(displayed(&screen), (4, later));
     }
 
     #[test]
     fn span_has_a_minimum_and_a_maximum() {
         let mut screen = screen(Instant::now());
-        let mut spans = |action| {
-            screen.execute(action, Instant::now());
+        let mut spans = |key: KeyCode| {
+            screen.press(key.into(), Instant::now());
             screen.span().as_secs()
         };
-        assert_eq!([Action::LongerSpan; 3].map(&mut spans), [300, 900, 900]);
-        assert_eq!([Action::ShorterSpan; 3].map(&mut spans), [300, 120, 120]);
+        assert_eq!([KeyCode::Char('+'); 3].map(&mut spans), [300, 900, 900]);
+        assert_eq!([KeyCode::Char('-'); 3].map(&mut spans), [300, 120, 120]);
     }
 
     #[test]
     fn quit_is_reported_to_the_caller() {
-        assert!(screen(Instant::now()).execute(Action::Quit, Instant::now()));
+        let quits = |code, modifiers| {
+            screen(Instant::now()).press(KeyEvent::new(code, modifiers), Instant::now())
+        };
+        assert!(quits(KeyCode::Char('q'), KeyModifiers::NONE));
+        assert!(!quits(KeyCode::Char('c'), KeyModifiers::NONE));
+        assert!(quits(KeyCode::Char('c'), KeyModifiers::CONTROL));
+        assert!(!quits(KeyCode::Char('q'), KeyModifiers::CONTROL));
     }
 
     #[test]
-    fn actions_without_any_host_do_nothing() {
+    fn keys_without_any_host_do_nothing() {
         let now = Instant::now();
         let mut screen = Screen::new(Model::new([], now), CAPS, None);
-        for action in [
-            Action::Up,
-            Action::Down,
-            Action::Last,
-            Action::NextHost,
-            Action::PreviousHost,
-            Action::Pause,
+        for key in [
+            KeyCode::Up,
+            KeyCode::Down,
+            KeyCode::End,
+            KeyCode::Tab,
+            KeyCode::BackTab,
+            KeyCode::Char(' '),
         ] {
-            screen.execute(action, now);
+            screen.press(key.into(), now);
         }
-        assert_eq!(screen.selected(&[]), 0);
+        assert_eq!(screen.selected, 0);
     }
 }

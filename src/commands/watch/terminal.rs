@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, stdin, stdout};
-use std::sync::Once;
 use std::{env, panic};
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -17,54 +16,46 @@ use ratatui::symbols::Marker;
 use ratatui::{DefaultTerminal, Frame, TerminalOptions, Viewport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::screen::{Action, TerminalCaps};
+use super::screen::TerminalCaps;
 
-/// Upper bound on the drawn size: a cell takes memory, and a terminal can have any size.
-const MAX_SIZE: Size = Size::new(800, 300);
+/// Upper bound on the drawn area: a cell takes memory, and a terminal can have any size.
+const MAX_AREA: Rect = Rect::new(0, 0, 800, 300);
 
-/// A terminal in raw mode on its alternate screen; dropping it restores both.
-pub(super) struct Terminal {
-    terminal: DefaultTerminal,
-    size: Size,
-}
-
-impl Terminal {
-    /// Sets up the terminal of standard output.
-    ///
-    /// # Errors
-    /// Errors of the terminal's device; the terminal is restored then.
-    pub(super) fn open() -> io::Result<Self> {
-        restore_on_panic();
-        enable_raw_mode()?;
-        let opened = execute!(stdout(), EnterAlternateScreen).and_then(|()| {
-            // Sized by the first frame.
-            let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
-            DefaultTerminal::with_options(CrosstermBackend::new(stdout()), options)
-        });
-        let terminal = opened.inspect_err(|_| restore())?;
-        Ok(Self { terminal, size: Size::ZERO })
-    }
-
-    pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        let size = self.terminal.size()?;
-        if size != self.size {
-            self.terminal.resize(drawn(size))?;
-            self.size = size;
-        }
-        self.terminal.draw(render).map(drop)
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
+/// Sets up the terminal of standard output: raw mode and the alternate screen.
+///
+/// # Errors
+/// Errors of the terminal's device; the terminal is restored then.
+pub(super) fn open() -> io::Result<DefaultTerminal> {
+    // A release build aborts on panic. Restored before, the message stays readable.
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
         restore();
+        print(panic);
+    }));
+    enable_raw_mode()?;
+    let opened = execute!(stdout(), EnterAlternateScreen).and_then(|()| {
+        // Sized by the first frame.
+        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
+        DefaultTerminal::with_options(CrosstermBackend::new(stdout()), options)
+    });
+    opened.inspect_err(|_| restore())
+}
+
+/// Draws a frame, as large as the terminal is now.
+pub(super) fn draw(
+    terminal: &mut DefaultTerminal,
+    render: impl FnOnce(&mut Frame<'_>),
+) -> io::Result<()> {
+    let area = drawn(terminal.size()?);
+    if area != terminal.get_frame().area() {
+        terminal.resize(area)?;
     }
+    terminal.draw(render).map(drop)
 }
 
 /// Returns the part of a terminal that is drawn on.
 fn drawn(size: Size) -> Rect {
-    let (width, height) = (size.width.min(MAX_SIZE.width), size.height.min(MAX_SIZE.height));
-    Rect::new(0, 0, width, height)
+    Rect::from(size).intersection(MAX_AREA)
 }
 
 /// Returns whether a write to the terminal would not block.
@@ -80,22 +71,9 @@ pub(super) fn restore_mode() {
 }
 
 /// Restores the terminal; errors are ignored, since then it has been closed.
-fn restore() {
+pub(super) fn restore() {
     restore_mode();
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
-}
-
-/// Restores the terminal before a panic is printed, so that the message stays readable.
-// A release build aborts on panic, without dropping the terminal.
-fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let print = panic::take_hook();
-        panic::set_hook(Box::new(move |panic| {
-            restore();
-            print(panic);
-        }));
-    });
 }
 
 /// Checks that there is a terminal to draw on and to read keys from.
@@ -118,92 +96,40 @@ pub(super) fn check() -> Result<(), String> {
     Err(format!("watch: {missing}; {advice}"))
 }
 
-/// Detects the terminal's capabilities from the environment.
-pub(super) fn detect() -> TerminalCaps {
-    let [lc_all, lc_ctype, lang, term, no_color] =
-        ["LC_ALL", "LC_CTYPE", "LANG", "TERM", "NO_COLOR"].map(|name| env::var(name).ok());
-    let (marker, utf8) = characters([lc_all, lc_ctype, lang], term.as_deref());
-    TerminalCaps {
-        marker,
-        utf8,
-        // See no-color.org: any value but an empty one.
-        colour: no_color.is_none_or(|value| value.is_empty()),
-    }
-}
-
-/// Returns the marker for charts and whether the terminal displays UTF-8, from the locale (the
-/// first variable that is set counts, see locale(7)) and `TERM`.
-fn characters(locale: [Option<String>; 3], term: Option<&str>) -> (Marker, bool) {
-    let locale = locale.into_iter().flatten().find(|value| !value.is_empty());
+/// Detects the terminal's capabilities from environment variables.
+pub(super) fn detect(variable: impl Fn(&str) -> Option<String>) -> TerminalCaps {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    // The first one that is set counts, see locale(7).
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable);
     // Without a locale, as in some ssh sessions, UTF-8 is the most likely.
     let utf8 = locale.is_none_or(|value| {
         let value = value.to_ascii_lowercase();
         value.contains("utf-8") || value.contains("utf8")
     });
-    let marker = match term {
+    let marker = match variable("TERM").as_deref() {
         _ if !utf8 => Marker::Custom('*'),
         // The Linux console has no braille patterns.
         Some("linux") => Marker::HalfBlock,
         _ => Marker::Braille,
     };
-    (marker, utf8)
+    // See no-color.org: any value but an empty one.
+    TerminalCaps { marker, utf8, colour: variable("NO_COLOR").is_none() }
 }
 
-/// Waits for the next key that is bound to an action; returns `None` if the size has changed.
-pub(super) fn input() -> io::Result<Option<Action>> {
+/// Waits for the next key; returns `None` if the size has changed.
+pub(super) fn input() -> io::Result<Option<KeyEvent>> {
     loop {
         match event::read()? {
             Event::Resize(..) => return Ok(None),
-            Event::Key(key) if key.kind != KeyEventKind::Release => {
-                if let Some(action) = action(key) {
-                    return Ok(Some(action));
-                }
-            }
+            Event::Key(key) if key.kind != KeyEventKind::Release => return Ok(Some(key)),
             _ => {}
         }
     }
 }
 
-fn action(key: KeyEvent) -> Option<Action> {
-    if key.modifiers.contains(KeyModifiers::CONTROL) {
-        return (key.code == KeyCode::Char('c')).then_some(Action::Quit);
-    }
-    Some(match key.code {
-        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Action::Quit,
-        KeyCode::Up | KeyCode::Char('k') => Action::Up,
-        KeyCode::Down | KeyCode::Char('j') => Action::Down,
-        KeyCode::PageUp => Action::PageUp,
-        KeyCode::PageDown => Action::PageDown,
-        KeyCode::Home => Action::First,
-        KeyCode::End => Action::Last,
-        KeyCode::Tab | KeyCode::Right => Action::NextHost,
-        KeyCode::BackTab | KeyCode::Left => Action::PreviousHost,
-        KeyCode::Char('+' | '=') => Action::LongerSpan,
-        KeyCode::Char('-') => Action::ShorterSpan,
-        KeyCode::Char(' ' | 'p') => Action::Pause,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_are_bound_to_actions() {
-        let pressed = |code, modifiers| action(KeyEvent::new(code, modifiers));
-        let plain = |code| pressed(code, KeyModifiers::NONE);
-        assert_eq!(plain(KeyCode::Char('q')), Some(Action::Quit));
-        assert_eq!(plain(KeyCode::Down), Some(Action::Down));
-        assert_eq!(plain(KeyCode::Tab), Some(Action::NextHost));
-        let back_tab = pressed(KeyCode::BackTab, KeyModifiers::SHIFT);
-        assert_eq!(back_tab, Some(Action::PreviousHost));
-        assert_eq!(plain(KeyCode::Char(' ')), Some(Action::Pause));
-        assert_eq!(plain(KeyCode::Char('c')), None);
-        let control = |c| pressed(KeyCode::Char(c), KeyModifiers::CONTROL);
-        assert_eq!(control('c'), Some(Action::Quit));
-        assert_eq!(control('q'), None);
-    }
 
     #[test]
     fn drawn_size_is_bounded() {
@@ -215,8 +141,19 @@ mod tests {
 
     #[test]
     fn characters_depend_on_locale_and_term() {
-        let detected = |locale: [Option<&str>; 3], term| {
-            characters(locale.map(|value| value.map(str::to_owned)), term)
+        let detected = |locale: [Option<&str>; 3], term: Option<&str>| {
+            let caps = detect(|name| {
+                let [lc_all, lc_ctype, lang] = locale;
+                let value = match name {
+                    "LC_ALL" => lc_all,
+                    "LC_CTYPE" => lc_ctype,
+                    "LANG" => lang,
+                    "TERM" => term,
+                    _ => None,
+                };
+                value.map(str::to_owned)
+            });
+            (caps.marker, caps.utf8)
         };
         let german = Some("de_DE.UTF-8");
         let xterm = Some("xterm");

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::KeyCode;
 use ratatui::style::{Color, Modifier};
 use ratatui::symbols::Marker;
 
 use super::super::model::tests::{scrape, sensor};
-use super::super::screen::Action;
 use super::super::screen::tests::CAPS;
 use super::*;
 use crate::scrape::{self, ScrapedAlert, ScrapedSensor};
@@ -53,7 +53,7 @@ fn watched(price: Option<f64>) -> (Screen, Instant) {
 /// The same with "orin" selected.
 fn watched_orin(price: Option<f64>) -> (Screen, Instant) {
     let (mut screen, now) = watched(price);
-    screen.execute(Action::Down, now);
+    screen.press(KeyCode::Down.into(), now);
     (screen, now)
 }
 
@@ -146,9 +146,9 @@ fn screens() -> Vec<(Screen, Instant)> {
             let (mut screen, now) = watched(Some(1e9));
             screen.caps.marker = marker;
             screen.caps.utf8 = marker != Marker::Custom('*');
-            (0..selected).for_each(|_| _ = screen.execute(Action::Down, now));
+            (0..selected).for_each(|_| _ = screen.press(KeyCode::Down.into(), now));
             if selected == 2 {
-                screen.execute(Action::Pause, now);
+                screen.press(KeyCode::Char(' ').into(), now);
             }
             screens.push((screen, now));
         }
@@ -213,7 +213,7 @@ fn small_terminals_drop_columns_and_charts() {
 #[test]
 fn failing_host_shows_error_and_duration() {
     let (mut screen, now) = watched(None);
-    screen.execute(Action::Last, now);
+    screen.press(KeyCode::End.into(), now);
     let lines = frame(&screen, now, 80, 24);
     assert_eq!(
         lines[21..23].concat(),
@@ -286,7 +286,7 @@ fn without_utf8_all_is_ascii() {
 fn pause_is_shown_in_the_title() {
     let (mut screen, now) = watched(None);
     assert!(!frame(&screen, now, 120, 24)[0].contains("paused"));
-    screen.execute(Action::Pause, now);
+    screen.press(KeyCode::Char(' ').into(), now);
     assert!(frame(&screen, now, 120, 24)[0].ends_with(" paused"));
 }
 
@@ -314,8 +314,8 @@ fn thousand_sensors_scroll() {
         lines[2..6].iter().map(device).collect::<Vec<_>>()
     };
     assert_eq!(devices(&screen), ["s000", "s001", "s002", "s003"]);
-    screen.execute(Action::PageDown, now);
+    screen.press(KeyCode::PageDown.into(), now);
     assert_eq!(devices(&screen), ["s008", "s009", "s010", "s011"]);
-    screen.execute(Action::Last, now);
+    screen.press(KeyCode::End.into(), now);
     assert_eq!(devices(&screen), ["s996", "s997", "s998", "s999"]);
 }

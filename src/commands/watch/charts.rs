@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
-use ratatui::style::{Color, Style, Stylize};
+use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Borders, Chart, Dataset, GraphType};
 
-use super::super::model::{Entry, WatchedSensor};
-use super::super::numbers::{duration, si, si_pair};
-use super::super::screen::Screen;
+use super::model::{Entry, WatchedSensor};
+use super::numbers::{duration, si, si_pair};
+use super::screen::Screen;
 use crate::scrape::Readings;
 use crate::units::Quantity;
 
@@ -31,8 +31,7 @@ pub(super) fn draw(
 ) {
     let Some(sensor) = entry.sensor else { return };
     let [power, voltage, current] = if area.width >= MIN_WIDTH_FOR_TWO {
-        let rows = Layout::vertical([Constraint::Fill(1); 2]);
-        let [power, below] = rows.areas(area);
+        let [power, below] = Layout::vertical([Constraint::Fill(1); 2]).areas(area);
         let columns = Layout::horizontal([Constraint::Fill(1); 2]).spacing(1);
         let [voltage, current] = columns.areas(below);
         [power, voltage, current]
@@ -41,9 +40,9 @@ pub(super) fn draw(
     };
     // These are of the sixteen colours that a terminal adapts to its background.
     for (quantity, name, colour, min_range, area) in [
-        (Quantity::Power, "Power", Color::Green, 0.1, power),
-        (Quantity::Voltage, "Voltage", Color::Cyan, 0.0125, voltage),
-        (Quantity::Current, "Current", Color::Magenta, 0.0125, current),
+        (Quantity::Power, " Power ", Color::Green, 0.1, power),
+        (Quantity::Voltage, " Voltage ", Color::Cyan, 0.0125, voltage),
+        (Quantity::Current, " Current ", Color::Magenta, 0.0125, current),
     ] {
         let value = entry.readings().map(|readings| quantity.of(&readings.last));
         let panel = Panel { screen, sensor, quantity, name, colour, min_range, value, now };
@@ -69,7 +68,8 @@ impl Panel<'_> {
         let value = |readings: Readings| {
             self.quantity.of(&readings.last).clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)
         };
-        let points = self.sensor.history.points(self.screen.span(), self.now);
+        let span = self.screen.span();
+        let points = self.sensor.history.points(span, self.now);
         let points: Vec<Option<(f64, f64)>> =
             points.map(|(age, readings)| Some((-age.as_secs_f64(), value(readings?)))).collect();
         let bounds = points.iter().flatten().map(|(_, value)| (*value, *value));
@@ -92,25 +92,21 @@ impl Panel<'_> {
         let mut value_axis = Axis::default()
             .bounds([low, high])
             .labels_alignment(Alignment::Right)
-            .style(Style::new().dim());
+            .style(Modifier::DIM);
         // With less, the chart would cut digits off.
         if usize::from(area.width) / 3 >= LABEL_WIDTH {
             value_axis = value_axis.labels([low, high].map(|value| self.label(value).dim()));
         }
         let chart = Chart::new(datasets.collect())
             .block(self.block(area.width))
-            .x_axis(Axis::default().bounds([-self.screen.span().as_secs_f64(), 0.0]))
+            .x_axis(Axis::default().bounds([-span.as_secs_f64(), 0.0]))
             .y_axis(value_axis);
         frame.render_widget(chart, area);
     }
 
-    fn si(&self, value: f64) -> String {
-        si(value, self.quantity.unit())
-    }
-
     /// Formats a label that is not wider than the others, so that the axes of all charts align.
     fn label(&self, value: f64) -> String {
-        let mut label = self.si(value);
+        let mut label = si(value, self.quantity.unit());
         if label.len() > LABEL_WIDTH {
             // A minus sign takes the place of the space.
             label.retain(|c| c != ' ');
@@ -120,35 +116,27 @@ impl Panel<'_> {
 
     /// Returns the title with name, value, min, max and span, as far as there is room.
     fn block(&self, width: u16) -> Block<'static> {
-        let value = self.value.map_or("-".to_owned(), |value| self.si(value));
-        let mut title = Line::from(vec![
-            Span::from(format!(" {} ", self.name)).bold(),
-            Span::from(value).fg(self.colour),
-        ]);
-        let room = |title: &Line<'_>| usize::from(width).saturating_sub(title.width() + 1);
+        let unit = self.quantity.unit();
+        let value = self.value.map_or("-".to_owned(), |value| si(value, unit));
+        let mut title = Line::from(vec![self.name.bold(), value.fg(self.colour)]);
+        let fits = |title: &Line<'_>, text: &str| title.width() + text.len() < usize::from(width);
         let span = self.screen.span();
         let extremes = self.sensor.history.extremes(self.quantity, span, self.now);
         if let Some((min, max)) = extremes {
-            let (min, max) = si_pair(min, max, self.quantity.unit());
+            let (min, max) = si_pair(min, max, unit);
             // Left out rather than cut off: part of a number would be a wrong number.
             let forms = [format!("  min {min} max {max}"), format!("  {min} to {max}")];
-            let room = room(&title);
-            let fitting = forms.into_iter().find(|form| form.len() <= room);
-            title.spans.extend(fitting.map(Span::from));
+            let form = forms.into_iter().find(|form| fits(&title, form));
+            title.spans.extend(form.map(Span::from));
         }
         title.push_span(" ");
-        let span = format!(" last {} ", duration(span));
-        let room = room(&title);
-        let block = Block::new()
+        let span = Some(format!(" last {} ", duration(span))).filter(|span| fits(&title, span));
+        Block::new()
             .borders(Borders::TOP)
-            .border_style(Style::new().dim())
-            .title_style(Style::new().not_dim());
-        let block = block.title_top(title);
-        if span.len() <= room {
-            block.title_top(Line::from(span).dim().right_aligned())
-        } else {
-            block
-        }
+            .border_style(Modifier::DIM)
+            .title_style(Style::new().not_dim())
+            .title_top(title)
+            .title_top(Line::from(span.unwrap_or_default()).dim().right_aligned())
     }
 }
 
