@@ -56,7 +56,6 @@ pub(super) struct Mean {
     pub(super) error: f64,
 }
 
-/// Results in blocks of equal time.
 pub(super) struct Blocks {
     begun: Instant,
     duration: Duration,
@@ -142,15 +141,10 @@ pub(super) fn correct(
     }
     if reference.zero {
         let max = MAX_OFFSET + MAX_OFFSET_PER_VOLT * (volts - OFFSET_VOLTS).abs();
-        if amperes.abs() > max {
+        let (read, reference) = (amperes, 0.0);
+        if read.abs() > max {
             let hint = "a load is still connected, or current bypasses its switch";
-            return Err(Unusable::Implausible {
-                read: amperes,
-                reference: 0.0,
-                max,
-                unit: "A",
-                hint,
-            });
+            return Err(Unusable::Implausible { read, reference, max, unit: "A", hint });
         }
         corrected.current_offset = Amperes(-amperes * existing.current_gain);
     }

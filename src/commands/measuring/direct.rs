@@ -99,7 +99,6 @@ pub(super) fn set_cycles(
     Ok(())
 }
 
-/// Returns a result as a slice.
 #[expect(clippy::cast_precision_loss, reason = "less than 2^53 results")]
 pub(super) fn slice((result, cycle, time): &(Measured, Cycle, Duration)) -> Slice {
     Slice {

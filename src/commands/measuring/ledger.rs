@@ -74,7 +74,6 @@ pub(in crate::commands) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns an empty ledger of the time from `begun` on.
     pub(super) fn new(begun: Instant) -> Self {
         Self { begun: Some(begun), ..Self::default() }
     }

@@ -84,7 +84,6 @@ pub(super) struct Session {
     /// Measures the others, in their order.
     supervisor: Option<Supervisor>,
     reader: Reader,
-    /// When the services were scraped.
     scraped: Option<Instant>,
     /// Why sensors cannot be measured.
     messages: Vec<String>,
@@ -190,7 +189,6 @@ impl Session {
         }
     }
 
-    /// Takes new results into the ledgers.
     pub(super) fn collect(&mut self) {
         let others = self.sensors.iter_mut().filter(|sensor| sensor.service().is_none());
         let meters = self.supervisor.iter().flat_map(Supervisor::sensors);

@@ -1,12 +1,9 @@
 //! The command: its process, the signals passed on to it, and how it ended.
 
-use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -55,7 +52,6 @@ impl Events {
         Ok(events)
     }
 
-    /// Waits for an event, at most for this time.
     pub(super) fn wait(&mut self, timeout: Duration) -> Option<Event> {
         let event = self.receiver.recv_timeout(timeout).ok();
         if let Some(Event::Signal(signal)) = event {
@@ -68,9 +64,9 @@ impl Events {
 /// Starts a command with the streams of this process. Its end becomes an event.
 pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
     let child = match Command::new(&words[0]).args(&words[1..]).spawn() {
-        // A script that names no interpreter, which execvp(3) gives to the shell, too.
+        // A script that names no interpreter: the shell finds and runs it as execvp(3) does.
         Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-            Command::new("/bin/sh").arg(located(&words[0])).args(&words[1..]).spawn()
+            Command::new("/bin/sh").args(["-c", "exec \"$0\" \"$@\""]).args(words).spawn()
         }
         spawned => spawned,
     }?;
@@ -82,13 +78,6 @@ pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
         _ = ended.send(Event::Ended(Instant::now()));
     })?;
     Ok(child)
-}
-
-/// Returns the path of a command that was found.
-fn located(command: &OsStr) -> PathBuf {
-    let path = env::var_os("PATH").filter(|_| !command.as_bytes().contains(&b'/'));
-    let mut candidates = path.iter().flat_map(env::split_paths).map(|it| it.join(command));
-    candidates.find(|it| it.is_file()).unwrap_or_else(|| command.into())
 }
 
 /// Passes a signal on to a command, unless a key of the terminal has sent it to both.
@@ -117,7 +106,6 @@ pub(super) fn exit_code(status: ExitStatus) -> u8 {
     code.or_else(|| status.signal().map(signal_code)).unwrap_or(FAILURE)
 }
 
-/// Returns the exit code after a signal.
 pub(super) fn signal_code(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(FAILURE)
 }

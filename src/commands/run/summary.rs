@@ -43,7 +43,6 @@ impl Summary {
         rows
     }
 
-    /// Writes everything, in the format that was asked for.
     pub(super) fn write(&self, output: &mut dyn Write) -> io::Result<()> {
         match &self.args {
             _ if self.runs.is_empty() => Ok(()),
@@ -90,7 +89,7 @@ impl Summary {
                  restart is not measured"
             ));
         }
-        if let Some(seconds) = figures.shown_gap() {
+        if let Some(seconds) = figures.gap() {
             notes.push(format!(
                 "warning: {device}: {seconds} not measured (the sensor did not respond, or results \
                  were missed: try a longer --interval); the energy of that time is missing"
@@ -208,7 +207,6 @@ pub(super) struct Figures {
     pub(super) uncertainty: f64,
     /// Mean power in watts; `None`: nothing was measured.
     pub(super) watts: Option<f64>,
-    /// Mean duration.
     pub(super) seconds: f64,
     /// All runs together.
     pub(super) total: Energy,
@@ -248,8 +246,7 @@ impl Figures {
         Self { joules, uncertainty, watts, seconds, total, net }
     }
 
-    /// Returns the figures of sensors that feed one load, from the runs and the figures of each
-    /// sensor.
+    /// Returns the figures of the sum of all sensors.
     fn sum<'a>(runs: &[&Run], sensors: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let runs = runs.iter().map(|run| {
             let mut sum = Energy::default();
@@ -267,10 +264,9 @@ impl Figures {
         Self { watts: sensors.map(|it| it.watts).sum(), net, ..Self::new(runs, None) }
     }
 
-    /// Returns the time of all runs that no result covers, if it is long enough to be shown.
-    fn shown_gap(&self) -> Option<String> {
+    /// Returns the time of all runs that no result covers, if it is not 0 in milliseconds.
+    fn gap(&self) -> Option<String> {
         let seconds = self.total.unmeasured().as_secs_f64();
-        // It is printed to the millisecond.
         (seconds >= 0.0005).then(|| format!("{seconds:.3} s"))
     }
 
@@ -300,7 +296,6 @@ impl Figures {
 }
 
 impl fmt::Display for Figures {
-    /// Writes the columns of text that apply.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { joules, watts, seconds, total, net, .. } = self;
         let Some(watts) = watts else {
@@ -315,7 +310,7 @@ impl fmt::Display for Figures {
             total.extremes.map(|(_, min)| format!("{min:.2} V min")),
             Some(format!("{seconds:.3} s")),
             (total.missed > 0.0).then(|| format!("{} missed", total.missed)),
-            self.shown_gap().map(|gap| format!("{gap} not measured")),
+            self.gap().map(|gap| format!("{gap} not measured")),
             net.map(|net| {
                 let energy = bounded(net.joules, net.uncertainty).0;
                 format!("net of idle ({:.2} W): {energy}", net.idle_watts)
