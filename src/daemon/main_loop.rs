@@ -88,8 +88,8 @@ impl MainLoop<'_> {
     fn log_summary(&self, elapsed: Duration) {
         const SENSORS_PER_LINE: usize = 16;
         let means = self.supervisor.sensors().filter_map(|(sensor, meter)| {
-            let sums = meter.lock().take_sums();
-            Some(format!("{}: {} (results: {})", sensor.device, sums.means()?, sums.results))
+            let (means, results) = meter.lock().take_means()?;
+            Some(format!("{}: {means} (results: {results})", sensor.device))
         });
         for means in means.collect::<Vec<_>>().chunks(SENSORS_PER_LINE) {
             info!("means over {} s: {}", elapsed.as_secs(), means.join("; "));

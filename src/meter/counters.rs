@@ -16,7 +16,7 @@ impl Meter {
         copy.accumulator.totals = self.accumulator.totals(now);
         let mut counters = BTreeMap::new();
         copy.update_counters(|name, value| {
-            counters.insert(name, value);
+            counters.insert(name.to_owned(), value);
             value
         });
         counters
@@ -25,43 +25,38 @@ impl Meter {
     /// Adds the counters of an earlier process; unknown names are ignored.
     pub fn restore_counters(&mut self, saved: &BTreeMap<String, u128>) {
         self.update_counters(|name, value| {
-            value.saturating_add(saved.get(&name).copied().unwrap_or_default())
+            value.saturating_add(saved.get(name).copied().unwrap_or_default())
         });
     }
 
-    /// Replaces the value of every counter by that which `update` returns for its name, which saved
-    /// files contain (never rename one), and its value.
-    fn update_counters(&mut self, mut update: impl FnMut(String, u128) -> u128) {
+    /// Sets every counter to what `update` returns for its name and value. Saved files contain the
+    /// names: never rename one.
+    fn update_counters(&mut self, mut update: impl FnMut(&str, u128) -> u128) {
         let to_u64 = |value| u64::try_from(value).unwrap_or(u64::MAX);
+        let mut count = |name: &str, n: &mut u64| *n = to_u64(update(name, (*n).into()));
         let totals = &mut self.accumulator.totals;
-        let quantities: Vec<&str> = Quantity::ALL.iter().map(|quantity| quantity.name()).collect();
-        let labelled = |counter: &str, values: &[&str]| {
-            values.iter().map(|value| format!("{counter}.{value}")).collect::<Vec<_>>()
+        count("results", &mut totals.results);
+        count("results_missed", &mut totals.missed);
+        count("alerts", &mut self.alerts);
+        for (kind, n) in Failure::VARIANTS.iter().zip(&mut self.failures) {
+            count(&format!("read_errors.{kind}"), n);
+        }
+        for (cause, n) in Reset::VARIANTS.iter().zip(&mut self.resets) {
+            count(&format!("resets.{cause}"), n);
+        }
+        for (quantity, n) in Quantity::ALL.iter().zip(&mut self.overflows) {
+            count(&format!("overflows.{}", quantity.name()), n);
+        }
+        let mut flow = |name, atto: &mut u128| *atto = update(name, *atto);
+        flow("energy_attojoules.forward", &mut totals.energy.forward);
+        flow("energy_attojoules.reverse", &mut totals.energy.reverse);
+        flow("charge_attocoulombs.forward", &mut totals.charge.forward);
+        flow("charge_attocoulombs.reverse", &mut totals.charge.reverse);
+        let mut time = |name, time: &mut Duration| {
+            *time = Duration::from_nanos(to_u64(update(name, time.as_nanos())));
         };
-        let counts = ["results", "results_missed", "alerts"]
-            .map(str::to_owned)
-            .into_iter()
-            .zip([&mut totals.results, &mut totals.missed, &mut self.alerts])
-            .chain(labelled("read_errors", Failure::VARIANTS).into_iter().zip(&mut self.failures))
-            .chain(labelled("resets", Reset::VARIANTS).into_iter().zip(&mut self.resets))
-            .chain(labelled("overflows", &quantities).into_iter().zip(&mut self.overflows));
-        for (name, count) in counts {
-            *count = to_u64(update(name, u128::from(*count)));
-        }
-        for (name, atto) in [
-            ("energy_attojoules.forward", &mut totals.energy.forward),
-            ("energy_attojoules.reverse", &mut totals.energy.reverse),
-            ("charge_attocoulombs.forward", &mut totals.charge.forward),
-            ("charge_attocoulombs.reverse", &mut totals.charge.reverse),
-        ] {
-            *atto = update(name.to_owned(), *atto);
-        }
-        for (name, time) in [
-            ("measured_nanoseconds", &mut totals.measured),
-            ("unmeasured_nanoseconds", &mut totals.unmeasured),
-        ] {
-            *time = Duration::from_nanos(to_u64(update(name.to_owned(), time.as_nanos())));
-        }
+        time("measured_nanoseconds", &mut totals.measured);
+        time("unmeasured_nanoseconds", &mut totals.unmeasured);
     }
 }
 

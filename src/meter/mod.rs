@@ -75,30 +75,6 @@ pub struct Reading {
     pub raw: Option<Raw>,
 }
 
-/// Sums over several results, for their means.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sums {
-    /// Number of results.
-    pub results: u32,
-    sum: Measured,
-}
-
-impl Sums {
-    fn add(&mut self, measured: &Measured) {
-        self.results += 1;
-        self.sum.voltage.0 += measured.voltage.0;
-        self.sum.current.0 += measured.current.0;
-        self.sum.power.0 += measured.power.0;
-    }
-
-    /// Returns the means, if there was at least one result.
-    pub fn means(&self) -> Option<Measured> {
-        let n = f64::from(self.results);
-        let Measured { voltage, current, power } = self.sum;
-        (self.results > 0).then(|| Measured::new(voltage.0 / n, current.0 / n, power.0 / n))
-    }
-}
-
 /// Values that have not been added to the histograms yet.
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
@@ -159,7 +135,8 @@ pub struct Meter {
     pub accumulator: Accumulator,
     /// Recent results, for their extremes.
     pub window: Window,
-    sums: Sums,
+    /// Sums over the results since [`Self::take_means`], and their number.
+    sums: (Measured, u32),
     observations: Observations,
     /// Every result with its cycle and the time that it covers, since [`Self::take_results`].
     results: Option<Vec<(Measured, Cycle, Duration)>>,
@@ -171,7 +148,11 @@ impl Meter {
         self.up = true;
         let time = self.accumulator.add(&reading.measured, cycle);
         self.window.add(reading.at, &reading.measured);
-        self.sums.add(&reading.measured);
+        let (sum, results) = &mut self.sums;
+        sum.voltage.0 += reading.measured.voltage.0;
+        sum.current.0 += reading.measured.current.0;
+        sum.power.0 += reading.measured.power.0;
+        *results += 1;
         Observations::push(&mut self.observations.powers, reading.measured.power.0);
         if let Some(results) = &mut self.results {
             results.push((reading.measured, *cycle, time));
@@ -204,19 +185,17 @@ impl Meter {
         self.failures[failure as usize] += 1;
     }
 
-    /// Counts a loss of the configuration.
-    pub fn count_reset(&mut self, reset: Reset) {
-        self.resets[reset as usize] += 1;
-    }
-
     /// Records the duration of a poll.
     pub fn record_poll(&mut self, time: Duration) {
         Observations::push(&mut self.observations.polls, time.as_secs_f64());
     }
 
-    /// Removes and returns the sums since the last call.
-    pub fn take_sums(&mut self) -> Sums {
-        std::mem::take(&mut self.sums)
+    /// Returns the means of the results since the last call, and their number, if there was one.
+    pub fn take_means(&mut self) -> Option<(Measured, u32)> {
+        let (Measured { voltage, current, power }, results) = std::mem::take(&mut self.sums);
+        let n = f64::from(results);
+        let means = Measured::new(voltage.0 / n, current.0 / n, power.0 / n);
+        (results > 0).then_some((means, results))
     }
 
     /// Removes and returns the observations since the last call; reuses the memory of `spare`,
@@ -227,22 +206,15 @@ impl Meter {
 
     /// Returns a copy without the parts whose size grows with the rate.
     pub fn snapshot(&self) -> Self {
-        Self {
-            last: self.last,
-            accumulator: self.accumulator.clone(),
-            window: Window::default(),
-            observations: Observations::default(),
-            results: None,
-            ..*self
-        }
+        let (window, observations) = (Window::default(), Observations::default());
+        Self { window, observations, results: None, ..*self }
     }
 
     /// Returns the last result, if the sensor is up and the result younger than three cycles and a
     /// second.
     pub fn live(&self, now: Instant) -> Option<&Reading> {
-        let age = |reading: &&Reading| now.saturating_duration_since(reading.at);
         let limit = 3 * self.cycle + Duration::from_secs(1);
-        self.last.as_ref().filter(|reading| self.up && age(reading) < limit)
+        self.last.as_ref().filter(|it| self.up && now.saturating_duration_since(it.at) < limit)
     }
 }
 
@@ -292,9 +264,8 @@ mod tests {
     fn counters_are_in_the_order_of_variants() {
         let mut meter = Meter::default();
         meter.count_failure(Failure::Identity);
-        meter.count_reset(Reset::Foreign);
         assert_eq!(meter.failures, [0, 0, 0, 0, 1, 0, 0, 0]);
-        assert_eq!(meter.resets, [0, 1]);
+        assert_eq!(Reset::Foreign as usize, 1);
         assert_eq!((Failure::VARIANTS[4], Reset::VARIANTS[1]), ("identity", "foreign"));
         for (index, quantity) in Quantity::ALL.iter().enumerate() {
             assert_eq!(*quantity as usize, index);
@@ -304,14 +275,14 @@ mod tests {
     #[test]
     fn means_cover_results_since_last_call() {
         let mut meter = Meter::default();
-        assert_eq!(meter.take_sums().means(), None);
+        assert_eq!(meter.take_means(), None);
         for volts in [4.0, 6.0] {
             let reading =
                 Reading { measured: Measured::new(volts, 1.0, 5.0), ..reading(Instant::now()) };
             meter.record(reading, &cycle(Instant::now()));
         }
-        assert_eq!(meter.take_sums().means(), Some(Measured::new(5.0, 1.0, 5.0)));
-        assert_eq!(meter.take_sums().results, 0);
+        assert_eq!(meter.take_means(), Some((Measured::new(5.0, 1.0, 5.0), 2)));
+        assert_eq!(meter.take_means(), None);
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! Energy, charge and time, accumulated exactly: integers of 1e-18 J, 1e-18 C and nanoseconds do
-//! not drift over years.
+//! Energy, charge and time, accumulated exactly: integers do not drift over years.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +72,7 @@ pub struct Cycle {
 }
 
 /// Accumulates energy, charge and covered time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Accumulator {
     pub(super) totals: Totals,
     /// Time before this has already been counted as measured or unmeasured.
@@ -102,7 +101,7 @@ impl Accumulator {
 
     /// Adds one result. Returns the time that it covers.
     pub fn add(&mut self, measured: &Measured, cycle: &Cycle) -> Duration {
-        let span = self.span(cycle.end);
+        let span = self.skip(cycle.end);
         let time = match cycle.elapsed {
             // How much of it falls within the time that is counted is unknown.
             Some(0) => Duration::ZERO,
@@ -112,7 +111,7 @@ impl Accumulator {
         self.totals.energy.add(measured.power.0, time);
         self.totals.charge.add(measured.current.0, time);
         self.totals.measured += time;
-        self.totals.unmeasured += span.saturating_sub(time);
+        self.totals.unmeasured -= time;
         self.totals.results += 1;
         self.totals.missed += cycle.missed;
         self.down = false;
@@ -121,25 +120,17 @@ impl Accumulator {
 
     /// Returns the totals as of the last result; while the sensor is down, as of `now`.
     pub fn totals(&self, now: Instant) -> Totals {
-        let mut totals = self.totals;
-        if self.down
-            && let Some(since) = self.counted
-        {
-            totals.unmeasured += now.saturating_duration_since(since);
-        }
-        totals
+        let since = self.counted.filter(|_| self.down).unwrap_or(now);
+        let unmeasured = self.totals.unmeasured + now.saturating_duration_since(since);
+        Totals { unmeasured, ..self.totals }
     }
 
-    fn skip(&mut self, until: Instant) {
-        let span = self.span(until);
-        self.totals.unmeasured += span;
-    }
-
-    /// Returns the time up to `until` that is not counted yet, and marks it as counted.
-    fn span(&mut self, until: Instant) -> Duration {
+    /// Counts the time up to `until` that is not counted yet as unmeasured, and returns it.
+    fn skip(&mut self, until: Instant) -> Duration {
         let counted = self.counted.get_or_insert(until);
         let span = until.saturating_duration_since(*counted);
         *counted = until.max(*counted);
+        self.totals.unmeasured += span;
         span
     }
 }

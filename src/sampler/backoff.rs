@@ -19,32 +19,24 @@ impl Backoff {
 
 /// Log rate limiter (a loose contact must not wear out an SD card): burst of 10, then one message
 /// per minute.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LogRateLimit {
-    tokens: u32,
-    refilled: Instant,
+    /// When a whole burst is allowed again: a minute later with each message.
+    full_at: Option<Instant>,
 }
 
 impl LogRateLimit {
     const BURST: u32 = 10;
     const REFILL: Duration = Duration::from_secs(60);
 
-    pub(super) fn new(now: Instant) -> Self {
-        Self { tokens: Self::BURST, refilled: now }
-    }
-
     /// Returns whether a message may be logged now.
     pub(super) fn allow(&mut self, now: Instant) -> bool {
-        while self.tokens < Self::BURST && now >= self.refilled + Self::REFILL {
-            self.tokens += 1;
-            self.refilled += Self::REFILL;
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        let is_allowed = full_at <= now + (Self::BURST - 1) * Self::REFILL;
+        if is_allowed {
+            self.full_at = Some(full_at + Self::REFILL);
         }
-        if self.tokens == Self::BURST {
-            self.refilled = now;
-        }
-        let allowed = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
-        allowed
+        is_allowed
     }
 }
 
@@ -62,7 +54,7 @@ mod tests {
     #[test]
     fn ten_messages_pass_then_one_per_minute() {
         let start = Instant::now();
-        let mut limit = LogRateLimit::new(start);
+        let mut limit = LogRateLimit::default();
         let burst = (0..100).filter(|_| limit.allow(start)).count();
         assert_eq!(burst, 10);
         let seconds = (1..=3600).map(|second| start + Duration::from_secs(second));

@@ -1,29 +1,30 @@
 //! Polls the sensors of a bus: when, in which order, and what follows a failure. Each bus has one
 //! sampler, which runs in a thread of its own.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use crate::clock::Clock;
-use crate::i2c::mux::{Channel, Multiplexers};
-use crate::i2c::{self, Bus, Retry};
-use crate::ina260::Ina260;
+use crate::i2c::mux::{self, Channel, Multiplexers};
+use crate::i2c::{self, Bus, ErrorKind, Retry};
 use crate::ina260::calibration::Calibration;
-use crate::meter::SharedMeter;
+use crate::ina260::{self, Ina260};
+use crate::meter::{Failure, SharedMeter};
 
 mod backoff;
 mod bus_thread;
 mod poller;
 mod power_guard;
-mod report;
 mod sensor;
 mod tracker;
 
 use backoff::Backoff;
-pub use bus_thread::{BusThread, Deadline, set_timer_slack};
-pub use report::Error;
+pub(crate) use bus_thread::BusThread;
+use bus_thread::Deadline;
+pub use bus_thread::set_timer_slack;
 use sensor::Sensor;
 
 /// Configuration of a sensor; the supervisor creates it from the plan.
@@ -41,6 +42,52 @@ pub struct Setup {
     pub calibration: Calibration,
     /// Receives the results.
     pub meter: SharedMeter,
+}
+
+/// A failed poll.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Chip(#[from] ina260::Error),
+    #[error(transparent)]
+    Mux(#[from] mux::Error),
+}
+
+impl Error {
+    /// Returns whether the bus is stuck.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.transfer().is_some_and(i2c::Error::is_timeout)
+    }
+
+    /// Returns the failed transfer, if that is the cause.
+    fn transfer(&self) -> Option<&i2c::Error> {
+        self.source()?.downcast_ref()
+    }
+
+    /// Returns the kind to count the error as; `None` for failed transfers to the chip, which are
+    /// counted one by one.
+    fn failure(&self) -> Option<Failure> {
+        use ina260::Error as Chip;
+
+        match self {
+            Self::Chip(Chip::Read { .. } | Chip::Write { .. }) => None,
+            Self::Chip(Chip::Bound(_)) => Some(Failure::Io),
+            Self::Chip(Chip::InUse(_) | Chip::NotAnIna260 { .. }) => Some(Failure::Identity),
+            Self::Chip(Chip::RegisterMismatch { .. } | Chip::NotContinuous(_)) => {
+                Some(Failure::Settings)
+            }
+            Self::Mux(_) => Some(Failure::Mux),
+        }
+    }
+}
+
+fn transfer_failure(kind: ErrorKind) -> Failure {
+    match kind {
+        ErrorKind::Nack => Failure::Nack,
+        ErrorKind::Timeout | ErrorKind::Busy | ErrorKind::Hung => Failure::Timeout,
+        ErrorKind::Arbitration => Failure::Arbitration,
+        ErrorKind::Closed | ErrorKind::Io => Failure::Io,
+    }
 }
 
 /// The bus during one poll of a sensor.
@@ -110,6 +157,7 @@ impl Sampler {
     }
 
     /// Applies a new configuration; sensors whose location and settings stay are not interrupted.
+    /// Alerts of the others are disabled, and all mux channels deselected.
     pub fn replace(&mut self, setups: Vec<Setup>) {
         let now = self.clock.now();
         let mut before = std::mem::take(&mut self.sensors);
@@ -147,8 +195,8 @@ impl Sampler {
     pub fn poll_due(&mut self) -> Instant {
         self.check_suspend();
         let now = self.clock.now();
-        if self.paused_until.is_none_or(|until| until <= now) && self.poll_running() {
-            self.poll_one_down();
+        if self.paused_until.is_none_or(|until| until <= now) {
+            self.poll_sensors();
         }
         let next = self.sensors.iter().map(Sensor::due).min();
         let next = next.unwrap_or_else(|| self.clock.now() + Self::IDLE);
@@ -157,28 +205,19 @@ impl Sampler {
         next
     }
 
-    /// Polls each running sensor that is due. Returns `false` if a timeout ended the pass.
-    fn poll_running(&mut self) -> bool {
+    fn poll_sensors(&mut self) {
         for _ in 0..self.sensors.len() {
             let now = self.clock.now();
-            match self.next_running(now) {
-                Some(index) if self.poll(index, now) => {}
-                Some(_) => return false,
-                None => break,
+            let Some(index) = self.next_running(now) else { break };
+            if !self.poll(index, now) {
+                return;
             }
         }
-        true
-    }
-
-    /// Polls one sensor that is not running, if its attempt is due. Such attempts come last, one
-    /// per pass, since they may cost a timeout.
-    fn poll_one_down(&mut self) {
+        // Sensors that are not running come last, one per pass, since each may cost a timeout.
         let now = self.clock.now();
-        let due = |&index: &usize| self.sensors[index].due();
-        let next = (0..self.sensors.len())
-            .filter(|index| !self.sensors[*index].is_running() && due(index) <= now)
-            .min_by_key(due);
-        if let Some(index) = next {
+        let sensors = self.sensors.iter().enumerate();
+        let due = sensors.filter(|(_, sensor)| sensor.poller().is_none() && sensor.due() <= now);
+        if let Some((_, index)) = due.map(|(index, sensor)| (sensor.due(), index)).min() {
             self.poll(index, now);
             self.check_load();
         }
@@ -187,16 +226,18 @@ impl Sampler {
     /// Returns the running sensor to poll next: of those with a result, the one whose result is
     /// overwritten first; while there is time, one on the selected mux channel.
     fn next_running(&self, now: Instant) -> Option<usize> {
-        let ready = |&index: &usize| self.sensors[index].is_ready(now);
-        let overwritten_at = |&index: &usize| self.sensors[index].overwritten_at();
-        let ready = (0..self.sensors.len()).filter(ready);
-        let first = ready.clone().min_by_key(overwritten_at)?;
+        let ready = self.sensors.iter().enumerate().filter_map(|(index, sensor)| {
+            let poller = sensor.poller()?;
+            let is_ready = poller.tracker.ready_from.min(poller.due()) <= now;
+            is_ready.then(|| (poller.due() + poller.tracker.period(), index))
+        });
+        let (overwritten_at, first) = ready.clone().min()?;
         let selected = self.multiplexers.selected();
-        if selected.is_none() || overwritten_at(&first) < now + Self::MUX_SLACK {
+        if selected.is_none() || overwritten_at < now + Self::MUX_SLACK {
             return Some(first);
         }
-        let is_selected = |&index: &usize| self.sensors[index].setup.channel == selected;
-        ready.filter(is_selected).min_by_key(overwritten_at).or(Some(first))
+        let selected = ready.filter(|(_, index)| self.sensors[*index].setup.channel == selected);
+        Some(selected.min().map_or(first, |(_, index)| index))
     }
 
     /// Polls one sensor. Returns whether the bus is ready for the next.
@@ -211,7 +252,11 @@ impl Sampler {
         if let Some(error) = &failure {
             self.consecutive_timeouts += 1;
             if self.consecutive_timeouts >= Self::MAX_TIMEOUTS {
-                self.pause_bus(error);
+                let now = self.clock.now();
+                self.paused_until = Some(now + self.pauses.pause());
+                for sensor in self.sensors.iter_mut().filter(|sensor| sensor.poller().is_some()) {
+                    sensor.mark_down(error, now);
+                }
             }
         } else {
             self.consecutive_timeouts = 0;
@@ -223,15 +268,6 @@ impl Sampler {
             (self.on_change)();
         }
         !failure.is_some_and(|error| error.is_timeout())
-    }
-
-    /// Pauses the bus and marks its sensors as down.
-    fn pause_bus(&mut self, error: &Error) {
-        let now = self.clock.now();
-        self.paused_until = Some(now + self.pauses.pause());
-        for sensor in self.sensors.iter_mut().filter(|sensor| sensor.is_running()) {
-            sensor.mark_down(error, now);
-        }
     }
 
     /// Counts the time of a suspend as unmeasured.
@@ -252,10 +288,8 @@ impl Sampler {
 
     /// Logs once if the bus is too slow for its sensors; as many results are read as fit.
     fn check_load(&mut self) {
-        let Some(word) = self.sensors.iter().filter_map(|sensor| sensor.word_time).min() else {
-            return;
-        };
-        let capacity = 1.0 / word.as_secs_f64();
+        let word = self.sensors.iter().filter_map(|sensor| sensor.word_time).min();
+        let capacity = word.map_or(f64::INFINITY, |word| 1.0 / word.as_secs_f64());
         let demand: f64 = self.sensors.iter().map(Sensor::transfers_per_second).sum();
         if demand > capacity && !self.overload_logged {
             self.overload_logged = true;
@@ -268,20 +302,10 @@ impl Sampler {
         }
     }
 
-    /// Disables the alerts of every chip and deselects the mux channels, before the sampler ends.
-    pub fn release(&mut self) {
-        self.replace(Vec::new());
-    }
-
     fn deselect_muxes(&mut self) {
         if let Err(error) = self.multiplexers.deselect_all(self.bus.as_mut()) {
             debug!("{}: {error}", self.name);
         }
-    }
-
-    /// Returns a handle that shows other threads whether the sampler meets its deadline.
-    pub fn deadline(&self) -> Deadline {
-        self.deadline.clone()
     }
 }
 

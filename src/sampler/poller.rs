@@ -24,8 +24,16 @@ pub(super) enum PollOutcome {
         /// Whether the comparator has tripped since the previous result.
         alert: bool,
     },
-    /// The chip has lost its configuration; holds what its registers contain.
+}
+
+/// A poll without an outcome.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PollError {
+    /// Holds what the registers contain.
+    #[error("the chip has lost its configuration")]
     Reset(RegisterDump),
+    #[error(transparent)]
+    Failed(#[from] Error),
 }
 
 /// Polls one sensor from its configuration on.
@@ -35,17 +43,13 @@ pub(super) struct Poller {
     pub(super) info: ChipInfo,
     /// The registers as they were configured.
     registers: RegisterDump,
-    tracker: CycleTracker,
+    pub(super) tracker: CycleTracker,
     /// When the conversions were restarted or, if they were not, the chip configured.
     pub(super) started: Instant,
     /// When the registers that the flags do not cover were checked last.
     checked: Instant,
     /// A latched alert, which reading the flags clears, until it is reported with a result.
     alert: bool,
-    /// Completed results that were not used since the last one that was; `None` if unknown.
-    unused: Option<u64>,
-    /// Missed results that have not been reported.
-    missed: u64,
     /// The last result that counted.
     previous: Option<Measurement>,
     pub(super) guard: PowerGuard,
@@ -54,9 +58,6 @@ pub(super) struct Poller {
     /// Corrupted words that have not been counted.
     pub(super) corrupt: u64,
 }
-
-/// A read of the flags, or the registers of a chip that has lost its configuration.
-type Flags = Result<(FlagRead, MaskEnable), RegisterDump>;
 
 impl Poller {
     /// Time between two checks of the registers that the flags do not cover.
@@ -68,18 +69,14 @@ impl Poller {
     /// flag is wrong. Registers of neighbouring results are better than none.
     const MAX_ATTEMPTS: usize = 4;
 
-    /// Returns the poller of a chip that was configured `now`; `start` is the write that restarted
-    /// its conversions, if any did.
-    pub(super) fn new(
-        chip: Ina260,
-        die: u16,
-        registers: RegisterDump,
-        start: Option<FlagRead>,
-        now: Instant,
-    ) -> Self {
-        let settings = registers.settings();
-        let tracker = CycleTracker::new(settings.cycle(), start, now);
-        Self {
+    /// Identifies the chip and writes its settings.
+    pub(super) fn configure(chip: Ina260, access: &mut Access<'_>) -> Result<Self, Error> {
+        let die = ina260::identify(&mut access.bus, chip.address)?;
+        let mut start = Vec::new();
+        let registers = chip.configure(&mut access.bus, || start.push(access.clock.now()))?;
+        let (now, settings) = (access.clock.now(), registers.settings());
+        let tracker = CycleTracker::new(settings.cycle(), &start, now);
+        Ok(Self {
             chip,
             info: ChipInfo { die, settings },
             registers,
@@ -87,51 +84,27 @@ impl Poller {
             tracker,
             checked: now,
             alert: false,
-            unused: Some(0),
-            missed: 0,
             previous: None,
             guard: PowerGuard::default(),
             may_have_cleared: false,
             corrupt: 0,
-        }
+        })
     }
 
     /// Returns when to poll next: for the next result, or for the check, which also finds within a
     /// second that a sensor with a long cycle has failed.
     pub(super) fn due(&self) -> Instant {
-        let due = self.tracker.due;
-        if self.period() <= Self::LONGEST_CHECKED {
-            due
-        } else {
-            due.min(self.checked + Self::CHECK_INTERVAL)
+        let (due, check_due) = (self.tracker.due, self.checked + Self::CHECK_INTERVAL);
+        let is_checked_with_result = self.tracker.period() <= Self::LONGEST_CHECKED;
+        if is_checked_with_result { due } else { due.min(check_due) }
+    }
+
+    /// Writes the power guard, if the last result has shown that it has to change. Returns whether
+    /// it did.
+    pub(super) fn write_guard(&mut self, access: &mut Access<'_>) -> Result<bool, Error> {
+        if self.guard.requested == self.guard.armed {
+            return Ok(false);
         }
-    }
-
-    /// Returns whether a poll at `now` is to check the registers that the flags do not cover: the
-    /// poll that is closest to the end of the interval.
-    fn needs_check(&self, now: Instant) -> bool {
-        let period = self.period();
-        let early = if period <= Self::LONGEST_CHECKED { period / 2 } else { Duration::ZERO };
-        now.duration_since(self.checked) + early >= Self::CHECK_INTERVAL
-    }
-
-    /// Returns the earliest time at which a poll makes sense.
-    pub(super) fn ready_from(&self) -> Instant {
-        self.tracker.ready_from.min(self.due())
-    }
-
-    /// Returns the chip's period: nominal until it was measured.
-    pub(super) fn period(&self) -> Duration {
-        self.tracker.period()
-    }
-
-    /// Discards the phase, and with it the number of results completed since the last one.
-    pub(super) fn lose_phase(&mut self) {
-        self.tracker.lose_phase();
-        self.unused = None;
-    }
-
-    pub(super) fn write_guard(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
         let registers = self.registers.with_guard(self.guard.requested);
         let begun = access.clock.now();
         self.chip.change_guard(&mut access.bus, &self.registers, &registers)?;
@@ -139,7 +112,7 @@ impl Poller {
         // The write may have ended in the cycle after the next edge.
         let is_late = self.tracker.may_tear(begun, access.clock.now());
         self.guard.written(if is_late { 2 } else { 1 });
-        Ok(())
+        Ok(true)
     }
 
     /// Reads the flags and, if they announce a result, the result.
@@ -147,36 +120,33 @@ impl Poller {
         &mut self,
         access: &mut Access<'_>,
         with_power: bool,
-    ) -> Result<PollOutcome, Error> {
-        let due = self.tracker.due;
-        let (flag_read, flags) = match self.read_flags(access)? {
-            Ok(read) => read,
-            Err(found) => return Ok(PollOutcome::Reset(found)),
-        };
-        let is_late = flag_read.begun.saturating_duration_since(due) > self.period() / 2;
-        let outcome = self.read(access, with_power, is_late, (flag_read, flags))?;
-        // After the result, which has to be read as soon after its flags as possible.
-        if self.needs_check(flag_read.ended) {
-            if let Some(found) = self.check(access, flags)? {
-                return Ok(PollOutcome::Reset(found));
-            }
-            self.checked = flag_read.ended;
+    ) -> Result<PollOutcome, PollError> {
+        let read = self.read_flags(access)?;
+        let outcome = self.read_result(access, with_power, read)?;
+        // In the poll that is closest to the end of the interval; after the result, which has to be
+        // read as soon after its flags as possible.
+        let period = self.tracker.period();
+        let early = if period <= Self::LONGEST_CHECKED { period / 2 } else { Duration::ZERO };
+        if read.ended.duration_since(self.checked) + early >= Self::CHECK_INTERVAL {
+            self.check(access, read.flags)?;
+            self.checked = read.ended;
         }
         Ok(outcome)
     }
 
     /// Reads the result that the flags announce; again, if an edge may have torn it or a word may
     /// be corrupted.
-    fn read(
+    fn read_result(
         &mut self,
         access: &mut Access<'_>,
         with_power: bool,
-        is_late: bool,
-        (mut flag_read, mut flags): (FlagRead, MaskEnable),
-    ) -> Result<PollOutcome, Error> {
+        mut read: FlagRead,
+    ) -> Result<PollOutcome, PollError> {
+        let delay = read.begun.saturating_duration_since(self.tracker.due);
+        let is_late = delay > self.tracker.period() / 2;
         for attempt in 1..=Self::MAX_ATTEMPTS {
-            if !flags.ready() {
-                self.tracker.not_ready(flag_read);
+            if !read.flags.ready() {
+                self.tracker.not_ready(read);
                 if self.may_have_cleared {
                     // A result may have been completed before.
                     self.tracker.not_before = None;
@@ -184,16 +154,13 @@ impl Poller {
                 break;
             }
             self.may_have_cleared = false;
-            let mut cycle = self.tracker.ready(flag_read);
-            self.missed += cycle.missed;
-            let unused = self.unused.replace(0);
-            cycle.elapsed = unused.and_then(|unused| Some(cycle.elapsed? + unused));
+            let mut cycle = self.tracker.ready(read);
             let begun = access.clock.now();
-            let (bus, overflow) = (&mut access.bus, flags.overflow());
+            let (bus, overflow) = (&mut access.bus, read.flags.overflow());
             let mut measurement = ina260::measure(bus, self.chip.address, overflow, with_power)?;
             let mut at = access.clock.now();
             // On a bus that needs longer for a result than the chip, another attempt cannot help.
-            let too_slow = at.duration_since(flag_read.ended) > self.period() * 3 / 4;
+            let too_slow = at.duration_since(read.ended) > self.tracker.period() * 3 / 4;
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
             let doubts = measurement.doubts(self.previous.as_ref());
             // The flags show whether an edge has torn the result. They also show a brown-out, whose
@@ -212,26 +179,22 @@ impl Poller {
                 at = access.clock.now();
                 is_doubtful = true;
             }
-            if can_retry && (is_doubtful || self.tracker.may_tear(flag_read.begun, at)) {
-                (flag_read, flags) = match self.read_flags(access)? {
-                    Ok(read) => read,
-                    Err(found) => return Ok(PollOutcome::Reset(found)),
-                };
-                if flags.ready() {
-                    self.miss(&cycle);
+            if can_retry && (is_doubtful || self.tracker.may_tear(read.begun, at)) {
+                read = self.read_flags(access)?;
+                if read.flags.ready() {
+                    self.tracker.reject(&cycle);
                     continue;
                 }
-                self.missed += self.tracker.confirm_last(flag_read);
+                cycle.missed += self.tracker.confirm_last(read);
             }
             self.corrupt += corrupt;
             if !is_usable {
-                self.miss(&cycle);
+                self.tracker.reject(&cycle);
                 break;
             }
             self.previous = Some(measurement);
             let greater_counts = self.guard.covers(&measurement);
             self.guard.add(&measurement, self.chip.can_guard());
-            cycle.missed = std::mem::take(&mut self.missed);
             return Ok(PollOutcome::Result {
                 at,
                 measurement,
@@ -241,12 +204,6 @@ impl Poller {
             });
         }
         Ok(PollOutcome::NoResult)
-    }
-
-    /// Counts a result that was found and cannot be used.
-    fn miss(&mut self, cycle: &Cycle) {
-        self.unused = cycle.elapsed.filter(|&elapsed| elapsed > 0);
-        self.missed += 1;
     }
 
     /// Reads the doubtful words again, and a third time if they differ; what two reads agree on
@@ -280,40 +237,35 @@ impl Poller {
     }
 
     /// Reads the flags; twice, if they do not match the configuration.
-    fn read_flags(&mut self, access: &mut Access<'_>) -> Result<Flags, Error> {
+    fn read_flags(&mut self, access: &mut Access<'_>) -> Result<FlagRead, PollError> {
         let begun = access.clock.now();
-        let mut flags = self.chip.read_flags(&mut access.bus)?;
-        let flag_read = FlagRead { begun, ended: access.clock.now() };
+        let flags = self.chip.read_flags(&mut access.bus)?;
+        let mut read = FlagRead { begun, ended: access.clock.now(), flags };
         if !self.registers.matches_flags(flags) {
-            flags = self.chip.read_flags(&mut access.bus)?;
-            if let Some(found) = self.check(access, flags)? {
-                return Ok(Err(found));
-            }
+            read.flags = self.chip.read_flags(&mut access.bus)?;
+            self.check(access, read.flags)?;
             // The first word was corrupted, and reading it has cleared the flags.
             self.corrupt += 1;
             self.guard.taint();
             self.may_have_cleared = true;
         }
-        if self.may_have_cleared && self.tracker.is_due(flag_read) {
-            flags.0 |= MaskEnable::READY;
+        if self.may_have_cleared && self.tracker.is_due(read) {
+            read.flags.0 |= MaskEnable::READY;
         }
-        self.guard.record(flags);
-        self.alert |= flags.alert() && self.chip.has_alert(&self.registers);
-        Ok(Ok((flag_read, flags)))
+        self.guard.record(read.flags);
+        self.alert |= read.flags.alert() && self.chip.has_alert(&self.registers);
+        Ok(read)
     }
 
-    /// Returns the registers if the chip has lost its configuration: if they differ twice.
-    fn check(
-        &mut self,
-        access: &mut Access<'_>,
-        flags: MaskEnable,
-    ) -> Result<Option<RegisterDump>, Error> {
+    /// Checks that the chip has kept its configuration, unless the registers differ twice.
+    fn check(&mut self, access: &mut Access<'_>, flags: MaskEnable) -> Result<(), PollError> {
         let mut check = || self.chip.check(&mut access.bus, &self.registers, flags);
-        if check()?.is_none() {
-            return Ok(None);
+        if check()?.is_some() {
+            if let Some(found) = check()? {
+                return Err(PollError::Reset(found));
+            }
+            self.corrupt += 1;
         }
-        let found = check()?;
-        self.corrupt += u64::from(found.is_none());
-        Ok(found)
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::ina260::registers::MaskEnable;
 #[derive(Clone, Debug, Default)]
 pub(super) struct PowerGuard {
     /// Direction that the comparator expects; `None` while it is not used.
-    armed: Option<Guard>,
+    pub(super) armed: Option<Guard>,
     /// Direction to be written; `None`: the comparator is not to be used.
     pub(super) requested: Option<Guard>,
     /// Results in a row without a greater power register.
@@ -59,26 +59,15 @@ impl PowerGuard {
         let is_opposite = self.armed.is_some_and(|armed| armed != direction)
             && current.unsigned_abs() > Guard::LIMIT.unsigned_abs();
         self.opposite = if is_opposite { self.opposite + 1 } else { 0 };
-        if measurement.has_greater_register() {
-            self.without_greater = 0;
-            if is_allowed && self.armed.is_none() {
-                self.requested = Some(direction);
-            }
-        } else {
-            self.without_greater = self.without_greater.saturating_add(1);
-            if self.without_greater >= Self::DISARM_AFTER {
-                self.requested = None;
-                return;
-            }
-        }
-        if self.opposite >= Self::SWITCH_AFTER {
+        let is_greater = measurement.has_greater_register();
+        self.without_greater = if is_greater { 0 } else { self.without_greater.saturating_add(1) };
+        if self.without_greater >= Self::DISARM_AFTER {
+            self.requested = None;
+        } else if self.opposite >= Self::SWITCH_AFTER
+            || (is_greater && is_allowed && self.armed.is_none())
+        {
             self.requested = Some(direction);
         }
-    }
-
-    /// Returns whether another direction, or none, has to be written.
-    pub(super) fn has_request(&self) -> bool {
-        self.requested != self.armed
     }
 
     /// Records that the comparator was written. The next `unwatched` results may have begun before.

@@ -93,6 +93,6 @@ fn read_only_chip_is_never_written() {
     scene.board.chip(None, FIRST, |chip| chip.write(0x00, 0x6807, now));
     scene.run(secs(60));
     assert!(scene.results(0) > 60 + 60 * 12 && scene.up(0), "{:?}", scene.totals(0));
-    scene.sampler.release();
+    scene.sampler.replace(Vec::new());
     assert_eq!(scene.board.chip(None, FIRST, |chip| chip.writes), 2);
 }

@@ -343,7 +343,7 @@ fn reload_keeps_unchanged_sensors_running() {
 fn deadline_is_missed_only_by_a_hang() {
     let mut scene = scene(&[secs(60)]);
     scene.board.inject(Fault::NoAnswer);
-    let deadline = scene.sampler.deadline();
+    let deadline = scene.sampler.deadline.clone();
     for _ in 0..20 {
         let due = scene.sampler.poll_due();
         assert!(deadline.is_met(due));
@@ -359,7 +359,7 @@ fn deadline_is_missed_only_by_a_hang() {
 fn release_disables_alerts_and_keeps_settings() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(2));
-    scene.sampler.release();
+    scene.sampler.replace(Vec::new());
     let read = |register| scene.board.chip(None, FIRST, |chip| chip.read(register, secs(2)));
     assert_eq!((read(0x06) & 0xFC03, read(0x00)), (0x0000, 0x6E9F));
 }

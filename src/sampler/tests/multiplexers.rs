@@ -142,7 +142,7 @@ fn missing_mux_is_an_outage_of_its_sensors() {
 fn release_deselects_every_mux() {
     let mut scene = downstream(&[channel(0x70, 0), channel(0x71, 5)], Duration::from_millis(100));
     scene.run(secs(5));
-    scene.sampler.release();
+    scene.sampler.replace(Vec::new());
     assert_eq!([0x70, 0x71].map(|at| scene.board.control(Address(at))), [Some(0), Some(0)]);
     for channel in [channel(0x70, 0), channel(0x71, 5)] {
         let mask = scene.board.chip(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));

@@ -73,10 +73,10 @@ fn scene_of_chip(chip: Chip, setup: Setup) -> Scene {
 /// Runs and returns the mean power of the results after the first `warm_up`.
 fn mean_power(scene: &mut Scene, warm_up: Duration, time: Duration) -> f64 {
     scene.run(warm_up);
-    scene.meters[0].lock().take_sums();
+    scene.meters[0].lock().take_means();
     scene.run(time);
-    let means = scene.meters[0].lock().take_sums().means();
-    means.unwrap().power.0
+    let means = scene.meters[0].lock().take_means();
+    means.unwrap().0.power.0
 }
 
 /// Period of pulses in seconds: 128 pairs of conversions of 920 us, so that few pairs see the
@@ -164,7 +164,7 @@ fn product_is_served_until_guard_saw_whole_result() {
     while powers.len() < 6 {
         let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
-        if let Some(means) = scene.meters[0].lock().take_sums().means() {
+        if let Some((means, _)) = scene.meters[0].lock().take_means() {
             powers.push(means.power.0);
         }
     }
@@ -197,7 +197,7 @@ fn tripped_guard_invalidates_two_results() {
     while scene.clock.now() < end {
         let due = scene.sampler.poll_due();
         scene.clock.advance_to(due);
-        if let Some(means) = scene.meters[0].lock().take_sums().means() {
+        if let Some((means, _)) = scene.meters[0].lock().take_means() {
             low += u32::from(means.power.0 < 11.0);
         }
     }
@@ -254,7 +254,7 @@ fn guard_trips_are_not_alerts() {
     let meter = scene.meters[0].lock();
     assert!(!meter.alert && meter.alerts == 0 && meter.resets == [0, 0]);
     drop(meter);
-    scene.sampler.release();
+    scene.sampler.replace(Vec::new());
     assert_eq!(comparator(&scene).0, 0x0000);
 }
 

@@ -1,8 +1,8 @@
-//! The clock of the chip: the period of its cycles, and predictions of their edges.
+//! The clock of the chip: the period of its cycles, predictions of their edges, and gaps.
 
 use std::time::Instant;
 
-use super::{seconds, to_f64};
+use super::seconds;
 
 /// An edge that lies between two flag reads.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,6 @@ pub(super) struct Bracket {
 }
 
 impl Bracket {
-    /// Returns an edge between two times.
     pub(super) fn between(begin: Instant, end: Instant, index: u64) -> Self {
         let gap = end.duration_since(begin);
         Self { at: begin + gap / 2, uncertainty: gap.as_secs_f64() / 2.0, index }
@@ -62,7 +61,6 @@ impl ChipClock {
     /// temperature changes.
     const MEMORY: u64 = 1_024;
 
-    /// Returns a clock of which at most one edge is known.
     pub(super) fn new(nominal: f64, start: Option<Bracket>) -> Self {
         Self {
             nominal,
@@ -83,7 +81,7 @@ impl ChipClock {
     pub(super) fn periods_to(&self, at: Instant) -> Option<f64> {
         let latest = self.latest?;
         let since = at.saturating_duration_since(latest.at).as_secs_f64();
-        Some(to_f64(latest.index) + since / self.period)
+        Some(latest.index as f64 + since / self.period)
     }
 
     /// Returns the predicted time of an edge.
@@ -114,7 +112,7 @@ impl ChipClock {
         }
         let base = *self.base.get_or_insert(*bracket);
         let age = bracket.index.saturating_sub(base.index);
-        let is_consistent = age == 0 || self.measure(base, *bracket, to_f64(age));
+        let is_consistent = age == 0 || self.measure(base, *bracket, age as f64);
         if !is_consistent {
             *self = Self::new(self.nominal, Some(*bracket));
         } else if age >= Self::MEMORY / 2 {
@@ -149,4 +147,58 @@ fn overlap((from, to): (f64, f64), middle: f64, tolerance: f64) -> Option<(f64, 
     let from = from.max(middle * (1.0 - tolerance));
     let to = to.min(middle * (1.0 + tolerance));
     (from <= to).then_some((from, to))
+}
+
+/// Stalls that are too long to determine how many cycles ended in them. That follows as soon as the
+/// period is known well enough: often a few results later on a busy machine, and never after a very
+/// long stall.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gaps {
+    /// Each from the last edge before the loss of the phase to the first after it. The difference
+    /// of their indexes is the number of results that were found.
+    pub(super) open: Vec<(Bracket, Bracket)>,
+    /// Whether edges have been counted without interruption since the end of the last gap.
+    pub(super) is_continuous: bool,
+}
+
+impl Gaps {
+    /// Upper bound on unresolved gaps: beyond it the oldest is dropped and stays unmeasured time.
+    const MAX_OPEN: usize = 16;
+    /// A gap is resolved if its length is known to this fraction of a period: it is a whole number
+    /// of periods.
+    const RESOLVE_LIMIT: f64 = 0.45;
+
+    pub(super) fn add(&mut self, from: Bracket, to: Bracket) {
+        if self.open.len() == Self::MAX_OPEN {
+            self.open.remove(0);
+        }
+        self.open.push((from, to));
+        self.is_continuous = true;
+    }
+
+    /// Resolves the gaps for which the period is known well enough. Returns the number of results
+    /// that were missed in them.
+    pub(super) fn resolve(&mut self, clock: &ChipClock) -> u64 {
+        let (period, tolerance) = (clock.period, clock.tolerance());
+        if self.is_continuous
+            && let (Some((_, to)), Some(latest)) = (self.open.last_mut(), clock.latest)
+        {
+            let since = latest.index.saturating_sub(to.index) as f64 * period;
+            if let Some(predicted) = latest.at.checked_sub(seconds(since)) {
+                to.narrow(predicted, latest.uncertainty + since * tolerance);
+            }
+        }
+        let mut missed = 0;
+        self.open.retain(|(from, to)| {
+            let length = to.at.saturating_duration_since(from.at).as_secs_f64();
+            let uncertainty = from.uncertainty + to.uncertainty + length * tolerance;
+            let is_resolved = uncertainty < Self::RESOLVE_LIMIT * period;
+            if is_resolved {
+                let found = to.index.saturating_sub(from.index);
+                missed += ((length / period).round() as u64).saturating_sub(found);
+            }
+            !is_resolved
+        });
+        missed
+    }
 }

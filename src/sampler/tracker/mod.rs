@@ -1,28 +1,32 @@
 //! Tracks when conversion cycles end, so that each result is read with one poll.
 //!
-//! The end of a cycle is called an *edge*. The chip's clock is up to 10 % slow. Polling in small
-//! steps until a result is ready shows that an edge lies between two flag reads: a *bracket*.
-//! Brackets give the chip's period and phase, and these the times of all further edges. Each result
-//! is then read with one poll, and results that were not read are counted. New brackets are taken
-//! at growing intervals: the further apart two of them are, the better they measure the period.
+//! The end of a cycle is called an *edge*. Polling in small steps until a result is ready shows
+//! that an edge lies between two flag reads: a *bracket*. Brackets give the chip's period and
+//! phase, and these the times of all further edges; see `docs/architecture.md`.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "cycles are counted from the last start: less than 2^53, and casts make negatives 0"
+)]
 
 use std::time::{Duration, Instant};
 
+use crate::ina260::registers::MaskEnable;
 use crate::meter::Cycle;
-use chip_clock::{Bracket, ChipClock};
-use gaps::Gaps;
+use chip_clock::{Bracket, ChipClock, Gaps};
 
 mod chip_clock;
-mod gaps;
 
-/// Start and end time of one mask/enable read; the flags were sampled somewhere in between.
+/// One mask/enable read: start and end time, between which the flags were sampled, and the flags.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlagRead {
     pub(super) begun: Instant,
     pub(super) ended: Instant,
+    pub(super) flags: MaskEnable,
 }
 
-/// Tracks the cycles of one chip.
 #[derive(Clone, Debug)]
 pub(super) struct CycleTracker {
     clock: ChipClock,
@@ -36,6 +40,10 @@ pub(super) struct CycleTracker {
     /// Results counted so far, read or missed. If this is one too many, the next missed result is
     /// not counted.
     counted: u64,
+    /// Results found and rejected since the last that was not; `None` if unknown.
+    rejected: Option<u64>,
+    /// Missed results that have not been returned.
+    missed: u64,
     /// Index of the next edge to bracket.
     next_bracket: u64,
     /// Earliest time at which the last flags can have been sampled: the next edge is later.
@@ -60,8 +68,7 @@ impl CycleTracker {
     const REBRACKET_LIMIT: f64 = 0.15;
     /// Uncertainty of a prediction, in periods, below which an index is inferred from it.
     const INFER_LIMIT: f64 = 0.25;
-    /// Maximum uncertainty of a bracket, in periods: above it, one edge cannot be told from the
-    /// next.
+    /// Uncertainty of a bracket, in periods, from which on it may contain another edge.
     const MAX_BRACKET: f64 = 1.0 / 3.0;
     /// Polls per period while an edge is bracketed.
     const STEPS: f64 = 16.0;
@@ -69,10 +76,12 @@ impl CycleTracker {
     const MARGIN: f64 = 0.005;
 
     /// Returns a tracker of a chip that was configured `now`, which cleared its ready flag. `start`
-    /// is the write that restarted the conversions; without one they were running already.
-    pub(super) fn new(nominal: Duration, start: Option<FlagRead>, now: Instant) -> Self {
+    /// has the times around the write that restarted the conversions; it is empty if they were
+    /// running already.
+    pub(super) fn new(nominal: Duration, start: &[Instant], now: Instant) -> Self {
         let period = nominal.as_secs_f64();
-        let start = start.map(|write| Bracket::between(write.begun, write.ended, 0));
+        let start = start.first().zip(start.last());
+        let start = start.map(|(begun, ended)| Bracket::between(*begun, *ended, 0));
         let first = seconds(period * (1.0 - ChipClock::INITIAL_TOLERANCE));
         let is_ambiguous =
             start.is_some_and(|start| start.at + first < now + seconds(start.uncertainty));
@@ -83,6 +92,8 @@ impl CycleTracker {
             index: 0,
             is_ambiguous,
             counted: 0,
+            rejected: Some(0),
+            missed: 0,
             next_bracket: 1,
             not_before: None,
             latency: Duration::ZERO,
@@ -120,9 +131,7 @@ impl CycleTracker {
     /// Returns how many more results were missed than was certain before.
     pub(super) fn confirm_last(&mut self, read: FlagRead) -> u64 {
         self.record_latency(read);
-        if self.is_ambiguous
-            && let Some((from, to)) = self.index_range(read)
-        {
+        if let Some((from, to)) = self.index_range(read).filter(|_| self.is_ambiguous) {
             self.index = from.max(self.index);
             self.is_ambiguous = to > self.index;
         }
@@ -137,23 +146,35 @@ impl CycleTracker {
         let limit = Self::MAX_BRACKET * self.clock.period;
         // The read clears the flag: the next edge comes after it began.
         self.record_latency(read);
-        let (edge, elapsed, missed_in_gaps) = match bracket.filter(|it| it.uncertainty < limit) {
+        let (edge, elapsed) = match bracket.filter(|it| it.uncertainty < limit) {
             Some(bracket) => self.record_edge(bracket),
             None => self.infer_index(read),
         };
         self.plan(read.ended);
-        let missed = self.index.saturating_sub(self.counted + 1);
-        self.counted += missed + 1;
-        let (end, missed) = (edge.min(read.ended), missed + missed_in_gaps);
-        Cycle { end, elapsed, missed, period: self.period() }
+        self.counted += 1;
+        let missed = self.index.saturating_sub(self.counted);
+        self.counted += missed;
+        Cycle {
+            end: edge.min(read.ended),
+            elapsed: self.rejected.replace(0).and_then(|rejected| Some(elapsed? + rejected)),
+            missed: missed + std::mem::take(&mut self.missed),
+            period: self.period(),
+        }
+    }
+
+    /// Counts the result that was found last as missed.
+    pub(super) fn reject(&mut self, cycle: &Cycle) {
+        self.rejected = cycle.elapsed.filter(|&elapsed| elapsed > 0);
+        self.missed += cycle.missed + 1;
     }
 
     /// Discards a prediction that is too uncertain. The number of cycles since the last bracket can
     /// only be determined after the next one, if at all.
     fn lose_tracking(&mut self) {
-        let (anchor, not_before) = (self.anchor.or(self.clock.latest), self.not_before);
-        self.lose_phase();
-        (self.anchor, self.not_before) = (anchor, not_before);
+        self.anchor = self.anchor.or(self.clock.latest);
+        self.clock.lose_phase();
+        self.is_ambiguous = false;
+        self.gaps.is_continuous = false;
     }
 
     fn record_latency(&mut self, read: FlagRead) {
@@ -175,13 +196,12 @@ impl CycleTracker {
 
     /// Counts an edge that was bracketed, and updates period and phase. It is the next one, unless
     /// a certain prediction shows that there were others before it, or that one too many was
-    /// counted. Returns when it was, as far as it is known, the number of cycles, and the results
-    /// missed in gaps.
-    fn record_edge(&mut self, mut bracket: Bracket) -> (Instant, Option<u64>, u64) {
+    /// counted. Returns when it was, as far as it is known, and the number of cycles.
+    fn record_edge(&mut self, mut bracket: Bracket) -> (Instant, Option<u64>) {
         let (at, next) = (bracket.at, bracket.index);
         let is_certain = self.clock.uncertainty(at) + bracket.uncertainty < self.clock.period / 2.0;
         let predicted =
-            self.clock.periods_to(at).filter(|_| is_certain).map(|periods| count(periods.round()));
+            self.clock.periods_to(at).filter(|_| is_certain).map(|periods| periods.round() as u64);
         let is_lost = predicted.is_none() && self.is_ambiguous;
         if is_lost {
             self.lose_tracking();
@@ -195,27 +215,27 @@ impl CycleTracker {
             self.gaps.add(anchor, bracket);
         }
         self.gaps.is_continuous &= is_consistent;
-        let missed_in_gaps = self.gaps.resolve(&self.clock);
+        self.missed += self.gaps.resolve(&self.clock);
         let margin = Self::REBRACKET_LIMIT - bracket.uncertainty / self.clock.period;
-        let distance = count(margin / self.clock.tolerance()).clamp(1, Self::MAX_DISTANCE);
+        let distance = ((margin / self.clock.tolerance()) as u64).clamp(1, Self::MAX_DISTANCE);
         self.next_bracket = bracket.index + distance;
-        (bracket.at, (!is_lost).then_some(elapsed), missed_in_gaps)
+        (bracket.at, (!is_lost).then_some(elapsed))
     }
 
     /// Counts a result whose edge was not bracketed: the last that was certainly completed when the
     /// read began. If there was another, the next read shows it. Returns the same.
-    fn infer_index(&mut self, read: FlagRead) -> (Instant, Option<u64>, u64) {
+    fn infer_index(&mut self, read: FlagRead) -> (Instant, Option<u64>) {
         let Some((from, to)) = self.index_range(read) else {
             let elapsed = self.begun_before().then_some(0);
             self.lose_tracking();
             self.index += 1;
-            return (read.ended, elapsed, 0);
+            return (read.ended, elapsed);
         };
         let before = self.index;
         self.index = from.max(before + 1);
         self.is_ambiguous = to > self.index;
         let edge = self.clock.edge(self.index).unwrap_or(read.ended);
-        (edge, (!self.is_ambiguous).then(|| self.index - before), 0)
+        (edge, (!self.is_ambiguous).then(|| self.index - before))
     }
 
     /// Returns whether the conversions of the next result began before the first poll.
@@ -230,26 +250,28 @@ impl CycleTracker {
         let from = self.clock.periods_to(self.earliest(read))?;
         let to = self.clock.periods_to(read.ended)?;
         (uncertainty < Self::INFER_LIMIT)
-            .then(|| (count(from - uncertainty), count(to + uncertainty)))
+            .then_some(((from - uncertainty) as u64, (to + uncertainty) as u64))
+    }
+
+    /// Returns the next edge as predicted, and its uncertainty.
+    fn next_edge(&self) -> Option<(Instant, Duration)> {
+        let next = self.clock.edge(self.index + 1)?;
+        Some((next, seconds(self.clock.uncertainty(next))))
     }
 
     /// Returns whether an edge may lie between `flags`, the start of the flag read, and `now`, the
     /// end of the data, so that the registers may be those of two results.
     pub(super) fn may_tear(&self, flags: Instant, now: Instant) -> bool {
-        let Some(next) = self.clock.edge(self.index + 1) else {
-            return true;
-        };
-        let uncertainty = seconds(self.clock.uncertainty(next));
-        let earliest = next.checked_sub(uncertainty);
-        earliest.is_none_or(|earliest| earliest <= now) && next + uncertainty >= flags
+        self.next_edge().is_none_or(|(next, uncertainty)| {
+            next.checked_sub(uncertainty).is_none_or(|earliest| earliest <= now)
+                && next + uncertainty >= flags
+        })
     }
 
     /// Returns whether `time` is left from `now` until the next edge, as far as that is known.
     pub(super) fn leaves_time(&self, now: Instant, time: Duration) -> bool {
-        let Some(next) = self.clock.edge(self.index + 1) else {
-            return time < self.period() / 2;
-        };
-        now + time + seconds(self.clock.uncertainty(next)) < next
+        self.next_edge()
+            .map_or(time < self.period() / 2, |(next, uncertainty)| now + time + uncertainty < next)
     }
 
     /// Returns whether a result was certainly completed before the flags were sampled.
@@ -257,23 +279,19 @@ impl CycleTracker {
         self.index_range(read).is_some_and(|(from, _)| from > self.index)
     }
 
-    /// Discards the phase, for example after a suspend.
+    /// Discards the phase, and with it the number of results completed since the last one.
     pub(super) fn lose_phase(&mut self) {
-        self.clock.lose_phase();
-        self.anchor = None;
-        self.is_ambiguous = false;
-        self.gaps.is_continuous = false;
-        self.not_before = None;
+        self.lose_tracking();
+        (self.anchor, self.not_before, self.rejected) = (None, None, None);
     }
 
     /// Plans the poll for the next result.
     fn plan(&mut self, now: Instant) {
         self.due = now + self.step();
         self.ready_from = self.due;
-        let Some(next) = self.clock.edge(self.index + 1) else {
+        let Some((next, uncertainty)) = self.next_edge() else {
             return;
         };
-        let uncertainty = seconds(self.clock.uncertainty(next));
         let is_slow_bus = self.latency > self.step();
         // The chip sends its flags at the end of the transfer.
         let before = |at: Instant| at.checked_sub(self.latency).unwrap_or(now);
@@ -303,23 +321,6 @@ impl CycleTracker {
 
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "whole and not negative"
-)]
-fn count(whole: f64) -> u64 {
-    whole.max(0.0) as u64
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "results are counted from the last start, less than 2^53 of them"
-)]
-fn to_f64(n: u64) -> f64 {
-    n as f64
 }
 
 #[cfg(test)]

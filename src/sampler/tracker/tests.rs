@@ -22,8 +22,7 @@ struct Play {
 impl Play {
     fn new(period: f64) -> Self {
         let start = Instant::now();
-        let tracker =
-            CycleTracker::new(NOMINAL, Some(FlagRead { begun: start, ended: start }), start);
+        let tracker = CycleTracker::new(NOMINAL, &[start], start);
         Self {
             start,
             now: start,
@@ -38,7 +37,7 @@ impl Play {
     }
 
     fn completed(&self) -> u64 {
-        count((self.now - self.start).as_secs_f64() / self.period)
+        ((self.now - self.start).as_secs_f64() / self.period) as u64
     }
 
     fn poll(&mut self, late: Duration) {
@@ -51,7 +50,7 @@ impl Play {
         self.now = begun + Duration::from_micros(118);
         self.polls += 1;
         let completed = self.completed();
-        let read = FlagRead { begun, ended: self.now + after };
+        let read = FlagRead { begun, ended: self.now + after, flags: MaskEnable(0) };
         self.now = read.ended;
         if completed == self.seen {
             self.tracker.not_ready(read);

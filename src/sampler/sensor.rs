@@ -1,22 +1,19 @@
 //! One sensor and its states: new, running, down.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, LogRateLimit};
-use super::poller::{PollOutcome, Poller};
-use super::report::{Error, overflows, transfer_failure};
-use super::tracker::FlagRead;
-use super::{Access, Setup};
-use crate::i2c::Bus;
+use super::poller::{PollError, PollOutcome, Poller};
+use super::{Access, Error, Setup, transfer_failure};
 use crate::i2c::mux::{self, Multiplexers};
-use crate::ina260;
+use crate::i2c::{Bus, ErrorKind};
 use crate::ina260::alert::Alert;
-use crate::meter::{Failure, Raw, Reading};
-use outage::Outage;
-
-mod outage;
+use crate::ina260::{self, Measurement, RegisterDump};
+use crate::meter::{Failure, Raw, Reading, Reset};
+use crate::units::Quantity;
 
 /// Nominal cycle from which the power register is read even without [`Setup::always_power`].
 const MIN_POWER_CYCLE: Duration = Duration::from_millis(10);
@@ -29,8 +26,8 @@ pub(super) struct Sensor {
     log_limit: LogRateLimit,
     /// Separate from that of outages, which a flickering alert must not suppress.
     alert_log_limit: LogRateLimit,
-    /// Whether the activation of the alert was logged; only then is its end logged, too.
-    alert_logged: bool,
+    /// The alert whose activation was logged; only then is its end logged, too.
+    logged_alert: Option<Alert>,
     /// Pauses before overwriting another master's configuration, and the time of its last write.
     foreign_writes: (Backoff, Option<Instant>),
     /// Shortest time of a register read, once the sensor has been configured.
@@ -46,7 +43,18 @@ enum State {
     Down(Outage),
 }
 
+struct Outage {
+    retry_at: Instant,
+    backoff: Backoff,
+    failed_attempts: u32,
+    /// Whether the beginning was logged; only then is the end logged, too.
+    logged: bool,
+}
+
 impl Sensor {
+    /// Time without a foreign write after which its backoff is reset.
+    const FORGET_FOREIGN_WRITE: Duration = Duration::from_secs(60);
+
     pub(super) fn new(setup: Setup, now: Instant) -> Self {
         setup.meter.lock().accumulator.mark_down(now);
         Self {
@@ -54,9 +62,9 @@ impl Sensor {
             setup,
             state: State::New(now),
             changed: false,
-            log_limit: LogRateLimit::new(now),
-            alert_log_limit: LogRateLimit::new(now),
-            alert_logged: false,
+            log_limit: LogRateLimit::default(),
+            alert_log_limit: LogRateLimit::default(),
+            logged_alert: None,
             foreign_writes: (Backoff::default(), None),
             word_time: None,
         }
@@ -68,9 +76,7 @@ impl Sensor {
             self.setup = setup;
             return;
         }
-        if self.alert_logged
-            && let Some(alert) = self.setup.chip.alert
-        {
+        if let Some(alert) = self.logged_alert {
             let (name, on) = (&self.setup.name, alert.function.name());
             info!("{name}: {on} alert cleared (sensor reconfigured)");
         }
@@ -81,7 +87,6 @@ impl Sensor {
         *self = Self::new(setup, now);
     }
 
-    /// Returns when to poll the sensor next.
     pub(super) fn due(&self) -> Instant {
         match &self.state {
             State::New(at) => *at,
@@ -90,22 +95,8 @@ impl Sensor {
         }
     }
 
-    fn poller(&self) -> Option<&Poller> {
+    pub(super) fn poller(&self) -> Option<&Poller> {
         if let State::Running(poller) = &self.state { Some(poller) } else { None }
-    }
-
-    /// Returns when the result that is due will be overwritten.
-    pub(super) fn overwritten_at(&self) -> Instant {
-        self.due() + self.poller().map_or(Duration::ZERO, Poller::period)
-    }
-
-    /// Returns whether the sensor is running and a poll would find a result, or is due anyway.
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
-        self.poller().is_some_and(|poller| poller.ready_from() <= now)
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.poller().is_some()
     }
 
     /// Returns whether the power register is read.
@@ -123,7 +114,7 @@ impl Sensor {
     pub(super) fn on_suspend(&mut self, time: Duration) {
         self.setup.meter.lock().accumulator.add_suspended(time);
         if let State::Running(poller) = &mut self.state {
-            poller.lose_phase();
+            poller.tracker.lose_phase();
         }
     }
 
@@ -157,7 +148,7 @@ impl Sensor {
         bus: &mut dyn Bus,
         multiplexers: &mut Multiplexers,
     ) -> Result<(), Error> {
-        if self.is_running() {
+        if self.poller().is_some() {
             if let Some(channel) = self.setup.channel {
                 multiplexers.select(bus, channel)?;
             }
@@ -169,7 +160,7 @@ impl Sensor {
     /// Selects the mux channel, polls, and verifies the channel before the outcome counts.
     fn poll_channel(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
         if let Some(channel) = self.setup.channel {
-            if !self.is_running() {
+            if self.poller().is_none() {
                 // The chip will be written, and another master may have changed the channel.
                 access.multiplexers.forget();
             }
@@ -178,11 +169,13 @@ impl Sensor {
         let before = self.setup.channel.and_then(|_| self.poller().cloned());
         let with_power = self.with_power();
         let outcome = match &mut self.state {
-            State::Running(poller) => poller.poll(access, with_power).map_err(Error::from),
-            State::New(_) | State::Down(_) => self.configure(access).map(PollOutcome::Configured),
+            State::Running(poller) => poller.poll(access, with_power),
+            State::New(_) | State::Down(_) => {
+                self.configure(access).map(PollOutcome::Configured).map_err(PollError::from)
+            }
         };
         // Also after a failure, which an empty channel causes, too; but not on a stuck bus.
-        if !outcome.as_ref().is_err_and(Error::is_timeout)
+        if !matches!(&outcome, Err(PollError::Failed(error)) if error.is_timeout())
             && let Err(failure) = self.verify_channel(access)
         {
             // The flags and the registers may have been those of another chip.
@@ -201,10 +194,10 @@ impl Sensor {
                 poller.guard.taint();
             }
         }
-        match outcome? {
-            PollOutcome::Configured(poller) => self.start(poller),
-            PollOutcome::NoResult => {}
-            PollOutcome::Result { at, measurement, cycle, greater_counts, alert } => {
+        match outcome {
+            Ok(PollOutcome::Configured(poller)) => self.start(poller),
+            Ok(PollOutcome::NoResult) => {}
+            Ok(PollOutcome::Result { at, measurement, cycle, greater_counts, alert }) => {
                 let measured = measurement.measured(greater_counts && !had_failures);
                 let reading = Reading {
                     at,
@@ -229,7 +222,8 @@ impl Sensor {
                 }
                 self.write_guard(access)?;
             }
-            PollOutcome::Reset(found) => self.handle_reset(found, access)?,
+            Err(PollError::Reset(found)) => self.handle_reset(found, access)?,
+            Err(PollError::Failed(error)) => return Err(error.into()),
         }
         Ok(())
     }
@@ -245,47 +239,41 @@ impl Sensor {
     fn log_alert(&mut self, alert: Alert, active: bool, now: Instant) {
         let name = &self.setup.name;
         let (on, limit, unit) = (alert.function.name(), alert.limit, alert.function.unit());
-        let was_logged = self.alert_logged;
-        self.alert_logged = active && self.alert_log_limit.allow(now);
-        if self.alert_logged {
+        let before = self.logged_alert.take();
+        if active && self.alert_log_limit.allow(now) {
+            self.logged_alert = Some(alert);
             warn!("{name}: {on} alert active (a conversion crossed the limit of {limit} {unit})");
-        } else if was_logged {
+        } else if before.is_some() {
             info!("{name}: {on} alert cleared (within the limit of {limit} {unit} again)");
         }
     }
 
-    /// Writes the power guard, if the last result has shown that it has to change.
     fn write_guard(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
         if let State::Running(poller) = &mut self.state
-            && poller.guard.has_request()
+            && poller.write_guard(access)?
+            && let Err(failure) = self.verify_channel(access)
         {
-            poller.write_guard(access)?;
-            self.verify_channel(access).inspect_err(|_| {
-                // Another chip may have been written: this one is configured again.
-                let now = access.clock.now();
-                self.setup.meter.lock().accumulator.mark_down(now);
-                self.state = State::Down(Outage::new(now));
-            })?;
+            // Another chip may have been written: this one is configured again.
+            let now = access.clock.now();
+            self.setup.meter.lock().accumulator.mark_down(now);
+            let (retry_at, backoff) = (now, Backoff::default());
+            self.state =
+                State::Down(Outage { retry_at, backoff, failed_attempts: 0, logged: false });
+            return Err(failure);
         }
         Ok(())
     }
 
-    /// Identifies the chip and writes its settings.
-    fn configure(&mut self, access: &mut Access<'_>) -> Result<Box<Poller>, Error> {
-        let (bus, clock, chip) = (&mut access.bus, access.clock, self.setup.chip);
-        let die = ina260::identify(bus, chip.address)?;
-        let mut times = Vec::new();
-        let registers = chip.configure(bus, || times.push(clock.now()))?;
-        let start =
-            if let [begun, ended] = times[..] { Some(FlagRead { begun, ended }) } else { None };
-        self.word_time = bus.fastest_word;
-        self.nominal_cycle = registers.settings().cycle();
-        Ok(Box::new(Poller::new(chip, die, registers, start, clock.now())))
+    fn configure(&mut self, access: &mut Access<'_>) -> Result<Box<Poller>, ina260::Error> {
+        let poller = Poller::configure(self.setup.chip, access)?;
+        self.word_time = access.bus.fastest_word;
+        self.nominal_cycle = poller.info.settings.cycle();
+        Ok(Box::new(poller))
     }
 
     /// Starts polling a chip that was configured.
     fn start(&mut self, poller: Box<Poller>) {
-        let period = poller.period();
+        let period = poller.tracker.period();
         let mut meter = self.setup.meter.lock();
         meter.chip = Some(poller.info);
         meter.cycle = period;
@@ -305,5 +293,97 @@ impl Sensor {
             State::Down(_) | State::Running(_) => {}
         }
         self.state = State::Running(poller);
+    }
+
+    /// Counts and logs a failure, and schedules the next attempt.
+    pub(super) fn mark_down(&mut self, error: &Error, now: Instant) {
+        if let Some(failure) = error.failure() {
+            self.setup.meter.lock().count_failure(failure);
+        }
+        // Looking for a missing adapter causes no bus traffic.
+        let is_missing = error.transfer().is_some_and(|it| it.kind == ErrorKind::Closed);
+        let max = if is_missing { Duration::from_secs(10) } else { Backoff::MAX };
+        if let State::Down(outage) = &self.state {
+            let (name, attempts) = (&self.setup.name, outage.failed_attempts + 1);
+            debug!("{name}: {error}; failed attempts: {attempts}");
+        } else {
+            let min = Backoff::MIN;
+            let message = format_args!("{error}; retrying in {min:?}, backing off to {max:?}");
+            self.begin_outage(message, now, now);
+        }
+        if let State::Down(outage) = &mut self.state {
+            outage.failed_attempts += 1;
+            outage.retry_at = now + outage.backoff.pause().min(max);
+        }
+    }
+
+    /// Handles a chip that has lost its configuration. After a brown-out it is configured again at
+    /// once. Another master's configuration is left alone for a time that grows; in read-only mode
+    /// it is adopted.
+    fn handle_reset(&mut self, found: RegisterDump, access: &mut Access<'_>) -> Result<(), Error> {
+        let now = access.clock.now();
+        let reset = if found.is_power_on() { Reset::BrownOut } else { Reset::Foreign };
+        let mut meter = self.setup.meter.lock();
+        meter.resets[reset as usize] += 1;
+        meter.accumulator.mark_down(now);
+        drop(meter);
+        if reset == Reset::Foreign && self.setup.chip.configure {
+            self.setup.meter.lock().count_failure(Failure::Settings);
+            let (backoff, last) = &mut self.foreign_writes;
+            let last = last.replace(now);
+            if last.is_some_and(|last| now.duration_since(last) > Self::FORGET_FOREIGN_WRITE) {
+                *backoff = Backoff::default();
+            }
+            let pause = backoff.pause();
+            let message =
+                format_args!("configuration changed by another master; rewriting in {pause:?}");
+            self.begin_outage(message, now, now + pause);
+            return Ok(());
+        }
+        if reset == Reset::BrownOut && self.log_limit.allow(now) {
+            let name = &self.setup.name;
+            warn!("{name}: registers are at power-on defaults (brown-out?); reconfiguring");
+        }
+        let poller = self.configure(access)?;
+        self.verify_channel(access)?;
+        self.start(poller);
+        Ok(())
+    }
+
+    fn begin_outage(&mut self, message: fmt::Arguments<'_>, now: Instant, retry_at: Instant) {
+        let (backoff, logged) = (Backoff::default(), self.log_limit.allow(now));
+        if logged {
+            warn!("{}: {message}", self.setup.name);
+        }
+        self.state = State::Down(Outage { retry_at, backoff, failed_attempts: 0, logged });
+        self.changed = true;
+        self.setup.meter.lock().mark_down(now);
+    }
+}
+
+/// Returns the quantities of a measurement that are out of range.
+fn overflows(measurement: &Measurement) -> impl Iterator<Item = Quantity> {
+    let out_of_range = [
+        (Quantity::Power, measurement.overflow),
+        (Quantity::Current, measurement.current_saturated()),
+        (Quantity::Voltage, measurement.voltage_saturated()),
+    ];
+    out_of_range.into_iter().filter_map(|(quantity, is_out)| is_out.then_some(quantity))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saturated_quantities_are_overflows() {
+        let measurement = Measurement {
+            voltage_word: 0x7FFF,
+            current_word: 0x8000,
+            power_word: None,
+            overflow: false,
+        };
+        let found: Vec<Quantity> = overflows(&measurement).collect();
+        assert_eq!(found, [Quantity::Current, Quantity::Voltage]);
     }
 }
