@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Row;
 use super::reader::{ChipState, SensorReport};
+use crate::i2c::Location;
 use crate::ina260::registers::POWER_ON_CONFIGURATION;
 use crate::ina260::settings::{Mode, Settings};
 
@@ -109,6 +110,7 @@ fn json(Row { sensor, outcome }: &Row) -> Value {
 
 fn result(report: &SensorReport) -> Value {
     let state = report.state.as_ref().ok();
+    let alert = state.and_then(|state| state.alert.as_ref());
     json!({
         "timestamp_seconds": unix_seconds(report.at),
         "voltage_volts": report.measured.voltage.0,
@@ -127,39 +129,28 @@ fn result(report: &SensorReport) -> Value {
             "alert": state.map(|state| state.alert_active),
             "end_of_scale": report.saturated,
         },
-        "alert": state.and_then(|state| state.alert.as_ref()).map(|alert| json!({
-            "on": alert.on,
-            "limit": alert.limit,
-            "active": alert.active,
-        })),
+        "alert": alert.map(|it| json!({ "on": it.on, "limit": it.limit, "active": it.active })),
         "settings_unknown": report.state.as_ref().err(),
         "settings_from": state.map(|it| if it.ready.is_none() { "service" } else { "chip" }),
     })
 }
 
 /// Writes a line of CSV, and flushes it to the reader of a pipe.
-pub(super) fn write_csv(row: &Row, output: &mut dyn Write) -> io::Result<()> {
-    let (at, measured, alert, error) = match &row.outcome {
-        Ok(SensorReport { at, measured, state, .. }) => {
+pub(super) fn write_csv(Row { sensor, outcome }: &Row, output: &mut dyn Write) -> io::Result<()> {
+    let result = match outcome {
+        Ok(SensorReport { measured, state, .. }) => {
             let (volts, amperes, watts) =
                 (measured.voltage.0, measured.current.0, measured.power.0);
             let alert = state.as_ref().map(|state| u8::from(state.alert_active).to_string());
-            let alert = alert.unwrap_or_default();
-            (*at, format!("{volts},{amperes},{watts}"), alert, String::new())
+            format!("{volts},{amperes},{watts},{},", alert.unwrap_or_default())
         }
-        Err(error) => (SystemTime::now(), ",,".to_owned(), String::new(), error.to_string()),
+        Err(error) => format!(",,,,{}", field(&error.to_string())),
     };
-    let location = row.sensor.location;
-    writeln!(
-        output,
-        "{:.3},{},{},{},{},{measured},{alert},{}",
-        unix_seconds(at),
-        field(&row.sensor.device),
-        location.bus,
-        location.mux.map_or(String::new(), |mux| mux.to_string()),
-        location.address,
-        field(&error)
-    )?;
+    let at = outcome.as_ref().map_or_else(|_| SystemTime::now(), |report| report.at);
+    let Location { bus, mux, address } = sensor.location;
+    let mux = mux.map_or(String::new(), |mux| mux.to_string());
+    let (at, device) = (unix_seconds(at), field(&sensor.device));
+    writeln!(output, "{at:.3},{device},{bus},{mux},{address},{result}")?;
     output.flush()
 }
 

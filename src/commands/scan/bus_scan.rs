@@ -83,9 +83,8 @@ impl BusReport {
         Self { bus, name, in_use: None, devices: Vec::new(), problems: Vec::new() }
     }
 
-    /// Adds a problem; the text follows the name of the bus.
-    fn problem(&mut self, text: &str) {
-        self.problems.push(format!("bus {}{text}", self.bus));
+    fn add_problem(&mut self, after_bus: &str) {
+        self.problems.push(format!("bus {}{after_bus}", self.bus));
     }
 
     /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it.
@@ -100,20 +99,17 @@ impl BusReport {
             Ok(devices) => self.devices = devices,
             Err(Stopped::Requested) => return,
             Err(Stopped::Stuck) => {
-                return self.problem(
-                    " is stuck (a transfer timed out); disconnect its chips one by one, including \
-                     unpowered ones",
-                );
+                let advice = "disconnect its chips one by one, including unpowered ones";
+                let problem = format!(" is stuck (a transfer timed out); {advice}");
+                return self.add_problem(&problem);
             }
         }
         if let Some(service) = service {
             self.in_use = Some(service.name.clone());
             self.add_served(service);
-            if with_mux {
-                self.problems.push(service.refusal(self.bus));
-            }
-        } else if with_mux {
-            self.scan_muxes(bus, step);
+            self.problems.extend(with_mux.then(|| service.refusal(self.bus)));
+        } else if with_mux && let Err(problem) = self.scan_muxes(bus, step) {
+            self.add_problem(&problem);
         }
     }
 
@@ -121,14 +117,11 @@ impl BusReport {
     /// service has selected at the moment makes its devices appear on the bus itself; these are
     /// removed.
     fn add_served(&mut self, service: &RunningExporter) {
-        let sensors = match &service.sensors {
-            Ok(sensors) => sensors,
-            Err(error) => {
-                return self.problem(&format!(": sensors of the service are unknown ({error})"));
-            }
-        };
+        if let Err(error) = &service.sensors {
+            self.add_problem(&format!(": sensors of the service are unknown ({error})"));
+        }
         let adapters = Adapters::read();
-        for sensor in sensors {
+        for sensor in service.sensors.iter().flatten() {
             let location = sensor.location().map(|it| adapters.numbered(it));
             let Some(location) = location.filter(|it| it.bus == self.bus) else { continue };
             let name = Some(sensor.label("device").to_owned());
@@ -144,54 +137,42 @@ impl BusReport {
         self.devices.sort_by_key(|device| device.location);
     }
 
-    /// Scans downstream of each channel of each mux, and restores the muxes.
-    fn scan_muxes(&mut self, bus: &mut dyn Bus, step: Step) {
-        let (muxes, others) = match probe_muxes(bus) {
-            Ok(found) => found,
-            Err(error) => return self.problem(&format!(": cannot probe for muxes: {error}")),
-        };
-        for other in others {
-            self.problem(&format!(", {other}"));
-        }
-        let mut guard = match MuxGuard::new(bus, &muxes) {
-            Ok(guard) => guard,
-            Err(error) => return self.problem(&format!(", {error}")),
-        };
+    /// Scans downstream of each channel of each mux, and restores the muxes. Returns a problem that
+    /// ends the scan.
+    fn scan_muxes(&mut self, bus: &mut dyn Bus, step: Step) -> Result<(), String> {
+        let number = self.bus;
+        let (muxes, others) =
+            probe_muxes(bus).map_err(|error| format!(": cannot probe for muxes: {error}"))?;
+        self.problems.extend(others.iter().map(|other| format!("bus {number}, {other}")));
+        let mut guard = MuxGuard::new(bus, &muxes).map_err(|error| format!(", {error}"))?;
         // Devices that respond with all channels deselected are upstream; the first probe may also
         // have found some downstream of a selected channel.
-        let Ok(devices) = probe(guard.bus, self.bus, None, step) else { return };
+        let Ok(devices) = probe(guard.bus, number, None, step) else { return Ok(()) };
         self.devices = devices;
-        for multiplexer in muxes {
-            for channel in 0..8 {
-                if !self.scan_channel(&mut guard, Channel { multiplexer, channel }, step) {
-                    return;
+        let of_mux = |multiplexer| (0..8).map(move |channel| Channel { multiplexer, channel });
+        for channel in muxes.into_iter().flat_map(of_mux) {
+            match guard.on_channel(channel, |bus| probe(bus, number, Some(channel), step)) {
+                Ok(Ok(mut devices)) => {
+                    // A device upstream responds on every channel.
+                    devices.retain(|device| {
+                        !self.devices.iter().any(|it| it.location.is_joined_to(&device.location))
+                    });
+                    self.devices.append(&mut devices);
+                }
+                Ok(Err(Stopped::Requested)) => break,
+                Ok(Err(Stopped::Stuck)) => self.add_problem(&format!(
+                    ", mux {channel}: a transfer timed out; a chip downstream of this channel \
+                     holds the bus"
+                )),
+                Err(error) => {
+                    let problem = format!(", mux {channel}: not scanned ({error})");
+                    if error.is_timeout() {
+                        return Err(problem);
+                    }
+                    self.add_problem(&problem);
                 }
             }
         }
-    }
-
-    /// Scans downstream of a channel. Returns whether to go on.
-    fn scan_channel(&mut self, guard: &mut MuxGuard, channel: Channel, step: Step) -> bool {
-        let number = self.bus;
-        match guard.on_channel(channel, |bus| probe(bus, number, Some(channel), step)) {
-            Ok(Ok(mut devices)) => {
-                // A device upstream responds on every channel.
-                devices.retain(|device| {
-                    !self.devices.iter().any(|it| it.location.is_joined_to(&device.location))
-                });
-                self.devices.append(&mut devices);
-                true
-            }
-            Ok(Err(Stopped::Requested)) => false,
-            Ok(Err(Stopped::Stuck)) => {
-                let cause = "a transfer timed out; a chip downstream of this channel holds the bus";
-                self.problem(&format!(", mux {channel}: {cause}"));
-                true
-            }
-            Err(error) => {
-                self.problem(&format!(", mux {channel}: not scanned ({error})"));
-                !error.is_timeout()
-            }
-        }
+        Ok(())
     }
 }

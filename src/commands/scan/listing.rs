@@ -8,8 +8,8 @@ use super::ScanArgs;
 use super::bus_scan::{BusReport, Device, DeviceKind};
 use crate::commands::Failure;
 use crate::config::{self, Loaded, Overrides, SensorPlan};
-use crate::i2c::Location;
 use crate::i2c::adapters::Adapters;
+use crate::i2c::{BoundDriver, Location};
 use crate::ina260::Error;
 
 /// Writes a paragraph for each bus, with a line for each device.
@@ -42,17 +42,13 @@ pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::R
 
 /// Writes one object with the key `buses`.
 pub(super) fn write_json(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
-    let bus = |report: &BusReport| {
+    let buses = reports.iter().map(|BusReport { bus, name, in_use, devices, problems }| {
+        let chips: Vec<Value> = devices.iter().map(chip).collect();
         json!({
-            "bus": report.bus,
-            "name": report.name,
-            "in_use_by": report.in_use,
-            "chips": report.devices.iter().map(chip).collect::<Vec<_>>(),
-            "problems": report.problems,
+            "bus": bus, "name": name, "in_use_by": in_use, "chips": chips, "problems": problems
         })
-    };
-    let buses: Vec<Value> = reports.iter().map(bus).collect();
-    writeln!(output, "{:#}", json!({ "buses": buses }))?;
+    });
+    writeln!(output, "{:#}", json!({ "buses": buses.collect::<Vec<_>>() }))?;
     output.flush()
 }
 
@@ -62,21 +58,17 @@ fn chip(Device { location, kind, name }: &Device) -> Value {
         DeviceKind::Ina260 { die } => json!({ "kind": "ina260", "die": word(*die) }),
         DeviceKind::Served => json!({ "kind": "ina260", "up": true }),
         DeviceKind::ServedDown => json!({ "kind": "ina260", "up": false }),
-        DeviceKind::Unusable(Error::NotAnIna260 { name, manufacturer, die }) => json!({
-            "kind": "other",
-            "name": name,
-            "manufacturer": word(*manufacturer),
-            "die": word(*die),
-        }),
+        DeviceKind::Unusable(Error::NotAnIna260 { name, manufacturer, die }) => {
+            let (manufacturer, die) = (word(*manufacturer), word(*die));
+            json!({ "kind": "other", "name": name, "manufacturer": manufacturer, "die": die })
+        }
         DeviceKind::Unusable(Error::InUse(name)) => {
             json!({ "kind": "kernel-driver", "name": name })
         }
-        DeviceKind::Unusable(Error::Bound(bound)) => json!({
-            "kind": "kernel-driver",
-            "name": "INA260",
-            "driver": bound.driver,
-            "release": bound.unbind,
-        }),
+        DeviceKind::Unusable(Error::Bound(BoundDriver { driver, unbind, .. })) => {
+            let kind = "kernel-driver";
+            json!({ "kind": kind, "name": "INA260", "driver": driver, "release": unbind })
+        }
         DeviceKind::Unusable(error) => json!({ "kind": "error", "error": error.to_string() }),
     };
     chip["address"] = json!(location.address.to_string());
