@@ -82,22 +82,15 @@ pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
 
 /// Passes a signal on to a command, unless a key of the terminal has sent it to both.
 pub(super) fn pass_on(signal: i32, child: &Child) {
-    let pid = Pid::from_child(child);
+    let (pid, group) = (Pid::from_child(child), getpgrp());
     // A command that changed its process group, as setsid(1) does, gets nothing from the keys.
-    let in_group = getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
-    if signals::KEYS.contains(&signal) && in_group && is_in_foreground() {
-        return;
-    }
-    if let Some(signal) = Signal::from_named_raw(signal) {
+    let is_from_key = signals::KEYS.contains(&signal)
+        && getpgid(Some(pid)).is_ok_and(|it| it == group)
+        && File::open("/dev/tty").is_ok_and(|tty| tcgetpgrp(tty).is_ok_and(|it| it == group));
+    if let Some(signal) = Signal::from_named_raw(signal).filter(|_| !is_from_key) {
         // Fails only if the command has ended, or runs as another user, as with sudo.
         let _ = kill_process(pid, signal);
     }
-}
-
-/// Returns whether a terminal sends the signals of its keys to this process and the command.
-fn is_in_foreground() -> bool {
-    let terminal = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(tty)?));
-    terminal.is_ok_and(|group| group == getpgrp())
 }
 
 /// Returns the exit code of a command that ended by itself or by a signal.

@@ -130,21 +130,21 @@ impl Summary {
     fn last_run(&self) -> Option<String> {
         let Run { is_partial, code, begun, ended, energies } = self.runs.last()?;
         let (number, requested) = (self.runs.len(), self.args.repeat as usize);
-        if !is_partial {
-            return (number < requested).then(|| {
-                format!(
-                    "measured only {number} of {requested} runs (a signal arrived, or COMMAND can \
-                     no longer be run)"
-                )
-            });
+        if *is_partial {
+            let seconds = ended.duration_since(*begun).as_secs_f64();
+            let counted = if number == self.counted().len() { "" } else { " and is not counted" };
+            let energies = self.of_sensors(energies, |energy| Some(with_bound(energy)));
+            return Some(format!(
+                "run {number} of {requested} ended with exit code {code} after \
+                 {seconds:.3} s{counted}{energies}"
+            ));
         }
-        let seconds = ended.duration_since(*begun).as_secs_f64();
-        let counted = if number == self.counted().len() { "" } else { " and is not counted" };
-        let energies = self.of_sensors(energies, |energy| Some(with_bound(energy)));
-        Some(format!(
-            "run {number} of {requested} ended with exit code {code} after \
-             {seconds:.3} s{counted}{energies}"
-        ))
+        (number < requested).then(|| {
+            format!(
+                "measured only {number} of {requested} runs (a signal arrived, or COMMAND can no \
+                 longer be run)"
+            )
+        })
     }
 
     /// Writes the figures of each sensor over the runs, and each run.
