@@ -134,14 +134,14 @@ impl Adapters {
         bus: BusName,
         kernel_number: KernelNumber,
     ) -> Result<&Adapter, OpenError> {
-        let mut with_node = self.iter().filter(|it| it.has_node);
-        let existing = || self.iter().filter(|it| it.has_node).map(|it| it.number).collect();
+        let nodes = || self.iter().filter(|it| it.has_node);
+        let existing = || nodes().map(|it| it.number).collect();
         match bus {
-            BusName::Number(bus) => with_node
+            BusName::Number(bus) => nodes()
                 .find(|it| it.number == bus)
                 .ok_or_else(|| OpenError::Absent { bus, existing: existing() }),
             BusName::Path(path) => match kernel_number(Path::new(path)) {
-                Ok(Some(number)) => with_node
+                Ok(Some(number)) => nodes()
                     .find(|it| it.kernel_number == number)
                     .ok_or(OpenError::NoNode(path, number)),
                 Ok(None) => Err(OpenError::NotAnAdapter(path.to_owned())),

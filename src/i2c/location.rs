@@ -102,11 +102,8 @@ pub struct Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bus {}, ", self.bus)?;
-        if let Some(channel) = self.mux {
-            write!(f, "mux {channel}, ")?;
-        }
-        self.address.fmt(f)
+        let mux = self.mux.map_or(String::new(), |channel| format!("mux {channel}, "));
+        write!(f, "bus {}, {mux}{}", self.bus, self.address)
     }
 }
 

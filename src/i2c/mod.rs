@@ -109,29 +109,25 @@ pub struct Error {
 
 impl Error {
     /// Classifies an error number (Linux `Documentation/i2c/fault-codes.rst`).
-    pub const fn from_errno(errno: i32) -> Self {
-        let kind = match errno {
-            // EREMOTEIO on a Raspberry Pi; other adapters return ENXIO or ENODEV.
-            121 | 6 | 19 => ErrorKind::Nack,
-            110 => ErrorKind::Timeout,    // ETIMEDOUT
-            16 => ErrorKind::Busy,        // EBUSY
-            11 => ErrorKind::Arbitration, // EAGAIN
-            _ => ErrorKind::Io,
-        };
-        Self { kind, errno }
+    pub fn from_errno(errno: i32) -> Self {
+        Self::from_adapter(errno, "")
     }
 
     /// Classifies an error number by what the driver of the adapter with this name means by it.
     pub(crate) fn from_adapter(errno: i32, name: &str) -> Self {
-        let error = Self::from_errno(errno);
-        let kind = match error.kind {
-            // hid-mcp2221: the command before has not ended.
-            ErrorKind::Arbitration if name.starts_with("MCP2221") => ErrorKind::Busy,
-            // i2c-omap (AM335x): the bus was not free, and an attempt to free it was made.
-            ErrorKind::Arbitration if name.starts_with("OMAP I2C") => ErrorKind::Hung,
-            kind => kind,
+        let kind = match errno {
+            // EREMOTEIO on a Raspberry Pi; other adapters return ENXIO or ENODEV.
+            121 | 6 | 19 => ErrorKind::Nack,
+            110 => ErrorKind::Timeout, // ETIMEDOUT
+            16 => ErrorKind::Busy,     // EBUSY
+            // EAGAIN of hid-mcp2221: the command before has not ended.
+            11 if name.starts_with("MCP2221") => ErrorKind::Busy,
+            // Of i2c-omap (AM335x): the bus was not free, and an attempt to free it was made.
+            11 if name.starts_with("OMAP I2C") => ErrorKind::Hung,
+            11 => ErrorKind::Arbitration,
+            _ => ErrorKind::Io,
         };
-        Self { kind, ..error }
+        Self { kind, errno }
     }
 
     /// Returns whether the bus is stuck: each further transfer would fail, too, perhaps slowly.

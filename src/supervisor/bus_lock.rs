@@ -142,10 +142,10 @@ fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
         Err(Errno::EXIST) => {
             let file = open_existing(&directory, bus, OFlags::RDWR)
                 .or_else(|_| open_existing(&directory, bus, OFlags::RDONLY))?;
-            let (file_data, directory) = (file.metadata()?, directory.metadata()?);
+            let (owner, directory) = (file.metadata()?.uid(), directory.metadata()?);
             let is_private = directory.mode() & 0o022 == 0;
             let user = geteuid().as_raw();
-            Ok((file, is_private && [file_data.uid(), directory.uid()] == [user, user]))
+            Ok((file, is_private && [owner, directory.uid()] == [user, user]))
         }
         Err(error) => Err(error.into()),
     }
@@ -176,11 +176,9 @@ fn own_directories() -> Vec<PathBuf> {
     if let Some(directory) = runtime_directory() {
         return vec![directory];
     }
+    let user = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     // With sudo, the directory may belong to another user.
-    let is_own = |directory: &PathBuf| {
-        fs::metadata(directory).is_ok_and(|metadata| metadata.uid() == geteuid().as_raw())
-    };
-    let user = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_own);
+    let user = user.filter(|it| fs::metadata(it).is_ok_and(|it| it.uid() == geteuid().as_raw()));
     let user = user.map(|directory| directory.join(BELOW_USER));
     [PathBuf::from(SERVICE)].into_iter().chain(user).collect()
 }

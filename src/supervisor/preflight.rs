@@ -177,8 +177,7 @@ impl Preflight {
             let bus = self.provider.open(name, locations(&self.plan)).ok()?;
             self.buses.insert(name, Some(bus));
         }
-        let bus = self.buses.get_mut(&name)?.as_mut()?;
-        Some(bus.as_mut())
+        self.buses.get_mut(&name)?.as_mut().map(|bus| bus.as_mut() as _)
     }
 }
 
