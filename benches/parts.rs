@@ -206,7 +206,7 @@ fn result_simulated(bencher: Bencher<'_, '_>) {
     let clock = Arc::<AdvancedClock>::default();
     let board = Board::new(clock.clone(), 400_000);
     board.plug(None, ADDRESS, Chip::new(Load::steady(12.0, 5.0)));
-    results(bencher, Box::new(board.bus()), &clock);
+    results(bencher, Box::new(board.clone()), &clock);
 }
 
 /// One reading of the system clock; a result needs several.

@@ -96,11 +96,6 @@ impl Drop for Logging {
     }
 }
 
-struct Message {
-    level: Level,
-    text: Vec<u8>,
-}
-
 /// The messages that are still to be written.
 #[derive(Default)]
 struct Queue {
@@ -112,7 +107,7 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    messages: VecDeque<Message>,
+    messages: VecDeque<(Level, Vec<u8>)>,
     /// Size of their text, and of that which is being written.
     bytes: usize,
     /// Messages that did not fit or could not be written, since the start.
@@ -124,14 +119,14 @@ impl Queue {
         self.state.lock().expect("no thread panics while it holds the lock")
     }
 
-    fn add(&self, message: Message) {
+    fn add(&self, level: Level, text: Vec<u8>) {
         let mut state = self.lock();
-        let reserve = if message.level <= Level::WARN { RESERVE } else { 0 };
-        if state.bytes + message.text.len() > MAX_QUEUED + reserve {
+        let reserve = if level <= Level::WARN { RESERVE } else { 0 };
+        if state.bytes + text.len() > MAX_QUEUED + reserve {
             state.dropped += 1;
         } else {
-            state.bytes += message.text.len();
-            state.messages.push_back(message);
+            state.bytes += text.len();
+            state.messages.push_back((level, text));
             self.changed.notify_all();
         }
     }
@@ -158,19 +153,19 @@ impl Queue {
         let is_empty = |state: &mut State| state.messages.is_empty();
         let state = self.changed.wait_while(self.lock(), is_empty);
         let message = state.expect("no thread panics while it holds the lock").messages.pop_front();
-        let Some(message) = message else { return false };
-        let is_written = self.write(&message).is_ok();
+        let Some((level, text)) = message else { return false };
+        let is_written = self.write(level, &text).is_ok();
         let mut state = self.lock();
-        state.bytes -= message.text.len();
+        state.bytes -= text.len();
         state.dropped += u64::from(!is_written);
         self.changed.notify_all();
         is_written
     }
 
-    fn write(&self, message: &Message) -> io::Result<()> {
-        let Some(journal) = &self.journal else { return io::stderr().write_all(&message.text) };
-        let text = String::from_utf8_lossy(message.text.trim_ascii_end());
-        dispatcher::with_default(journal, || match message.level {
+    fn write(&self, level: Level, text: &[u8]) -> io::Result<()> {
+        let Some(journal) = &self.journal else { return io::stderr().write_all(text) };
+        let text = String::from_utf8_lossy(text.trim_ascii_end());
+        dispatcher::with_default(journal, || match level {
             Level::ERROR => error!("{text}"),
             Level::WARN => warn!("{text}"),
             Level::INFO => info!("{text}"),
@@ -202,12 +197,12 @@ impl<'a> MakeWriter<'a> for Writer {
 impl Write for Writer {
     /// Queues a whole message.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut message = Message { level: self.level, text: text.to_vec() };
+        let mut message = text.to_vec();
         if text.len() > MAX_MESSAGE {
-            message.text.truncate(MAX_MESSAGE);
-            message.text.extend_from_slice("…\n".as_bytes());
+            message.truncate(MAX_MESSAGE);
+            message.extend_from_slice("…\n".as_bytes());
         }
-        self.queue.add(message);
+        self.queue.add(self.level, message);
         Ok(text.len())
     }
 
@@ -237,18 +232,14 @@ fn stderr_is_the_journal() -> bool {
 mod tests {
     use super::*;
 
-    fn message(level: Level, text: &str) -> Message {
-        Message { level, text: text.as_bytes().to_vec() }
-    }
-
     #[test]
     fn full_queue_drops_and_counts() {
         let queue = Queue::default();
-        let text = "x".repeat(MAX_MESSAGE);
+        let text = vec![b'x'; MAX_MESSAGE];
         for _ in 0..40 {
-            queue.add(message(Level::INFO, &text));
+            queue.add(Level::INFO, text.clone());
         }
-        queue.add(message(Level::WARN, "warning"));
+        queue.add(Level::WARN, b"warning".to_vec());
         let state = queue.lock();
         assert_eq!((state.messages.len(), state.bytes, state.dropped), (33, (1 << 20) + 7, 8));
     }
@@ -259,6 +250,6 @@ mod tests {
         let mut writer = Writer { queue: queue.clone(), level: Level::INFO };
         writer.write_all(&vec![b'x'; MAX_QUEUED]).unwrap();
         let state = queue.lock();
-        assert_eq!(state.messages[0].text.len(), MAX_MESSAGE + "…\n".len());
+        assert_eq!(state.messages[0].1.len(), MAX_MESSAGE + "…\n".len());
     }
 }

@@ -85,7 +85,7 @@ impl Scene {
         board.plug(None, SECOND, Chip::exact(Load::steady(3.3, -0.25)));
         let meters = [SharedMeter::default(), SharedMeter::default()];
         let setups = vec![setup(FIRST, &meters[0]), setup(SECOND, &meters[1])];
-        let bus = Box::new(board.bus());
+        let bus = Box::new(board.clone());
         let sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), Arc::new(|| {}));
         let recorder = exposition::recorder(&BUCKETS);
         let mut exposition = Exposition::new(recorder, clock.clone());

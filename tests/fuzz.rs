@@ -445,9 +445,9 @@ fn mutated_words_leave_consistent_totals() {
             meter: meter.clone(),
         };
         let bytes = input.get(7..).unwrap_or_default().to_vec();
-        let mut direct = Faulty { bus: board.bus(), input: bytes.clone(), at: 0 };
+        let mut direct = Faulty { bus: board.clone(), input: bytes.clone(), at: 0 };
         let _ = read_settings(&mut direct, address).map(|dump| dump.settings());
-        let bus = Box::new(Faulty { bus: board.bus(), input: bytes, at: 0 });
+        let bus = Box::new(Faulty { bus: board.clone(), input: bytes, at: 0 });
         let begun = clock.now();
         let on_change = Arc::new(|| {});
         let mut sampler =

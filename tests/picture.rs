@@ -127,7 +127,7 @@ fn scrape_a_day() -> Vec<ScrapedSensor> {
     };
     let mut sampler = Sampler::new(
         "bus 1".to_owned(),
-        Box::new(board.bus()),
+        Box::new(board.clone()),
         vec![setup],
         clock.clone(),
         Arc::new(|| {}),

@@ -86,7 +86,7 @@ impl<C: Clock + Default + 'static> Stage<C> {
                 meter,
             });
         }
-        let bus = Box::new(board.bus());
+        let bus = Box::new(board.clone());
         let on_change = Arc::new(|| ());
         let sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), on_change);
         Self { clock, sampler, begun, board, sensors }

@@ -187,7 +187,7 @@ impl RegisterDump {
 
     /// Returns whether a guard uses the comparator.
     pub(crate) fn is_guarded(&self) -> bool {
-        let uses = |guard| self.matches(&self.with_guard(Some(guard)));
+        let uses = |guard| self.kept() == self.with_guard(Some(guard)).kept();
         uses(Guard::Forward) || uses(Guard::Reverse)
     }
 }

@@ -82,23 +82,19 @@ pub struct RegisterDump {
 }
 
 impl RegisterDump {
-    /// Registers after power-on, a reset, or a brown-out.
-    const POWER_ON: Self =
-        Self { configuration: POWER_ON_CONFIGURATION, mask_enable: MaskEnable(0), alert_limit: 0 };
-
     /// Returns whether the writable bits of a mask/enable read still match (cheap reset check on
     /// every poll).
     pub(crate) const fn matches_flags(&self, flags: MaskEnable) -> bool {
         flags.kept() == self.mask_enable.kept()
     }
 
-    fn matches(&self, other: &Self) -> bool {
-        (self.configuration, self.alert_limit) == (other.configuration, other.alert_limit)
-            && self.matches_flags(other.mask_enable)
+    /// Returns configuration, mask/enable and alert limit, without the flags.
+    fn kept(&self) -> [u16; 3] {
+        [self.configuration, self.mask_enable.kept(), self.alert_limit]
     }
 
     pub(crate) fn is_power_on(&self) -> bool {
-        self.matches(&Self::POWER_ON)
+        self.kept() == [POWER_ON_CONFIGURATION, 0, 0]
     }
 
     /// Decodes averaging and conversion times.
@@ -282,7 +278,7 @@ impl Ina260 {
             mask_enable: flags,
             alert_limit: read(bus, self.address, Register::AlertLimit)?,
         };
-        Ok((!found.matches(expected)).then_some(found))
+        Ok((found.kept() != expected.kept()).then_some(found))
     }
 
     /// Returns whether the power guard may use the comparator.

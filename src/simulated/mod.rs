@@ -26,8 +26,7 @@ const ADAPTER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval at which a blocked transfer checks whether the fault has ended.
 const HANG_POLL: Duration = Duration::from_millis(50);
 
-/// A simulated bus with chips and muxes. Tests and `--simulate` change it through this type, the
-/// daemon uses its [`SimulatedBus`].
+/// A simulated bus with chips and muxes, which tests and `--simulate` can change while it is used.
 pub struct Board {
     clock: Arc<dyn Clock>,
     created: Instant,
@@ -134,11 +133,6 @@ impl Board {
         self.state().transfers
     }
 
-    /// Returns the bus for the daemon.
-    pub fn bus(self: &Arc<Self>) -> SimulatedBus {
-        SimulatedBus(Arc::clone(self))
-    }
-
     fn elapsed(&self) -> Duration {
         self.clock.now().saturating_duration_since(self.created)
     }
@@ -240,12 +234,9 @@ impl State {
     }
 }
 
-/// A [`Board`] as an I2C adapter.
-pub struct SimulatedBus(Arc<Board>);
-
-impl Bus for SimulatedBus {
+impl Bus for Arc<Board> {
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
-        self.0.transfer(address, CLOCKS_PER_WORD, |state, now| {
+        self.transfer(address, CLOCKS_PER_WORD, |state, now| {
             // On the wire, a 0 overrides a 1.
             let words = state.connected(address, now).map(|chip| chip.read(register, now));
             let word = words.reduce(|one, other| one & other)?;
@@ -254,13 +245,13 @@ impl Bus for SimulatedBus {
     }
 
     fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), Error> {
-        self.0.transfer(address, CLOCKS_PER_WORD, |state, now| {
+        self.transfer(address, CLOCKS_PER_WORD, |state, now| {
             state.connected(address, now).map(|chip| chip.write(register, word, now)).last()
         })
     }
 
     fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
-        self.0.transfer(address, CLOCKS_PER_BYTE, |state, _| {
+        self.transfer(address, CLOCKS_PER_BYTE, |state, _| {
             *state.multiplexers.get_mut(&address)? = byte;
             state.control_writes += 1;
             Some(())
@@ -268,7 +259,7 @@ impl Bus for SimulatedBus {
     }
 
     fn receive_byte(&mut self, address: Address) -> Result<u8, Error> {
-        self.0.transfer(address, CLOCKS_PER_BYTE, |state, _| {
+        self.transfer(address, CLOCKS_PER_BYTE, |state, _| {
             state.multiplexers.get(&address).copied()
         })
     }

@@ -119,7 +119,7 @@ fn corruption_replaces_words_of_a_register() {
     for skipped in [1, 2] {
         board.corrupt(skipped, Address(0x40), Register::DieId, 0xFFFF);
     }
-    let mut bus = board.bus();
+    let mut bus = board.clone();
     let dies = [(); 4].map(|()| bus.read_word(Address(0x40), 0xFF).unwrap());
     assert_eq!(dies, [0x2270, 0xFFFF, 0xFFFF, 0x2270]);
     board.inject(Fault::Corrupt);

@@ -50,7 +50,7 @@ impl BusProvider {
             let load = Load::board(number * 16 + u32::from(address.0 & 0x0F) + channel);
             board.plug(mux, address, Chip::new(load));
         }
-        Ok(Box::new(board.bus()))
+        Ok(Box::new(board.clone()))
     }
 
     /// Returns an adapter of the kernel that is opened at its first transfer.

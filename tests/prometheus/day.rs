@@ -71,7 +71,7 @@ fn main() {
             meter,
         });
     }
-    let bus = Box::new(board.bus());
+    let bus = Box::new(board.clone());
     let mut sampler = Sampler::new("bus 1".to_owned(), bus, setups, clock.clone(), Arc::new(|| {}));
     let recorder = exposition::recorder(&[1.0]);
     let mut exposition = Exposition::new(recorder, clock.clone());

@@ -113,12 +113,12 @@ fn load_that_is_on_is_refused() {
 #[test]
 fn registers_are_restored_after_a_signal() {
     let board = board(Load::steady(12.0, 0.0));
-    board.bus().write_word(HERE, 0x07, 0x1234).unwrap();
+    board.clone().write_word(HERE, 0x07, 0x1234).unwrap();
     let zero = CalibrateArgs { zero: true, ..CalibrateArgs::default() };
     let outcome = calibrate_on(&board, zero, Calibration::default(), true);
     assert!(matches!(outcome, Err(Failure::Partly(_))), "{outcome:?}");
     assert!(board.chip(None, HERE, |chip| chip.writes) > 3);
-    let read = |register| board.bus().read_word(HERE, register).unwrap();
+    let read = |register| board.clone().read_word(HERE, register).unwrap();
     assert_eq!([read(0x00), read(0x06) & 0xFC03, read(0x07)], [0x6127, 0x0000, 0x1234]);
 }
 

@@ -90,7 +90,7 @@ fn scene(shape: Shape, hertz: u32, interval: Duration, is_slow: bool) -> Scene {
         always_power: true,
         meter: meter.clone(),
     };
-    let (created, bus) = (clock.now(), Box::new(board.bus()));
+    let (created, bus) = (clock.now(), Box::new(board.clone()));
     let on_change = Arc::new(|| ());
     let sampler = Sampler::new("bus 1".to_owned(), bus, vec![setup], clock.clone(), on_change);
     Scene { clock, created, sampler, meter }

@@ -300,7 +300,7 @@ mod tests {
             configure: true,
             power_guard: true,
         };
-        chip.configure(&mut board.bus(), || ()).unwrap();
+        chip.configure(&mut board.clone(), || ()).unwrap();
         clock.wait(Duration::from_secs(2));
         board
     }
@@ -309,7 +309,7 @@ mod tests {
     fn exclusive_read_shows_all_and_writes_nothing() {
         let board = board();
         let writes = board.chip(None, HERE, |chip| chip.writes);
-        let bus = &mut board.bus();
+        let bus = &mut board.clone();
         let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
         assert_eq!(
             (report.measured.voltage, report.measured.current, report.measured.power),
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn power_guard_of_a_service_is_not_an_alert() {
         let board = board();
-        let bus = &mut board.bus();
+        let bus = &mut board.clone();
         for (register, word) in [(0x07, 0xFFF8), (0x06, 0x4001)] {
             bus.write_word(HERE, register, word).unwrap();
         }
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn data_read_leaves_flags_to_the_service() {
         let board = board();
-        let bus = &mut board.bus();
+        let bus = &mut board.clone();
         let report = SensorReport::read_data(bus, &sensor(), Err(String::new())).unwrap();
         assert_eq!((report.measured.power, report.state), (Watts(24.0), Err(String::new())));
         // As the service will read them.
@@ -356,7 +356,7 @@ mod tests {
         let mut sensor = sensor();
         sensor.calibration.reverse = true;
         // 15 A and 36 V from the next result on.
-        let bus = &mut board.bus();
+        let bus = &mut board.clone();
         bus.read_word(HERE, 0x00).unwrap();
         board.wait(Duration::from_secs(2));
         let report = SensorReport::read_data(bus, &sensor, Err(String::new())).unwrap();
@@ -377,15 +377,15 @@ mod tests {
             pauses.push(time);
             false
         };
-        let report = SensorReport::read(&mut board.bus(), &sensor(), &mut pause).unwrap();
+        let report = SensorReport::read(&mut board.clone(), &sensor(), &mut pause).unwrap();
         assert_eq!((report.measured.voltage, report.measured.power), (Volts(5.0), Watts(5.0)));
         assert_eq!(pauses, [Duration::from_micros(2_530)]);
         let state = report.state.unwrap();
         assert_eq!((state.settings.word(), state.mode), (0x6127, Mode::BothContinuous));
         assert_eq!((state.alert, state.alert_active), (None, false));
         // Powered down.
-        board.bus().write_word(HERE, 0x00, 0x6120).unwrap();
-        let bus = &mut board.bus();
+        board.clone().write_word(HERE, 0x00, 0x6120).unwrap();
+        let bus = &mut board.clone();
         let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
         let state = report.state.unwrap();
         assert_eq!(state.mode.name(), "power-down");

@@ -187,7 +187,7 @@ fn shared_read_takes_state_from_the_service() {
     let upstream = sensor(&["--address", "0x41", "--device", "rack"]);
     board.wait(Duration::from_millis(10));
     let service = service(vec![served(&upstream)]);
-    let report = read_shared(&service, &mut board.bus(), &upstream);
+    let report = read_shared(&service, &mut board.clone(), &upstream);
     assert_eq!(
         text(&upstream, report),
         "rack  bus 1, 0x41\n  voltage   3.300 V\n  current   1.000 A\n  power     3.300 W\n  \
@@ -198,7 +198,7 @@ fn shared_read_takes_state_from_the_service() {
     );
     assert_eq!(board.control_writes(), 0);
     board.inject(Fault::NoAnswer);
-    let error = read_shared(&service, &mut board.bus(), &upstream).unwrap_err();
+    let error = read_shared(&service, &mut board.clone(), &upstream).unwrap_err();
     let message = "no acknowledge (errno 121); check wiring";
     assert!(error.to_string().contains(message), "{error}");
 }
@@ -207,7 +207,7 @@ fn shared_read_takes_state_from_the_service() {
 fn unserved_sensor_has_no_settings() {
     let board = board();
     let upstream = sensor(&["--address", "0x41"]);
-    let report = read_shared(&service(Vec::new()), &mut board.bus(), &upstream);
+    let report = read_shared(&service(Vec::new()), &mut board.clone(), &upstream);
     let text = text(&upstream, report);
     assert!(text.contains("which does not measure this sensor"), "{text}");
     assert!(!text.contains("settings  mean"), "{text}");

@@ -167,7 +167,7 @@ fn signal_is_passed_on_and_results_are_shown() {
     let bench = bench(400_000, Load::steady(12.0, 1.0));
     let found = [(0x07, 0x1234), (0x06, 0x8001), (0x00, 0x6E9F)];
     for (register, word) in found {
-        bench.board.bus().write_word(HERE, register, word).unwrap();
+        bench.board.clone().write_word(HERE, register, word).unwrap();
     }
     let board = bench.board.clone();
     let stop = move |signal: &dyn Fn(i32)| {
@@ -183,7 +183,7 @@ fn signal_is_passed_on_and_results_are_shown() {
     let text = printed(&summary);
     assert!(text.contains("\nrun 1 of 10 ended with exit code 143 after "), "{text}");
     for (register, word) in found {
-        let read = bench.board.bus().read_word(HERE, register).unwrap();
+        let read = bench.board.clone().read_word(HERE, register).unwrap();
         assert_eq!(read & 0xFC03 | word & 0x03FC, word, "register {register:#04x}");
     }
 }

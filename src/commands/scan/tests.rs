@@ -9,7 +9,7 @@ use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
 use crate::ina260::settings::Settings;
 use crate::printable::is_invisible;
 use crate::scrape::{ScrapedChip, ScrapedSensor, decode};
-use crate::simulated::{Board, Chip, Fault, Load, ScheduledFault, SimulatedBus};
+use crate::simulated::{Board, Chip, Fault, Load, ScheduledFault};
 
 const URL: &str = "http://127.0.0.1:8000/metrics";
 
@@ -63,7 +63,7 @@ fn text(report: BusReport) -> String {
 fn devices_are_identified_without_writes() {
     let board = board();
     assert_eq!(
-        text(scan_bus(&mut board.bus(), false, None)),
+        text(scan_bus(&mut board.clone(), false, None)),
         "bus 1  bcm2835 (i2c@7e804000)\n  0x40  INA260, die 0x2270\n  \
          0x44  an INA226, not an INA260 (manufacturer 0x5449, die 0x2260)\n  \
          0x4f  INA260, die 0x2270\n"
@@ -77,7 +77,7 @@ fn devices_are_identified_without_writes() {
 fn stuck_bus_ends_the_scan() {
     let board = board();
     board.inject(Fault::Timeout);
-    let report = scan_bus(&mut board.bus(), true, None);
+    let report = scan_bus(&mut board.clone(), true, None);
     assert!(report.problems[0].starts_with("bus 1 is stuck (a transfer timed out); "));
     assert_eq!(board.transfers(), 1);
 }
@@ -86,7 +86,7 @@ fn stuck_bus_ends_the_scan() {
 fn channels_are_scanned_and_muxes_restored() {
     let board = multiplexed();
     board.write_as_other_master(0, Address(0x70), 0x08);
-    let report = scan_bus(&mut board.bus(), true, None);
+    let report = scan_bus(&mut board.clone(), true, None);
     assert_eq!(
         text(report),
         "bus 1  bcm2835 (i2c@7e804000)\n  0x41              INA260, die 0x2270\n  \
@@ -103,7 +103,7 @@ fn aborted_scan_restores_muxes() {
     board.write_as_other_master(0, Address(0x75), 0x80);
     let mut steps = 0;
     let mut report = report();
-    report.scan(&mut board.bus(), true, None, &mut |_| {
+    report.scan(&mut board.clone(), true, None, &mut |_| {
         steps += 1;
         steps < 60
     });
@@ -136,7 +136,7 @@ fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
         ]),
     };
     assert_eq!(
-        text(scan_bus(&mut board.bus(), true, Some(&service))),
+        text(scan_bus(&mut board.clone(), true, Some(&service))),
         format!(
             "bus 1  bcm2835 (i2c@7e804000)\n  in use by the service at {URL}\n  \
              0x41              INA260, die 0x2270: rack\n  \
@@ -148,14 +148,14 @@ fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
     );
     let name = "ina260-exporter watch".to_owned();
     let watch = RunningExporter { sensors: Err(format!("{name} serves no metrics")), name };
-    let text = text(scan_bus(&mut board.bus(), true, Some(&watch)));
+    let text = text(scan_bus(&mut board.clone(), true, Some(&watch)));
     assert!(text.ends_with("(in use by ina260-exporter watch); stop it first\n"), "{text}");
     assert_eq!(board.control_writes(), 0);
 }
 
 /// A bus with a chip at 0x76 that is not a mux, and chips of kernel drivers. Records the bytes that
 /// are sent.
-struct MixedBus(SimulatedBus, Vec<u8>);
+struct MixedBus(Arc<Board>, Vec<u8>);
 
 impl Bus for MixedBus {
     fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
@@ -198,7 +198,7 @@ impl Bus for MixedBus {
 
 #[test]
 fn bound_and_other_chips_are_reported() {
-    let mut bus = MixedBus(board().bus(), Vec::new());
+    let mut bus = MixedBus(board(), Vec::new());
     let report = scan_bus(&mut bus, true, None);
     let text = text(report);
     for part in [
@@ -228,7 +228,7 @@ fn text_of_another_process_is_escaped() {
     let sensors = decode(&metrics.into()).unwrap().sensors;
     assert_eq!(sensors[0].chip.as_ref().unwrap().die, escaped);
     let service = RunningExporter { name: URL.to_owned(), sensors: Ok(sensors) };
-    let report = scan_bus(&mut multiplexed().bus(), false, Some(&service));
+    let report = scan_bus(&mut multiplexed(), false, Some(&service));
     let mut json = Vec::new();
     listing::write_json(std::slice::from_ref(&report), &mut json).unwrap();
     let json = String::from_utf8(json).unwrap();

@@ -3,7 +3,6 @@
 use super::*;
 use crate::i2c;
 use crate::ina260::alert::{Alert, Function, Polarity};
-use crate::simulated::SimulatedBus;
 
 #[test]
 fn alert_is_active_while_limit_is_crossed() {
@@ -33,7 +32,7 @@ fn alert_is_active_while_limit_is_crossed() {
 /// A bus whose chip's comparator trips between its flags and its data, once per request. The next
 /// read of the flags shows and clears it.
 struct Trips {
-    bus: SimulatedBus,
+    bus: Arc<Board>,
     requested: Arc<AtomicU32>,
     latched: bool,
 }
@@ -73,7 +72,7 @@ fn alert_in_flag_read_after_data_is_kept() {
     setup.chip.alert = alert.ok();
     let meter = setup.meter.clone();
     let requested = Arc::new(AtomicU32::new(0));
-    let bus = Trips { bus: board.bus(), requested: requested.clone(), latched: false };
+    let bus = Trips { bus: board.clone(), requested: requested.clone(), latched: false };
     let mut sampler = Sampler::new(
         "bus 1".to_owned(),
         Box::new(bus),

@@ -55,7 +55,7 @@ fn busy_sampler(
     let clock = Arc::new(Busy { clock: SimulatedClock::default(), one_in, random });
     let board = Board::new(clock.clone(), hertz);
     board.plug(None, FIRST, Chip::new(Load::steady(5.0, 1.0)));
-    let (name, bus) = ("bus 1".to_owned(), Box::new(board.bus()));
+    let (name, bus) = ("bus 1".to_owned(), Box::new(board.clone()));
     let sampler = Sampler::new(name, bus, vec![setup], clock.clone(), Arc::new(|| ()));
     (clock, board, sampler)
 }

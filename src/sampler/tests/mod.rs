@@ -63,7 +63,7 @@ fn scene_of(clock: Arc<SimulatedClock>, board: Arc<Board>, setups: Vec<Setup>) -
     let on_change = Arc::new(move || _ = seen.fetch_add(1, Relaxed));
     let meters = setups.iter().map(|setup| setup.meter.clone()).collect();
     let name = "bus 1".to_owned();
-    let sampler = Sampler::new(name, Box::new(board.bus()), setups, clock.clone(), on_change);
+    let sampler = Sampler::new(name, Box::new(board.clone()), setups, clock.clone(), on_change);
     Scene { clock, board, sampler, meters, changes }
 }
 

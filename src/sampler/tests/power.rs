@@ -261,10 +261,9 @@ fn guard_trips_are_not_alerts() {
 #[test]
 fn failed_guard_write_is_not_a_foreign_reset() {
     use crate::i2c;
-    use crate::simulated::SimulatedBus;
 
     /// A bus on which some writes of the alert limit fail after they took effect.
-    struct Failing(SimulatedBus, Arc<AtomicU32>);
+    struct Failing(Arc<Board>, Arc<AtomicU32>);
 
     impl Bus for Failing {
         fn read_word(&mut self, address: Address, register: u8) -> Result<u16, i2c::Error> {
@@ -295,7 +294,7 @@ fn failed_guard_write_is_not_a_foreign_reset() {
     board.plug(None, FIRST, Chip::new(shape.load()));
     let setup = setup(FIRST, secs(1));
     let mut scene = scene_of(clock.clone(), board.clone(), vec![setup.clone()]);
-    let bus = Failing(board.bus(), Arc::new(AtomicU32::new(2)));
+    let bus = Failing(board.clone(), Arc::new(AtomicU32::new(2)));
     let name = "bus 1".to_owned();
     scene.sampler = Sampler::new(name, Box::new(bus), vec![setup], clock, Arc::new(|| ()));
     let power = mean_power(&mut scene, secs(20), secs(20));
