@@ -3,7 +3,7 @@
 
 use super::alert::Guard;
 use super::registers::Register;
-use crate::units::{Amperes, Measured, Volts, Watts};
+use crate::units::{Amperes, Measured, Quantity, Volts, Watts};
 
 /// One bit of voltage times one bit of current, 1.25 mV × 1.25 mA, in units of 1e-10 W.
 const PRODUCT: i64 = 15_625;
@@ -157,14 +157,14 @@ impl Measurement {
         f64::from(i32::from(self.current_word.cast_signed()) * 125) / 100.0
     }
 
-    /// Returns whether the voltage is at full scale, 40.96 V, or invalid.
-    pub(crate) const fn voltage_saturated(&self) -> bool {
-        self.voltage_word >= 0x7FFF
-    }
-
-    /// Returns whether the current is at full scale, ±40.96 A.
-    pub(crate) const fn current_saturated(&self) -> bool {
-        matches!(self.current_word, 0x7FFF | 0x8000)
+    /// Returns the quantities that are at full scale (40.96 V, ±40.96 A), or invalid.
+    pub(crate) fn overflows(&self) -> impl Iterator<Item = Quantity> {
+        let out_of_range = [
+            (Quantity::Power, self.overflow),
+            (Quantity::Current, matches!(self.current_word, 0x7FFF | 0x8000)),
+            (Quantity::Voltage, self.voltage_word >= 0x7FFF),
+        ];
+        out_of_range.into_iter().filter_map(|(quantity, is_out)| is_out.then_some(quantity))
     }
 }
 
@@ -222,15 +222,16 @@ mod tests {
         ] {
             assert_eq!(words(0, word, None).current(), Amperes(amperes));
         }
-        assert!(
-            words(0x7FFF, 0, None).voltage_saturated()
-                && words(0x8000, 0, None).voltage_saturated()
-        );
-        assert!(!words(0x7FFE, 0x7FFE, None).voltage_saturated());
-        assert!(
-            words(0, 0x7FFF, None).current_saturated()
-                && words(0, 0x8000, None).current_saturated()
-        );
+        for (voltage, current, expected) in [
+            (0x7FFE, 0x7FFE, &[][..]),
+            (0x7FFF, 0, &[Quantity::Voltage]),
+            (0x8000, 0, &[Quantity::Voltage]),
+            (0, 0x7FFF, &[Quantity::Current]),
+            (0x7FFF, 0x8000, &[Quantity::Current, Quantity::Voltage]),
+        ] {
+            let overflows: Vec<Quantity> = words(voltage, current, None).overflows().collect();
+            assert_eq!(overflows, expected);
+        }
     }
 
     #[test]

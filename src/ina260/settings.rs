@@ -144,12 +144,8 @@ impl Settings {
     /// Returns the nominal time from one result to the next. The converter alternates between
     /// current and voltage.
     pub const fn cycle(self) -> Duration {
-        Duration::from_micros((self.pair_micros() * self.averaging.count()) as u64)
-    }
-
-    /// Returns the time of one current and one voltage conversion.
-    const fn pair_micros(self) -> u32 {
-        self.current_conversion_time.micros() + self.voltage_conversion_time.micros()
+        let pair = self.current_conversion_time.micros() + self.voltage_conversion_time.micros();
+        Duration::from_micros((pair * self.averaging.count()) as u64)
     }
 
     /// Returns whether the current gets 50 % to 80 % of the converter's time: it changes faster
@@ -169,9 +165,10 @@ impl Settings {
     /// [`TooShort`] if not even the shortest cycle fits.
     pub fn for_interval(interval: Duration, partial: PartialSettings) -> Result<Self, TooShort> {
         let shortfall = |s: &Self| interval.mul_f64(0.85).saturating_sub(s.cycle());
+        let pair = |s: &Self| s.cycle() / s.averaging.count();
         Self::candidates(partial)
             .filter(|s| s.cycle() <= interval)
-            .min_by_key(|s| (!s.is_balanced(), shortfall(s), s.pair_micros(), Reverse(s.cycle())))
+            .min_by_key(|s| (!s.is_balanced(), shortfall(s), pair(s), Reverse(s.cycle())))
             .ok_or_else(|| {
                 TooShort(Self::candidates(partial).map(Self::cycle).min().unwrap_or_default())
             })

@@ -11,9 +11,8 @@ use super::{Access, Error, Setup, transfer_failure};
 use crate::i2c::mux::{self, Multiplexers};
 use crate::i2c::{Bus, ErrorKind};
 use crate::ina260::alert::Alert;
-use crate::ina260::{self, Measurement, RegisterDump};
+use crate::ina260::{self, RegisterDump};
 use crate::meter::{Failure, Raw, Reading, Reset};
-use crate::units::Quantity;
 
 /// Nominal cycle from which the power register is read even without [`Setup::always_power`].
 const MIN_POWER_CYCLE: Duration = Duration::from_millis(10);
@@ -213,7 +212,7 @@ impl Sensor {
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;
                 meter.cycle = cycle.period;
-                overflows(&measurement).for_each(|it| meter.overflows[it as usize] += 1);
+                measurement.overflows().for_each(|it| meter.overflows[it as usize] += 1);
                 meter.record(reading, &cycle);
                 let alert_changed = meter.set_alert(alert);
                 drop(meter);
@@ -358,32 +357,5 @@ impl Sensor {
         self.state = State::Down(Outage { retry_at, backoff, failed_attempts: 0, logged });
         self.changed = true;
         self.setup.meter.lock().mark_down(now);
-    }
-}
-
-/// Returns the quantities of a measurement that are out of range.
-fn overflows(measurement: &Measurement) -> impl Iterator<Item = Quantity> {
-    let out_of_range = [
-        (Quantity::Power, measurement.overflow),
-        (Quantity::Current, measurement.current_saturated()),
-        (Quantity::Voltage, measurement.voltage_saturated()),
-    ];
-    out_of_range.into_iter().filter_map(|(quantity, is_out)| is_out.then_some(quantity))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn saturated_quantities_are_overflows() {
-        let measurement = Measurement {
-            voltage_word: 0x7FFF,
-            current_word: 0x8000,
-            power_word: None,
-            overflow: false,
-        };
-        let found: Vec<Quantity> = overflows(&measurement).collect();
-        assert_eq!(found, [Quantity::Current, Quantity::Voltage]);
     }
 }

@@ -136,7 +136,7 @@ impl SensorReport {
             at: SystemTime::now(),
             die: format!("{die:#06x}"),
             measured: sensor.calibration.apply(data.measured(false)),
-            saturated: data.overflow || data.voltage_saturated() || data.current_saturated(),
+            saturated: data.overflows().next().is_some(),
             state,
         }
     }
