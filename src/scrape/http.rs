@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs}
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use httparse::Status;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -37,21 +38,22 @@ impl Url {
     /// [`Error`], within about `timeout` once the name of the host is resolved.
     pub fn get(&self, timeout: Duration) -> Result<Body, Error> {
         let mut connection = Connection::request(self, timeout)?;
-        let head = loop {
+        let (head_length, content_length) = loop {
             let at_end = !connection.receive()?;
-            if let Some(head) = Head::parse(&connection.received, at_end)? {
-                break head;
+            if let Some(lengths) = parse_head(&connection.received, at_end)? {
+                break lengths;
             }
         };
-        let length = head.content_length.unwrap_or(usize::MAX);
-        connection.received.drain(..head.body_start);
+        connection.received.drain(..head_length);
+        // Without a length, the body ends with the connection.
+        let length = content_length.unwrap_or(usize::MAX);
         while connection.received.len() < length.min(MAX_RESPONSE + 1) && connection.receive()? {}
         let mut body = connection.received;
         let is_cut = body.len() > MAX_RESPONSE && length > MAX_RESPONSE;
         if is_cut {
             body.truncate(MAX_RESPONSE);
             body.truncate(body.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
-        } else if head.content_length.is_some() && body.len() < length {
+        } else if content_length.is_some() && body.len() < length {
             return Err(Error::TruncatedBody { received: body.len(), length });
         }
         body.truncate(length);
@@ -111,7 +113,16 @@ fn connect(authority: &str, deadline: Instant) -> Result<TcpStream, Error> {
     let host = address.rsplit_once(':').map_or("", |(host, _)| host);
     let unresolved = |error| Error::Unresolved(host.to_owned(), error);
     let resolved = address.to_socket_addrs().map_err(unresolved)?;
-    let addresses: Vec<_> = resolved.flat_map(loopback).collect();
+    // IPv6 may be disabled, so `[::]` is either loopback address.
+    let addresses: Vec<SocketAddr> = resolved
+        .flat_map(|it| match it.ip() {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => vec![
+                (Ipv6Addr::LOCALHOST, it.port()).into(),
+                (Ipv4Addr::LOCALHOST, it.port()).into(),
+            ],
+            _ => vec![it],
+        })
+        .collect();
     let mut failure = unresolved(io::Error::other("no addresses"));
     for (address, untried) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let share = remaining(deadline)? / u32::try_from(untried).unwrap_or(u32::MAX);
@@ -121,15 +132,6 @@ fn connect(authority: &str, deadline: Instant) -> Result<TcpStream, Error> {
         }
     }
     Err(failure)
-}
-
-/// Returns the address; for `[::]`, both loopback addresses, since IPv6 may be disabled.
-fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
-    if address.ip() != Ipv6Addr::UNSPECIFIED {
-        return vec![address];
-    }
-    let either: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
-    either.map(|ip| SocketAddr::new(ip, address.port())).into()
 }
 
 /// Connects to a Unix socket. `UnixStream` would wait for ever while its queue is full.
@@ -147,49 +149,32 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
     if remaining.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(remaining) }
 }
 
-/// The head of a response: how its body is delimited.
-#[derive(Debug)]
-struct Head {
-    /// Index of the first byte of the body.
-    body_start: usize,
-    /// Length of the body; `None`: it ends with the connection.
-    content_length: Option<usize>,
-}
-
-impl Head {
-    /// Parses the head at the start of what was received. Returns `None` if more is needed.
-    ///
-    /// # Errors
-    /// Not HTTP, a status other than 200, or `at_end` of the connection and incomplete.
-    fn parse(received: &[u8], at_end: bool) -> Result<Option<Self>, Error> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        let body_start = match response.parse(received) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if !at_end && received.len() < MAX_HEAD => {
-                return Ok(None);
-            }
-            _ if received.is_empty() => return Err(Error::NoResponse),
-            Ok(httparse::Status::Partial) if received.starts_with(b"HTTP/") => {
-                return Err(Error::TruncatedHead);
-            }
-            _ => {
-                let line = received.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                return Err(Error::NotHttp(quote(&String::from_utf8_lossy(line))));
-            }
-        };
-        let header = |name: &str| {
-            let mut headers = response.headers.iter();
-            let found = headers.find(|header| header.name.eq_ignore_ascii_case(name))?;
-            Some(std::str::from_utf8(found.value).ok()?.trim())
-        };
-        match response.code.unwrap_or_default() {
-            200 => {
-                let content_length = header("Content-Length").and_then(|it| it.parse().ok());
-                Ok(Some(Self { body_start, content_length }))
-            }
-            code => Err(Error::Status { code, location: header("Location").map(quote) }),
+/// Parses the head at the start of what was received. Returns its length and the `Content-Length`;
+/// `None` if more is needed.
+///
+/// # Errors
+/// Not HTTP, a status other than 200, or `at_end` of the connection and incomplete.
+fn parse_head(received: &[u8], at_end: bool) -> Result<Option<(usize, Option<usize>)>, Error> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let length = match response.parse(received) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) if !at_end && received.len() < MAX_HEAD => return Ok(None),
+        _ if received.is_empty() => return Err(Error::NoResponse),
+        Ok(Status::Partial) if received.starts_with(b"HTTP/") => return Err(Error::TruncatedHead),
+        _ => {
+            let line = received.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            return Err(Error::NotHttp(quote(&String::from_utf8_lossy(line))));
         }
+    };
+    let header = |name: &str| {
+        let mut headers = response.headers.iter();
+        let found = headers.find(|header| header.name.eq_ignore_ascii_case(name))?;
+        Some(std::str::from_utf8(found.value).ok()?.trim())
+    };
+    match response.code.unwrap_or_default() {
+        200 => Ok(Some((length, header("Content-Length").and_then(|it| it.parse().ok())))),
+        code => Err(Error::Status { code, location: header("Location").map(quote) }),
     }
 }
 
@@ -341,10 +326,10 @@ mod tests {
     }
 
     /// Parses a head that arrives at once, and checks that parsing it byte by byte gives the same.
-    fn parse(response: &[u8]) -> Result<Head, String> {
-        let at_once = Head::parse(response, true).map(Option::unwrap);
+    fn parse(response: &[u8]) -> Result<(usize, Option<usize>), String> {
+        let at_once = parse_head(response, true).map(Option::unwrap);
         let mut ends = 0..response.len();
-        let by_bytes = ends.find_map(|end| match Head::parse(&response[..end], false) {
+        let by_bytes = ends.find_map(|end| match parse_head(&response[..end], false) {
             Ok(None) => None,
             Ok(Some(head)) => Some(Ok(head)),
             Err(error) => Some(Err(error)),
@@ -358,11 +343,10 @@ mod tests {
     #[test]
     fn head_ends_at_empty_line_and_has_length() {
         let text = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\na 1\nb\nMORE";
-        let head = parse(text.as_bytes()).unwrap();
-        assert_eq!(head.content_length, Some(6));
-        assert_eq!(&text[head.body_start..], "a 1\nb\nMORE");
-        let head = parse(b"HTTP/1.0 200 OK\r\n\r\na 1\nb\n").unwrap();
-        assert_eq!((head.content_length, head.body_start), (None, 19));
+        let (head, body) = parse(text.as_bytes()).unwrap();
+        assert_eq!(body, Some(6));
+        assert_eq!(&text[head..], "a 1\nb\nMORE");
+        assert_eq!(parse(b"HTTP/1.0 200 OK\r\n\r\na 1\nb\n"), Ok((19, None)));
     }
 
     #[test]

@@ -137,24 +137,19 @@ fn sample(line: &str) -> Option<Sample<'_>> {
 }
 
 /// Returns a label value up to its closing quote, unescaped, and the rest of the line.
-fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let end = text.find(['"', '\\'])?;
-    if text.as_bytes()[end] == b'"' {
-        return Some((Cow::Borrowed(&text[..end]), &text[end + 1..]));
-    }
-    let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, c)) = characters.next() {
-        match c {
-            '"' => return Some((Cow::Owned(value), &text[at + 1..])),
-            '\\' => value.push(match characters.next()?.1 {
-                'n' => '\n',
-                other => other,
-            }),
-            other => value.push(other),
+fn quoted(mut text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut value = Cow::Borrowed("");
+    loop {
+        let (plain, special) = text.split_at(text.find(['"', '\\'])?);
+        value += plain;
+        if let Some(rest) = special.strip_prefix('"') {
+            return Some((value, rest));
         }
+        let mut characters = special[1..].chars();
+        let escaped = characters.next()?;
+        value.to_mut().push(if escaped == 'n' { '\n' } else { escaped });
+        text = characters.as_str();
     }
-    None
 }
 
 #[cfg(test)]
