@@ -162,8 +162,9 @@ impl Layers {
                 self.set(key, &SocketAddr::new(address.ip(), port).to_string(), origin);
             }
             Ok(Listen::Unix(_)) => {
-                let listen = format!("listen {} ({})", listen.value, listen.origin);
-                let message = format!("{port} conflicts with {listen}, which has no port");
+                let (value, source) = (&listen.value, &listen.origin);
+                let message =
+                    format!("{port} conflicts with listen {value} ({source}), which has no port");
                 self.problems.add(&origin, message);
             }
             // It is reported when it is read.
