@@ -1,6 +1,6 @@
-//! The HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with the checks and bounds
-//! that it does not have: on what is at the address, on the number of connections, on the time that
-//! they can keep others out, and on the work of accepting them.
+//! The HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with the checks and
+//! bounds that it does not have: on what is at the address, on the number of connections, on the
+//! time that they can keep others out, and on the work of accepting them.
 //!
 //! The exporter accepts connections in one runtime and spawns them in another, which can be dropped
 //! with all of them, while the socket and the clients that wait in it stay.
