@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Problems;
 use super::keys::{
     ALERT, ALLOW, AVERAGING, CONFIGURE, CURRENT_CONVERSION_TIME, CURRENT_GAIN, CURRENT_OFFSET,
     KeyInfo, LISTEN, REVERSE, VOLTAGE_CONVERSION_TIME, VOLTAGE_GAIN,
 };
 use super::node::{Origin, one_line};
+use super::parse::RequestedAlert;
 use super::plan::Listen;
-use super::quantity::{self, Quantity};
 use super::section::Section;
 use super::toml_text::quoted;
+use super::{Problems, quantity};
 use crate::i2c::Location;
 use crate::i2c::adapters::Adapters;
-use crate::ina260::alert::{Alert, Function, Polarity};
+use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings, TooShort};
 
@@ -75,7 +75,7 @@ pub(super) fn settings(
 /// range, which is reported.
 pub(super) fn alert(
     section: &mut Section<'_>,
-    (function, limit, polarity): (Function, Quantity, Polarity),
+    (function, limit, polarity): RequestedAlert,
     calibration: &Calibration,
 ) -> Option<Alert> {
     if !section.has(&[CURRENT_GAIN.info, CURRENT_OFFSET.info, VOLTAGE_GAIN.info, REVERSE.info]) {
@@ -110,21 +110,9 @@ pub(super) struct Identity {
 /// Maximum number of buses. Each has a thread, which `TasksMax` of the unit allows for.
 pub const MAX_BUSES: usize = 128;
 
-pub(super) fn bus_count(sensors: &[Identity], problems: &mut Problems) {
-    let buses: BTreeSet<_> = sensors.iter().filter_map(|it| Some(it.location?.bus)).collect();
-    let count = buses.len();
-    if let Some(Identity { origin, .. }) = sensors.last()
-        && count > MAX_BUSES
-    {
-        let message =
-            format!("has {count} buses; at most {MAX_BUSES} are supported (each needs a thread)");
-        problems.add(origin, message);
-    }
-}
-
-/// Reports sensors with the same device name, or with locations that respond at the same time. The
-/// `adapters` show which buses share wires; they are empty for simulated buses.
-pub(super) fn unique(sensors: &[Identity], adapters: &Adapters, problems: &mut Problems) {
+/// Reports sensors with the same device name, or with locations that respond at the same time, and
+/// too many buses. The `adapters` show which buses share wires; they are empty for simulated buses.
+pub(super) fn sensors(sensors: &[Identity], adapters: &Adapters, problems: &mut Problems) {
     for (index, sensor) in sensors.iter().enumerate() {
         let Identity { name, origin, device, location } = sensor;
         let earlier = &sensors[..index];
@@ -152,6 +140,13 @@ pub(super) fn unique(sensors: &[Identity], adapters: &Adapters, problems: &mut P
             problems.add(origin, format!("{name}: {message}"));
         }
     }
+    let buses: BTreeSet<_> = sensors.iter().filter_map(|it| Some(it.location?.bus)).collect();
+    let count = buses.len();
+    if count > MAX_BUSES {
+        let message =
+            format!("has {count} buses; at most {MAX_BUSES} are supported (each needs a thread)");
+        problems.add(&sensors[0].origin, message);
+    }
 }
 
 #[cfg(test)]
@@ -177,7 +172,7 @@ mod tests {
         let found = |buses: [&str; 2]| {
             let mut problems = Problems::default();
             let sensors = [sensor("a", buses[0]), sensor("b", buses[1])];
-            unique(&sensors, &machine.adapters(), &mut problems);
+            super::sensors(&sensors, &machine.adapters(), &mut problems);
             problems.to_string()
         };
         assert_eq!(

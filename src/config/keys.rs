@@ -9,13 +9,12 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::node::Value;
-use super::parse::{self, HOUR, Parsed, SECOND};
+use super::parse::{self, HOUR, Parsed, RequestedAlert, SECOND};
 use super::plan::{Listen, LogLevel};
 use super::quantity::{self, Quantity};
 use super::toml_text::quoted;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BusName};
-use crate::ina260::alert::{Function, Polarity};
 use crate::ina260::settings::{Averaging, ConversionTime};
 
 pub(super) struct Key<T> {
@@ -154,9 +153,7 @@ keys! {
             expected: "an integer from 0x40 to 0x4f",
             help: "Address of the sensor, as selected by its pins A0 and A1",
         }
-        MUX: Option<Channel> = (parse::mux, |channel| {
-            value_or("none", channel.as_ref(), mux_toml)
-        }) {
+        MUX: Option<Channel> = (parse::mux, |it| value_or("none", it.as_ref(), mux_toml)) {
             name: "mux", flag: "--mux", default: r#""none""#,
             expected: "\"none\" or a table such as { address = 0x70, channel = 7 } \
                        (as a flag or variable, 0x70:7)",
@@ -197,8 +194,8 @@ keys! {
             help: "Whether the exporter configures the chip; `false`: read-only mode, for a chip \
                    that another I2C master configures",
         }
-        ALERT: Option<(Function, Quantity, Polarity)> = (parse::alert, |alert| {
-            value_or("none", alert.as_ref(), alert_toml)
+        ALERT: Option<RequestedAlert> = (parse::alert, |it| {
+            value_or("none", it.as_ref(), alert_toml)
         }) {
             name: "alert", default: r#""none""#,
             expected: r#""none" or a table such as { on = "over-current", limit = "5A" }"#,
@@ -274,7 +271,7 @@ fn mux_toml(channel: &Channel) -> String {
     format!("{{ address = {address}, channel = {channel} }}")
 }
 
-fn alert_toml((function, limit, polarity): &(Function, Quantity, Polarity)) -> String {
+fn alert_toml((function, limit, polarity): &RequestedAlert) -> String {
     let [on, limit, polarity] = [function.name(), &limit.as_written, polarity.into()].map(quoted);
     format!("{{ on = {on}, limit = {limit}, polarity = {polarity} }}")
 }

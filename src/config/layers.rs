@@ -11,7 +11,6 @@ use figment::Figment;
 use figment::providers::Serialized;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use super::keys::{self, KeyInfo};
 use super::node::{Node, Nodes, Origin, Table, Value};
@@ -33,19 +32,11 @@ const NULL_DEVICE: u64 = 0x103;
 /// The layers so far, and their problems.
 #[derive(Default)]
 pub(super) struct Layers {
-    /// The merged keys.
+    /// The effective value of each key, as an index into `nodes`.
     figment: Figment,
     nodes: Vec<Node>,
     pub(super) has_file: bool,
     pub(super) problems: Problems,
-}
-
-/// The value of a key, or those of the keys of a table, as indices into the nodes.
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum Merged {
-    Value(usize),
-    Table(BTreeMap<String, usize>),
 }
 
 impl Layers {
@@ -59,35 +50,20 @@ impl Layers {
     }
 
     fn add(&mut self, origin: &Origin, table: Table) {
-        let mut index = |value| {
-            self.nodes.push(Node { origin: origin.clone(), value });
-            self.nodes.len() - 1
-        };
-        let mut merged = |value| match value {
-            Value::Table(table) if !table.is_empty() => {
-                Merged::Table(table.into_iter().map(|(key, value)| (key, index(value))).collect())
-            }
-            value => Merged::Value(index(value)),
-        };
-        let layer = table.into_iter().map(|(key, value)| (key, merged(value)));
-        let layer = Serialized::defaults(layer.collect::<BTreeMap<_, _>>());
-        self.figment = std::mem::take(&mut self.figment).merge(layer);
+        let indices: BTreeMap<_, _> = table.keys().cloned().zip(self.nodes.len()..).collect();
+        self.nodes.extend(table.into_values().map(|value| Node { origin: origin.clone(), value }));
+        self.figment = std::mem::take(&mut self.figment).merge(Serialized::defaults(indices));
+    }
+
+    fn get(&self, key: &str) -> Option<&Node> {
+        self.nodes.get(self.figment.extract_inner::<usize>(key).ok()?)
     }
 
     /// Returns the effective value of each key.
     pub(super) fn merged(&self) -> Nodes {
-        let node = |merged| match merged {
-            Merged::Value(index) => self.nodes[index].clone(),
-            Merged::Table(table) => {
-                let origins = table.values().map(|index| &self.nodes[*index].origin);
-                let origin = origins.max().cloned().unwrap_or(Origin::Default);
-                let value = |(key, index): (_, usize)| (key, self.nodes[index].value.clone());
-                Node { origin, value: Value::Table(table.into_iter().map(value).collect()) }
-            }
-        };
-        // What `add` makes can be extracted again.
-        let merged: BTreeMap<String, Merged> = self.figment.extract().unwrap_or_default();
-        merged.into_iter().map(|(key, merged)| (key, node(merged))).collect()
+        // Only indices were added.
+        let indices: BTreeMap<String, usize> = self.figment.extract().unwrap_or_default();
+        indices.into_iter().map(|(key, index)| (key, self.nodes[index].clone())).collect()
     }
 
     /// Adds a file with `appended` at its end; without a path the default one, if it exists.
@@ -142,16 +118,17 @@ impl Layers {
             return self.set_port(text, origin);
         }
         // No table is nested deeper; the rest of a longer name is one unknown key.
-        let keys = path.splitn(3, "__").collect::<Vec<_>>().into_iter().rev();
-        let nested = keys.fold(Value::untyped(text), |value, key| {
-            Value::Table([(key.to_owned(), value)].into())
-        });
-        self.add(&origin, nested.try_as_table().unwrap_or_default());
+        let mut keys: Vec<&str> = path.splitn(3, "__").collect();
+        let key = keys.remove(0);
+        let nest = |value, key: &str| Value::Table([(key.to_owned(), value)].into());
+        let value = keys.into_iter().rfold(Value::untyped(text), nest);
+        let value = value.over(self.get(key).map(|lower| lower.value.clone()));
+        self.add(&origin, [(key.to_owned(), value)].into());
     }
 
     fn set_port(&mut self, port: &str, origin: Origin) {
         let key = keys::LISTEN.info.name;
-        let Some(listen) = self.merged().remove(key) else { return };
+        let Some(listen) = self.get(key) else { return };
         let given = Value::untyped(port);
         let Some(port) = given.as_integer().filter(|port: &u16| *port != 0) else {
             let message = format!("port {given} is invalid; expected a number from 1 to 65535");

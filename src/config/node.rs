@@ -63,6 +63,17 @@ impl Value {
         Self::Untyped(unquoted(text).unwrap_or(text.to_owned()))
     }
 
+    /// Adds the keys of a lower layer, if both are tables.
+    pub(super) fn over(self, lower: Option<Self>) -> Self {
+        match (self, lower) {
+            (Self::Table(higher), Some(Self::Table(mut all))) => {
+                all.extend(higher);
+                Self::Table(all)
+            }
+            (value, _) => value,
+        }
+    }
+
     /// Returns the value as it was written, unless it is a list or table.
     pub(super) fn written(&self) -> Option<&str> {
         match self {

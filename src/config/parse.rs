@@ -56,23 +56,19 @@ impl Messages {
     }
 }
 
-/// Parses a name of 1 to 255 bytes, without outer spaces. In the environment, a number is a name,
-/// too.
+/// Parses a name without outer spaces. In the environment, a number is a name, too.
 pub(super) fn text(value: &Value) -> Parsed<String> {
-    let text = value.as_text().unwrap_or_default().trim();
+    valid(Some(text_or_none(value)?).filter(|text| !text.is_empty()))
+}
+
+/// Parses a name of at most 255 bytes; an empty one stands for none.
+pub(super) fn text_or_none(value: &Value) -> Parsed<String> {
+    let text = valid(value.as_text())?.trim();
     if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
         let message = format!(" {value} contains U+{:04X}, which is invisible", u32::from(c));
         return Err(vec![message + "; remove it"]);
     }
-    valid((1..=255).contains(&text.len()).then(|| text.to_owned()))
-}
-
-/// Parses a name; an empty one stands for none.
-pub(super) fn text_or_none(value: &Value) -> Parsed<String> {
-    match value.as_text().map(str::trim) {
-        Some("") => Ok(String::new()),
-        _ => text(value),
-    }
+    valid((text.len() <= 255).then(|| text.to_owned()))
 }
 
 /// Parses the name of one of the values of an enum.
@@ -110,18 +106,15 @@ pub(super) fn socket_mode(value: &Value) -> Parsed<u32> {
 pub(super) fn listen(value: &Value) -> Parsed<Listen> {
     /// Size of `sun_path` (unix(7)) without the terminating 0.
     const MAX_PATH_BYTES: usize = 107;
-    let text = value.as_text().unwrap_or_default();
-    let is_socket = |path: &&str| {
+    let text = valid(value.as_text())?;
+    if let Some(path) = text.strip_prefix("unix:") {
         let is_absolute = path.starts_with('/') && !path.ends_with('/');
-        is_absolute && !path.contains(is_invisible) && path.len() <= MAX_PATH_BYTES
-    };
-    valid(if let Some(path) = text.strip_prefix("unix:") {
-        Some(path).filter(is_socket).map(|path| Listen::Unix(path.into()))
-    } else {
-        // With port 0, the kernel would choose one.
-        let address = text.parse::<SocketAddr>().ok();
-        address.filter(|address| address.port() != 0).map(Listen::Tcp)
-    })
+        let is_valid = !path.contains(is_invisible) && path.len() <= MAX_PATH_BYTES;
+        return valid((is_absolute && is_valid).then(|| Listen::Unix(path.into())));
+    }
+    // With port 0, the kernel would choose one.
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+    valid(address.map(Listen::Tcp))
 }
 
 pub(super) fn allow(value: &Value) -> Parsed<Vec<IpNet>> {
@@ -166,10 +159,8 @@ fn as_list(value: &Value) -> Option<Vec<Value>> {
         Value::List(items) => Some(items.clone()),
         Value::Untyped(text) if text == "[]" => Some(Vec::new()),
         Value::Untyped(text) => {
-            let items = match text.strip_prefix('[') {
-                Some(items) => items.strip_suffix(']')?,
-                None => text,
-            };
+            let bracketed = text.strip_prefix('[').map(|items| items.strip_suffix(']'));
+            let items = bracketed.unwrap_or(Some(text))?;
             Some(items.split(',').map(Value::untyped).collect())
         }
         _ => None,
@@ -269,8 +260,11 @@ fn mux_table(value: &Value) -> Option<Table> {
     }
 }
 
-/// Parses an alert, to whose limit the calibration is not yet applied; `none` is `None`.
-pub(super) fn alert(value: &Value) -> Parsed<Option<(Function, Quantity, Polarity)>> {
+/// An alert, to whose limit the calibration is not yet applied.
+pub(super) type RequestedAlert = (Function, Quantity, Polarity);
+
+/// Parses an alert; `none` is `None`.
+pub(super) fn alert(value: &Value) -> Parsed<Option<RequestedAlert>> {
     if value.as_text() == Some("none") {
         return Ok(None);
     }

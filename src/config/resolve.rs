@@ -66,8 +66,7 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
     }
     let is_real = plan.simulate.is_none() && identities.len() > 1;
     let adapters = if is_real { Adapters::read() } else { Adapters::default() };
-    check::unique(&identities, &adapters, &mut problems);
-    check::bus_count(&identities, &mut problems);
+    check::sensors(&identities, &adapters, &mut problems);
     let effective = print_lines(&lines) + &effective;
     if problems.first.is_empty() {
         Ok(Loaded { plan, effective, with_tables })
@@ -78,14 +77,12 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
 
 /// Takes the sensors out of the top-level table.
 fn take_sensors(top: &mut Nodes, problems: &mut Problems) -> Vec<(Identity, Nodes)> {
-    let single = SINGLE_SENSOR.iter().filter_map(|key| top.remove_entry(key.name));
-    let single: Nodes = single.collect();
+    let single: Nodes = SINGLE_SENSOR.iter().filter_map(|key| top.remove_entry(key.name)).collect();
     let Some(list) = top.remove(keys::SENSOR_TABLES.info.name) else {
         return vec![(Identity::default(), single)];
     };
     let mut tables = sensor_tables(&list, problems);
-    for (key, node) in single {
-        let Node { origin, value } = node;
+    for (key, Node { origin, value }) in single {
         match (&origin, tables.as_mut_slice()) {
             // The list overrides the single sensor of lower layers.
             (Origin::Default | Origin::File(_), _) if origin != list.origin => {}
@@ -95,26 +92,18 @@ fn take_sensors(top: &mut Nodes, problems: &mut Problems) -> Vec<(Identity, Node
             ),
             // The list is invalid, which is reported.
             (_, []) => {}
-            (_, [(_, table)]) => merge_into(table, key, Node { origin, value }),
+            (_, [(_, table)]) => {
+                let value = value.over(table.remove(&key).map(|lower| lower.value));
+                table.insert(key, Node { origin, value });
+            }
             (_, sensors) => {
-                let (file, count) = (&list.origin, sensors.len());
-                let message = format!("is for a single sensor, but {file} has {count}");
-                problems.add(&origin, format!("{key} {value} {message}"));
+                let single = format!("{key} {value} is for a single sensor");
+                let message = format!("{single}, but {} has {}", list.origin, sensors.len());
+                problems.add(&origin, message);
             }
         }
     }
     tables
-}
-
-/// Sets a key. A variable may set one key of an inline table, e.g. `..._MUX__CHANNEL`.
-fn merge_into(table: &mut Nodes, key: String, Node { origin, value }: Node) {
-    match (table.get_mut(&key), value) {
-        (Some(Node { origin: lower_origin, value: Value::Table(lower) }), Value::Table(higher)) => {
-            lower.extend(higher);
-            *lower_origin = origin;
-        }
-        (_, value) => drop(table.insert(key, Node { origin, value })),
-    }
 }
 
 fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<(Identity, Nodes)> {
@@ -127,12 +116,12 @@ fn sensor_tables(list: &Node, problems: &mut Problems) -> Vec<(Identity, Nodes)>
         problems.add(origin, format!("sensor {} is not a list; expected {expected}", list.value));
         return Vec::new();
     };
-    if items.is_empty() {
+    let count = items.len();
+    if count == 0 {
         let message = "sensor is an empty list; remove it to use device, bus, address and mux";
         problems.add(origin, message);
     }
-    if items.len() > MAX_SENSORS {
-        let count = items.len();
+    if count > MAX_SENSORS {
         let message = format!("has {count} sensors; at most {MAX_SENSORS} are supported");
         problems.add(origin, message);
         return Vec::new();
