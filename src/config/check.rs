@@ -83,8 +83,8 @@ pub(super) fn alert(
     }
     let report = |range: RangeInclusive<f64>| {
         // Seven digits, one more than the register has.
-        let [min, max] =
-            [range.start(), range.end()].map(|end| format!("{end:.6e}").parse().unwrap_or(*end));
+        let rounded = |end: &f64| format!("{end:.6e}").parse().unwrap_or(*end);
+        let (min, max) = (rounded(range.start()), rounded(range.end()));
         let (limit, unit) = (one_line(&quoted(&limit.as_written)), function.unit());
         let expected = format!("{min}{unit} to {max}{unit}, the range of the chip's register");
         let calibrated =

@@ -92,9 +92,8 @@ fn spellings(plain: &str) -> Vec<String> {
     }
     let lower = plain.to_ascii_lowercase();
     // What follows `unix:` or `name:` is case-sensitive.
-    let with_lower_prefix = plain.split_once(':').map_or(String::new(), |(prefix, rest)| {
-        format!("{}:{}", prefix.to_ascii_lowercase(), rest.trim())
-    });
+    let (prefix, rest) = plain.split_once(':').unwrap_or_default();
+    let with_lower_prefix = format!("{}:{}", prefix.to_ascii_lowercase(), rest.trim());
     let is_digit = |c: char| c.is_ascii_digit();
     let groups: Vec<&str> = plain.split(' ').collect();
     let is_list = plain.starts_with(['[', '{'])
@@ -162,16 +161,14 @@ fn addresses(plain: &str) -> Vec<String> {
 
 /// Returns our spellings of a unit or word.
 fn ours(table: &'static str, word: &str) -> impl Iterator<Item = &'static str> {
-    let is_in = |row: &&str| row.split(' ').any(|other| other.eq_ignore_ascii_case(word));
-    let rows: Vec<_> = table.split('|').filter(is_in).collect();
-    rows.into_iter().filter_map(|row| row.split(' ').next())
+    let is_in = move |row: &&str| row.split(' ').any(|other| other.eq_ignore_ascii_case(word));
+    table.split('|').filter(is_in).filter_map(|row| row.split(' ').next())
 }
 
 /// Writes an item of a list or table as TOML.
 fn toml(item: &str) -> String {
     let item = item.trim_matches([' ', '"', '\'']);
-    let lower = item.to_ascii_lowercase();
-    let bare = Value::Bare(lower);
+    let bare = Value::Bare(item.to_ascii_lowercase());
     let is_bare = bare.as_bool().is_some() || bare.as_number().is_some();
     if is_bare { bare.to_string() } else { quoted(item) }
 }

@@ -59,16 +59,13 @@ fn bound(text: &str) -> Result<(), SyntaxError> {
 fn quoted_length(text: &str) -> Option<usize> {
     let open = ["\"\"\"", "'''", "\"", "'", "#"].into_iter().find(|open| text.starts_with(open))?;
     let close = if open == "#" { "\n" } else { open };
-    let mut is_escaped = false;
-    for (at, c) in text.char_indices().skip(open.len()) {
-        if is_escaped {
-            is_escaped = false;
-        } else if c == '\\' && open.starts_with('"') {
-            is_escaped = true;
-        } else if text[at..].starts_with(close) {
-            return Some(at + close.len());
-        } else if c == '\n' && open.len() == 1 {
-            return Some(at);
+    let mut characters = text.char_indices().skip(open.len());
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '\\' if open.starts_with('"') => _ = characters.next(),
+            _ if text[at..].starts_with(close) => return Some(at + close.len()),
+            '\n' if open.len() == 1 => return Some(at),
+            _ => {}
         }
     }
     Some(text.len())
