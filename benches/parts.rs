@@ -172,7 +172,7 @@ fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<AdvancedCloc
         }
         read += 1;
         if read % RESULTS_PER_TICK == 0 {
-            spare = meter.lock().take_observations(std::mem::take(&mut spare));
+            std::mem::swap(&mut spare, &mut meter.lock().observations);
             spare.clear();
         }
     });

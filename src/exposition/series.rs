@@ -105,7 +105,7 @@ impl Series {
     /// observations. Returns whether it left out a series that the last tick had set.
     pub(super) fn set(&mut self, tick: &Tick<'_>, spare: &mut Observations) -> bool {
         let mut meter = self.view.meter.lock();
-        *spare = meter.take_observations(std::mem::take(spare));
+        std::mem::swap(spare, &mut meter.observations);
         let extremes = meter.window.extremes(tick.now);
         let snapshot = meter.snapshot();
         drop(meter);

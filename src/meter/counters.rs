@@ -11,7 +11,7 @@ use crate::units::Quantity;
 impl Meter {
     /// Returns every counter as of `now`, by name: numbers of events, of 1e-18 of a unit, or of
     /// nanoseconds.
-    pub fn export_counters(&self, now: Instant) -> BTreeMap<String, u128> {
+    pub(crate) fn export_counters(&self, now: Instant) -> BTreeMap<String, u128> {
         let mut copy = self.snapshot();
         copy.accumulator.totals = self.accumulator.totals(now);
         let mut counters = BTreeMap::new();

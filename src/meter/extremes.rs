@@ -37,18 +37,16 @@ impl RunningMax {
 
 /// Minimum and maximum of each quantity.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Extremes {
-    /// The minima.
-    pub min: Measured,
-    /// The maxima.
-    pub max: Measured,
+pub(crate) struct Extremes {
+    pub(crate) min: Measured,
+    pub(crate) max: Measured,
 }
 
 /// The results of the last `length`.
 #[derive(Clone, Debug)]
-pub struct Window {
+pub(crate) struct Window {
     /// After a change, results that have left the window already do not return.
-    pub length: Duration,
+    pub(crate) length: Duration,
     /// The maxima of the negated and of the plain values, in the order of [`Quantity::ALL`].
     maxima: [[RunningMax; 2]; Quantity::ALL.len()],
 }
@@ -60,8 +58,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// Adds a result.
-    pub fn add(&mut self, at: Instant, measured: &Measured) {
+    pub(super) fn add(&mut self, at: Instant, measured: &Measured) {
         let slot = self.length / SLOTS;
         for (quantity, [negated, plain]) in Quantity::ALL.iter().zip(&mut self.maxima) {
             let value = quantity.of(measured);
@@ -71,7 +68,7 @@ impl Window {
     }
 
     /// Returns the extremes of the window that ends `now`, if it contains a result.
-    pub fn extremes(&mut self, now: Instant) -> Option<Extremes> {
+    pub(crate) fn extremes(&mut self, now: Instant) -> Option<Extremes> {
         let [power, current, voltage] = self.maxima.each_mut().map(|[negated, plain]| {
             Some((-negated.within(now, self.length)?, plain.within(now, self.length)?))
         });

@@ -7,7 +7,7 @@ mod counters;
 mod extremes;
 mod totals;
 
-pub use extremes::{Extremes, Window};
+pub(crate) use extremes::{Extremes, Window};
 pub use totals::{Accumulator, Cycle, Flow, Totals};
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,7 +21,7 @@ use crate::units::{Measured, Quantity};
 /// Reason why a sensor could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The address was not acknowledged.
     Nack,
     /// A transfer timed out: the bus is stuck.
@@ -43,7 +43,7 @@ pub enum Failure {
 /// Cause of the loss of a chip's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Reset {
+pub(crate) enum Reset {
     /// Its supply voltage dipped.
     BrownOut,
     /// Another master wrote to it.
@@ -103,11 +103,9 @@ impl Observations {
 
 /// Revision and effective settings of a chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChipInfo {
-    /// The die ID register.
-    pub die: u16,
-    /// The settings in the configuration register.
-    pub settings: Settings,
+pub(crate) struct ChipInfo {
+    pub(crate) die: u16,
+    pub(crate) settings: Settings,
 }
 
 /// The measurements of one sensor.
@@ -120,7 +118,7 @@ pub struct Meter {
     /// The chip's measured period.
     pub cycle: Duration,
     /// The chip, once it responded.
-    pub chip: Option<ChipInfo>,
+    pub(crate) chip: Option<ChipInfo>,
     /// Failed reads by [`Failure`].
     pub failures: [u64; Failure::VARIANTS.len()],
     /// Losses of the configuration by [`Reset`].
@@ -134,10 +132,11 @@ pub struct Meter {
     /// Energy, charge, time and results.
     pub accumulator: Accumulator,
     /// Recent results, for their extremes.
-    pub window: Window,
+    pub(crate) window: Window,
     /// Sums over the results since [`Self::take_means`], and their number.
     sums: (Measured, u32),
-    observations: Observations,
+    /// Those of the results and polls since they were taken last.
+    pub observations: Observations,
     /// Every result with its cycle and the time that it covers, since [`Self::take_results`].
     results: Option<Vec<(Measured, Cycle, Duration)>>,
 }
@@ -162,26 +161,24 @@ impl Meter {
 
     /// Removes and returns the results since the last call, each with its cycle and the time that
     /// it covers. Before the first call, results are not kept.
-    pub fn take_results(&mut self) -> Vec<(Measured, Cycle, Duration)> {
+    pub(crate) fn take_results(&mut self) -> Vec<(Measured, Cycle, Duration)> {
         self.results.replace(Vec::new()).unwrap_or_default()
     }
 
-    /// Marks the sensor as down from `now` on.
-    pub fn mark_down(&mut self, now: Instant) {
+    pub(crate) fn mark_down(&mut self, now: Instant) {
         self.up = false;
         self.accumulator.mark_down(now);
     }
 
     /// Sets whether the alert is active. Returns whether that changed.
-    pub fn set_alert(&mut self, active: bool) -> bool {
+    pub(crate) fn set_alert(&mut self, active: bool) -> bool {
         let changed = active != self.alert;
         self.alert = active;
         self.alerts += u64::from(active && changed);
         changed
     }
 
-    /// Counts a failed read.
-    pub fn count_failure(&mut self, failure: Failure) {
+    pub(crate) fn count_failure(&mut self, failure: Failure) {
         self.failures[failure as usize] += 1;
     }
 
@@ -191,28 +188,22 @@ impl Meter {
     }
 
     /// Returns the means of the results since the last call, and their number, if there was one.
-    pub fn take_means(&mut self) -> Option<(Measured, u32)> {
+    pub(crate) fn take_means(&mut self) -> Option<(Measured, u32)> {
         let (Measured { voltage, current, power }, results) = std::mem::take(&mut self.sums);
         let n = f64::from(results);
         let means = Measured::new(voltage.0 / n, current.0 / n, power.0 / n);
         (results > 0).then_some((means, results))
     }
 
-    /// Removes and returns the observations since the last call; reuses the memory of `spare`,
-    /// which has to be empty.
-    pub fn take_observations(&mut self, spare: Observations) -> Observations {
-        std::mem::replace(&mut self.observations, spare)
-    }
-
     /// Returns a copy without the parts whose size grows with the rate.
-    pub fn snapshot(&self) -> Self {
+    pub(crate) fn snapshot(&self) -> Self {
         let (window, observations) = (Window::default(), Observations::default());
         Self { window, observations, results: None, ..*self }
     }
 
     /// Returns the last result, if the sensor is up and the result younger than three cycles and a
     /// second.
-    pub fn live(&self, now: Instant) -> Option<&Reading> {
+    pub(crate) fn live(&self, now: Instant) -> Option<&Reading> {
         let limit = 3 * self.cycle + Duration::from_secs(1);
         self.last.as_ref().filter(|it| self.up && now.saturating_duration_since(it.at) < limit)
     }
@@ -232,7 +223,7 @@ impl SharedMeter {
     }
 
     /// Returns whether both are handles of one meter.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
@@ -303,8 +294,7 @@ mod tests {
         for _ in 0..Observations::MAX + 10 {
             meter.record_poll(Duration::from_millis(1));
         }
-        assert_eq!(meter.take_observations(Observations::default()).polls.len(), Observations::MAX);
-        assert!(meter.take_observations(Observations::default()).polls.is_empty());
+        assert_eq!(meter.observations.polls.len(), Observations::MAX);
     }
 
     #[test]

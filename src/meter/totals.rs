@@ -18,7 +18,7 @@ pub struct Flow {
 
 impl Flow {
     /// Returns both directions in whole units: forward, reverse.
-    pub fn whole(&self) -> [u64; 2] {
+    pub(crate) fn whole(&self) -> [u64; 2] {
         [self.forward, self.reverse].map(|atto| u64::try_from(atto / ATTO).unwrap_or(u64::MAX))
     }
 
@@ -89,18 +89,18 @@ impl Accumulator {
     }
 
     /// Records that conversions were restarted `now`.
-    pub fn restart(&mut self, now: Instant) {
+    pub(crate) fn restart(&mut self, now: Instant) {
         self.skip(now);
         self.down = false;
     }
 
     /// Adds time during which the machine was suspended, and perhaps the sensor was, too.
-    pub fn add_suspended(&mut self, time: Duration) {
+    pub(crate) fn add_suspended(&mut self, time: Duration) {
         self.totals.unmeasured += time;
     }
 
     /// Adds one result. Returns the time that it covers.
-    pub fn add(&mut self, measured: &Measured, cycle: &Cycle) -> Duration {
+    pub(super) fn add(&mut self, measured: &Measured, cycle: &Cycle) -> Duration {
         let span = self.skip(cycle.end);
         let time = match cycle.elapsed {
             // How much of it falls within the time that is counted is unknown.

@@ -11,7 +11,7 @@ use crate::i2c::Address;
 use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings};
-use crate::meter::{Observations, SharedMeter};
+use crate::meter::SharedMeter;
 use crate::sampler::{Sampler, Setup};
 use crate::scrape::{Readings, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Load};
@@ -189,7 +189,7 @@ proptest! {
             let mut meter = scene.meter.lock();
             if now - updated >= Duration::from_secs(1) && let Some(last) = meter.last {
                 updated = now;
-                let powers = meter.take_observations(Observations::default()).powers;
+                let powers = std::mem::take(&mut meter.observations).powers;
                 power = [power[0] + powers.iter().sum::<f64>(), power[1] + powers.len() as f64];
                 let at = (wall - (now - last.at)).duration_since(SystemTime::UNIX_EPOCH).unwrap();
                 let last = last.measured;
