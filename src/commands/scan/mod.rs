@@ -134,9 +134,8 @@ fn buses(only: Option<BusName>, plan: &Plan, adapters: &Adapters) -> Vec<BusRepo
 fn add_names(reports: &mut [BusReport], plan: &Plan, adapters: &Adapters) {
     let devices = reports.iter_mut().flat_map(|report| &mut report.devices);
     for device in devices.filter(|device| device.name.is_none()) {
-        let known = plan.sensors.iter().find(|sensor| {
-            [sensor.location, adapters.numbered(sensor.location)].contains(&device.location)
-        });
+        let mut sensors = plan.sensors.iter();
+        let known = sensors.find(|it| adapters.numbered(it.location) == device.location);
         device.name = known.map(|sensor| sensor.device.clone());
     }
 }
