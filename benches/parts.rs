@@ -63,10 +63,6 @@ impl Clock for AdvancedClock {
         SystemClock.booted() + self.ahead()
     }
 
-    fn suspended(&self) -> Duration {
-        SystemClock.suspended()
-    }
-
     fn wait(&self, time: Duration) {
         self.ahead_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }

@@ -12,10 +12,8 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Instant;
     /// Returns wall-clock time, for timestamps; it may jump.
     fn wall(&self) -> SystemTime;
-    /// Returns the time since boot, suspended time included.
+    /// Returns the time since boot, which unlike monotonic time includes time suspended.
     fn booted(&self) -> Duration;
-    /// Returns the time suspended since boot, which monotonic time excludes.
-    fn suspended(&self) -> Duration;
     /// Waits for the duration of a simulated transfer.
     fn wait(&self, time: Duration);
 }
@@ -37,12 +35,7 @@ impl Clock for SystemClock {
     }
 
     fn booted(&self) -> Duration {
-        read(ClockId::Boottime)
-    }
-
-    fn suspended(&self) -> Duration {
-        let monotonic = read(ClockId::Monotonic);
-        self.booted().saturating_sub(monotonic)
+        Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
     }
 
     fn wait(&self, time: Duration) {
@@ -55,10 +48,6 @@ impl Clock for SystemClock {
             std::hint::spin_loop();
         }
     }
-}
-
-fn read(clock: ClockId) -> Duration {
-    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 /// A clock that only moves on request.
@@ -117,11 +106,7 @@ impl Clock for SimulatedClock {
     }
 
     fn booted(&self) -> Duration {
-        self.elapsed() + self.suspended()
-    }
-
-    fn suspended(&self) -> Duration {
-        Duration::from_nanos(self.suspended_nanos.load(Relaxed))
+        self.elapsed() + Duration::from_nanos(self.suspended_nanos.load(Relaxed))
     }
 
     fn wait(&self, time: Duration) {

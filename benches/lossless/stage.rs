@@ -44,10 +44,6 @@ impl<C: Clock> Clock for Metered<C> {
         self.clock.booted()
     }
 
-    fn suspended(&self) -> Duration {
-        self.clock.suspended()
-    }
-
     fn wait(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.spent_nanos.fetch_add(nanos, Relaxed);

@@ -113,8 +113,8 @@ pub struct Sampler {
     consecutive_timeouts: u32,
     pauses: Backoff,
     paused_until: Option<Instant>,
-    /// Total time for which the machine has been suspended, as of the last check.
-    suspended: Duration,
+    /// Monotonic time, and the time since boot that belongs to it unless the machine is suspended.
+    awake: (Instant, Duration),
     overload_logged: bool,
 }
 
@@ -144,7 +144,7 @@ impl Sampler {
             multiplexers: Multiplexers::default(),
             sensors: Vec::new(),
             deadline: Deadline::new(now),
-            suspended: clock.suspended(),
+            awake: (now, clock.booted()),
             clock,
             on_change,
             consecutive_timeouts: 0,
@@ -272,14 +272,15 @@ impl Sampler {
 
     /// Counts the time of a suspend as unmeasured.
     fn check_suspend(&mut self) {
-        let new = || self.clock.suspended().saturating_sub(self.suspended);
+        let (start, booted) = self.awake;
+        let new = || self.clock.booted().saturating_sub(booted + (self.clock.now() - start));
         if new() <= Self::SUSPEND_THRESHOLD {
             return;
         }
         // A thread preempted between reading the two clocks sees a suspend, but not twice in a row.
         let new = new();
         if new > Self::SUSPEND_THRESHOLD {
-            self.suspended += new;
+            self.awake.1 += new;
             for sensor in &mut self.sensors {
                 sensor.on_suspend(new);
             }

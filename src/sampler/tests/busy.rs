@@ -23,10 +23,6 @@ impl Clock for Busy {
         self.clock.booted()
     }
 
-    fn suspended(&self) -> Duration {
-        self.clock.suspended()
-    }
-
     fn wait(&self, time: Duration) {
         // xorshift: the same stalls in each run
         let mut random = self.random.load(Relaxed);
