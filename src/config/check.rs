@@ -22,9 +22,7 @@ use crate::ina260::settings::{PartialSettings, Settings, TooShort};
 
 /// Reports `allow` for a Unix socket: access to it is controlled by its permissions.
 pub(super) fn access(section: &mut Section<'_>, listen: &Listen) {
-    if let (Listen::Unix(_), Some(line)) = (listen, section.line(&LISTEN.info))
-        && !section.is_default(&ALLOW.info)
-    {
+    if let (Listen::Unix(_), Some(line)) = (listen, section.line(&LISTEN.info)) {
         let listen = format!("listen {} ({})", line.value, line.origin);
         let message = format!(" conflicts with {listen}; set socket_mode for a Unix socket");
         section.conflict(&ALLOW.info, &message);
@@ -33,11 +31,8 @@ pub(super) fn access(section: &mut Section<'_>, listen: &Listen) {
 
 /// Reports settings that would have to be written to a chip in read-only mode.
 pub(super) fn read_only(section: &mut Section<'_>) {
-    if section.is_default(&CONFIGURE.info) {
-        return;
-    }
-    for key in CYCLE.into_iter().chain([&ALERT.info]) {
-        if !section.is_default(key) {
+    if section.line(&CONFIGURE.info).is_some_and(|line| line.value == "false") {
+        for key in CYCLE.into_iter().chain([&ALERT.info]) {
             section.conflict(key, " conflicts with configure = false (read-only mode)");
         }
     }

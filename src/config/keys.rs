@@ -141,7 +141,7 @@ keys! {
     /// Keys of a `[[sensor]]` table that may also be at the top of the file, for a single sensor.
     SINGLE_SENSOR {
         DEVICE: String = (parse::text, quoted) {
-            name: "device", flag: "--device", default: r#""deepx""#, expected: STRING,
+            name: "device", flag: "--device", default: r#""deepx""#, expected: parse::LABEL_VALUE,
             help: "Name of the sensor (label `device`); must be unique",
         }
         BUS: BusName = (parse::bus, |bus| json!(bus).to_string()) {
@@ -235,7 +235,6 @@ keys! {
 
 /// One conversion of the current and one of the voltage, 140 µs each.
 const SHORTEST_CYCLE: Duration = Duration::from_micros(280);
-const STRING: &str = parse::LABEL_VALUE;
 const BOOLEAN: &str = "true or false";
 const INTERVAL_RANGE: &str = r#"a duration from "280us" to "1h""#;
 const CONVERSION_TIMES: &str = "one of \"auto\", \"140us\", \"204us\", \"332us\", \"588us\", \

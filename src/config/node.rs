@@ -90,13 +90,15 @@ impl Value {
         self.written().filter(|_| !matches!(self, Self::Text(_)))?.parse().ok()
     }
 
-    /// Returns a whole number; one in quotes in the file is a string.
+    /// Returns a whole number, which may be in quotes; there it is decimal, or begins with `0x`.
     pub(super) fn as_integer<T: TryFrom<i64>>(&self) -> Option<T> {
-        match self {
-            Self::Bare(text) => text.parse::<Toml>().ok()?.as_integer()?.try_into().ok(),
-            Self::Untyped(text) => integer(text),
-            _ => None,
-        }
+        let text = self.written()?;
+        let number = match (self, text.strip_prefix("0x")) {
+            (Self::Bare(_), _) => text.parse::<Toml>().ok()?.as_integer()?,
+            (_, Some(digits)) => i64::from_str_radix(digits, 16).ok()?,
+            (_, None) => text.parse().ok()?,
+        };
+        number.try_into().ok()
     }
 
     /// Returns a finite number, with or without a decimal point.
@@ -112,15 +114,6 @@ impl Value {
         };
         number.is_finite().then_some(number)
     }
-}
-
-/// Parses a decimal number, or a hexadecimal one with `0x`.
-pub(super) fn integer<T: TryFrom<i64>>(text: &str) -> Option<T> {
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => i64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    number.ok()?.try_into().ok()
 }
 
 /// Returns what is in quotes; `None` if they are not around the whole text, as in `"a", "b"`.

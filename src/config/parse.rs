@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::node::{Table, Value, integer, one_line};
+use super::node::{Table, Value, one_line};
 use super::plan::Listen;
 use super::quantity::{self, Quantity};
 use super::spelling;
@@ -167,20 +167,19 @@ fn as_list(value: &Value) -> Option<Vec<Value>> {
     }
 }
 
-/// Parses a bus. In the file, a number has no quotes.
+/// Returns a whole number; one in quotes in the file is a string.
+fn unquoted_byte(value: &Value) -> Option<u8> {
+    value.as_integer().filter(|_| !matches!(value, Value::Text(_)))
+}
+
 pub(super) fn bus(value: &Value) -> Parsed<BusName> {
     let is_no_number = |bus: &BusName| !matches!(bus, BusName::Number(_));
     let named = || value.as_text()?.parse().ok().filter(is_no_number);
-    valid(value.as_integer().map(BusName::Number).or_else(named))
+    valid(unquoted_byte(value).map(BusName::Number).or_else(named))
 }
 
 pub(super) fn address(value: &Value, range: &RangeInclusive<u8>) -> Parsed<Address> {
-    valid(integer_or_text(value).filter(|address| range.contains(address)).map(Address))
-}
-
-/// Returns an integer, which may be in quotes.
-fn integer_or_text<T: TryFrom<i64>>(value: &Value) -> Option<T> {
-    value.as_integer().or_else(|| value.as_text().and_then(integer))
+    valid(value.as_integer().filter(|address| range.contains(address)).map(Address))
 }
 
 pub(super) fn gain(value: &Value) -> Parsed<f64> {
@@ -198,7 +197,7 @@ pub(super) fn current(value: &Value) -> Parsed<Quantity> {
 
 /// Parses a count; `auto` is `None`.
 pub(super) fn averaging(value: &Value) -> Parsed<Option<Averaging>> {
-    value_or_auto(value, integer_or_text(value).and_then(Averaging::from_repr))
+    value_or_auto(value, value.as_integer().and_then(Averaging::from_repr))
 }
 
 /// Parses a conversion time of the chip; `auto` is `None`.
@@ -239,7 +238,7 @@ pub(super) fn mux(value: &Value) -> Parsed<Option<Channel>> {
         .parse(name, value, "an integer from 0x70 to 0x77", |value| address(value, &ADDRESSES));
     let (name, value) = (".channel", table.get("channel"));
     let channel = messages.parse(name, value, "an integer from 0 to 7", |value| {
-        valid(value.as_integer().filter(|channel: &u8| *channel <= 7))
+        valid(unquoted_byte(value).filter(|channel| *channel <= 7))
     });
     let both = address.zip(channel);
     messages.finish(both.map(|(multiplexer, channel)| Channel { multiplexer, channel }))

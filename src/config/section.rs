@@ -71,19 +71,15 @@ impl<'a> Section<'a> {
         self.lines.iter().find(|line| line.key == key.name)
     }
 
-    /// Returns whether a key has its default, or is invalid.
-    pub(super) fn is_default(&self, key: &KeyInfo) -> bool {
-        self.line(key).is_none_or(|line| line.value == key.default)
-    }
-
     /// Returns whether keys were taken and are valid.
     pub(super) fn has(&self, keys: &[KeyInfo]) -> bool {
         keys.iter().all(|key| self.line(key).is_some())
     }
 
-    /// Reports a value that is valid only by itself; `message` continues after the key's name.
+    /// Reports a value that is valid only by itself, unless it is the default; `message` continues
+    /// after the key's name.
     pub(super) fn conflict(&mut self, key: &KeyInfo, message: &str) {
-        if let Some(line) = self.line(key) {
+        if let Some(line) = self.line(key).filter(|line| line.value != key.default) {
             self.problem(&line.origin.clone(), format_args!("{}{message}", key.name));
         }
     }
