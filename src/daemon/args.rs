@@ -75,20 +75,17 @@ pub struct DaemonArgs {
 impl DaemonArgs {
     /// Returns what the flags set.
     pub fn overrides(&self) -> Overrides {
-        Overrides {
-            config: self.config.clone(),
-            simulate: self.simulate.clone(),
-            ..Overrides::default()
-        }
-        .with("hostname", self.hostname.as_deref())
-        .with("device", self.device.as_deref())
-        .with("listen", self.listen.as_deref())
-        .with("port", self.port.map(|port| port.to_string()).as_deref())
-        .with("bus", self.bus.as_deref())
-        .with("address", self.address.as_deref())
-        .with("mux", self.mux.as_deref())
-        .with("interval", self.interval.as_deref())
-        .with("wait_for_sensor", self.wait_for_sensor.then_some("true"))
-        .with("log", self.log_level.as_deref())
+        let (config, simulate) = (self.config.clone(), self.simulate.clone());
+        Overrides { config, simulate, ..Overrides::default() }
+            .with("hostname", self.hostname.as_deref())
+            .with("device", self.device.as_deref())
+            .with("listen", self.listen.as_deref())
+            .with("port", self.port.map(|port| port.to_string()).as_deref())
+            .with("bus", self.bus.as_deref())
+            .with("address", self.address.as_deref())
+            .with("mux", self.mux.as_deref())
+            .with("interval", self.interval.as_deref())
+            .with("wait_for_sensor", self.wait_for_sensor.then_some("true"))
+            .with("log", self.log_level.as_deref())
     }
 }

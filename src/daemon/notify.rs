@@ -42,11 +42,16 @@ impl Notifier {
     /// Reads the variables that systemd has set. Fails if no socket can be created.
     pub(super) fn from_environment() -> io::Result<Self> {
         let is_sensible = |timeout: &Duration| *timeout >= Self::MIN_WATCHDOG;
+        // A name that begins with `@` is in the abstract name space (sd_notify(3)).
+        let address = env::var_os("NOTIFY_SOCKET").map(|name| match name.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+            _ => SocketAddr::from_pathname(name),
+        });
         let now = Instant::now();
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         Ok(Self {
-            address: address(),
+            address: address.and_then(Result::ok),
             socket,
             queue: VecDeque::new(),
             dropped: 0,
@@ -125,15 +130,4 @@ impl Notifier {
             }
         }
     }
-}
-
-/// Returns the address of the service manager's socket. One that begins with `@` is in the abstract
-/// name space (sd_notify(3)).
-fn address() -> Option<SocketAddr> {
-    let address = env::var_os("NOTIFY_SOCKET")?;
-    match address.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(address),
-    }
-    .ok()
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{ExporterFuture, PrometheusRecorder};
 use rustix::fs::Mode;
@@ -28,9 +28,9 @@ use rustix::process::umask;
 use rustix::thread::gettid;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::task::{AbortHandle, coop, yield_now};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
-use super::health;
+use super::health::{self, HealthCheck};
 use super::metrics::RestartCause;
 use super::series::builder;
 use crate::config::Listen;
@@ -192,6 +192,7 @@ pub(super) struct Serving {
     socket: Option<SocketFile>,
     accepting: Driven,
     ends: Arc<FullEnds>,
+    pub(super) health: HealthCheck,
 }
 
 /// How connections ended when all were in use, since this was last asked.
@@ -210,7 +211,8 @@ impl Serving {
     ) -> io::Result<Self> {
         let ends = Arc::<FullEnds>::default();
         let accepting = accept(connections()?, ends.clone(), exporter);
-        Ok(Self { socket, accepting: Driven::spawn("listener", runtime, accepting)?, ends })
+        let accepting = Driven::spawn("listener", runtime, accepting)?;
+        Ok(Self { socket, accepting, ends, health: HealthCheck::new() })
     }
 
     /// Returns the cause if it ended by itself, or its socket file no longer exists.
@@ -221,10 +223,12 @@ impl Serving {
         self.socket.as_ref().is_some_and(|it| !it.exists()).then_some(RestartCause::Address)
     }
 
-    /// Returns whether all connections were in use since the last call, and were dropped; and
-    /// whether they were, and most of them answered in time.
-    pub(super) fn take_ends(&self) -> (bool, bool) {
-        (self.ends.dropped.swap(false, Relaxed), self.ends.answered.swap(false, Relaxed))
+    /// Returns the time without a sign of life, and whether connections were dropped in favour of
+    /// waiting clients since the last call.
+    pub(super) fn silence(&mut self, listen: &Listen, now: Instant) -> (Duration, bool) {
+        let has_dropped = self.ends.dropped.swap(false, Relaxed);
+        let has_answered = self.ends.answered.swap(false, Relaxed);
+        (self.health.silence(listen, has_dropped || has_answered, now), has_dropped)
     }
 }
 
@@ -239,7 +243,8 @@ async fn accept(mut pool: Driven, ends: Arc<FullEnds>, mut exporter: ExporterFut
         let is_blocked = |pool: &Driven| is_full && 2 * pool.connections() > count;
         // Clients that were answered make room for others, unless descriptors have run out.
         let makes_room = is_full && File::open("/dev/null").is_ok();
-        sleep_until(start + if makes_room { STEP } else { ROUND }).await;
+        let round = if makes_room { STEP } else { ROUND };
+        sleep(round.saturating_sub(start.elapsed())).await;
         while is_blocked(&pool) && start.elapsed() < MAX_FULL {
             sleep(STEP).await;
         }

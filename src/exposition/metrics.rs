@@ -62,12 +62,10 @@ impl Metric {
         Self { name, help: "", label: None, source }
     }
 
-    /// Sets the HELP text.
     const fn help(self, help: &'static str) -> Self {
         Self { help, ..self }
     }
 
-    /// Sets the label, with its values.
     const fn by(self, label: &'static str, values: &'static [&'static str]) -> Self {
         Self { label: Some((label, values)), ..self }
     }

@@ -116,10 +116,9 @@ pub struct Exposition {
     spare: Observations,
     /// Number of observations recorded since a tick last drained the histograms.
     recorded: usize,
-    /// Time until which withdrawn series may still have to expire. This and all below are real time
+    /// Time until which withdrawn series may still have to expire. This and all below are real times
     /// since boot, since series expire in real time.
     expiring_until: Duration,
-    /// Time of the last tick.
     ticked: Duration,
     /// Time of the last tick that registered every series, unless the recorder is new.
     renewed: Option<Duration>,
@@ -287,7 +286,6 @@ fn describe(recorder: &PrometheusRecorder) {
     ::metrics::with_local_recorder(recorder, || Collector::default().describe());
 }
 
-/// Returns the wall-clock time of the boot.
 fn boot(clock: &dyn Clock) -> SystemTime {
     clock.wall() - clock.booted()
 }

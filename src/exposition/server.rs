@@ -21,7 +21,6 @@ pub struct Server {
     exposition: Exposition,
     /// `None`: the machine does not have the address; binding is retried.
     serving: Option<Serving>,
-    health: HealthCheck,
     /// When the listener was last restarted.
     restarted: Option<Instant>,
     /// When the last drop was seen, and when the last one was counted.
@@ -70,7 +69,6 @@ impl Server {
             settings,
             exposition,
             serving: None,
-            health: HealthCheck::new(),
             restarted: None,
             dropped: None,
             counted: None,
@@ -90,17 +88,14 @@ impl Server {
         let serving = Serving::start(listener.runtime, listener.exporter, listener.socket);
         let error = |source| BindError { listen: self.settings.listen.clone(), source };
         self.serving = Some(serving.map_err(error)?);
-        self.health = HealthCheck::new();
         Ok(())
     }
 
-    /// Returns whether there is a listener.
-    pub fn is_serving(&self) -> bool {
+    pub(crate) fn is_serving(&self) -> bool {
         self.serving.is_some()
     }
 
-    /// Records the outcome of a reload.
-    pub fn record_reload(&mut self, is_successful: bool) {
+    pub(crate) fn record_reload(&mut self, is_successful: bool) {
         self.exposition.record_reload(is_successful);
     }
 
@@ -112,13 +107,12 @@ impl Server {
     }
 
     fn check(&mut self, now: Instant) {
-        let Some(serving) = &self.serving else {
+        let Some(serving) = &mut self.serving else {
             // The failure has been reported.
             let _ = self.open();
             return;
         };
-        let (has_dropped, has_answered) = serving.take_ends();
-        let silence = self.health.silence(&self.settings.listen, has_dropped || has_answered, now);
+        let (silence, has_dropped) = serving.silence(&self.settings.listen, now);
         let is_due = |last: Option<Instant>| {
             last.is_none_or(|last| now.duration_since(last) >= Self::RESTART_PERIOD)
         };
@@ -127,7 +121,7 @@ impl Server {
         } else if silence >= HealthCheck::MAX_SILENCE {
             match self.settings.listen {
                 Listen::Tcp(address) if check_address(address).is_err() => RestartCause::Address,
-                _ if self.health.is_unreachable() => return,
+                _ if serving.health.is_unreachable() => return,
                 _ => RestartCause::Unresponsive,
             }
         } else if has_dropped {
@@ -255,7 +249,8 @@ mod tests {
     /// Repeats the health check, without any time passing, until the listener has responded.
     fn wait_for_response(server: &mut Server, now: Instant) {
         let listen = server.settings.listen.clone();
-        while !server.health.silence(&listen, false, now).is_zero() {
+        let health = &mut server.serving.as_mut().unwrap().health;
+        while !health.silence(&listen, false, now).is_zero() {
             thread::sleep(Duration::from_millis(5));
         }
     }
