@@ -73,9 +73,9 @@ fn bad_files_get_their_exact_messages() {
 #[test]
 fn defaults_match_the_python_script() {
     let plan = plan("", &[], &[]);
-    assert_eq!(plan.listen.to_string(), "0.0.0.0:8000");
-    assert_eq!(plan.socket_mode, 0o666);
-    assert!(plan.allow.is_empty());
+    assert_eq!(plan.server.listen.to_string(), "0.0.0.0:8000");
+    assert_eq!(plan.server.socket_mode, 0o666);
+    assert!(plan.server.allow.is_empty());
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(plan.hostname, machine.trim());
     assert_eq!(plan.summary, Some(Duration::from_secs(3600)));
@@ -98,7 +98,7 @@ fn python_script_flags_still_work() {
     let plan = plan("", &[], &["--hostname", "0042", "--device", "7", "--port", "9000"]);
     assert_eq!(plan.hostname, "0042");
     assert_eq!(plan.sensors[0].device, "7");
-    assert_eq!(plan.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(plan.server.listen.to_string(), "0.0.0.0:9000");
 }
 
 #[test]
@@ -111,15 +111,15 @@ fn environment_can_set_every_key() {
     assert_eq!(by_environment("ADDRESS", "0x41").sensors[0].location.address, Address(0x41));
     assert_eq!(by_environment("ADDRESS", "65").sensors[0].location.address, Address(0x41));
     assert_eq!(by_environment("BUS", "3").sensors[0].location.bus, BusName::Number(3));
-    assert_eq!(by_environment("LISTEN", "[::]:80").listen.to_string(), "[::]:80");
-    assert_eq!(by_environment("SOCKET_MODE", "0660").socket_mode, 0o660);
+    assert_eq!(by_environment("LISTEN", "[::]:80").server.listen.to_string(), "[::]:80");
+    assert_eq!(by_environment("SOCKET_MODE", "0660").server.socket_mode, 0o660);
     assert_eq!(by_environment("INTERVAL", "100ms").sensors[0].interval, Duration::from_millis(100));
     assert_eq!(by_environment("SUMMARY", "0").summary, None);
     assert_eq!(by_environment("LOG", "debug").log, LogLevel::Debug);
     assert!(!by_environment("SCRIPT_METRICS", "false").script_metrics);
     assert!(by_environment("WAIT_FOR_SENSOR", "true").wait_for_sensor);
     for list in ["[\"10.0.0.0/8\", \"::1\"]", "10.0.0.0/8,::1", "10.1.2.3/8, ::1/128"] {
-        let allow = by_environment("ALLOW", list).allow;
+        let allow = by_environment("ALLOW", list).server.allow;
         assert_eq!(
             allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["10.0.0.0/8", "::1/128"]
@@ -244,8 +244,9 @@ fn variables_of_kubernetes_are_ignored() {
 
 #[test]
 fn port_variable_changes_only_the_port() {
-    let listen =
-        |file, environment: &[_], flags: &[_]| plan(file, environment, flags).listen.to_string();
+    let listen = |file, environment: &[_], flags: &[_]| {
+        plan(file, environment, flags).server.listen.to_string()
+    };
     let port = [("PORT", "9000")];
     assert_eq!(listen("", &port, &[]), "0.0.0.0:9000");
     assert_eq!(listen("listen = \"[::]:80\"", &[("PORT", "\"9000\"")], &[]), "[::]:9000");
@@ -295,7 +296,7 @@ fn quotes_around_variables_are_removed() {
     }
     let both = [("MUX__ADDRESS", "\"0x71\""), ("MUX__CHANNEL", "'2'")];
     assert_eq!(plan("", &both, &[]), plan("", &[("MUX", "0x71:2")], &[]));
-    let allow = |list| plan("", &[("ALLOW", list)], &[]).allow;
+    let allow = |list| plan("", &[("ALLOW", list)], &[]).server.allow;
     assert_eq!(allow("\"10.0.0.0/8\",'::1'"), allow("10.0.0.0/8,::1"));
     assert_eq!(allow("[10.0.0.0/8, \"::1\"]"), allow("10.0.0.0/8,::1"));
     assert_eq!(plan("", &[], &["--device", "\"orin\""]).sensors[0].device, "orin");
@@ -413,8 +414,9 @@ fn bus_is_a_number_a_path_or_a_name_in_each_layer() {
 
 #[test]
 fn port_flag_changes_only_the_port() {
-    let listen =
-        |file, environment: &[_]| plan(file, environment, &["--port", "9000"]).listen.to_string();
+    let listen = |file, environment: &[_]| {
+        plan(file, environment, &["--port", "9000"]).server.listen.to_string()
+    };
     assert_eq!(listen("listen = \"[::]:8000\"", &[]), "[::]:9000");
     assert_eq!(listen("", &[("LISTEN", "127.0.0.1:1")]), "127.0.0.1:9000");
     assert_eq!(
@@ -426,7 +428,7 @@ fn port_flag_changes_only_the_port() {
 #[test]
 fn listen_accepts_a_unix_socket() {
     let plan = plan("listen = \"unix:/run/ina260-exporter/metrics.sock\"", &[], &[]);
-    assert_eq!(plan.listen, Listen::Unix("/run/ina260-exporter/metrics.sock".into()));
+    assert_eq!(plan.server.listen, Listen::Unix("/run/ina260-exporter/metrics.sock".into()));
 }
 
 #[test]

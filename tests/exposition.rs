@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use ina260_exporter::clock::{Clock, SimulatedClock, SystemClock};
-use ina260_exporter::config::Listen;
-use ina260_exporter::exposition::{
-    self, AlertView, Exposition, METRICS, Server, ServerSettings, View,
-};
+use ina260_exporter::config::{Listen, ServerSettings};
+use ina260_exporter::exposition::{self, AlertView, Exposition, METRICS, Server, View};
 use ina260_exporter::i2c::Address;
 use ina260_exporter::i2c::mux::Channel;
 use ina260_exporter::ina260::Ina260;
@@ -409,8 +407,8 @@ fn refused_peer_gets_403_while_the_listener_runs() {
     let settings = ServerSettings {
         listen,
         socket_mode: 0,
-        allow: vec!["192.0.2.0/24".to_owned()],
-        power_buckets: BUCKETS.into(),
+        allow: vec!["192.0.2.0/24".parse().unwrap()],
+        buckets: BUCKETS.into(),
     };
     let bound = Server::bind(settings).unwrap();
     let is_refused = |timeout| matches!(url.get(timeout), Err(Error::Status { code: 403, .. }));

@@ -35,7 +35,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sampler", &["clock", "i2c", "ina260", "meter", "units"]),
     ("state", &["i2c::Location"]),
     ("scrape", &["config::Listen", "i2c::Location", "ina260::settings", "printable", "units"]),
-    ("exposition", &["clock", "config::Listen", "meter", "scrape", "units"]),
+    (
+        "exposition",
+        &["clock", "config::Listen", "config::ServerSettings", "meter", "scrape", "units"],
+    ),
     (
         "supervisor",
         &[

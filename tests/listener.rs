@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ina260_exporter::config::{self, Listen, Overrides, Plan};
-use ina260_exporter::exposition::{Server, ServerSettings};
+use ina260_exporter::config::{self, Listen, Overrides, Plan, ServerSettings};
+use ina260_exporter::exposition::Server;
 use ina260_exporter::scrape::Url;
 use ina260_exporter::simulated::Faults;
 use ina260_exporter::supervisor::{BusProvider, Supervisor};
@@ -250,7 +250,7 @@ fn reloads_that_rename_sensors_need_no_memory() {
         listen: Listen::Tcp(address.parse().unwrap()),
         socket_mode: 0,
         allow: Vec::new(),
-        power_buckets: plan.buckets.clone(),
+        buckets: plan.server.buckets.clone(),
     };
     let provider = BusProvider::new(plan.simulate.as_ref());
     let mut supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
@@ -290,7 +290,7 @@ fn socket_is_never_accessible_before_its_mode() {
         // So that the mask, which all threads share, leaves their directories usable.
         socket_mode: 0o700,
         allow: Vec::new(),
-        power_buckets: vec![1.0],
+        buckets: vec![1.0],
     };
     rustix::process::umask(rustix::fs::Mode::empty());
     let (is_done, is_seen) = (AtomicBool::new(false), AtomicBool::new(false));

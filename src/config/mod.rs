@@ -22,7 +22,7 @@ mod toml_text;
 pub use check::MAX_BUSES;
 pub use layers::DEFAULT_FILE;
 pub(crate) use layers::is_lack_of_resources;
-pub use plan::{Listen, Loaded, LogLevel, Plan, SensorPlan};
+pub use plan::{Listen, Loaded, LogLevel, Plan, SensorPlan, ServerSettings};
 pub(crate) use quantity::{duration as parse_duration, parse as parse_quantity};
 
 use layers::Layers;

@@ -17,18 +17,12 @@ use crate::simulated::Faults;
 /// The checked configuration: the sensors to measure, and how to serve their values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Address that metrics are served on.
-    pub listen: Listen,
-    /// Permissions of the Unix socket.
-    pub socket_mode: u32,
-    /// Networks that may scrape over TCP; empty: no restriction.
-    pub allow: Vec<IpNet>,
+    /// How metrics are served.
+    pub server: ServerSettings,
     /// Value of the label `hostname`.
     pub hostname: String,
     /// Length of the min/max window.
     pub window: Duration,
-    /// Upper bounds of the power distribution in watts: finite, above 0, ascending.
-    pub buckets: Vec<f64>,
     /// Time between two log lines with mean values; `None`: never.
     pub summary: Option<Duration>,
     /// Minimum severity of messages to log.
@@ -44,6 +38,20 @@ pub struct Plan {
     pub has_file: bool,
     /// At least one sensor.
     pub sensors: Vec<SensorPlan>,
+}
+
+/// Everything that is fixed when a listener and its recorder are built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSettings {
+    /// Address that metrics are served on.
+    pub listen: Listen,
+    /// Permissions of the Unix socket.
+    pub socket_mode: u32,
+    /// Networks that may scrape over TCP; peers outside them are refused with status 403. Empty: no
+    /// restriction.
+    pub allow: Vec<IpNet>,
+    /// Upper bounds of the power distribution in watts: finite, above 0, ascending.
+    pub buckets: Vec<f64>,
 }
 
 /// One sensor: its location, settings and labels.
@@ -80,7 +88,7 @@ pub struct Loaded {
     pub with_tables: bool,
 }
 
-impl Plan {
+impl ServerSettings {
     /// Returns the networks of `allow` in the form that a listener needs: a dual-stack one sees
     /// IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2), so each IPv4 network is returned
     /// in both forms.

@@ -7,7 +7,7 @@ use super::check::{self, Identity};
 use super::keys::{self, SINGLE_SENSOR};
 use super::layers::{Layers, defaults};
 use super::node::{Node, Nodes, Origin, Value, one_line};
-use super::plan::{Loaded, Plan, SensorPlan};
+use super::plan::{Loaded, Plan, SensorPlan, ServerSettings};
 use super::section::{Line, Section, print_lines};
 use super::toml_text::parse_value;
 use super::{Overrides, Problems};
@@ -34,13 +34,12 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
     let allow = section.take(&keys::ALLOW);
     let hostname = section.take(&keys::HOSTNAME);
     let interval = section.take_with_origin(&keys::INTERVAL);
+    let window = section.take(&keys::WINDOW);
+    let buckets = section.take(&keys::BUCKETS);
     let mut plan = Plan {
-        listen,
-        socket_mode,
-        allow,
+        server: ServerSettings { listen, socket_mode, allow, buckets },
         hostname,
-        window: section.take(&keys::WINDOW),
-        buckets: section.take(&keys::BUCKETS),
+        window,
         summary: section.take(&keys::SUMMARY),
         log: section.take(&keys::LOG),
         script_metrics: section.take(&keys::SCRIPT_METRICS),
@@ -49,7 +48,7 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
         has_file,
         sensors: Vec::new(),
     };
-    check::access(&mut section, &plan.listen);
+    check::access(&mut section, &plan.server.listen);
     let mut lines = section.finish();
 
     let mut effective = String::new();
@@ -97,8 +96,8 @@ fn take_sensors(top: &mut Nodes, problems: &mut Problems) -> Vec<(Identity, Node
                 table.insert(key, Node { origin, value });
             }
             (_, sensors) => {
-                let single = format!("{key} {value} is for a single sensor");
-                let message = format!("{single}, but {} has {}", list.origin, sensors.len());
+                let (file, n) = (&list.origin, sensors.len());
+                let message = format!("{key} {value} is for a single sensor, but {file} has {n}");
                 problems.add(&origin, message);
             }
         }

@@ -10,7 +10,7 @@ use sd_notify::NotifyState;
 use tracing::{error, info, warn};
 
 use crate::config::{self, DEFAULT_FILE, LogLevel, Overrides, Plan};
-use crate::exposition::{Prepared, Server, ServerSettings};
+use crate::exposition::{Prepared, Server};
 use crate::logging::Logging;
 use crate::signals::{Event, Signals};
 use crate::state::{RestoreError, Store};
@@ -67,7 +67,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let events = signals.catch_stop().map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.
-    let listener = Server::bind(server_settings(supervisor.plan())).map_err(log)?;
+    let listener = Server::bind(supervisor.plan().server.clone()).map_err(log)?;
     let store = if is_simulated { None } else { open_store() };
     let is_stale = restore_counters(&supervisor, store.as_ref())?;
     // Only this process has the counters now: they are saved, whatever fails.
@@ -98,7 +98,7 @@ fn serve(
     supervisor.start(on_change).map_err(&no_thread)?;
     let mut server = Server::start(listener, supervisor.views()).map_err(&no_thread)?;
     if server.is_serving() {
-        let (sensors, url) = (count_sensors(supervisor), supervisor.plan().listen.url());
+        let (sensors, url) = (count_sensors(supervisor), supervisor.plan().server.listen.url());
         info!("serving {sensors} at {url}");
     }
     let mut notifier = Notifier::from_environment().map_err(failed("cannot create a socket"))?;
@@ -107,16 +107,6 @@ fn serve(
         .run(events);
     notifier.stopping();
     Ok(())
-}
-
-/// Returns what the plan says about the listener.
-fn server_settings(plan: &Plan) -> ServerSettings {
-    ServerSettings {
-        listen: plan.listen.clone(),
-        socket_mode: plan.socket_mode,
-        allow: plan.allowed_peers(),
-        power_buckets: plan.buckets.clone(),
-    }
 }
 
 /// Loads the configuration, and logs its problems if it is invalid.
@@ -131,7 +121,7 @@ fn load(overrides: &Overrides) -> Result<Plan, Failure> {
 /// Opens the buses and probes the sensors.
 fn open_buses(plan: Plan) -> Result<Supervisor, NothingToMeasure> {
     let provider = BusProvider::new(plan.simulate.as_ref());
-    let url = plan.listen.url();
+    let url = plan.server.listen.url();
     let supervisor = Supervisor::open(plan, provider, url)?;
     supervisor.probe_at_startup()?;
     Ok(supervisor)
@@ -215,7 +205,7 @@ fn change(
     overrides: &Overrides,
 ) -> Result<(), Failure> {
     let plan = load(&with_file(overrides, supervisor.plan()))?;
-    let listener = server.prepare(server_settings(&plan)).map_err(log)?;
+    let listener = server.prepare(plan.server.clone()).map_err(log)?;
     let changed = supervisor.change(plan);
     // Both may have taken seconds.
     server.tick(Instant::now());

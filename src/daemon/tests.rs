@@ -17,7 +17,7 @@ fn simulated(directory: &Path) -> (Supervisor, Server) {
     let line = CommandLine::try_parse_from(["", "--simulate"]).unwrap();
     let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
     let supervisor = open_buses(plan).unwrap();
-    let mut settings = server_settings(supervisor.plan());
+    let mut settings = supervisor.plan().server.clone();
     settings.listen = Listen::Unix(directory.join("metrics.sock"));
     let server = Server::start(Server::bind(settings).unwrap(), supervisor.views()).unwrap();
     (supervisor, server)

@@ -33,7 +33,7 @@ use tokio::time::sleep;
 use super::health::{self, HealthCheck};
 use super::metrics::RestartCause;
 use super::series::builder;
-use crate::config::Listen;
+use crate::config::{Listen, ServerSettings};
 
 /// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header
 /// and as much of responses that are not read, and the kernel 2 MB.
@@ -55,19 +55,6 @@ const BUDGET: usize = 128;
 
 /// Maximum wait for the end of a thread: a stuck one must not prevent a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Everything that is fixed when a listener and its recorder are built.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServerSettings {
-    /// Address that metrics are served on.
-    pub listen: Listen,
-    /// Permissions of the Unix socket.
-    pub socket_mode: u32,
-    /// Networks that may scrape; peers outside them are refused with status 403. Empty: all may.
-    pub allow: Vec<String>,
-    /// Upper bounds of the distribution of power, in watts.
-    pub power_buckets: Vec<f64>,
-}
 
 /// The listener could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +81,8 @@ impl Listener {
 
     fn build(settings: &ServerSettings) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut builder = builder(&settings.power_buckets);
-        for network in &settings.allow {
+        let mut builder = builder(&settings.buckets);
+        for network in settings.allowed_peers() {
             builder = builder.add_allowed_address(network).map_err(io::Error::other)?;
         }
         let guard = runtime.enter();

@@ -27,7 +27,7 @@ use self::metrics::{
     BUILD_INFO, LISTENER_RESTARTS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, RestartCause, unix_seconds,
 };
 pub use self::metrics::{METRICS, Metric};
-pub use listener::{BindError, ServerSettings};
+pub use listener::BindError;
 pub use series::recorder;
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
@@ -116,7 +116,7 @@ pub struct Exposition {
     spare: Observations,
     /// Number of observations recorded since a tick last drained the histograms.
     recorded: usize,
-    /// Time until which withdrawn series may still have to expire. This and all below are real times
+    /// Time until which withdrawn series may still have to expire. This and all below are real time
     /// since boot, since series expire in real time.
     expiring_until: Duration,
     ticked: Duration,

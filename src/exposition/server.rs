@@ -9,11 +9,11 @@ use strum::EnumMessage;
 use tracing::{info, warn};
 
 use super::health::HealthCheck;
-use super::listener::{BindError, Listener, ServerSettings, Serving, check_address, is_absent};
+use super::listener::{BindError, Listener, Serving, check_address, is_absent};
 use super::metrics::RestartCause;
 use super::{Exposition, View, recorder};
 use crate::clock::SystemClock;
-use crate::config::Listen;
+use crate::config::{Listen, ServerSettings};
 
 /// Sets the series of all sensors, and serves them.
 pub struct Server {
@@ -62,7 +62,7 @@ impl Server {
     /// The kernel's error if a thread cannot be created.
     pub fn start(prepared: Prepared, views: Vec<View>) -> io::Result<Self> {
         let Prepared { settings, listener } = prepared;
-        let recorder = recorder(&settings.power_buckets);
+        let recorder = recorder(&settings.buckets);
         let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
         exposition.show(views);
         let mut server = Self {
@@ -198,7 +198,7 @@ impl Server {
             None => self.open(),
         };
         if let Err(error) = outcome {
-            self.exposition.replace(recorder(&self.settings.power_buckets));
+            self.exposition.replace(recorder(&self.settings.buckets));
             self.report(RestartCause::Address, &retrying(&error));
         }
     }
@@ -261,7 +261,7 @@ mod tests {
             // So that the mask, which all threads share, leaves their directories usable.
             socket_mode: 0o700,
             allow: Vec::new(),
-            power_buckets: vec![1.0],
+            buckets: vec![1.0],
         };
         let meter = SharedMeter::default();
         meter.lock().restore_counters(&[("results".to_owned(), 41)].into());
@@ -340,7 +340,7 @@ mod tests {
             listen: Listen::Tcp((Ipv4Addr::BROADCAST, free.port()).into()),
             socket_mode: 0,
             allow: Vec::new(),
-            power_buckets: vec![1.0],
+            buckets: vec![1.0],
         };
         let mut server = Server::start(Server::bind(settings).unwrap(), Vec::new()).unwrap();
         let now = Instant::now();
@@ -355,7 +355,7 @@ mod tests {
             listen: Listen::Tcp(free),
             socket_mode: 0,
             allow: Vec::new(),
-            power_buckets: vec![1.0],
+            buckets: vec![1.0],
         };
         let mut server =
             Server::start(Server::bind(settings.clone()).unwrap(), Vec::new()).unwrap();
@@ -376,8 +376,8 @@ mod tests {
             listen: Listen::Tcp(free),
             socket_mode: 0,
             // Status 403 is a response as well.
-            allow: vec!["192.0.2.0/24".to_owned()],
-            power_buckets: vec![1.0],
+            allow: vec!["192.0.2.0/24".parse().unwrap()],
+            buckets: vec![1.0],
         };
         let mut server = Server::start(Server::bind(settings).unwrap(), Vec::new()).unwrap();
         let mut now = Instant::now();

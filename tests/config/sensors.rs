@@ -25,7 +25,7 @@ fn sensor(lines: &str) -> SensorPlan {
 fn sensors_are_configured_and_uncalibrated_by_default() {
     let plan = plan("", &[], &[]);
     assert_eq!(plan.window, Duration::from_secs(60));
-    assert_eq!(plan.buckets, [0.1, 1.0, 10.0, 100.0]);
+    assert_eq!(plan.server.buckets, [0.1, 1.0, 10.0, 100.0]);
     for sensor in [plan.sensors[0].clone(), sensor("")] {
         assert!(sensor.location.mux.is_none() && sensor.alert.is_none() && sensor.configure);
         assert_eq!(sensor.calibration, Calibration::default());
@@ -37,7 +37,7 @@ fn environment_sets_window_and_buckets() {
     let window = plan("", &[("WINDOW", "90s")], &[]).window;
     assert_eq!(window, Duration::from_secs(90));
     for buckets in ["[0.5, 5, 5e1]", "0.5,5,50", " 0.5, 5.0 , 50"] {
-        let seen = plan("window = \"1h\"", &[("BUCKETS", buckets)], &[]).buckets;
+        let seen = plan("window = \"1h\"", &[("BUCKETS", buckets)], &[]).server.buckets;
         assert_eq!(seen, [0.5, 5.0, 50.0], "{buckets}");
     }
     let item = "is invalid; expected a number above 0 and above the previous one";

@@ -136,7 +136,7 @@ pub fn run(
     let overrides = args.location.add_to(args.config.overrides());
     let plan = config::load(&overrides, environment)?.plan;
     if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
-        return watch(vec![Url::from(&plan.listen).into()], args.price, events()?);
+        return watch(vec![Url::from(&plan.server.listen).into()], args.price, events()?);
     }
     let (source, mut supervisor) = measure(plan)?;
     let events = events().map_err(Failure::from);
@@ -155,7 +155,7 @@ fn measure(plan: Plan) -> Result<(ScrapeSource, Supervisor), Failure> {
     {
         return Err(Failure::Nothing(vec![message]));
     }
-    let recorder = exposition::recorder(&plan.buckets);
+    let recorder = exposition::recorder(&plan.server.buckets);
     let nothing = |NothingToMeasure(messages)| Failure::Nothing(messages);
     let mut supervisor =
         Supervisor::open(plan, provider, WATCH_OWNER.to_owned()).map_err(nothing)?;
