@@ -17,7 +17,6 @@ use crate::supervisor::BusProvider;
 
 mod bus_scan;
 mod listing;
-mod shared_wires;
 #[cfg(test)]
 mod tests;
 
@@ -97,7 +96,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     }
     drop(progress);
     reports.truncate(scanned);
-    shared_wires::keep_once(&mut reports, &adapters.kernel_muxes());
+    bus_scan::keep_once(&mut reports, &adapters.kernel_muxes());
     if is_configured {
         add_names(&mut reports, plan, &adapters);
     }
