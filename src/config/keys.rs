@@ -11,7 +11,7 @@ use serde_json::json;
 use super::node::Value;
 use super::parse::{self, HOUR, Parsed, RequestedAlert, SECOND};
 use super::plan::{Listen, LogLevel};
-use super::quantity::{self, Quantity};
+use super::quantity::{self, Amount};
 use super::toml_text::quoted;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BusName};
@@ -212,7 +212,7 @@ keys! {
             name: "current_gain", default: "1.0", expected: GAIN_RANGE,
             help: "Calibration: factor for the current",
         }
-        CURRENT_OFFSET: Quantity = (parse::current, |offset| quoted(&offset.as_written)) {
+        CURRENT_OFFSET: Amount = (parse::current, |offset| quoted(&offset.as_written)) {
             name: "current_offset", default: r#""0mA""#,
             expected: r#"a current from "-1000A" to "1000A", in A or mA"#,
             help: "Calibration: added to the current, after the gain",

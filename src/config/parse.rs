@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::node::{Table, Value, one_line};
 use super::plan::Listen;
-use super::quantity::{self, Quantity};
+use super::quantity::{self, Amount};
 use super::spelling;
 use super::toml_text::{self, parse_value, quoted};
 use crate::i2c::mux::{ADDRESSES, Channel};
@@ -186,12 +186,12 @@ pub(super) fn gain(value: &Value) -> Parsed<f64> {
     valid(value.as_number().filter(|gain| *gain > 0.0 && *gain <= 1000.0))
 }
 
-fn quantity(value: &Value) -> Parsed<Quantity> {
+fn quantity(value: &Value) -> Parsed<Amount> {
     valid(value.as_text().and_then(quantity::parse))
 }
 
-pub(super) fn current(value: &Value) -> Parsed<Quantity> {
-    let in_range = |current: &Quantity| current.unit == "A" && current.number.abs() <= 1000.0;
+pub(super) fn current(value: &Value) -> Parsed<Amount> {
+    let in_range = |current: &Amount| current.unit == "A" && current.number.abs() <= 1000.0;
     valid(Some(quantity(value)?).filter(in_range))
 }
 
@@ -260,7 +260,7 @@ fn mux_table(value: &Value) -> Option<Table> {
 }
 
 /// An alert, to whose limit the calibration is not yet applied.
-pub(super) type RequestedAlert = (Function, Quantity, Polarity);
+pub(super) type RequestedAlert = (Function, Amount, Polarity);
 
 /// Parses an alert; `none` is `None`.
 pub(super) fn alert(value: &Value) -> Parsed<Option<RequestedAlert>> {

@@ -41,7 +41,7 @@ pub(super) fn write(duration: Duration) -> String {
 
 /// A number with a base unit.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Quantity {
+pub(crate) struct Amount {
     pub(crate) number: f64,
     /// `A`, `V` or `W`.
     pub(crate) unit: &'static str,
@@ -50,14 +50,14 @@ pub(crate) struct Quantity {
 
 /// Parses a decimal number and a unit with nothing between them, to the nearest float: `0.3mA` and
 /// `0.0003A` are equal.
-pub(crate) fn parse(text: &str) -> Option<Quantity> {
+pub(crate) fn parse(text: &str) -> Option<Amount> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let name = &text[number.len()..];
     let (name, exponent) = name.strip_prefix('m').map_or((name, 0), |base| (base, -3));
     let unit = ["A", "V", "W"].into_iter().find(|unit| *unit == name)?;
     decimal(number.strip_prefix('-').unwrap_or(number))?;
     let number: f64 = format!("{number}e{exponent}").parse().ok()?;
-    number.is_finite().then(|| Quantity { number, unit, as_written: text.to_owned() })
+    number.is_finite().then(|| Amount { number, unit, as_written: text.to_owned() })
 }
 
 /// Splits a number without a sign into its digits before and after the point.
