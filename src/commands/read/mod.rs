@@ -13,8 +13,6 @@ use crate::supervisor::BusProvider;
 
 mod output;
 pub(super) mod reader;
-#[cfg(test)]
-mod tests;
 
 pub(super) use output::field as csv_field;
 use reader::{Reader, SensorReport};
@@ -148,3 +146,6 @@ fn plan(args: &ReadArgs) -> Result<Plan, Failure> {
     }
     Ok(plan)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,6 @@ use crate::supervisor::BusProvider;
 
 mod bus_scan;
 mod listing;
-#[cfg(test)]
-mod tests;
 
 use bus_scan::{BusReport, DeviceKind};
 pub(super) use listing::table;
@@ -176,3 +174,6 @@ fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Resul
     }
     Err(Failure::Nothing(messages))
 }
+
+#[cfg(test)]
+mod tests;
