@@ -184,7 +184,7 @@ from-nothing: ## run the README's first commands in a bare Debian 12 and Debian 
 	tests/package/from-nothing bookworm
 	tests/package/from-nothing trixie
 
-container: build ## run the exporter in a container of systemd-nspawn (root)
+container: build ## run the exporter in a systemd-nspawn container (root)
 	$(call need,systemd-nspawn,apt-get install systemd-container)
 	$(call need,curl,apt-get install curl)
 	tests/package/container $(binary)

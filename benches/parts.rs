@@ -153,7 +153,7 @@ fn sampler(bus: Box<dyn Bus>, clock: Arc<dyn Clock>) -> (Sampler, SharedMeter) {
 }
 
 /// Measures passes of a sampler until it has read one more result; after every [`RESULTS_PER_TICK`]
-/// results, also the removal of the observations.
+/// results, this includes the removal of the observations.
 fn results(bencher: Bencher<'_, '_>, bus: Box<dyn Bus>, clock: &Arc<AdvancedClock>) {
     let (mut sampler, meter) = sampler(bus, Arc::<AdvancedClock>::clone(clock));
     let mut spare = Observations::default();

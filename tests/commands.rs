@@ -110,7 +110,7 @@ fn appended_scan_is_valid_and_complete() {
     let check = run(&[&["--check-config"], &config[..]].concat());
     assert_eq!(check.code, Some(0), "{}", check.stderr);
     let again = scan();
-    let nothing = "# No INA260 found that is not yet in the configuration.\n";
+    let nothing = "# No INA260 to add: those found, if any, are already in the configuration.\n";
     assert_eq!((again.code, again.stdout.as_str()), (Some(0), nothing));
 }
 

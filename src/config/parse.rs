@@ -299,7 +299,7 @@ pub(super) fn labels(value: &Value) -> Parsed<Vec<(String, String)>> {
         if !is_label_name(name) {
             messages.0.push(format!(
                 ".{shown} is not a label name; expected letters, digits and underscores, \
-                 no digit first"
+                 not starting with a digit"
             ));
         } else if name.starts_with("__") || RESERVED_LABELS.split(' ').any(|label| label == name) {
             messages.0.push(format!(

@@ -397,7 +397,7 @@ pub(crate) mod tests {
         assert_eq!(
             error("/dev/i2c-usb"),
             "/dev/i2c-usb does not exist (existing buses: /dev/i2c-1, /dev/i2c-5, /dev/i2c-6); \
-             connect its adapter, or correct the udev rule that makes the link"
+             connect its adapter, or correct the udev rule that creates the link"
         );
         assert_eq!(
             error("/dev/null"),

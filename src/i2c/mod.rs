@@ -217,8 +217,8 @@ pub(crate) enum OpenError {
     )]
     Absent { bus: u8, existing: Vec<u8> },
     #[error(
-        "{0} does not exist ({existing}); connect its adapter, or correct the udev rule that makes \
-         the link",
+        "{0} does not exist ({existing}); connect its adapter, or correct the udev rule that \
+         creates the link",
         existing = list(.1)
     )]
     NoPath(&'static str, Vec<u8>),

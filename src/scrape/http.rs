@@ -319,10 +319,10 @@ mod tests {
         let url: Url = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
         let error = url.get(TIMEOUT).unwrap_err();
-        assert_eq!(error.to_string(), "connection refused: no program listens there");
+        assert_eq!(error.to_string(), "connection refused: no program is listening there");
         let url: Url = "unix:/nonexistent/metrics.sock".parse().unwrap();
         let error = url.get(TIMEOUT).unwrap_err();
-        assert_eq!(error.to_string(), "no such socket: no program listens there");
+        assert_eq!(error.to_string(), "no such socket: no program is listening there");
     }
 
     /// Parses a head that arrives at once, and checks that parsing it byte by byte gives the same.

@@ -60,9 +60,11 @@ pub enum Error {
 fn describe(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => "no response in time".to_owned(),
-        ErrorKind::ConnectionRefused => "connection refused: no program listens there".to_owned(),
+        ErrorKind::ConnectionRefused => {
+            "connection refused: no program is listening there".to_owned()
+        }
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Error::TruncatedHead.to_string(),
-        ErrorKind::NotFound => "no such socket: no program listens there".to_owned(),
+        ErrorKind::NotFound => "no such socket: no program is listening there".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! URLs of exporters, also in short forms.
+//! URLs of exporters, including short forms.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
@@ -24,7 +24,7 @@ pub enum Url {
 #[expect(missing_docs, reason = "the messages describe them")]
 pub enum InvalidUrl {
     #[error(
-        "https is not supported; forward a remote port with `ssh -L 8000:localhost:8000 HOST`, or \
+        "https is not supported; forward a local port with `ssh -L 8000:localhost:8000 HOST`, or \
          run a local proxy: see \"Exporters behind a web server\" in docs/commands.md"
     )]
     Https,

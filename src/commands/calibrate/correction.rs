@@ -159,7 +159,7 @@ pub(super) fn correct(
             let hint = match read / reference {
                 ..0.0 if existing.reverse => "remove reverse = true, or swap IN+ and IN-",
                 ..0.0 => "swap IN+ and IN-, or set reverse = true",
-                ..0.5 => "the current does not flow through the sensor, or not all of it",
+                ..0.5 => "the current does not flow through the sensor, or only part of it does",
                 _ => {
                     "run calibrate --zero first; check the unit, and that no current bypasses the \
                      sensor or the reference"

@@ -107,7 +107,7 @@ pub(super) fn write_tables(
     let appended = Overrides { appended: tables.clone(), ..args.config.overrides() };
     config::load(&appended, config::environment())?;
     if tables.is_empty() {
-        tables += "# No INA260 found that is not yet in the configuration.\n";
+        tables += "# No INA260 to add: those found, if any, are already in the configuration.\n";
     }
     output.write_all(tables.as_bytes())?;
     Ok(output.flush()?)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A signal ends `scan` and `read` at once, also while a transfer does not return.
+# A signal ends `scan` and `read` at once, even while a transfer does not return.
 # on one release
 . scenarios/lib.sh
 chip=1/mux chip plugged 1

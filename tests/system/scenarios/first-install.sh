@@ -1,5 +1,5 @@
 #!/bin/bash
-# The bus belongs to the group i2c when `apt install` returns, and the first start works, also if
+# The bus belongs to the group i2c when `apt install` returns, and the first start works, even if
 # udev reads the package's rule between unpacking and configuring.
 # on the bare system
 . scenarios/lib.sh

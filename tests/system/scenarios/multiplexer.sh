@@ -1,5 +1,5 @@
 #!/bin/bash
-# Two sensors share an address on different channels of a mux. Each shows its own voltage, also
+# Two sensors share an address on different channels of a mux. Each shows its own voltage, even
 # while another master switches channels; no channel is left selected.
 # on one release
 . scenarios/lib.sh

@@ -91,7 +91,7 @@ ina260-exporter --check-config --quiet
 systemctl reload "$service"
 wait_until 20 shows ina260_up 1 'device="i2c-1-0x44"'
 expect "tables after the reload" \
-    '# No INA260 found that is not yet in the configuration.' "$(scan --toml)"
+    '# No INA260 to add: those found, if any, are already in the configuration.' "$(scan --toml)"
 
 # Without the service the chip is read directly, and never written to.
 systemctl stop "$service"
