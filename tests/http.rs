@@ -288,7 +288,8 @@ fn dead_sensor_disappears_and_recovers() {
     assert!(back.the("ina260_results_total") > dead.the("ina260_results_total"));
     let lines = daemon.log_lines("sensor deepx");
     assert_eq!(lines.len(), 3, "found, down, up again: {lines:#?}");
-    assert!(lines[1].contains(" WARN ") && lines[1].contains("cannot read register Mask/Enable"));
+    // The fault may begin between the flags and the result.
+    assert!(lines[1].contains(" WARN ") && lines[1].contains("cannot read register "));
     assert!(lines[2].contains(" INFO ") && lines[2].contains("after 3 failed attempts"));
 }
 
