@@ -31,11 +31,8 @@ impl Flow {
     fn add(&mut self, rate: f64, time: Duration) {
         let nano = (rate * 1e9).round() as i64;
         let atto = u128::from(nano.unsigned_abs()) * time.as_nanos();
-        if nano < 0 {
-            self.reverse += atto;
-        } else {
-            self.forward += atto;
-        }
+        let flow = if nano < 0 { &mut self.reverse } else { &mut self.forward };
+        *flow += atto;
     }
 }
 

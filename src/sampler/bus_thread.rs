@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,15 +26,11 @@ impl Deadline {
 
     /// Extends the deadline to the end of a poll that is due at `due`.
     pub(super) fn extend(&self, due: Instant) {
-        *self.lock() = due + Self::ALLOWANCE;
+        *self.0.lock().expect("no thread panics while it holds the lock") = due + Self::ALLOWANCE;
     }
 
     pub(super) fn is_met(&self, now: Instant) -> bool {
-        now < *self.lock()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Instant> {
-        self.0.lock().expect("no thread panics while it holds the lock")
+        now < *self.0.lock().expect("no thread panics while it holds the lock")
     }
 }
 

@@ -137,14 +137,13 @@ impl Sampler {
         clock: Arc<dyn Clock>,
         on_change: OnChange,
     ) -> Self {
-        let now = clock.now();
         let mut sampler = Self {
             name,
             bus,
             multiplexers: Multiplexers::default(),
             sensors: Vec::new(),
-            deadline: Deadline::new(now),
-            awake: (now, clock.booted()),
+            deadline: Deadline::new(clock.now()),
+            awake: (clock.now(), clock.booted()),
             clock,
             on_change,
             consecutive_timeouts: 0,

@@ -195,13 +195,8 @@ impl Poller {
             self.previous = Some(measurement);
             let greater_counts = self.guard.covers(&measurement);
             self.guard.add(&measurement, self.chip.can_guard());
-            return Ok(PollOutcome::Result {
-                at,
-                measurement,
-                cycle,
-                greater_counts,
-                alert: std::mem::take(&mut self.alert),
-            });
+            let alert = std::mem::take(&mut self.alert);
+            return Ok(PollOutcome::Result { at, measurement, cycle, greater_counts, alert });
         }
         Ok(PollOutcome::NoResult)
     }
@@ -217,20 +212,17 @@ impl Poller {
         let (mut is_known, mut corrupt) = (true, 0);
         for &register in doubts {
             let mut read = || ina260::read(&mut access.bus, self.chip.address, register);
-            let Some(word) = measurement.word_mut(register) else {
-                continue;
-            };
+            let Some(word) = measurement.word_mut(register) else { continue };
             let second = read()?;
-            if second == *word {
-                continue;
-            }
-            let third = read()?;
-            corrupt += 1;
-            if third == second {
-                *word = second;
-            } else if third != *word {
+            if second != *word {
+                let third = read()?;
                 corrupt += 1;
-                is_known = false;
+                if third == second {
+                    *word = second;
+                } else if third != *word {
+                    corrupt += 1;
+                    is_known = false;
+                }
             }
         }
         Ok((is_known, corrupt))

@@ -117,10 +117,7 @@ impl Sensor {
         }
     }
 
-    /// Polls the sensor; configures it first if it is not running.
-    ///
-    /// # Errors
-    /// The failure, which is counted and logged already.
+    /// Polls the sensor, or configures it if it is not running. Counts and logs a failure.
     pub(super) fn poll(&mut self, mut access: Access<'_>, begun: Instant) -> Result<(), Error> {
         let mut result = self.poll_channel(&mut access);
         if let Err(error @ Error::Mux(mux::Error::ControlMismatch { .. })) = &result {
@@ -142,14 +139,10 @@ impl Sensor {
     }
 
     /// Disables the chip's alerts, if the sensor is running.
-    pub(super) fn release(
-        &self,
-        bus: &mut dyn Bus,
-        multiplexers: &mut Multiplexers,
-    ) -> Result<(), Error> {
+    pub(super) fn release(&self, bus: &mut dyn Bus, muxes: &mut Multiplexers) -> Result<(), Error> {
         if self.poller().is_some() {
             if let Some(channel) = self.setup.channel {
-                multiplexers.select(bus, channel)?;
+                muxes.select(bus, channel)?;
             }
             self.setup.chip.release(bus)?;
         }
@@ -198,16 +191,12 @@ impl Sensor {
             Ok(PollOutcome::NoResult) => {}
             Ok(PollOutcome::Result { at, measurement, cycle, greater_counts, alert }) => {
                 let measured = measurement.measured(greater_counts && !had_failures);
-                let reading = Reading {
-                    at,
-                    booted: access.clock.booted(),
-                    measured: self.setup.calibration.apply(measured),
-                    raw: measurement.power_register_milliwatts().map(|power| Raw {
-                        voltage: measurement.voltage().0,
-                        current: measurement.current_milliamperes(),
-                        power,
-                    }),
-                };
+                let measured = self.setup.calibration.apply(measured);
+                let (voltage, current) =
+                    (measurement.voltage().0, measurement.current_milliamperes());
+                let power = measurement.power_register_milliwatts();
+                let raw = power.map(|power| Raw { voltage, current, power });
+                let reading = Reading { at, booted: access.clock.booted(), measured, raw };
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;

@@ -62,14 +62,8 @@ impl ChipClock {
     const MEMORY: u64 = 1_024;
 
     pub(super) fn new(nominal: f64, start: Option<Bracket>) -> Self {
-        Self {
-            nominal,
-            period: nominal,
-            tolerance: Self::INITIAL_TOLERANCE,
-            base: start,
-            middle: None,
-            latest: start,
-        }
+        let tolerance = Self::INITIAL_TOLERANCE;
+        Self { nominal, period: nominal, tolerance, base: start, middle: None, latest: start }
     }
 
     /// Returns the relative uncertainty of the period until the next bracket.

@@ -154,12 +154,9 @@ impl CycleTracker {
         self.counted += 1;
         let missed = self.index.saturating_sub(self.counted);
         self.counted += missed;
-        Cycle {
-            end: edge.min(read.ended),
-            elapsed: self.rejected.replace(0).and_then(|rejected| Some(elapsed? + rejected)),
-            missed: missed + std::mem::take(&mut self.missed),
-            period: self.period(),
-        }
+        let missed = missed + std::mem::take(&mut self.missed);
+        let elapsed = self.rejected.replace(0).and_then(|rejected| Some(elapsed? + rejected));
+        Cycle { end: edge.min(read.ended), elapsed, missed, period: self.period() }
     }
 
     /// Counts the result that was found last as missed.
@@ -289,9 +286,7 @@ impl CycleTracker {
     fn plan(&mut self, now: Instant) {
         self.due = now + self.step();
         self.ready_from = self.due;
-        let Some((next, uncertainty)) = self.next_edge() else {
-            return;
-        };
+        let Some((next, uncertainty)) = self.next_edge() else { return };
         let is_slow_bus = self.latency > self.step();
         // The chip sends its flags at the end of the transfer.
         let before = |at: Instant| at.checked_sub(self.latency).unwrap_or(now);
