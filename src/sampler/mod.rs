@@ -271,13 +271,10 @@ impl Sampler {
 
     /// Counts the time of a suspend as unmeasured.
     fn check_suspend(&mut self) {
-        let (start, booted) = self.awake;
-        let new = || self.clock.booted().saturating_sub(booted + (self.clock.now() - start));
-        if new() <= Self::SUSPEND_THRESHOLD {
-            return;
-        }
-        // A thread preempted between reading the two clocks sees a suspend, but not twice in a row.
-        let new = new();
+        let (start, booted_then) = self.awake;
+        // In this order: a thread that is preempted between the two clocks sees no suspend.
+        let booted = self.clock.booted();
+        let new = booted.saturating_sub(booted_then + (self.clock.now() - start));
         if new > Self::SUSPEND_THRESHOLD {
             self.awake.1 += new;
             for sensor in &mut self.sensors {
