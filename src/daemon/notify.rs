@@ -42,7 +42,7 @@ impl Notifier {
     /// Reads the variables that systemd has set. Fails if no socket can be created.
     pub(super) fn from_environment() -> io::Result<Self> {
         let is_sensible = |timeout: &Duration| *timeout >= Self::MIN_WATCHDOG;
-        // A name that begins with `@` is in the abstract name space (sd_notify(3)).
+        // A name that begins with `@` is in the abstract namespace (sd_notify(3)).
         let address = env::var_os("NOTIFY_SOCKET").map(|name| match name.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
             _ => SocketAddr::from_pathname(name),

@@ -46,8 +46,8 @@ impl HealthCheck {
         }
     }
 
-    /// Returns the time without a response or another sign of life since a request, zero if there
-    /// was one. Any HTTP response counts: `allow` may refuse this machine.
+    /// Returns the time without a response or other activity since a request, zero if there was
+    /// one. Any HTTP response counts: `allow` may refuse this machine.
     pub(super) fn silence(&mut self, listen: &Listen, is_alive: bool, now: Instant) -> Duration {
         self.elapsed += now.duration_since(self.checked).min(Self::MAX_STEP);
         self.checked = now;

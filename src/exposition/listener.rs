@@ -42,7 +42,7 @@ const MAX_CONNECTIONS: usize = 32;
 /// Minimum time between two rounds of accepting: without free descriptors, each fails at once.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Time between two looks at connections that are all in use: many clients, each of which is
+/// Time between two checks of connections that are all in use: many clients, each of which is
 /// answered at once, must not fill the queue of those that wait.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -210,7 +210,7 @@ impl Serving {
         self.socket.as_ref().is_some_and(|it| !it.exists()).then_some(RestartCause::Address)
     }
 
-    /// Returns the time without a sign of life, and whether connections were dropped in favour of
+    /// Returns the time without a response, and whether connections were dropped in favour of
     /// waiting clients since the last call.
     pub(super) fn silence(&mut self, listen: &Listen, now: Instant) -> (Duration, bool) {
         let has_dropped = self.ends.dropped.swap(false, Relaxed);
