@@ -71,7 +71,6 @@ impl Upstream {
     }
 }
 
-/// A mux that the kernel controls.
 pub(crate) struct KernelMux {
     /// Its device: `1-0070`.
     pub(crate) name: String,

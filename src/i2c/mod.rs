@@ -60,15 +60,6 @@ pub struct BoundDriver {
 }
 
 impl BoundDriver {
-    /// Describes a chip that is best left to its driver; `name` is that of the chip.
-    pub(crate) fn in_use(name: &str) -> String {
-        // Unless a vowel follows it, the first letter is spelled out: an lm75.
-        let is_spelled = !name.get(1..2).is_some_and(|second| "aeiou".contains(second));
-        let vowels = if is_spelled { "aefhilmnorsxI" } else { "aeio" };
-        let article = if name.starts_with(|first| vowels.contains(first)) { "an" } else { "a" };
-        format!("{article} {name} in use by the kernel")
-    }
-
     fn or_use_children(&self) -> String {
         let children: Vec<String> = self.children.iter().map(u8::to_string).collect();
         let list = children.join(", ");
@@ -78,7 +69,6 @@ impl BoundDriver {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ErrorKind {
-    /// The address or a byte was not acknowledged.
     #[error("no acknowledge")]
     Nack,
     /// The adapter gave up, because a chip holds the clock or the data line.
@@ -91,7 +81,6 @@ pub(crate) enum ErrorKind {
     /// Another master won the bus; on some adapters also a bus that hangs.
     #[error("lost arbitration, or bus hung")]
     Arbitration,
-    /// The bus is closed, and its adapter cannot be opened.
     #[error("adapter not available")]
     Closed,
     #[error("transfer failed")]
@@ -103,7 +92,6 @@ pub(crate) enum ErrorKind {
 #[error("{kind} (errno {errno})")]
 pub struct Error {
     pub(crate) kind: ErrorKind,
-    /// Error number from the adapter driver.
     pub(crate) errno: i32,
 }
 
@@ -207,7 +195,6 @@ impl Bus for Retry<'_> {
     }
 }
 
-/// A bus that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error(

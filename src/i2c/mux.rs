@@ -43,7 +43,7 @@ pub enum Error {
 /// Advises to unbind the driver of a mux, which provides buses; another chip is left alone.
 fn describe(driver: &BoundDriver) -> String {
     if driver.children.is_empty() {
-        format!("{}, not a mux", BoundDriver::in_use(&driver.device))
+        format!("in use by the kernel ({}), not a mux", driver.device)
     } else {
         driver.to_string()
     }
@@ -60,7 +60,7 @@ impl Error {
 pub(crate) struct Multiplexers {
     addresses: BTreeSet<Address>,
     /// Channel that is known to be selected; unknown after an error.
-    selected: Option<Channel>,
+    pub(crate) selected: Option<Channel>,
     /// Deselecting another mux failed, so it may still have a channel selected; every select
     /// retries.
     needs_deselect: bool,
@@ -71,10 +71,6 @@ impl Multiplexers {
     pub(crate) fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
         let addresses = channels.into_iter().map(|it| it.multiplexer).collect();
         Self { addresses, ..Self::default() }
-    }
-
-    pub(crate) fn selected(&self) -> Option<Channel> {
-        self.selected
     }
 
     /// Deselects all channels of all muxes. After an error, deselects the remaining muxes, unless
@@ -128,11 +124,6 @@ impl Multiplexers {
         }
         self.selected = Some(channel);
         Ok(())
-    }
-
-    /// Marks the selected channel as unknown, as it is after any error.
-    pub(crate) fn forget(&mut self) {
-        self.selected = None;
     }
 
     fn deselect_others(&mut self, bus: &mut dyn Bus, selected: Address) -> Result<(), Error> {
@@ -232,6 +223,6 @@ mod tests {
             refused.to_string(),
             "mux 0x70: control register is 0b10000100, expected 0b00000100"
         );
-        assert_eq!(multiplexers.selected(), None, "is selected again");
+        assert_eq!(multiplexers.selected, None, "is selected again");
     }
 }

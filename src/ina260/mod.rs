@@ -26,7 +26,7 @@ pub enum Error {
     #[error("{0}")]
     Bound(i2c::BoundDriver),
     /// A kernel driver has claimed the chip, which has this name.
-    #[error("{}, not an INA260", i2c::BoundDriver::in_use(.0))]
+    #[error("in use by the kernel ({0}), not an INA260")]
     InUse(String),
     #[error("cannot read register {register}: {source}")]
     Read { register: Register, source: i2c::Error },

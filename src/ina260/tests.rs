@@ -143,9 +143,9 @@ impl Bus for Claimed {
 #[test]
 fn chip_of_another_driver_is_not_accessed() {
     for (driver, device, message) in [
-        ("ina3221", "ina3221", "an ina3221 in use by the kernel, not an INA260"),
-        ("pca9685-pwm", "pca9685", "a pca9685 in use by the kernel, not an INA260"),
-        ("sht21", "htu21", "an htu21 in use by the kernel, not an INA260"),
+        ("ina3221", "ina3221", "in use by the kernel (ina3221), not an INA260"),
+        ("pca9685-pwm", "pca9685", "in use by the kernel (pca9685), not an INA260"),
+        ("sht21", "htu21", "in use by the kernel (htu21), not an INA260"),
     ] {
         let mut bus = Claimed(Script::new([]), driver, device);
         assert_eq!(identify(&mut bus, CHIP.address).unwrap_err().to_string(), message);
@@ -164,7 +164,7 @@ fn only_an_ina260_gets_the_advice_to_unbind() {
         }
         let ids = Script::new([Read(0xFF, Ok(0x2260)), Read(0xFE, Ok(0x5449))]);
         let error = identify(&mut Claimed(ids, driver, "ina226"), CHIP.address).unwrap_err();
-        assert_eq!(error.to_string(), "an INA226 in use by the kernel, not an INA260");
+        assert_eq!(error.to_string(), "in use by the kernel (INA226), not an INA260");
     }
 }
 

@@ -231,7 +231,7 @@ impl Sampler {
             is_ready.then(|| (poller.due() + poller.tracker.period(), index))
         });
         let (overwritten_at, first) = ready.clone().min()?;
-        let selected = self.multiplexers.selected();
+        let selected = self.multiplexers.selected;
         if selected.is_none() || overwritten_at < now + Self::MUX_SLACK {
             return Some(first);
         }

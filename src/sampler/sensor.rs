@@ -133,7 +133,7 @@ impl Sensor {
         }
         drop(meter);
         result.inspect_err(|error| {
-            access.multiplexers.forget();
+            access.multiplexers.selected = None;
             self.mark_down(error, now);
         })
     }
@@ -154,7 +154,7 @@ impl Sensor {
         if let Some(channel) = self.setup.channel {
             if self.poller().is_none() {
                 // The chip will be written, and another master may have changed the channel.
-                access.multiplexers.forget();
+                access.multiplexers.selected = None;
             }
             access.multiplexers.select(&mut access.bus, channel)?;
         }

@@ -11,7 +11,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::i2c::Location;
@@ -58,10 +57,6 @@ impl StateFile {
     const VERSION: u32 = 2;
     /// First line of a file of version 1.
     const HEADER_1: &str = "ina260-exporter totals, version 1\n";
-
-    fn text(&self) -> io::Result<String> {
-        Ok(with_checksum(&(serde_json::to_string_pretty(self)? + "\n")))
-    }
 
     /// Returns the sensors of a file, if it is complete and was written by this machine, in this
     /// version or version 1.
@@ -238,9 +233,9 @@ impl Store {
     /// [`SaveError`], with the consequence for the next start.
     pub fn save(&self, sensors: Vec<SavedSensor>) -> Result<(), SaveError> {
         let (version, machine) = (StateFile::VERSION, self.machine.clone());
-        let saved = StateFile { version, machine, sensors }
-            .text()
-            .and_then(|text| self.write(Self::NEW, text.as_bytes()))
+        let saved = serde_json::to_string_pretty(&StateFile { version, machine, sensors })
+            .map_err(io::Error::from)
+            .and_then(|json| self.write(Self::NEW, &with_checksum(&(json + "\n"))))
             .and_then(|()| self.rename(Self::NEW, Self::FILE))
             .and_then(|()| self.sync());
         let Err(cause) = saved else { return Ok(()) };
@@ -262,20 +257,11 @@ impl Store {
 
     /// Returns the content of the file, up to `MAX_SIZE`; nothing if it is not a regular file.
     fn read(&self) -> io::Result<Vec<u8>> {
-        // Without a writer, opening a FIFO would block.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let path = self.directory.join(Self::FILE);
         let mut bytes = Vec::new();
-        match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-            Ok(file) if file.metadata()?.is_file() => {
-                file.take(Self::MAX_SIZE).read_to_end(&mut bytes)?;
-            }
-            Ok(_) => {}
-            Err(error) => match Errno::from_io_error(&error) {
-                // The errors for a symbolic link and for a socket.
-                Some(Errno::LOOP | Errno::NXIO) => {}
-                _ => return Err(error),
-            },
+        // Without a writer, opening a FIFO would block.
+        if fs::symlink_metadata(&path)?.is_file() {
+            File::open(path)?.take(Self::MAX_SIZE).read_to_end(&mut bytes)?;
         }
         Ok(bytes)
     }
@@ -292,12 +278,12 @@ impl Store {
     }
 
     /// Writes a file, whose content is on the disk at the end of this step.
-    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    fn write(&self, name: &str, content: &str) -> io::Result<()> {
         let path = self.step(name)?;
         // What is left there may be a FIFO or a link: it is replaced, not opened.
         let _ = fs::remove_file(&path);
         let mut file = File::create_new(path)?;
-        file.write_all(content)?;
+        file.write_all(content.as_bytes())?;
         file.sync_all()
     }
 

@@ -30,7 +30,7 @@ pub struct Supervisor {
     /// The meter of each sensor of the plan, in its order.
     meters: Vec<SharedMeter>,
     threads: BTreeMap<BusName, BusThread>,
-    /// Buses without a thread, until [`Supervisor::start_threads`].
+    /// Buses without a thread, until [`Supervisor::start`].
     opened: BTreeMap<BusName, Box<dyn Bus>>,
     /// The locations of the plan, shared with the function that claims adapters.
     claimable: Locations,
@@ -82,17 +82,13 @@ impl Supervisor {
         })
     }
 
-    /// Starts to measure. `on_change` is called when a sensor goes up or down.
+    /// Starts a thread for each bus that has none. `on_change` is called when a sensor goes up or
+    /// down.
     ///
     /// # Errors
     /// The kernel's error if a thread cannot be created.
     pub fn start(&mut self, on_change: OnChange) -> io::Result<()> {
         self.on_change = on_change;
-        self.start_threads()
-    }
-
-    /// Starts a thread for each bus that has none.
-    fn start_threads(&mut self) -> io::Result<()> {
         for meter in &self.meters {
             meter.lock().window.length = self.plan.window;
         }
@@ -150,7 +146,7 @@ impl Supervisor {
             // A thread that is stuck ends later; its adapter is opened then.
             let _ = thread.join_until(deadline);
         }
-        self.start_threads()
+        self.start(self.on_change.clone())
             .map_err(|error| io::Error::other(format!("cannot start a thread: {error}")))
     }
 

@@ -109,12 +109,25 @@ impl Preflight {
         self.findings
     }
 
-    /// Probes a sensor, unless its bus cannot be opened or is stuck.
+    /// Reads the identity of a sensor, unless its bus cannot be opened or is stuck.
     fn probe(&mut self, location: Location) -> Option<Result<u16, Error>> {
         let on_bus = locations(&self.plan).filter(|it| it.bus == location.bus);
         let mut multiplexers = Multiplexers::new(on_bus.filter_map(|it| it.mux));
         let bus = self.open(location.bus)?;
-        let probed = retry_once(|| probe(bus, &mut multiplexers, location), Error::is_timeout);
+        let attempt = || {
+            let selected = location.mux.map_or(Ok(()), |channel| multiplexers.select(bus, channel));
+            let identified = selected
+                .map_err(Error::from)
+                .and_then(|()| Ok(ina260::identify(bus, location.address)?));
+            // Chips downstream of a selected channel would respond to later probes of the bus.
+            if !identified.as_ref().is_err_and(Error::is_timeout)
+                && let Err(error) = multiplexers.deselect_all(bus)
+            {
+                debug!("bus {}: {error}", location.bus);
+            }
+            identified
+        };
+        let probed = retry_once(attempt, Error::is_timeout);
         // Each further transfer would take the adapter's timeout.
         if probed.as_ref().is_err_and(Error::is_timeout) {
             self.buses.insert(location.bus, None);
@@ -179,23 +192,4 @@ impl Preflight {
         }
         self.buses.get_mut(&name)?.as_mut().map(|bus| bus.as_mut() as _)
     }
-}
-
-/// Probes one sensor. Unless the bus is stuck, deselects its mux channel afterwards: chips
-/// downstream of it would respond to later probes of the bus itself.
-fn probe(
-    bus: &mut dyn Bus,
-    multiplexers: &mut Multiplexers,
-    location: Location,
-) -> Result<u16, Error> {
-    let selected = location.mux.map_or(Ok(()), |channel| multiplexers.select(bus, channel));
-    let result = selected
-        .map_err(Error::from)
-        .and_then(|()| ina260::identify(bus, location.address).map_err(Error::from));
-    if !result.as_ref().is_err_and(Error::is_timeout)
-        && let Err(error) = multiplexers.deselect_all(bus)
-    {
-        debug!("bus {}: {error}", location.bus);
-    }
-    result
 }

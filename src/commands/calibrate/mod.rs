@@ -169,17 +169,14 @@ fn write(
     for line in keys(corrected, args) {
         writeln!(output, "{line}")?;
     }
-    if args.zero && !args.toml {
-        writeln!(
-            output,
-            "Add this to the sensor's table and reload the service. Then connect a load and a \
-             reference for the gains: --current, --voltage."
-        )?;
-    } else if !args.toml {
-        writeln!(
-            output,
-            "Add this to the sensor's table, replacing any existing line, and reload the service."
-        )?;
+    let next_step = if args.zero {
+        "Add this to the sensor's table and reload the service. Then connect a load and a \
+         reference for the gains: --current, --voltage."
+    } else {
+        "Add this to the sensor's table, replacing any existing line, and reload the service."
+    };
+    if !args.toml {
+        writeln!(output, "{next_step}")?;
     }
     output.flush()
 }

@@ -206,8 +206,8 @@ fn bound_and_other_chips_are_reported() {
         "bus 1, mux 0x71: claimed by kernel driver pca954x; unbind it with `echo > \
          /sys/bus/i2c/drivers/pca954x/unbind`, or use the buses it provides: 11",
         "bus 1, 0x76: not a TCA9548A (does not retain what is written)",
-        "0x4a  an lm75 in use by the kernel, not an INA260",
-        "bus 1, mux 0x77: a bmp280 in use by the kernel, not a mux",
+        "0x4a  in use by the kernel (lm75), not an INA260",
+        "bus 1, mux 0x77: in use by the kernel (bmp280), not a mux",
     ] {
         assert!(text.contains(part), "{text}");
     }

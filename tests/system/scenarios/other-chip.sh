@@ -37,21 +37,21 @@ systemctl stop "$service"
 chip plugged 1
 bind sht21 sht21
 transfers=$(chip transfers)
-found="is an sht21 in use by the kernel, not an INA260"
+found="is in use by the kernel (sht21), not an INA260"
 starts_with "0x40 on bus 1 $found; INA260s respond at bus 2, 0x40"
 must_fail ina260-exporter
 output_has "0x40 on bus 1 $found; INA260s respond at bus 2, 0x40"
 shown=$(ina260-exporter scan)
-[[ $shown == *"0x40  an sht21 in use by the kernel, not an INA260"* ]] || fail "$shown"
+[[ $shown == *"0x40  in use by the kernel (sht21), not an INA260"* ]] || fail "$shown"
 must_fail ina260-exporter read
-output_has "an sht21 in use by the kernel, not an INA260"
+output_has "in use by the kernel (sht21), not an INA260"
 expect "transfers" "$transfers" "$(chip transfers)"
 unbind
 
 # A related chip, with the driver that can also be bound to an INA260.
 chip die 0x2260
 bind ina2xx-adc ina226
-starts_with "0x40 on bus 1 is an INA226 in use by the kernel, not an INA260; INA260s respond at"
+starts_with "0x40 on bus 1 is in use by the kernel (INA226), not an INA260; INA260s respond at"
 unbind
 
 # Without a driver.
