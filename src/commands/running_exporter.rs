@@ -10,7 +10,6 @@ use crate::supervisor::{BusProvider, bus_lock};
 /// A working exporter responds within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The exporter that uses a bus.
 #[derive(Debug)]
 pub(super) struct RunningExporter {
     /// Its name for messages.
@@ -38,7 +37,6 @@ impl RunningExporter {
         Self { name: format!("the service at {url}"), sensors }
     }
 
-    /// Returns its sensor at a location, or why there is none.
     pub(super) fn sensor(&self, location: Location) -> Result<&ScrapedSensor, String> {
         let bus = location.bus;
         let sensors = self.sensors.as_ref();

@@ -18,7 +18,6 @@ use super::mux::Channel;
 use super::{BusName, Location, OpenError};
 use crate::printable::escape;
 
-/// Adapters and chips in sysfs.
 pub(super) const DEVICES: &str = "/sys/bus/i2c/devices";
 
 #[derive(Clone, Debug, Default)]
@@ -75,7 +74,6 @@ pub(crate) struct KernelMux {
     /// Its device: `1-0070`.
     pub(crate) name: String,
     pub(crate) bus: BusName,
-    /// The buses downstream.
     pub(crate) channels: Vec<BusName>,
     pub(crate) disconnects: bool,
 }
@@ -195,11 +193,8 @@ impl Adapters {
 
     /// Returns why two chips respond to the same transfer, if they do.
     pub(crate) fn conflict(&self, a: Location, b: Location) -> Option<String> {
-        if a.address != b.address {
-            return None;
-        }
         let ((root_a, steps_a), (root_b, steps_b)) = (self.way(a)?, self.way(b)?);
-        if root_a != root_b {
+        if (a.address, root_a) != (b.address, root_b) {
             return None;
         }
         let common = steps_a.iter().zip(&steps_b).take_while(|(a, b)| a == b).count();
@@ -274,7 +269,6 @@ fn numbers(directory: &Path) -> impl Iterator<Item = u8> {
     })
 }
 
-/// Reads the minor number of an I2C device node; follows links.
 fn kernel_number(node: &Path) -> io::Result<Option<u32>> {
     /// `I2C_MAJOR` of the kernel.
     const MAJOR: u32 = 89;

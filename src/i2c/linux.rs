@@ -85,7 +85,6 @@ impl LinuxBus {
         result
     }
 
-    /// Logs why the bus cannot be opened, unless the reason is the one last logged.
     fn log(&mut self, error: &OpenError) -> Error {
         let message = error.to_string();
         if message != self.logged {

@@ -24,7 +24,6 @@ pub struct SavedSensor {
     address: String,
     /// Its device name, for readers of the file.
     device: String,
-    /// Counters by name.
     pub(crate) counters: BTreeMap<String, u128>,
 }
 
@@ -55,7 +54,6 @@ struct StateFile {
 
 impl StateFile {
     const VERSION: u32 = 2;
-    /// First line of a file of version 1.
     const HEADER_1: &str = "ina260-exporter totals, version 1\n";
 
     /// Returns the sensors of a file, if it is complete and was written by this machine, in this

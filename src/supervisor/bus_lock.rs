@@ -161,7 +161,6 @@ fn open_existing(directory: &File, bus: u32, access: OFlags) -> io::Result<File>
     if is_safe { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
 }
 
-/// Reads the URL or name in a lock file, escaped.
 fn url_in(file: &mut File) -> String {
     const MAX_BYTES: u64 = 4096;
     let mut text = String::new();

@@ -29,8 +29,7 @@ impl BusProvider {
         Self { faults: simulate.cloned(), ..Self::default() }
     }
 
-    /// Opens a bus. On a simulated one, chips are placed at those of the `locations` that are on
-    /// it.
+    /// Opens a bus. A simulated one gets chips at those of the `locations` that are on it.
     pub(crate) fn open(
         &mut self,
         name: BusName,
@@ -53,12 +52,10 @@ impl BusProvider {
         Ok(Box::new(board.clone()))
     }
 
-    /// Returns an adapter of the kernel that is opened at its first transfer.
     pub(super) fn closed(&self, name: BusName) -> Box<dyn Bus> {
         Box::new(LinuxBus::closed(name, self.claim.clone()))
     }
 
-    /// Returns the adapters of the machine; simulated buses have none.
     pub(crate) fn adapters(&self) -> Adapters {
         if self.is_simulated() { Adapters::default() } else { Adapters::read() }
     }
@@ -67,13 +64,11 @@ impl BusProvider {
         self.faults.is_some()
     }
 
-    /// Returns the prefix of bus names in messages.
     pub(super) fn name_prefix(&self) -> &'static str {
         if self.is_simulated() { "simulated " } else { "" }
     }
 }
 
-/// The locations of all sensors.
 pub(super) type Locations = Arc<Mutex<Vec<Location>>>;
 
 #[derive(Default)]

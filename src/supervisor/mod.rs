@@ -154,7 +154,6 @@ impl Supervisor {
         &self.plan
     }
 
-    /// Returns each sensor of the plan with its meter.
     pub(crate) fn sensors(&self) -> impl Iterator<Item = (&SensorPlan, &SharedMeter)> {
         self.plan.sensors.iter().zip(&self.meters)
     }
@@ -205,7 +204,6 @@ impl Supervisor {
         self.sensors().map(export).collect()
     }
 
-    /// Returns whether every bus thread meets its deadline.
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
         self.threads.values().all(|thread| thread.is_alive(now))
     }

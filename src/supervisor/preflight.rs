@@ -135,8 +135,7 @@ impl Preflight {
         Some(probed)
     }
 
-    /// Reports the INA260s on these buses, and on all if no sensor responds, that are not in the
-    /// plan.
+    /// Reports unplanned INA260s on these buses, and on all if no sensor responds.
     fn scan(&mut self, mut names: BTreeSet<BusName>) {
         let adapters = self.provider.adapters();
         if !self.findings.any_responds {

@@ -14,7 +14,6 @@ pub(super) const RATED_AMPERES: f64 = 15.0;
 const MAX_OFFSET: f64 = 0.005;
 /// Further offset per volt of difference from 12 V, in amperes (SBOS656C, common-mode rejection).
 const MAX_OFFSET_PER_VOLT: f64 = 0.000_15;
-/// Voltage at which the maximum offset is specified.
 const OFFSET_VOLTS: f64 = 12.0;
 /// Maximum gain error over temperature (SBOS656C).
 const MAX_GAIN_ERROR: f64 = 0.005;
@@ -27,7 +26,6 @@ const BLOCKS: usize = 10;
 /// Minimum number of results in a block.
 const MIN_RESULTS: u32 = 2;
 
-/// Reason why no calibration follows from the results.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Unusable {
     #[error(

@@ -141,7 +141,6 @@ fn calibrate(
     if failed.is_empty() { Ok(()) } else { Err(Failure::Partly(failed)) }
 }
 
-/// Writes the average and the keys that follow from it.
 fn write(
     args: &CalibrateArgs,
     sensor: &SensorPlan,

@@ -36,7 +36,6 @@ pub(in crate::commands) struct Energy {
 }
 
 impl Energy {
-    /// Adds what was measured at another time.
     pub(in crate::commands) fn add(&mut self, other: &Self) {
         self.joules += other.joules;
         self.uncertainty += other.uncertainty;
@@ -47,7 +46,6 @@ impl Energy {
         self.extremes = extremes.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)));
     }
 
-    /// Returns the time that no result covers.
     pub(in crate::commands) fn unmeasured(&self) -> Duration {
         self.duration.saturating_sub(self.measured)
     }

@@ -85,7 +85,6 @@ pub(super) struct Session {
     supervisor: Option<Supervisor>,
     reader: Reader,
     scraped: Option<Instant>,
-    /// Why sensors cannot be measured.
     messages: Vec<String>,
 }
 
@@ -98,7 +97,6 @@ impl Session {
     const PHASE: Duration = Duration::from_millis(250);
     /// Longest time from the end of a command until it is noticed.
     const NOTICE: Duration = Duration::from_secs(1);
-    /// Longest wait for the bus threads to stop.
     const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
     /// Opens the sensors of a plan, and writes nothing. `direct` refuses to measure through a

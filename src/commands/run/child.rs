@@ -20,7 +20,6 @@ use crate::signals;
 pub(super) enum Event {
     /// Asks this program to end.
     Signal(i32),
-    /// The command ended.
     Ended(Instant),
 }
 
@@ -93,7 +92,6 @@ pub(super) fn pass_on(signal: i32, child: &Child) {
     }
 }
 
-/// Returns the exit code of a command that ended by itself or by a signal.
 pub(super) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.or_else(|| status.signal().map(signal_code)).unwrap_or(FAILURE)
@@ -103,7 +101,6 @@ pub(super) fn signal_code(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(FAILURE)
 }
 
-/// Returns the exit code of a command that cannot be run.
 pub(super) fn error_code(error: &io::Error) -> u8 {
     match error.kind() {
         ErrorKind::NotFound => 127,

@@ -96,14 +96,12 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
-/// One run of the command.
 struct Run {
     code: u8,
     /// Whether the command failed, or a signal arrived.
     is_partial: bool,
     begun: Instant,
     ended: Instant,
-    /// Energy of each sensor.
     energies: Vec<Energy>,
 }
 
@@ -127,7 +125,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     }
 }
 
-/// Measures the runs. Returns what was measured and the exit code. Also reports other problems.
+/// Measures the runs, and reports problems. Returns what was measured and the exit code.
 #[expect(clippy::unnecessary_debug_formatting, reason = "shows where the name begins and ends")]
 fn measure(
     args: &RunArgs,
