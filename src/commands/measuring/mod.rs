@@ -109,7 +109,7 @@ impl Session {
         interval: Option<Duration>,
         averaging: Option<Averaging>,
     ) -> Result<Self, Failure> {
-        let mut reader = Reader::new(&plan, provider.clone(), false);
+        let mut reader = Reader::new(&plan, provider, false);
         let (mut sensors, mut messages) = (Vec::new(), Vec::new());
         for plan in std::mem::take(&mut plan.sensors) {
             match Source::find(&mut reader, plan.location, direct) {
@@ -132,7 +132,7 @@ impl Session {
         // Also reads the power register in short cycles: a pulsed load needs it.
         plan.script_metrics = true;
         let supervisor = (!plan.sensors.is_empty())
-            .then(|| Supervisor::open(plan, provider, OWNER.to_owned()))
+            .then(|| Supervisor::open(plan, reader.provider.clone(), OWNER.to_owned()))
             .transpose()
             .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
         Ok(Self { sensors, supervisor, reader, scraped: None, messages })

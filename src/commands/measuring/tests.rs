@@ -2,19 +2,21 @@
 //! clock. The expected energy is the integral of the load, in closed form.
 
 use std::f64::consts::TAU;
+use std::thread;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
+use crate::config::{self, Overrides};
 use crate::i2c::Address;
-use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings};
+use crate::ina260::{Ina260, read_settings};
 use crate::meter::SharedMeter;
 use crate::sampler::{Sampler, Setup};
 use crate::scrape::{Readings, ScrapedSensor};
-use crate::simulated::{Board, Chip, Fault, Load};
+use crate::simulated::{Board, Chip, Fault, Faults, Load};
 
 const HERE: Address = Address(0x40);
 const VOLTS: f64 = 12.0;
@@ -209,4 +211,23 @@ proptest! {
         let outside = scene.outside(&shape, &runs, Duration::from_millis(500), take)?;
         prop_assert!(outside.len() <= RUNS / 20, "{outside:#?}");
     }
+}
+
+#[test]
+fn measured_chips_are_those_that_were_probed() {
+    let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    let provider = BusProvider::new(Some(&Faults::default()));
+    let mut session = Session::open(plan, provider, true, None, None).unwrap();
+    let board = session.reader.provider.boards.values().next().unwrap().clone();
+    session.start().unwrap();
+    assert!(session.wait_ready(&mut |time| {
+        thread::sleep(time);
+        false
+    }));
+    let configured = read_settings(&mut board.clone(), HERE).unwrap();
+    assert_eq!(session.close(), [""; 0]);
+    let restored = read_settings(&mut board.clone(), HERE).unwrap();
+    // The power-on default of Configuration (SBOS656C).
+    assert_eq!(restored.settings(), Settings::from_word(0x6127));
+    assert_ne!(configured.settings(), restored.settings());
 }
