@@ -3,19 +3,16 @@
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::panic;
 use std::process::{self, ExitCode};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
+use std::{panic, thread};
 
 use clap::Parser as _;
 use ina260_exporter::cli::{Command, CommandLine};
 use ina260_exporter::commands::{self, Caller, Failure, report};
-use ina260_exporter::config;
-use ina260_exporter::daemon;
 use ina260_exporter::printable::escape;
-use ina260_exporter::signals;
+use ina260_exporter::{config, daemon, signals};
 
 /// Exit code for any error except those below.
 const FAILURE: u8 = 1;

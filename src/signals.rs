@@ -1,12 +1,9 @@
 //! Delivers signals as events in a channel, which can be waited for with a timeout.
 
-use std::fs;
-use std::io;
-use std::process;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
 use std::time::Duration;
+use std::{fs, io, process, thread};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, iterator};

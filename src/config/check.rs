@@ -18,7 +18,7 @@ use crate::i2c::Location;
 use crate::i2c::adapters::Adapters;
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
-use crate::ina260::settings::{PartialSettings, Settings, TooShort};
+use crate::ina260::settings::{PartialSettings, Settings};
 
 /// Reports `allow` for a Unix socket: access to it is controlled by its permissions.
 pub(super) fn access(section: &mut Section<'_>, listen: &Listen) {
@@ -54,7 +54,7 @@ pub(super) fn settings(
     for key in CYCLE {
         origins.push(section.line(key)?.origin.clone());
     }
-    let report = |TooShort(shortest): TooShort| {
+    let report = |shortest: Duration| {
         let [interval, shortest] = [interval, shortest].map(quantity::write);
         let message = format!(
             "interval \"{interval}\" is too short; the shortest cycle with this averaging and \

@@ -147,11 +147,8 @@ impl Alert {
     }
 }
 
-/// The power guard: the comparator shows whether the current changed its direction within a result.
-/// If it did not, the power register, a mean of magnitudes, is the mean power; otherwise it is too
-/// high. See `docs/architecture.md`.
-///
-/// Names the direction that a guarded chip expects; the comparator trips on the other one.
+/// The power guard (`docs/architecture.md`), named after the direction of the current that the chip
+/// expects; the comparator trips on the other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
     /// Trips on a conversion below -10 mA.
@@ -187,7 +184,7 @@ impl RegisterDump {
 
     /// Returns whether a guard uses the comparator.
     pub(crate) fn is_guarded(&self) -> bool {
-        let uses = |guard| self.kept() == self.with_guard(Some(guard)).kept();
+        let uses = |guard| self.words() == self.with_guard(Some(guard)).words();
         uses(Guard::Forward) || uses(Guard::Reverse)
     }
 }

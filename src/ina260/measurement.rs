@@ -45,14 +45,9 @@ impl Measurement {
         Amperes(f64::from(i32::from(self.current_word.cast_signed()) * 1_250) / 1e6)
     }
 
-    /// Returns the power, with the sign of the current.
-    ///
-    /// The power register holds a mean of products, which differs from the product of the means if
-    /// the voltage changes with the current. The product has the finer resolution: it is used while
-    /// it matches the register within one step, and if the register was not read or is invalid.
-    ///
-    /// The register may average magnitudes, and so read too high if the current changes its
-    /// direction. A smaller register is always right, but a greater one only if `greater_counts`.
+    /// Returns the power, with the sign of the current: voltage times current, which has the finer
+    /// resolution, while it matches a valid power register within one step. A smaller register is
+    /// always right, but a greater one, which may average magnitudes, only if `greater_counts`.
     #[expect(clippy::cast_precision_loss, reason = "65535 × 32768 × 15625 is less than 2^53")]
     pub(crate) fn power(&self, greater_counts: bool) -> Watts {
         let counts =

@@ -88,13 +88,18 @@ impl RegisterDump {
         flags.kept() == self.mask_enable.kept()
     }
 
-    /// Returns configuration, mask/enable and alert limit, without the flags.
-    fn kept(&self) -> [u16; 3] {
-        [self.configuration, self.mask_enable.kept(), self.alert_limit]
+    /// Returns the words to be written, without the flags: the configuration last, because it
+    /// starts a conversion.
+    fn words(&self) -> [(Register, u16); 3] {
+        [
+            (Register::AlertLimit, self.alert_limit),
+            (Register::MaskEnable, self.mask_enable.kept()),
+            (Register::Configuration, self.configuration),
+        ]
     }
 
     pub(crate) fn is_power_on(&self) -> bool {
-        self.kept() == [POWER_ON_CONFIGURATION, 0, 0]
+        self.words().map(|(_, word)| word) == [0, 0, POWER_ON_CONFIGURATION]
     }
 
     /// Decodes averaging and conversion times.
@@ -167,16 +172,14 @@ pub fn read_settings(bus: &mut dyn Bus, address: Address) -> Result<RegisterDump
     })
 }
 
-/// Writes the writable registers of a chip as they were read, in the order of
-/// [`Ina260::configure`].
+/// Writes the writable registers of a chip as they were read.
 pub(crate) fn write_settings(
     bus: &mut dyn Bus,
     address: Address,
     registers: &RegisterDump,
 ) -> Result<(), Error> {
-    write(bus, address, Register::AlertLimit, registers.alert_limit)?;
-    write(bus, address, Register::MaskEnable, registers.mask_enable.kept())?;
-    write(bus, address, Register::Configuration, registers.configuration)
+    let mut words = registers.words().into_iter();
+    words.try_for_each(|(register, word)| write(bus, address, register, word))
 }
 
 /// Reads current, voltage and, if `with_power`, power. `overflow` is the flag of this result.
@@ -217,8 +220,7 @@ impl Ina260 {
         }
     }
 
-    /// Writes alert limit, mask/enable and configuration, in this order because the last one starts
-    /// a conversion, and reads them back. Returns their content.
+    /// Writes the registers and reads them back. Returns their content.
     ///
     /// A configuration that is already right is not written, since a write discards the running
     /// average. In read-only mode, nothing is written. `around_start` is called before and after
@@ -236,22 +238,18 @@ impl Ina260 {
             };
         }
         let registers = self.registers();
-        let (configuration, alert_limit) = (registers.configuration, registers.alert_limit);
-        let mask_enable = registers.mask_enable.0;
+        let configuration = registers.configuration;
         let is_configured = read(bus, self.address, Register::Configuration)? == configuration;
-        write(bus, self.address, Register::AlertLimit, alert_limit)?;
-        write(bus, self.address, Register::MaskEnable, mask_enable)?;
+        write(bus, self.address, Register::AlertLimit, registers.alert_limit)?;
+        write(bus, self.address, Register::MaskEnable, registers.mask_enable.0)?;
         if !is_configured {
             around_start();
             write(bus, self.address, Register::Configuration, configuration)?;
             around_start();
         }
-        for (register, wrote, bits) in [
-            (Register::AlertLimit, alert_limit, u16::MAX),
-            (Register::MaskEnable, mask_enable, MaskEnable::KEPT),
-            (Register::Configuration, configuration, u16::MAX),
-        ] {
-            let read = read(bus, self.address, register)? & bits;
+        for (register, wrote) in registers.words() {
+            let flags = if register == Register::MaskEnable { !MaskEnable::KEPT } else { 0 };
+            let read = read(bus, self.address, register)? & !flags;
             if read != wrote {
                 return Err(Error::RegisterMismatch { register, wrote, read });
             }
@@ -264,9 +262,8 @@ impl Ina260 {
         read(bus, self.address, Register::MaskEnable).map(MaskEnable)
     }
 
-    /// Reads configuration and alert limit and compares them, together with `flags`, with the
-    /// `expected` registers. Detects changes that the flags alone do not show. Returns the
-    /// registers if they do not match.
+    /// Reads configuration and alert limit, which the flags do not show. Returns all registers if
+    /// they are not the `expected` ones.
     pub(crate) fn check(
         &self,
         bus: &mut dyn Bus,
@@ -278,7 +275,7 @@ impl Ina260 {
             mask_enable: flags,
             alert_limit: read(bus, self.address, Register::AlertLimit)?,
         };
-        Ok((found.kept() != expected.kept()).then_some(found))
+        Ok((found.words() != expected.words()).then_some(found))
     }
 
     /// Returns whether the power guard may use the comparator.

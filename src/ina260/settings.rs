@@ -116,10 +116,6 @@ pub struct PartialSettings {
     pub current_conversion_time: Option<ConversionTime>,
 }
 
-/// The interval is too short; holds the shortest possible cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooShort(pub Duration);
-
 impl Settings {
     /// Returns the content of the configuration register, with both quantities converted
     /// continuously.
@@ -155,23 +151,17 @@ impl Settings {
         (voltage..=4 * voltage).contains(&self.current_conversion_time.micros())
     }
 
-    /// Selects the settings for a cycle of at most `interval`.
-    ///
-    /// Of the cycles that fill at least 85 % of it (or of the longest ones, if none does), selects
-    /// the one that alternates fastest: an average is wrong where a load changes between a current
-    /// and a voltage conversion.
+    /// Selects the settings for a cycle of at most `interval`, see `docs/architecture.md`.
     ///
     /// # Errors
-    /// [`TooShort`] if not even the shortest cycle fits.
-    pub fn for_interval(interval: Duration, partial: PartialSettings) -> Result<Self, TooShort> {
+    /// The shortest possible cycle, if not even that fits.
+    pub fn for_interval(interval: Duration, partial: PartialSettings) -> Result<Self, Duration> {
         let shortfall = |s: &Self| interval.mul_f64(0.85).saturating_sub(s.cycle());
         let pair = |s: &Self| s.cycle() / s.averaging.count();
         Self::candidates(partial)
             .filter(|s| s.cycle() <= interval)
             .min_by_key(|s| (!s.is_balanced(), shortfall(s), pair(s), Reverse(s.cycle())))
-            .ok_or_else(|| {
-                TooShort(Self::candidates(partial).map(Self::cycle).min().unwrap_or_default())
-            })
+            .ok_or_else(|| Self::candidates(partial).map(Self::cycle).min().unwrap_or_default())
     }
 
     /// Returns all settings that include the partial ones.
@@ -214,7 +204,7 @@ mod tests {
         assert_eq!(auto(Duration::from_secs(60)), (1024, 8244, 8244));
         assert_eq!(
             Settings::for_interval(Duration::from_micros(279), PartialSettings::default()),
-            Err(TooShort(Duration::from_micros(280)))
+            Err(Duration::from_micros(280))
         );
     }
 
@@ -246,7 +236,7 @@ mod tests {
         assert_eq!(s.cycle(), Duration::from_micros(4 * 8384));
         assert_eq!(
             Settings::for_interval(Duration::from_millis(30), partial),
-            Err(TooShort(Duration::from_micros(33_536)))
+            Err(Duration::from_micros(33_536))
         );
         // There is no room for a current conversion as long as the voltage conversion.
         let partial = PartialSettings {

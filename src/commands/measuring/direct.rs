@@ -9,7 +9,7 @@ use crate::config::SensorPlan;
 use crate::i2c::Location;
 use crate::ina260;
 use crate::ina260::registers::Register;
-use crate::ina260::settings::{Averaging, PartialSettings, Settings, TooShort};
+use crate::ina260::settings::{Averaging, PartialSettings, Settings};
 use crate::meter::Cycle;
 use crate::units::Measured;
 
@@ -69,7 +69,7 @@ pub(super) fn set_cycles(
         let mut demand = 0.0;
         for (sensor, found, _) in &mut sensors {
             sensor.settings = if sensor.configure {
-                Settings::for_interval(interval, partial).map_err(|TooShort(min)| {
+                Settings::for_interval(interval, partial).map_err(|min| {
                     format!("--interval {interval:?} is too short; the chip needs {min:?}")
                 })?
             } else {

@@ -1,6 +1,6 @@
 //! Charts of the selected sensor, each below its values.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -29,7 +29,6 @@ pub(super) fn draw(
     entry: &Entry<'_>,
     now: Instant,
 ) {
-    let Some(sensor) = entry.sensor else { return };
     let [power, voltage, current] = if area.width >= MIN_WIDTH_FOR_TWO {
         let [power, below] = Layout::vertical([Constraint::Fill(1); 2]).areas(area);
         let columns = Layout::horizontal([Constraint::Fill(1); 2]).spacing(1);
@@ -38,106 +37,98 @@ pub(super) fn draw(
     } else {
         Layout::vertical([Constraint::Fill(1); 3]).areas(area)
     };
-    // These are of the sixteen colours that a terminal adapts to its background.
-    for (quantity, name, colour, min_range, area) in [
-        (Quantity::Power, " Power ", Color::Green, 0.1, power),
-        (Quantity::Voltage, " Voltage ", Color::Cyan, 0.0125, voltage),
-        (Quantity::Current, " Current ", Color::Magenta, 0.0125, current),
-    ] {
-        let value = entry.readings().map(|readings| quantity.of(&readings.last));
-        let panel = Panel { screen, sensor, quantity, name, colour, min_range, value, now };
-        panel.draw(frame, area);
-    }
+    draw_quantity(screen, frame, power, entry, Quantity::Power, now);
+    draw_quantity(screen, frame, voltage, entry, Quantity::Voltage, now);
+    draw_quantity(screen, frame, current, entry, Quantity::Current, now);
 }
 
-/// A chart with its title.
-struct Panel<'a> {
-    screen: &'a Screen,
-    sensor: &'a WatchedSensor,
+fn draw_quantity(
+    screen: &Screen,
+    frame: &mut Frame<'_>,
+    area: Rect,
+    entry: &Entry<'_>,
     quantity: Quantity,
-    name: &'static str,
-    colour: Color,
-    /// Minimum range of the value axis: ten steps of the chip's register.
-    min_range: f64,
-    value: Option<f64>,
     now: Instant,
+) {
+    let Some(WatchedSensor { history, .. }) = entry.sensor else { return };
+    // These are of the sixteen colours that a terminal adapts to its background. The minimum range
+    // of the value axis is ten steps of the chip's register.
+    let (name, colour, min_range) = match quantity {
+        Quantity::Power => (" Power ", Color::Green, 0.1),
+        Quantity::Voltage => (" Voltage ", Color::Cyan, 0.0125),
+        Quantity::Current => (" Current ", Color::Magenta, 0.0125),
+    };
+    let (span, unit) = (screen.span(), quantity.unit());
+    let last = entry.readings().map(|readings| si(quantity.of(&readings.last), unit));
+    let title = [name.bold(), last.unwrap_or("-".to_owned()).fg(colour)].into_iter().collect();
+    let block = block(title, history.extremes(quantity, span, now), unit, span, area.width);
+    let value =
+        |readings: Readings| quantity.of(&readings.last).clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE);
+    let points = history.points(span, now);
+    let points: Vec<Option<(f64, f64)>> =
+        points.map(|(age, readings)| Some((-age.as_secs_f64(), value(readings?)))).collect();
+    let bounds = points.iter().flatten().map(|(_, value)| (*value, *value));
+    let bounds = bounds.reduce(|(min, max), (value, _)| (min.min(value), max.max(value)));
+    let Some(bounds) = bounds else { return frame.render_widget(block, area) };
+    let (low, high) = axis_bounds(bounds, min_range);
+    // A dataset per segment, so that a gap interrupts the line.
+    let segments = points.split(Option::is_none);
+    let segments: Vec<Vec<_>> =
+        segments.map(|segment| segment.iter().flatten().copied().collect()).collect();
+    let datasets = segments.iter().map(|segment| {
+        Dataset::default()
+            .marker(screen.caps.marker)
+            .graph_type(GraphType::Line)
+            .style(colour)
+            .data(segment)
+    });
+    let mut value_axis =
+        Axis::default().bounds([low, high]).labels_alignment(Alignment::Right).style(Modifier::DIM);
+    // With less, the chart would cut digits off.
+    if usize::from(area.width) / 3 >= LABEL_WIDTH {
+        value_axis = value_axis.labels([low, high].map(|value| label(value, unit).dim()));
+    }
+    let chart = Chart::new(datasets.collect())
+        .block(block)
+        .x_axis(Axis::default().bounds([-span.as_secs_f64(), 0.0]))
+        .y_axis(value_axis);
+    frame.render_widget(chart, area);
 }
 
-impl Panel<'_> {
-    fn draw(&self, frame: &mut Frame<'_>, area: Rect) {
-        let value = |readings: Readings| {
-            self.quantity.of(&readings.last).clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)
-        };
-        let span = self.screen.span();
-        let points = self.sensor.history.points(span, self.now);
-        let points: Vec<Option<(f64, f64)>> =
-            points.map(|(age, readings)| Some((-age.as_secs_f64(), value(readings?)))).collect();
-        let bounds = points.iter().flatten().map(|(_, value)| (*value, *value));
-        let bounds = bounds.reduce(|(min, max), (value, _)| (min.min(value), max.max(value)));
-        let Some(bounds) = bounds else {
-            return frame.render_widget(self.block(area.width), area);
-        };
-        let (low, high) = axis_bounds(bounds, self.min_range);
-        // A dataset per segment, so that a gap interrupts the line.
-        let segments = points.split(Option::is_none);
-        let segments: Vec<Vec<_>> =
-            segments.map(|segment| segment.iter().flatten().copied().collect()).collect();
-        let datasets = segments.iter().map(|segment| {
-            Dataset::default()
-                .marker(self.screen.caps.marker)
-                .graph_type(GraphType::Line)
-                .style(self.colour)
-                .data(segment)
-        });
-        let mut value_axis = Axis::default()
-            .bounds([low, high])
-            .labels_alignment(Alignment::Right)
-            .style(Modifier::DIM);
-        // With less, the chart would cut digits off.
-        if usize::from(area.width) / 3 >= LABEL_WIDTH {
-            value_axis = value_axis.labels([low, high].map(|value| self.label(value).dim()));
-        }
-        let chart = Chart::new(datasets.collect())
-            .block(self.block(area.width))
-            .x_axis(Axis::default().bounds([-span.as_secs_f64(), 0.0]))
-            .y_axis(value_axis);
-        frame.render_widget(chart, area);
+/// Formats a label that is not wider than the others, so that the axes of all charts align.
+fn label(value: f64, unit: &str) -> String {
+    let mut label = si(value, unit);
+    if label.len() > LABEL_WIDTH {
+        // A minus sign takes the place of the space.
+        label.retain(|c| c != ' ');
     }
+    format!("{label:>LABEL_WIDTH$}")
+}
 
-    /// Formats a label that is not wider than the others, so that the axes of all charts align.
-    fn label(&self, value: f64) -> String {
-        let mut label = si(value, self.quantity.unit());
-        if label.len() > LABEL_WIDTH {
-            // A minus sign takes the place of the space.
-            label.retain(|c| c != ' ');
-        }
-        format!("{label:>LABEL_WIDTH$}")
+/// Adds min, max and span to a title with name and value, as far as there is room.
+fn block(
+    mut title: Line<'static>,
+    extremes: Option<(f64, f64)>,
+    unit: &str,
+    span: Duration,
+    width: u16,
+) -> Block<'static> {
+    let fits = |title: &Line<'_>, text: &str| title.width() + text.len() < usize::from(width);
+    if let Some((min, max)) = extremes {
+        let (min, max) = si_pair(min, max, unit);
+        // Left out rather than cut off: part of a number would be a wrong number.
+        let forms = [format!("  min {min} max {max}"), format!("  {min} to {max}")];
+        let form = forms.into_iter().find(|form| fits(&title, form));
+        title.spans.extend(form.map(Span::from));
     }
-
-    /// Returns the title with name, value, min, max and span, as far as there is room.
-    fn block(&self, width: u16) -> Block<'static> {
-        let unit = self.quantity.unit();
-        let value = self.value.map_or("-".to_owned(), |value| si(value, unit));
-        let mut title = Line::from(vec![self.name.bold(), value.fg(self.colour)]);
-        let fits = |title: &Line<'_>, text: &str| title.width() + text.len() < usize::from(width);
-        let span = self.screen.span();
-        let extremes = self.sensor.history.extremes(self.quantity, span, self.now);
-        if let Some((min, max)) = extremes {
-            let (min, max) = si_pair(min, max, unit);
-            // Left out rather than cut off: part of a number would be a wrong number.
-            let forms = [format!("  min {min} max {max}"), format!("  {min} to {max}")];
-            let form = forms.into_iter().find(|form| fits(&title, form));
-            title.spans.extend(form.map(Span::from));
-        }
-        title.push_span(" ");
-        let span = Some(format!(" last {} ", duration(span))).filter(|span| fits(&title, span));
-        Block::new()
-            .borders(Borders::TOP)
-            .border_style(Modifier::DIM)
-            .title_style(Style::new().not_dim())
-            .title_top(title)
-            .title_top(Line::from(span.unwrap_or_default()).dim().right_aligned())
-    }
+    title.push_span(" ");
+    let span = Some(format!(" last {} ", duration(span))).filter(|span| fits(&title, span));
+    Block::new()
+        .borders(Borders::TOP)
+        .border_style(Modifier::DIM)
+        .title_style(Style::new().not_dim())
+        .title_top(title)
+        .title_top(Line::from(span.unwrap_or_default()).dim().right_aligned())
 }
 
 /// Widens the bounds of the values, so that noise of a steady value does not fill the chart.

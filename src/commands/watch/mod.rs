@@ -1,11 +1,9 @@
 //! `watch`: a live view of sensors in the terminal.
 
-use std::env;
-use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, io, thread};
 
 use clap::Args;
 use ratatui::DefaultTerminal;
@@ -22,7 +20,6 @@ use crate::signals::Event;
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor, bus_lock};
 
 mod charts;
-mod details;
 mod model;
 mod numbers;
 mod screen;

@@ -1,7 +1,7 @@
 //! Draws a frame: sensor table, charts and details of the selected entry.
 
 use std::iter;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -10,10 +10,11 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Text};
 use ratatui::widgets::{Cell, HighlightSpacing, Paragraph, Row, Table, TableState};
 
-use super::model::{Condition, Entry, HostState, Model};
-use super::numbers::{cost, plural, si, watt_hours};
+use super::charts;
+use super::model::{Condition, Entry, HostState, Model, WatchedSensor};
+use super::numbers::{cost, duration, plural, si, watt_hours};
 use super::screen::{Screen, TerminalCaps};
-use super::{charts, details};
+use crate::scrape::ScrapedSensor;
 use crate::units::Quantity;
 
 const KEYS: &str = " q quit  up/down sensor  tab host  space pause/resume  +/- time span";
@@ -26,17 +27,16 @@ const MIN_WIDTH_FOR_COST: u16 = 80;
 /// Minimum width of the names of host and device together; below it, only that of the device is
 /// shown.
 const MIN_WIDTH_OF_NAMES: usize = 16;
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// Draws a frame.
 pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>, now: Instant) {
     let (model, now) = screen.displayed(now);
     let entries: Vec<Entry<'_>> = model.entries().collect();
     let selected = screen.selected.min(entries.len().saturating_sub(1));
-    let Some(entry) = entries.get(selected) else {
-        return;
-    };
+    let Some(entry) = entries.get(selected) else { return };
     let area = frame.area();
-    let details = details::lines(screen, entry, area.width, now);
+    let details = details(screen, entry, area.width, now);
     // In a terminal with few lines, the charts are left out first, then the end of the details.
     let height = usize::from(area.height.saturating_sub(2));
     let full_table = entries.len() + 1;
@@ -157,6 +157,101 @@ fn state(condition: Condition) -> Cell<'static> {
         Condition::Connecting => ("connecting", plain.dim()),
     };
     Cell::from(name).style(style)
+}
+
+/// Returns the details of an entry in lines of at most `width` characters, errors in red.
+fn details(screen: &Screen, entry: &Entry<'_>, width: u16, now: Instant) -> Vec<Line<'static>> {
+    let host = &entry.host.name;
+    let mut lines = Vec::new();
+    let mut add = |is_error: bool, text: String| {
+        let style = if is_error { Style::new().red().bold() } else { Style::new() };
+        lines.extend(wrapped(&text, width).into_iter().map(|line| Line::styled(line, style)));
+    };
+    if let HostState::Failing { since, error } = &entry.host.state {
+        let failing = duration(now.saturating_duration_since(*since));
+        add(true, format!("{host}: {error}; retrying every second, for {failing} so far"));
+    }
+    if !entry.host.left_out.is_empty() {
+        add(true, format!("{host}: {}", entry.host.left_out));
+    }
+    if entry.condition() == Condition::NoSensors {
+        add(false, format!("{host}: responds, but has no sensors"));
+    }
+    let Some(sensor) = entry.sensor else { return lines };
+    let WatchedSensor { last, history, increase, .. } = sensor;
+    let watched = duration(now.saturating_duration_since(screen.model.started));
+    let mean_power = history.mean_power(screen.span(), now);
+    let energies = |name: &str, format: &dyn Fn(f64) -> String| {
+        let [total, reverse] = last.energy.map(format);
+        let per_day = mean_power.map(|watts| format(watts * SECONDS_PER_DAY));
+        let parts = [
+            Some(format!("{name} {total} total; {} in {watched}", format(increase.energy))),
+            per_day.map(|amount| format!("{amount} per day at this rate")),
+            (last.energy[1] > 0.0).then(|| format!("{reverse} in reverse")),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    };
+    add(false, identity(last, host));
+    add(false, energies("Energy", &watt_hours));
+    if let Some(price) = screen.price {
+        add(false, energies("Cost", &|joules| cost(joules, price)));
+    }
+    if let Some(alert) = &last.alert {
+        let limit = si(alert.limit, alert.unit);
+        let state = if alert.active { "ACTIVE" } else { "inactive" };
+        let increase = increased(increase.alerts);
+        let text = format!("Alert {} {limit}: {state}; {} total{increase}", alert.on, last.alerts);
+        add(alert.active, text);
+    }
+    add(increase.errors.values().any(|count| *count > 0.0), errors(sensor));
+    lines
+}
+
+/// Returns the names, location, cycle time and own labels of a sensor.
+fn identity(sensor: &ScrapedSensor, host: &str) -> String {
+    let names = ["hostname", "device"];
+    let location = sensor.chip.iter().map(|chip| chip.location_text.clone());
+    let cycle = sensor.cycle.map(|seconds| format!("result every {}", si(seconds, "s")));
+    let labels = sensor.labels.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+    let labels = labels.map(|(name, value)| format!("{name}={value}"));
+    let parts: Vec<_> = location.chain([host.to_owned()]).chain(cycle).chain(labels).collect();
+    let names = names.map(|name| sensor.label(name)).join(" ");
+    format!("{}: {}", names.trim_start(), parts.join(", "))
+}
+
+/// Returns the error counters, and the part of the time that was measured.
+fn errors(WatchedSensor { last, increase, .. }: &WatchedSensor) -> String {
+    let counts = last.errors.iter().filter(|(_, count)| **count > 0.0).map(|(kind, count)| {
+        let increase = increase.errors.get(kind).copied().unwrap_or_default();
+        format!("{kind} {count}{}", increased(increase))
+    });
+    let counts: Vec<_> = counts.collect();
+    let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+    let time = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    let (measured, total) = (time(last.measured), time(last.measured + last.unmeasured));
+    format!("Errors {counts}; measured {measured} of {total}")
+}
+
+/// Formats the increase of a counter since the start: ` (+3)`, nothing if it is 0.
+fn increased(count: f64) -> String {
+    if count > 0.0 { format!(" (+{count})") } else { String::new() }
+}
+
+/// Wraps a paragraph at spaces, with a margin of one space on the left.
+// ratatui's `Paragraph` also wraps, but only an unstable feature returns how many lines that takes.
+fn wrapped(paragraph: &str, width: u16) -> Vec<String> {
+    let width = usize::from(width).max(20);
+    let mut lines: Vec<String> = Vec::new();
+    for word in paragraph.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!(" {word}")),
+        }
+    }
+    lines
 }
 
 /// Replaces colours and characters that the terminal cannot display.
