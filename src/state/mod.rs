@@ -257,9 +257,13 @@ impl Store {
     fn read(&self) -> io::Result<Vec<u8>> {
         let path = self.directory.join(Self::FILE);
         let mut bytes = Vec::new();
-        // Without a writer, opening a FIFO would block.
+        // Without a writer, opening a FIFO would block. What is opened may have been replaced since.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         if fs::symlink_metadata(&path)?.is_file() {
-            File::open(path)?.take(Self::MAX_SIZE).read_to_end(&mut bytes)?;
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            if file.metadata()?.is_file() {
+                file.take(Self::MAX_SIZE).read_to_end(&mut bytes)?;
+            }
         }
         Ok(bytes)
     }

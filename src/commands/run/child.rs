@@ -1,9 +1,12 @@
 //! The command: its process, the signals passed on to it, and how it ended.
 
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -63,9 +66,9 @@ impl Events {
 /// Starts a command with the streams of this process. Its end becomes an event.
 pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
     let child = match Command::new(&words[0]).args(&words[1..]).spawn() {
-        // A script that names no interpreter: the shell finds and runs it as execvp(3) does.
+        // A script that names no interpreter, which execvp(3) gives to the shell, too.
         Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-            Command::new("/bin/sh").args(["-c", "exec \"$0\" \"$@\""]).args(words).spawn()
+            Command::new("/bin/sh").arg(located(&words[0])).args(&words[1..]).spawn()
         }
         spawned => spawned,
     }?;
@@ -77,6 +80,13 @@ pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
         _ = ended.send(Event::Ended(Instant::now()));
     })?;
     Ok(child)
+}
+
+/// Returns the path of a command that was found.
+fn located(command: &OsStr) -> PathBuf {
+    let path = env::var_os("PATH").filter(|_| !command.as_bytes().contains(&b'/'));
+    let mut candidates = path.iter().flat_map(env::split_paths).map(|it| it.join(command));
+    candidates.find(|it| it.is_file()).unwrap_or_else(|| command.into())
 }
 
 /// Passes a signal on to a command, unless a key of the terminal has sent it to both.

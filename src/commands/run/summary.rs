@@ -17,10 +17,10 @@ pub(super) struct Summary {
     pub(super) runs: Vec<Run>,
 }
 
-/// Maximum errors at 25 °C: of the power, from those of current and voltage, and of the current
-/// (SBOS656C).
-const CHIP_ACCURACY: &str = "neither ± nor σ includes the chip's accuracy: without calibration up \
-                             to 0.25 % for its gain and 5 mA for its offset";
+/// Maximum gain error of the power at 25 °C, from those of current and voltage (SBOS656C).
+const MAX_GAIN_ERROR: f64 = 0.0025;
+/// Maximum offset of the current in amperes (SBOS656C).
+const MAX_OFFSET: f64 = 0.005;
 
 impl Summary {
     /// Returns the runs that count: the complete ones; if there are none, the partial one.
@@ -95,8 +95,13 @@ impl Summary {
                  were missed: try a longer --interval); the energy of that time is missing"
             ));
         }
-        if verbose && figures.total.extremes.is_some() {
-            notes.push(format!("{device}: {CHIP_ACCURACY}"));
+        if verbose && let Some((_, volts)) = figures.total.extremes {
+            let gain = figures.joules.mean.abs() * MAX_GAIN_ERROR;
+            let offset = MAX_OFFSET * volts * figures.seconds;
+            notes.push(format!(
+                "{device}: neither ± nor σ includes the chip's accuracy: without calibration up \
+                 to {gain:.3} J for its gain (0.25 %) and {offset:.3} J for its offset (5 mA)"
+            ));
         }
         notes
     }

@@ -2,6 +2,7 @@
 //! with the offsets of its chip, over the time of the command.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
@@ -281,7 +282,9 @@ fn failed_run_ends_the_repetition() {
         "\ndeepx: run 1: ",
         "\ndeepx: run 2: ",
         " s, exit code 9\n",
-        "\ndeepx: neither ± nor σ includes the chip's accuracy: ",
+        "\ndeepx: neither ± nor σ includes the chip's accuracy: without calibration up to 0.0",
+        " J for its gain (0.25 %) and 0.0",
+        " J for its offset (5 mA)\n",
         "\nrun 3 of 5 ended with exit code 9 after ",
         " s and is not counted; deepx: ",
     ] {
@@ -315,6 +318,16 @@ fn exit_codes_are_those_of_env() {
         let (_, code) = bench.run(RunArgs::default(), command, |_| ()).unwrap();
         assert_eq!(code, expected, "{command:?}");
     }
+    // Executable, but neither a program nor a script; written by another process, or the kernel may
+    // find it open for writing.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    let path = file.to_str().unwrap();
+    let script = "printf '\\177ELF\\0' > \"$0\" && chmod +x \"$0\"";
+    assert!(Command::new("sh").args(["-c", script, path]).status().unwrap().success());
+    let expected = Command::new("env").arg(path).status().unwrap().code();
+    let (_, code) = bench.run(RunArgs::default(), &[path], |_| ()).unwrap();
+    assert_eq!(Some(i32::from(code)), expected);
 }
 
 #[test]
