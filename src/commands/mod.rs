@@ -116,7 +116,7 @@ pub fn report(messages: &[String]) {
 /// Returns why a bus cannot be opened, and the command that helps.
 fn describe_open_error(error: &OpenError, adapters: &Adapters) -> String {
     match error {
-        OpenError::Absent { bus, .. } if adapters.iter().any(|it| it.number == *bus) => format!(
+        OpenError::Absent { bus, .. } if adapters.0.iter().any(|it| it.number == *bus) => format!(
             "/dev/i2c-{bus} does not exist, although the kernel has this bus; load the module with \
              `sudo modprobe i2c-dev` (the service does so itself)"
         ),

@@ -117,10 +117,6 @@ impl Adapters {
         Self(adapters.collect())
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Adapter> {
-        self.0.iter()
-    }
-
     /// Returns the adapter that a bus currently refers to.
     pub(crate) fn resolve(&self, bus: BusName) -> Result<&Adapter, OpenError> {
         self.resolve_with(bus, kernel_number)
@@ -131,7 +127,7 @@ impl Adapters {
         bus: BusName,
         kernel_number: KernelNumber,
     ) -> Result<&Adapter, OpenError> {
-        let nodes = || self.iter().filter(|it| it.has_node);
+        let nodes = || self.0.iter().filter(|it| it.has_node);
         let existing = || nodes().map(|it| it.number).collect();
         match bus {
             BusName::Number(bus) => nodes()
@@ -148,7 +144,7 @@ impl Adapters {
                 Err(source) => Err(OpenError::Io { node: path.to_owned(), source }),
             },
             BusName::Adapter(name) => {
-                let matching = self.iter().filter(|it| it.name.starts_with(name));
+                let matching = self.0.iter().filter(|it| it.name.starts_with(name));
                 let (with_node, without): (Vec<_>, Vec<_>) = matching.partition(|it| it.has_node);
                 match (&with_node[..], &without[..]) {
                     ([adapter], _) => Ok(adapter),
@@ -169,12 +165,12 @@ impl Adapters {
     }
 
     fn by_kernel_number(&self, number: u32) -> Option<&Adapter> {
-        self.iter().find(|adapter| adapter.kernel_number == number)
+        self.0.iter().find(|adapter| adapter.kernel_number == number)
     }
 
     pub(crate) fn kernel_muxes(&self) -> Vec<KernelMux> {
         let mut muxes: Vec<KernelMux> = Vec::new();
-        for adapter in self.iter() {
+        for adapter in &self.0 {
             let Some(upstream) = &adapter.upstream else { continue };
             let Some(parent) = self.by_kernel_number(upstream.parent) else { continue };
             let channel = adapter.number.into();
@@ -232,7 +228,7 @@ impl Adapters {
         /// More than any bus can drive; sysfs has no loops, but a container may provide a fake one.
         const MAX_DEPTH: usize = 16;
         // A module that is not loaded yet does not hide a conflict.
-        let by_number = || self.iter().find(|it| location.bus == it.number.into());
+        let by_number = || self.0.iter().find(|it| location.bus == it.number.into());
         let mut root = self.resolve(location.bus).ok().or_else(by_number)?.kernel_number;
         let own = |channel: Channel| Upstream {
             parent: root,

@@ -125,7 +125,7 @@ impl Bus for LinuxBus {
         Some(BoundDriver {
             device: escape(String::from_utf8_lossy(&name).trim()),
             unbind: format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind"),
-            children: adapters.iter().filter(is_child).map(|it| it.number).collect(),
+            children: adapters.0.iter().filter(is_child).map(|it| it.number).collect(),
             driver,
         })
     }

@@ -27,10 +27,8 @@ impl fmt::Display for Channel {
     }
 }
 
-/// A mux that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages describe the rest")]
-pub enum Error {
+pub(crate) enum Error {
     /// A kernel driver has claimed the mux, or another chip at its address.
     #[error("mux {}: {}", .0, describe(.1))]
     Bound(Address, BoundDriver),

@@ -140,7 +140,7 @@ impl Preflight {
         let adapters = self.provider.adapters();
         if !self.findings.any_responds {
             names.extend(buses(&self.plan));
-            names.extend(adapters.iter().map(|it| BusName::from(it.number)));
+            names.extend(adapters.0.iter().map(|it| BusName::from(it.number)));
             names.extend(self.provider.boards.keys());
         }
         let planned: BTreeSet<Location> =

@@ -53,7 +53,6 @@ impl Summary {
         output.flush()
     }
 
-    /// Writes a line for each sensor, and notes about them.
     fn write_text(&self, output: &mut dyn Write) -> io::Result<()> {
         let rows = self.figures(&self.counted());
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
@@ -106,7 +105,6 @@ impl Summary {
         notes
     }
 
-    /// Returns one text for each sensor.
     fn of_sensors(&self, energies: &[Energy], text: fn(&Energy) -> Option<String>) -> String {
         let sensors = self.session.sensors.iter().zip(energies);
         let texts = sensors
@@ -147,7 +145,6 @@ impl Summary {
         })
     }
 
-    /// Writes the figures of each sensor over the runs, and each run.
     fn write_json(&self, output: &mut dyn Write) -> io::Result<()> {
         let count = self.session.sensors.len();
         let (mut sensors, mut runs) = (Vec::new(), Vec::new());
@@ -246,7 +243,6 @@ impl Figures {
         Self { joules, uncertainty, watts, seconds, total, net }
     }
 
-    /// Returns the figures of the sum of all sensors.
     fn sum<'a>(runs: &[&Run], sensors: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let runs = runs.iter().map(|run| {
             let mut sum = Energy::default();
@@ -289,7 +285,6 @@ impl Figures {
         ]
     }
 
-    /// Returns the columns as a JSON object.
     fn object(&self) -> Value {
         self.columns().into_iter().map(|(name, value)| (name, json!(value))).collect()
     }
@@ -320,7 +315,6 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Returns the energy of a run with its uncertainty.
 fn with_bound(energy: &Energy) -> String {
     let text = energy.watts().map(|_| bounded(energy.joules, energy.uncertainty).0);
     text.unwrap_or_else(|| "not measured".to_owned())

@@ -115,7 +115,7 @@ fn buses(only: Option<BusName>, plan: &Plan, adapters: &Adapters) -> Vec<BusRepo
         let buses: BTreeSet<BusName> = plan.sensors.iter().map(|it| it.location.bus).collect();
         buses.into_iter().map(|bus| BusReport::new(bus, "simulated".to_owned())).collect()
     } else {
-        adapters.iter().map(|it| BusReport::new(it.number.into(), it.name.clone())).collect()
+        adapters.0.iter().map(|it| BusReport::new(it.number.into(), it.name.clone())).collect()
     };
     if let Some(only) = only {
         let only = adapters.resolve(only).map_or(only, |adapter| adapter.number.into());
