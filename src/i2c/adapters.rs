@@ -36,6 +36,8 @@ pub(crate) struct Adapter {
 pub(crate) struct Upstream {
     /// Kernel's number of the adapter that the mux is on.
     parent: u32,
+    /// Kernel's number of the channel's own adapter; 0 if the exporter switches the mux.
+    adapter: u32,
     /// Device of the kernel's mux, such as `1-0070`, if sysfs shows it. Empty for those that the
     /// exporter switches: they are like one mux, since one channel of all is selected at a time.
     pub(super) mux: String,
@@ -58,6 +60,7 @@ impl Upstream {
         let idle_state = fs::read_to_string(device.join("mux_device/idle_state"));
         Some(Self {
             parent,
+            adapter,
             mux: mux.unwrap_or_else(|| format!("on bus {parent}")),
             channel: from_name.map_or(adapter.to_string(), |(_, channel)| channel.replace(')', "")),
             // MUX_IDLE_DISCONNECT of the kernel.
@@ -207,8 +210,10 @@ impl Adapters {
             ([first_a, ..], [first_b, ..]) => (first_a, first_b),
         };
         let both_disconnect = [a, b].iter().all(|steps| steps.iter().any(|it| it.disconnects));
-        // Only one channel of a mux is selected at a time.
-        if first_a.mux == first_b.mux || both_disconnect {
+        // Only one channel of a mux is selected at a time. Muxes whose devices sysfs does not show
+        // have the same name.
+        let excludes = first_a.mux == first_b.mux && first_a.channel != first_b.channel;
+        if excludes || both_disconnect {
             return None;
         }
         let kernel = if first_a.mux.is_empty() { first_b } else { first_a };
@@ -232,6 +237,7 @@ impl Adapters {
         let mut root = self.resolve(location.bus).ok().or_else(by_number)?.kernel_number;
         let own = |channel: Channel| Upstream {
             parent: root,
+            adapter: 0,
             mux: String::new(),
             channel: channel.to_string(),
             disconnects: false,
@@ -497,12 +503,16 @@ pub(crate) mod tests {
             (2, "gpio"),
             (3, "i2c-2-mux (chan_id 0)"),
             (4, "i2c-2-mux (chan_id 1)"),
+            // Of another mux.
+            (5, "i2c-2-mux (chan_id 0)"),
         ])
         .adapters();
+        let message = conflict(&adapters, [("3", ""), ("5", "")]).unwrap();
+        assert!(message.starts_with("they are downstream of two muxes on one bus"), "{message}");
         assert!(conflict(&adapters, [("2", ""), ("3", "")]).is_some());
         assert_eq!(conflict(&adapters, [("3", ""), ("4", "")]), None);
         let muxes = adapters.kernel_muxes();
         assert_eq!((muxes.len(), muxes[0].bus), (1, 2.into()));
-        assert_eq!(muxes[0].channels, [3.into(), 4.into()]);
+        assert_eq!(muxes[0].channels, [3.into(), 4.into(), 5.into()]);
     }
 }
