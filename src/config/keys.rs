@@ -8,11 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::node::Value;
 use super::parse::{self, HOUR, Parsed, RequestedAlert, SECOND};
 use super::plan::{Listen, LogLevel};
 use super::quantity::{self, Amount};
-use super::toml_text::quoted;
+use super::value::{Value, quoted};
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BusName};
 use crate::ina260::settings::{Averaging, ConversionTime};

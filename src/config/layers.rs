@@ -13,9 +13,9 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::keys::{self, KeyInfo};
-use super::node::{Node, Nodes, Origin, Table, Value};
 use super::plan::Listen;
-use super::{Problems, parse, syntax, toml_text};
+use super::value::{self, Node, Nodes, Origin, Table, Value, parse_value};
+use super::{Problems, parse};
 
 /// File that is read unless `--config` names another.
 pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
@@ -78,9 +78,9 @@ impl Layers {
             Ok(text) => text,
         };
         let text = if appended.is_empty() { text } else { format!("{text}\n{appended}") };
-        match toml_text::parse(&text) {
+        match value::parse(&text) {
             Ok(table) => self.add(&origin, table),
-            Err(error) => self.problems.add(&origin, syntax::message(&text, &error)),
+            Err(message) => self.problems.add(&origin, message),
         }
     }
 
@@ -153,9 +153,8 @@ impl Layers {
 /// Returns the defaults of keys, without those that depend on something else.
 pub(super) fn defaults(keys: impl Iterator<Item = &'static KeyInfo>) -> Table {
     let fixed = keys.filter(|key| key.described_default.is_empty());
-    let lines = fixed.map(|key| format!("{} = {}\n", key.name, key.default));
     // Tests parse all defaults.
-    toml_text::parse(&lines.collect::<String>()).unwrap_or_default()
+    fixed.filter_map(|key| Some((key.name.to_owned(), parse_value(key.default)?))).collect()
 }
 
 /// Returns whether Kubernetes sets this variable for a Service whose name begins with ours.

@@ -6,27 +6,24 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
-mod check;
 pub mod keys;
 mod layers;
-mod node;
 mod parse;
 mod plan;
 mod quantity;
 mod resolve;
 mod section;
 mod spelling;
-mod syntax;
-mod toml_text;
+mod value;
 
-pub use check::MAX_BUSES;
 pub use layers::DEFAULT_FILE;
 pub(crate) use layers::is_lack_of_resources;
 pub use plan::{Listen, Loaded, LogLevel, Plan, SensorPlan, ServerSettings};
 pub(crate) use quantity::{duration as parse_duration, parse as parse_quantity};
+pub use resolve::MAX_BUSES;
 
 use layers::Layers;
-use node::Origin;
+use value::Origin;
 
 use crate::simulated::Faults;
 

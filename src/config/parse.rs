@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::node::{Table, Value, one_line};
 use super::plan::Listen;
 use super::quantity::{self, Amount};
 use super::spelling;
-use super::toml_text::{self, parse_value, quoted};
+use super::value::{Table, Value, one_line, parse_value, quoted, quoted_key};
 use crate::i2c::mux::{ADDRESSES, Channel};
 use crate::i2c::{Address, BusName};
 use crate::ina260::alert::{Function, Polarity};
@@ -220,7 +219,7 @@ fn check_keys(table: &Table, required: &[&str], optional: &[&str]) -> Messages {
     let known = [required, optional].concat();
     let unknown = table.keys().filter(|key| !known.contains(&key.as_str()));
     let unknown = unknown.map(|key| {
-        let (key, known) = (toml_text::key(key), known.join(", "));
+        let (key, known) = (quoted_key(key), known.join(", "));
         format!(".{key} is not a known key; expected one of {known}")
     });
     Messages(missing.chain(unknown).collect())

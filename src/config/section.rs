@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 
+use super::Problems;
 use super::keys::{self, Key, KeyInfo};
-use super::node::{Node, Nodes, Origin};
 use super::parse::Messages;
-use super::{Problems, toml_text};
+use super::value::{Node, Nodes, Origin, quoted_key};
 
 /// One line of the effective configuration.
 pub(super) struct Line {
@@ -119,6 +119,6 @@ impl<'a> Section<'a> {
             (_, Some(name)) => &format!("is not a known key; write {name}"),
             (_, None) => &format!("is not a known key; expected one of {}", known.join(", ")),
         };
-        format!("{} {message}", toml_text::key(key))
+        format!("{} {message}", quoted_key(key))
     }
 }

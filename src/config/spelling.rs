@@ -1,20 +1,19 @@
-//! Finds the spelling of a value that its author may have meant. Each one is tried: only what the
-//! key accepts is suggested.
+//! Messages about invalid values and syntax, with the spelling that their author may have meant.
+//! Each one is tried: only what the key accepts is suggested.
 
-use super::node::Value;
-use super::toml_text::{parse_value, quoted};
+use toml_edit::TomlError;
+
+use super::keys::{self, KeyInfo};
+use super::value::{Value, one_line, parse_value, position, quoted};
 use crate::printable::is_invisible;
 
-/// Our spelling of each unit, and others.
-const UNITS: &str = "s sec secs second seconds|m min mins minute minutes|h hr hrs hour hours|\
+/// Our spelling of each unit and word, and others.
+const SPELLINGS: &str = "s sec secs second seconds|m min mins minute minutes|h hr hrs hour hours|\
     ms msec msecs millisecond milliseconds|us usec usecs microsecond microseconds|\
     A amp amps ampere amperes|mA milliamp milliamps milliampere milliamperes|V volt volts|\
-    mV millivolt millivolts|W watt watts|mW milliwatt milliwatts";
-
-/// Our spelling of each word, and others.
-const WORDS: &str = "true 1 yes y on enable enabled|false 0 no n off disable disabled|warn warning|\
-    error err|none 0 no off false null nil never disabled ~|0 none no off false null nil never \
-    disabled ~";
+    mV millivolt millivolts|W watt watts|mW milliwatt milliwatts|\
+    true 1 yes y on enable enabled|false 0 no n off disable disabled|warn warning|error err|\
+    none 0 no off false null nil never disabled ~|0 none no off false null nil never disabled ~";
 
 /// Returns the message about an invalid value; it continues after the key's name.
 pub(super) fn message(value: &Value, expected: &str, accepts: &dyn Fn(&Value) -> bool) -> String {
@@ -34,12 +33,57 @@ pub(super) fn message(value: &Value, expected: &str, accepts: &dyn Fn(&Value) ->
     format!(" {value} is invalid; expected {expected}{meant}")
 }
 
+/// Returns the message about text that is not TOML; it continues after the file's name.
+pub(super) fn syntax_error(text: &str, error: &TomlError) -> String {
+    let before = text.get(..error.span().unwrap_or_default().start).unwrap_or_default();
+    let (above, line_before) = before.rsplit_once('\n').unwrap_or(("", before));
+    let words = one_line(&error.message().replace('\n', "; "));
+    let line = text[before.len() - line_before.len()..].lines().next().unwrap_or_default();
+    // An unclosed array at the end of the text is reported after it, on an empty line.
+    let line = if line.trim().is_empty() { above.lines().last().unwrap_or_default() } else { line };
+    let what = match text[before.len()..].chars().next() {
+        Some(c) if !c.is_ascii() => format!("U+{:04X} is not allowed here", u32::from(c)),
+        _ => "invalid TOML".to_owned(),
+    };
+    let (setting, key) = setting(line).unwrap_or_default();
+    let advice = match (setting, key) {
+        (Some(setting), _) if setting != line.trim_matches([' ', '\t', '\r']) => {
+            format!("{what}; write {setting}")
+        }
+        _ if words.starts_with("duplicate key") => format!("{words}; remove one of them"),
+        (_, Some(KeyInfo { name, expected, .. })) => {
+            format!("{what} ({words}); expected {name} = {expected}")
+        }
+        _ => format!(
+            "{what} ({words}); expected key = value, with text in quotes, or a comment after #"
+        ),
+    };
+    format!("{}: {advice}", position(before))
+}
+
+/// Returns the line that was probably meant, and its key.
+fn setting(line: &str) -> Option<(Option<String>, Option<&'static KeyInfo>)> {
+    let line = ascii(line);
+    let (item, line) = match line.strip_prefix("- ") {
+        Some(rest) => ("[[sensor]] on a line of its own, then ", rest),
+        None => ("", line.as_str()),
+    };
+    let header = line.trim_matches(['[', ']', ':', ' ', '-']).to_ascii_lowercase();
+    if header == "sensor" || header == "sensors" {
+        return Some((Some("[[sensor]]".to_owned()), None));
+    }
+    let (name, value) = line.split_once(['=', ':']).or_else(|| line.split_once(' '))?;
+    let name = name.trim_matches([' ', '"', '\'']).to_ascii_lowercase().replace('-', "_");
+    let key = keys::at_top().chain(keys::in_sensor()).find(|key| key.name == name)?;
+    let value = value.trim_start_matches(['=', ':', '>', ' ']).split(" #").next()?;
+    let value = value.split(" //").next()?.trim().trim_end_matches([';', ',']);
+    let text = Value::Text(value.to_owned());
+    let meant = meant(&text, key.expected, &key.accepts).filter(|_| !value.is_empty());
+    Some((meant.map(|meant| format!("{item}{name} = {meant}")), Some(key)))
+}
+
 /// Returns the value that was probably meant, as it has to be written.
-pub(super) fn meant(
-    value: &Value,
-    expected: &str,
-    accepts: &dyn Fn(&Value) -> bool,
-) -> Option<String> {
+fn meant(value: &Value, expected: &str, accepts: &dyn Fn(&Value) -> bool) -> Option<String> {
     const MAX_BYTES: usize = 256;
     let plain = ascii(value.written().filter(|text| text.len() <= MAX_BYTES)?);
     let plain = plain.trim_matches([' ', '"', '\'', '`']);
@@ -72,7 +116,7 @@ pub(super) fn meant(
 }
 
 /// Replaces characters that look like ASCII ones, and removes invisible ones.
-pub(super) fn ascii(text: &str) -> String {
+fn ascii(text: &str) -> String {
     let ascii = |c| match c {
         '“' | '”' | '„' | '‟' | '«' | '»' => '"',
         '‘' | '’' | '‚' | '‛' => '\'',
@@ -123,8 +167,8 @@ fn spellings(plain: &str) -> Vec<String> {
     if unit.is_empty() {
         all.extend([format!("{number}s"), format!("{number}us")]);
     }
-    all.extend(ours(UNITS, unit).map(|unit| format!("{value}{unit}")));
-    all.extend(ours(WORDS, &lower).map(str::to_owned));
+    all.extend(ours(unit).map(|unit| format!("{value}{unit}")));
+    all.extend(ours(&lower).map(str::to_owned));
     all.push(lower.replace("localhost", "127.0.0.1"));
     all.extend(lower.strip_prefix("i2c-").map(str::to_owned));
     // Lists and tables.
@@ -160,9 +204,9 @@ fn addresses(plain: &str) -> Vec<String> {
 }
 
 /// Returns our spellings of a unit or word.
-fn ours(table: &'static str, word: &str) -> impl Iterator<Item = &'static str> {
+fn ours(word: &str) -> impl Iterator<Item = &'static str> {
     let is_in = move |row: &&str| row.split(' ').any(|other| other.eq_ignore_ascii_case(word));
-    table.split('|').filter(is_in).filter_map(|row| row.split(' ').next())
+    SPELLINGS.split('|').filter(is_in).filter_map(|row| row.split(' ').next())
 }
 
 /// Writes an item of a list or table as TOML.
