@@ -257,7 +257,7 @@ impl Store {
     fn read(&self) -> io::Result<Vec<u8>> {
         let path = self.directory.join(Self::FILE);
         let mut bytes = Vec::new();
-        // Without a writer, opening a FIFO would block. What is opened may have been replaced since.
+        // Without a writer, opening a FIFO would block. The file may be replaced before the open.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         if fs::symlink_metadata(&path)?.is_file() {
             let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
