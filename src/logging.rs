@@ -1,17 +1,15 @@
 //! Logs to the journal if standard error is connected to it, else to standard error as lines of
 //! time, level and message.
 //!
-//! Messages go through a bounded queue to a thread that writes them. So no other thread waits for a
-//! full pipe, or for a journal that does not respond; messages that do not fit are dropped and
-//! counted.
+//! Messages are queued, so that only the thread that writes them waits for a full pipe, or for a
+//! journal that does not respond. Those that do not fit are dropped and counted.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use tracing::{Dispatch, Level, Metadata, debug, dispatcher, error, info, warn};
 use tracing_journald::{Priority, PriorityMappings};
@@ -223,7 +221,7 @@ fn targets(level: LogLevel) -> Targets {
 /// Returns whether standard error is connected to the journal: `JOURNAL_STREAM` has its device and
 /// inode (systemd.exec(5)). A child may inherit the variable, but have another standard error.
 fn stderr_is_the_journal() -> bool {
-    let (stream, stderr) = (std::env::var("JOURNAL_STREAM"), fs::metadata("/proc/self/fd/2"));
+    let (stream, stderr) = (env::var("JOURNAL_STREAM"), fs::metadata("/proc/self/fd/2"));
     let stderr = stderr.map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino()));
     stderr.is_ok_and(|stderr| stream.as_ref() == Ok(&stderr))
 }

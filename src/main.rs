@@ -1,5 +1,4 @@
-//! The entry point: parses the command line, dispatches, and decides on exit codes, which no other
-//! module does.
+//! The entry point: parses the command line, dispatches, and decides on exit codes.
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -12,7 +11,7 @@ use clap::Parser as _;
 use ina260_exporter::cli::{Command, CommandLine};
 use ina260_exporter::commands::{self, Caller, Failure, report};
 use ina260_exporter::printable::escape;
-use ina260_exporter::{config, daemon, signals};
+use ina260_exporter::{daemon, signals};
 
 /// Exit code for any error except those below.
 const FAILURE: u8 = 1;
@@ -63,7 +62,7 @@ fn run(command: Command) -> u8 {
     exit_code(match command {
         Command::Scan(args) => with_caller(GRACE, |caller| commands::scan::run(&args, caller)),
         Command::Read(args) => with_caller(GRACE, |caller| commands::read::run(&args, caller)),
-        Command::Watch(args) => commands::watch::run(&args, config::environment(), signals::events),
+        Command::Watch(args) => commands::watch::run(&args),
         // Restores the registers of the chip before it ends.
         Command::Calibrate(args) => {
             with_caller(50 * GRACE, |caller| commands::calibrate::run(&args, caller))

@@ -71,10 +71,7 @@ pub fn ending() -> impl Iterator<Item = i32> {
 }
 
 /// Catches the signals that end a command, and returns the channel of events.
-///
-/// # Errors
-/// As for [`on_signals`].
-pub fn events() -> io::Result<Receiver<Event>> {
+pub(crate) fn events() -> io::Result<Receiver<Event>> {
     let (sender, events) = mpsc::channel();
     on_signals(ending(), move |_| sender.send(Event::Stop).is_ok())?;
     Ok(events)

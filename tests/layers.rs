@@ -89,7 +89,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["commands", "daemon::DaemonArgs"]),
-    ("main", &["cli", "commands", "config", "daemon", "printable", "signals"]),
+    ("main", &["cli", "commands", "daemon", "printable", "signals"]),
 ];
 
 /// The only module that names each external crate, except for those that any module may name.

@@ -26,8 +26,7 @@ impl Calibration {
         if self.reverse { -1.0 } else { 1.0 }
     }
 
-    /// Corrects voltage, current and power of the chip. Power is corrected by the gains and the
-    /// offset of the other two.
+    /// Corrects the values of the chip: power by the gains and the offset of the other two.
     pub(crate) fn apply(&self, chip: Measured) -> Measured {
         let volts = self.true_value(Quantity::Voltage, chip.voltage.0);
         let amperes = self.true_value(Quantity::Current, chip.current.0);

@@ -82,8 +82,7 @@ pub struct RegisterDump {
 }
 
 impl RegisterDump {
-    /// Returns whether the writable bits of a mask/enable read still match (cheap reset check on
-    /// every poll).
+    /// Returns whether the writable bits of mask/enable still match: a cheap check for resets.
     pub(crate) const fn matches_flags(&self, flags: MaskEnable) -> bool {
         flags.kept() == self.mask_enable.kept()
     }
@@ -132,8 +131,7 @@ pub(crate) fn identify(bus: &mut dyn Bus, address: Address) -> Result<u16, Error
     })
 }
 
-/// Returns the name of the chip at `address`, whose ID registers are not those of an INA260, from
-/// the registers of its data sheet.
+/// Returns the name of a chip that is not an INA260, from the registers of its data sheet.
 fn name_of_other_chip(
     bus: &mut dyn Bus,
     address: Address,

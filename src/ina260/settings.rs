@@ -117,8 +117,7 @@ pub struct PartialSettings {
 }
 
 impl Settings {
-    /// Returns the content of the configuration register, with both quantities converted
-    /// continuously.
+    /// Returns the configuration register for continuous conversion of both quantities.
     pub fn word(self) -> u16 {
         CONFIGURATION_FIXED
             | bits(self.averaging) << Averaging::SHIFT
@@ -137,8 +136,7 @@ impl Settings {
         }
     }
 
-    /// Returns the nominal time from one result to the next. The converter alternates between
-    /// current and voltage.
+    /// Returns the nominal time of a result: the converter alternates between the two quantities.
     pub const fn cycle(self) -> Duration {
         let pair = self.current_conversion_time.micros() + self.voltage_conversion_time.micros();
         Duration::from_micros((pair * self.averaging.count()) as u64)

@@ -102,8 +102,7 @@ pub struct Chip {
 }
 
 impl Chip {
-    /// Returns a chip that was powered on when its bus was created. Its conversions have noise and
-    /// offsets, and its power register averages magnitudes.
+    /// Returns a chip with noise and offsets, powered on when its bus was created.
     pub fn new(load: Load) -> Self {
         Self {
             load,

@@ -28,7 +28,8 @@ const HANG_POLL: Duration = Duration::from_millis(50);
 
 /// A simulated bus with chips and muxes, which tests and `--simulate` can change while it is used.
 pub struct Board {
-    clock: Arc<dyn Clock>,
+    /// Clock of its transfers and chips.
+    pub clock: Arc<dyn Clock>,
     created: Instant,
     hertz: u32,
     state: Mutex<State>,
@@ -121,11 +122,6 @@ impl Board {
     ) -> R {
         let mut state = self.state();
         access(state.chips.get_mut(&(channel, address)).expect("there is a chip"))
-    }
-
-    /// Lets time pass.
-    pub fn wait(&self, time: Duration) {
-        self.clock.wait(time);
     }
 
     /// Returns the number of transfers, including failed ones.

@@ -332,7 +332,7 @@ mod tests {
             bus.write_word(HERE, register, word).unwrap();
         }
         board.chip(None, HERE, |chip| chip.load = Load::steady(12.0, -2.0));
-        board.wait(Duration::from_secs(2));
+        board.clock.wait(Duration::from_secs(2));
         let report = SensorReport::read(bus, &sensor(), &mut |_| false).unwrap();
         let state = report.state.unwrap();
         assert_eq!((state.alert_active, state.alert), (false, None));
@@ -358,7 +358,7 @@ mod tests {
         // 15 A and 36 V from the next result on.
         let bus = &mut board.clone();
         bus.read_word(HERE, 0x00).unwrap();
-        board.wait(Duration::from_secs(2));
+        board.clock.wait(Duration::from_secs(2));
         let report = SensorReport::read_data(bus, &sensor, Err(String::new())).unwrap();
         assert_eq!(
             (report.measured.current, report.measured.power, report.saturated),

@@ -92,7 +92,7 @@ fn exclusive_read_selects_channel_and_restores() {
     let sensor = sensor(&["--mux", "0x70:2"]);
     let (other, absent) = (self::sensor(&["--mux", "0x71:5"]), self::sensor(&["--mux", "0x77:0"]));
     let mut wait = |time| {
-        board.wait(time);
+        board.clock.wait(time);
         false
     };
     let report = reader(&board, &[&sensor, &other]).read(&sensor, &mut wait).unwrap();
@@ -185,7 +185,7 @@ fn result_of_the_service_has_its_own_time() {
 fn shared_read_takes_state_from_the_service() {
     let board = board();
     let upstream = sensor(&["--address", "0x41", "--device", "rack"]);
-    board.wait(Duration::from_millis(10));
+    board.clock.wait(Duration::from_millis(10));
     let service = service(vec![served(&upstream)]);
     let report = read_shared(&service, &mut board.clone(), &upstream);
     assert_eq!(
@@ -259,7 +259,7 @@ fn stuck_bus_is_tried_once() {
 fn json_has_flags_and_settings_of_the_chip() {
     let board = board();
     let sensor = sensor(&["--address", "0x41"]);
-    board.wait(Duration::from_millis(10));
+    board.clock.wait(Duration::from_millis(10));
     let outcome = reader(&board, &[&sensor]).read(&sensor, &mut |_| false);
     let row = Row { sensor: &sensor, outcome };
     let mut output = Vec::new();

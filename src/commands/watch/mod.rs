@@ -16,7 +16,7 @@ use crate::config::{self, Plan};
 use crate::exposition::{self, Exposition};
 use crate::i2c::BusName;
 use crate::scrape::{self, Body, Scrape, Url};
-use crate::signals::Event;
+use crate::signals::{self, Event};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor, bus_lock};
 
 mod charts;
@@ -114,29 +114,24 @@ enum Message {
 }
 
 /// Shows the sources that the arguments name, until the user quits or a signal arrives. Signals are
-/// caught by `events` once the buses are open: until then, one ends the process at once, even in a
-/// transfer that hangs.
+/// caught once the buses are open: before, one ends the process even in a transfer that hangs.
 ///
 /// # Errors
 /// [`Failure::Usage`] without a terminal, [`Failure::Configuration`],
 /// [`Failure::Nothing`] if there is nothing to measure, [`Failure::Output`] of the terminal.
-pub fn run(
-    args: &WatchArgs,
-    environment: impl IntoIterator<Item = (String, String)>,
-    events: impl FnOnce() -> io::Result<Receiver<Event>>,
-) -> Result<(), Failure> {
+pub fn run(args: &WatchArgs) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
     if !args.url.is_empty() {
         let sources = args.url.iter().cloned().map(ScrapeSource::from);
-        return watch(sources.collect(), args.price, events()?);
+        return watch(sources.collect(), args.price, signals::events()?);
     }
     let overrides = args.location.add_to(args.config.overrides());
-    let plan = config::load(&overrides, environment)?.plan;
+    let plan = config::load(&overrides, config::environment())?.plan;
     if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
-        return watch(vec![Url::from(&plan.server.listen).into()], args.price, events()?);
+        return watch(vec![Url::from(&plan.server.listen).into()], args.price, signals::events()?);
     }
     let (source, mut supervisor) = measure(plan)?;
-    let events = events().map_err(Failure::from);
+    let events = signals::events().map_err(Failure::from);
     let shown = events.and_then(|events| watch(vec![source], args.price, events));
     // A thread that is blocked in a transfer ends with the process.
     let _ = supervisor.stop(STOP_TIMEOUT);

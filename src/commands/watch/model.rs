@@ -193,8 +193,7 @@ impl History {
         }
     }
 
-    /// Returns the points of the last `span`, oldest first: age, and the readings unless it is a
-    /// gap.
+    /// Returns age and readings (`None`: a gap) of the points of the last `span`, oldest first.
     pub(super) fn points(
         &self,
         span: Duration,

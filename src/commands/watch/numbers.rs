@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// Returns factor and symbol of the SI prefix that leaves one to three digits before the decimal
-/// point.
+/// Returns factor and symbol of the SI prefix for one to three digits before the decimal point.
 // The limits are those after rounding to four digits: 0.99996 W is 1.000 W, not 1000.0 mW.
 fn prefix(value: f64) -> (f64, &'static str) {
     match value.abs() {

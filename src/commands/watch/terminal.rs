@@ -21,10 +21,8 @@ use super::screen::TerminalCaps;
 /// Upper bound on the drawn area: a cell takes memory, and a terminal can have any size.
 const MAX_AREA: Rect = Rect::new(0, 0, 800, 300);
 
-/// Sets up the terminal of standard output: raw mode and the alternate screen.
-///
-/// # Errors
-/// Errors of the terminal's device; the terminal is restored then.
+/// Sets up the terminal of standard output: raw mode and the alternate screen. After an error, it
+/// is restored.
 pub(super) fn open() -> io::Result<DefaultTerminal> {
     // A release build aborts on panic. Restored before, the message stays readable.
     let print = panic::take_hook();
@@ -76,10 +74,7 @@ pub(super) fn restore() {
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
 }
 
-/// Checks that there is a terminal to draw on and to read keys from.
-///
-/// # Errors
-/// A message that names what is missing.
+/// Checks that there is a terminal to draw on and to read keys from, or names what is missing.
 pub(super) fn check() -> Result<(), String> {
     let advice = "use `curl` on the exporter's URL for text output";
     // crossterm reads keys from standard input or the controlling terminal.

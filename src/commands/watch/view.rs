@@ -24,8 +24,7 @@ const MIN_CHARTS_HEIGHT: usize = 6;
 const MIN_WIDTH_FOR_READINGS: u16 = 60;
 /// Minimum width for the cost.
 const MIN_WIDTH_FOR_COST: u16 = 80;
-/// Minimum width of the names of host and device together; below it, only that of the device is
-/// shown.
+/// Minimum width of the names of host and device; with less, only the device is shown.
 const MIN_WIDTH_OF_NAMES: usize = 16;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
