@@ -1,5 +1,4 @@
-//! Keeps the exposition served: rebuilds listener and recorder when needed, from the meters, which
-//! hold every gauge and counter. Histograms restart from 0 then.
+//! Keeps the exposition served: rebuilds listener and recorder when needed.
 
 use std::io;
 use std::sync::Arc;
