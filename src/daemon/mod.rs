@@ -1,9 +1,9 @@
-//! The daemon: start-up, reload and shutdown.
+//! The daemon: start-up, main loop, reload and shutdown.
 
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -17,16 +17,16 @@ use crate::state::{RestoreError, Store};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 
 mod args;
-mod main_loop;
 mod notify;
 
 pub use args::DaemonArgs;
-use main_loop::MainLoop;
 use notify::Notifier;
 
-/// Time for the bus threads to end: a working bus takes microseconds, a stuck one the adapter's
-/// timeout of about a second.
-const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Time between two passes. If a pass is late by more, the later ones are timed from it.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Time between two attempts to remove stale saved counters.
+const REMOVAL_PERIOD: Duration = Duration::from_secs(60);
 
 /// Reason why the daemon ended without a signal; the messages have been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         warn!("simulated sensors: served values are not real measurements");
     }
 
-    // Until they are caught, SIGTERM, SIGINT and SIGQUIT end the process at once, even in a
-    // transfer that hangs. A SIGHUP causes a reload once the main loop runs.
+    // Until `catch_stop`, the other signals end the process at once, even in a transfer that hangs.
     let mut supervisor = open_buses(plan).map_err(|NothingToMeasure(messages)| {
         for message in messages {
             error!("{message}");
@@ -68,12 +67,23 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
 
     // Scrapes wait in the bound socket until counters are restored.
     let listener = Server::bind(supervisor.plan().server.clone()).map_err(log)?;
-    let store = if is_simulated { None } else { open_store() };
+    let store = if is_simulated { Ok(None) } else { Store::from_environment() };
+    let store = store.unwrap_or_else(|in_use| {
+        warn!("{in_use}; counters are not kept across a restart");
+        None
+    });
     let is_stale = restore_counters(&supervisor, store.as_ref())?;
     // Only this process has the counters now: they are saved, whatever fails.
     let stale = store.as_ref().filter(|_| is_stale);
     let reload = |supervisor: &mut Supervisor, server: &mut Server| {
-        reload(supervisor, server, &overrides, &logging);
+        let is_changed = change(supervisor, server, &overrides).is_ok();
+        if is_changed {
+            logging.set_level(supervisor.plan().log);
+            info!("configuration reloaded: {}", count_sensors(supervisor));
+        } else {
+            error!("reload failed; keeping the running configuration");
+        }
+        server.record_reload(is_changed);
     };
     let outcome = serve(&mut supervisor, listener, sender, &events, stale, &reload);
     stop(supervisor, store.as_ref());
@@ -83,7 +93,6 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
     outcome
 }
 
-/// Measures and serves until a signal asks the daemon to stop.
 fn serve(
     supervisor: &mut Supervisor,
     listener: Prepared,
@@ -109,7 +118,6 @@ fn serve(
     Ok(())
 }
 
-/// Loads the configuration, and logs its problems if it is invalid.
 fn load(overrides: &Overrides) -> Result<Plan, Failure> {
     let loaded = config::load(overrides, config::environment()).map_err(|problems| {
         problems.messages().for_each(|problem| error!("{problem}"));
@@ -118,7 +126,6 @@ fn load(overrides: &Overrides) -> Result<Plan, Failure> {
     Ok(loaded?.plan)
 }
 
-/// Opens the buses and probes the sensors.
 fn open_buses(plan: Plan) -> Result<Supervisor, NothingToMeasure> {
     let provider = BusProvider::new(plan.simulate.as_ref());
     let url = plan.server.listen.url();
@@ -138,12 +145,6 @@ fn failed<E: Display>(what: &str) -> impl Fn(E) -> Failure {
         error!("{what}: {error}");
         Failure::Other
     }
-}
-
-/// Returns the state directory, unless there is none or another instance uses it.
-fn open_store() -> Option<Store> {
-    let store = Store::from_environment();
-    store.inspect_err(|in_use| warn!("{in_use}; counters are not kept across a restart")).ok()?
 }
 
 /// Restores saved counters, if there are any. Returns whether a file is left that has to be
@@ -169,7 +170,7 @@ fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> Result<bo
 
 /// Stops the bus threads, then saves the counters.
 fn stop(mut supervisor: Supervisor, store: Option<&Store>) {
-    if !supervisor.stop(STOP_TIMEOUT) {
+    if !supervisor.stop() {
         warn!("an I2C transfer is still blocked; exiting without waiting for it");
     }
     if let Some(store) = store
@@ -182,23 +183,6 @@ fn stop(mut supervisor: Supervisor, store: Option<&Store>) {
 
 /// Loads the configuration again and applies it; if it is invalid, or an address or a bus cannot be
 /// opened, the running configuration stays.
-fn reload(
-    supervisor: &mut Supervisor,
-    server: &mut Server,
-    overrides: &Overrides,
-    logging: &Logging,
-) {
-    let is_changed = change(supervisor, server, overrides).is_ok();
-    if is_changed {
-        logging.set_level(supervisor.plan().log);
-        info!("configuration reloaded: {}", count_sensors(supervisor));
-    } else {
-        error!("reload failed; keeping the running configuration");
-    }
-    server.record_reload(is_changed);
-}
-
-/// Changes to the configuration as it is now. If that fails, nothing changes.
 fn change(
     supervisor: &mut Supervisor,
     server: &mut Server,
@@ -228,6 +212,97 @@ fn count_sensors(supervisor: &Supervisor) -> String {
         1 => "1 sensor".to_owned(),
         n => format!("{n} sensors"),
     }
+}
+
+struct MainLoop<'a> {
+    supervisor: &'a mut Supervisor,
+    server: &'a mut Server,
+    notifier: &'a mut Notifier,
+    /// The store whose file could not be removed at start-up.
+    stale: Option<&'a Store>,
+    /// Called on SIGHUP.
+    reload: &'a dyn Fn(&mut Supervisor, &mut Server),
+}
+
+impl MainLoop<'_> {
+    /// Runs until a signal asks the daemon to stop.
+    fn run(&mut self, events: &Receiver<Event>) {
+        let mut last_summary = Instant::now();
+        let mut next_removal = last_summary;
+        let mut next = last_summary;
+        loop {
+            let now = Instant::now();
+            if now >= next {
+                next = (next + PERIOD).max(now);
+            }
+            if self.supervisor.is_alive(now) {
+                self.notifier.alive(now);
+            }
+            self.server.tick(now);
+            self.notifier.status(|| status(self.supervisor, now), now);
+            let elapsed = now.duration_since(last_summary);
+            let period = self.supervisor.plan().summary;
+            if period.is_some_and(|period| elapsed >= period) {
+                self.log_summary(elapsed);
+                last_summary = now;
+            }
+            if now >= next_removal {
+                next_removal = now + REMOVAL_PERIOD;
+                self.remove_stale();
+            }
+            let wait = next.saturating_duration_since(Instant::now());
+            let event = match events.recv_timeout(wait.min(self.notifier.max_interval())) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // All queued signals cause one reload: neither the watchdog nor a stop waits for many.
+            // The next pass shows a change of a sensor.
+            let waiting: Vec<Event> = event.into_iter().chain(events.try_iter()).collect();
+            if waiting.contains(&Event::Stop) {
+                return;
+            }
+            if waiting.contains(&Event::Reload) {
+                (self.reload)(self.supervisor, self.server);
+            }
+        }
+    }
+
+    /// Tries again to remove saved counters that were not restored: after a crash, the next start
+    /// would restore them although newer values were served.
+    fn remove_stale(&mut self) {
+        if let Some(store) = self.stale
+            && let Ok(_) | Err(RestoreError::Foreign(_)) = store.load_and_remove()
+        {
+            info!("removed the stale saved counters");
+            self.stale = None;
+        }
+    }
+
+    /// Logs the means since the last summary, a few sensors per line.
+    fn log_summary(&self, elapsed: Duration) {
+        const SENSORS_PER_LINE: usize = 16;
+        let means = self.supervisor.sensors().filter_map(|(sensor, meter)| {
+            let (means, results) = meter.lock().take_means()?;
+            Some(format!("{}: {means} (results: {results})", sensor.device))
+        });
+        for means in means.collect::<Vec<_>>().chunks(SENSORS_PER_LINE) {
+            info!("means over {} s: {}", elapsed.as_secs(), means.join("; "));
+        }
+    }
+}
+
+/// Returns the latest result of each sensor, on one line, which says so if they are simulated.
+fn status(supervisor: &Supervisor, now: Instant) -> String {
+    let sensors = supervisor.sensors().map(|(sensor, meter)| {
+        let device = &sensor.device;
+        match meter.lock().live(now) {
+            Some(reading) => format!("{device}: {}", reading.measured),
+            None => format!("{device}: no result"),
+        }
+    });
+    let prefix = if supervisor.plan().simulate.is_some() { "simulated: " } else { "" };
+    format!("{prefix}{}", sensors.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

@@ -208,12 +208,13 @@ impl Supervisor {
         self.threads.values().all(|thread| thread.is_alive(now))
     }
 
-    /// Stops every thread, waiting for at most `timeout`: a transfer on a stuck bus cannot be
-    /// aborted. Returns whether all have ended.
+    /// Stops every thread. Returns whether all have ended: a working bus takes microseconds, a
+    /// stuck one the adapter's timeout of about a second, and its transfer cannot be aborted.
     #[must_use]
-    pub(crate) fn stop(&mut self, timeout: Duration) -> bool {
+    pub(crate) fn stop(&mut self) -> bool {
+        const TIMEOUT: Duration = Duration::from_millis(1_500);
         self.threads.values().for_each(BusThread::stop);
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + TIMEOUT;
         std::mem::take(&mut self.threads).into_values().all(|thread| thread.join_until(deadline))
     }
 

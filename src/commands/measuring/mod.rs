@@ -97,7 +97,6 @@ impl Session {
     const PHASE: Duration = Duration::from_millis(250);
     /// Longest time from the end of a command until it is noticed.
     const NOTICE: Duration = Duration::from_secs(1);
-    const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
     /// Opens the sensors of a plan, and writes nothing. `direct` refuses to measure through a
     /// service. Without an `interval`, the cycle is as short as the bus allows. The averaging is
@@ -230,7 +229,7 @@ impl Session {
     pub(super) fn close(&mut self) -> Vec<String> {
         let mut messages = std::mem::take(&mut self.messages);
         let Some(mut supervisor) = self.supervisor.take() else { return messages };
-        if !supervisor.stop(Self::STOP_TIMEOUT) {
+        if !supervisor.stop() {
             // The blocked thread ends with the process.
             messages.push("a transfer is still blocked; registers not restored".to_owned());
             return messages;

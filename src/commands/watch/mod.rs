@@ -74,8 +74,6 @@ fn price(text: &str) -> Result<f64, &'static str> {
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two scrapes; an exporter updates its metrics once a second.
 const SCRAPE_PERIOD: Duration = Duration::from_secs(1);
-/// Longest wait for the bus threads to stop.
-const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Minimum time between two frames that scrapes cause.
 const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum time between two frames: the time for which a host has been failing is shown in seconds.
@@ -134,7 +132,7 @@ pub fn run(args: &WatchArgs) -> Result<(), Failure> {
     let events = signals::events().map_err(Failure::from);
     let shown = events.and_then(|events| watch(vec![source], args.price, events));
     // A thread that is blocked in a transfer ends with the process.
-    let _ = supervisor.stop(STOP_TIMEOUT);
+    let _ = supervisor.stop();
     shown
 }
 
