@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::keys::{self, KeyInfo};
 use super::plan::Listen;
 use super::value::{self, Node, Nodes, Origin, Table, Value, parse_value};
-use super::{Problems, parse};
+use super::{Problems, parse, syntax};
 
 /// File that is read unless `--config` names another.
 pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
@@ -78,7 +78,7 @@ impl Layers {
             Ok(text) => text,
         };
         let text = if appended.is_empty() { text } else { format!("{text}\n{appended}") };
-        match value::parse(&text) {
+        match value::parse(&text, syntax::message) {
             Ok(table) => self.add(&origin, table),
             Err(message) => self.problems.add(&origin, message),
         }

@@ -14,6 +14,7 @@ mod quantity;
 mod resolve;
 mod section;
 mod spelling;
+mod syntax;
 mod value;
 
 pub use layers::DEFAULT_FILE;

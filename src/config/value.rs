@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 
-use toml_edit::{ImDocument, Item, TableLike, Value as Toml};
+use toml_edit::{ImDocument, Item, TableLike, TomlError, Value as Toml};
 
-use super::spelling;
 use crate::printable::escape;
 
 /// Layer that a value comes from, and the place in it. The greater of two takes precedence.
@@ -140,9 +139,9 @@ impl Display for Value {
 }
 
 /// Parses a file in TOML syntax; an error is a message that continues after the file's name.
-pub(super) fn parse(text: &str) -> Result<Table, String> {
+pub(super) fn parse(text: &str, message: fn(&str, &TomlError) -> String) -> Result<Table, String> {
     bound(text)?;
-    let document = ImDocument::parse(text).map_err(|error| spelling::syntax_error(text, &error))?;
+    let document = ImDocument::parse(text).map_err(|error| message(text, &error))?;
     Ok(table(document.as_table(), text))
 }
 
@@ -219,7 +218,7 @@ fn value(item: &Item, text: &str) -> Option<Value> {
 
 /// Parses a value in TOML syntax.
 pub(super) fn parse_value(text: &str) -> Option<Value> {
-    let mut table = parse(&format!("value = {text}")).ok()?;
+    let mut table = parse(&format!("value = {text}"), |_, error| error.to_string()).ok()?;
     table.remove("value").filter(|_| table.is_empty())
 }
 
