@@ -1,5 +1,9 @@
 //! The HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with the checks and
-//! bounds that it does not have; docs/architecture.md describes them.
+//! bounds that it does not have: on what is at the address, on the number of connections, on the
+//! time that they can keep others out, and on the work of accepting them.
+//!
+//! The exporter accepts connections in one runtime and spawns them in another, which can be dropped
+//! with all of them, while the socket and the clients that wait in it stay.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -69,6 +73,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// Binds the listener and creates its recorder.
     pub(super) fn bind(settings: &ServerSettings) -> Result<Self, BindError> {
         Self::build(settings)
             .map_err(|source| BindError { listen: settings.listen.clone(), source })
@@ -81,10 +86,10 @@ impl Listener {
             builder = builder.add_allowed_address(network).map_err(io::Error::other)?;
         }
         let guard = runtime.enter();
-        let (built, path) = match &settings.listen {
+        let built = match &settings.listen {
             Listen::Tcp(address) => {
                 check_address(*address)?;
-                (builder.with_http_listener(*address).build(), None)
+                builder.with_http_listener(*address).build()
             }
             Listen::Unix(path) => {
                 check_path(path)?;
@@ -93,13 +98,15 @@ impl Listener {
                 let before = umask(Mode::from_raw_mode(!settings.socket_mode & 0o777));
                 let built = builder.with_http_uds_listener(path).build();
                 umask(before);
-                (built, Some(path))
+                built
             }
         };
         drop(guard);
         let (recorder, exporter) = built.map_err(io::Error::other)?;
-        let file = |path: &PathBuf| id(path).map(|id| SocketFile { path: path.clone(), id });
-        let socket = path.map(file).transpose()?;
+        let socket = match &settings.listen {
+            Listen::Unix(path) => Some(SocketFile { id: id(path)?, path: path.clone() }),
+            Listen::Tcp(_) => None,
+        };
         Ok(Self { runtime, exporter, socket, recorder })
     }
 }
@@ -116,6 +123,7 @@ fn id(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 impl SocketFile {
+    /// Returns whether the file is still there.
     pub(super) fn exists(&self) -> bool {
         id(&self.path).is_ok_and(|id| id == self.id)
     }
@@ -327,7 +335,7 @@ impl Driven {
         Ok(Self { handle, task, ended })
     }
 
-    // Its tasks, apart from the pending one.
+    /// Returns the number of its connections: its tasks, apart from the pending one.
     fn connections(&self) -> usize {
         self.handle.metrics().num_alive_tasks().saturating_sub(1)
     }

@@ -46,10 +46,15 @@ pub(super) struct Snapshot<'a> {
     pub(super) reading: Option<&'a Reading>,
     /// The extremes in the window, while there is a reading.
     pub(super) extremes: Option<Extremes>,
-    /// Values of the Python script's metrics, if they are shown.
-    pub(super) script: Option<Raw>,
     /// Wall-clock time of the boot.
     pub(super) boot: SystemTime,
+}
+
+impl Snapshot<'_> {
+    /// Returns the values of the Python script's metrics, if they are shown.
+    fn script(&self) -> Option<Raw> {
+        self.reading?.raw.filter(|_| self.view.script)
+    }
 }
 
 impl Metric {
@@ -111,13 +116,13 @@ pub(super) const RELOAD_TIMESTAMP: &str =
 
 /// All metrics.
 pub const METRICS: &[Metric] = &[
-    gauge("ina260_voltage", |sensor| Some(sensor.script?.voltage))
+    gauge("ina260_voltage", |sensor| Some(sensor.script()?.voltage))
         .help("Bus voltage in volts (metric of the Python script that this exporter replaces)."),
-    gauge("ina260_current", |sensor| Some(sensor.script?.current)).help(
+    gauge("ina260_current", |sensor| Some(sensor.script()?.current)).help(
         "Current in milliamperes, signed (metric of the Python script that this exporter \
          replaces).",
     ),
-    gauge("ina260_power", |sensor| Some(sensor.script?.power)).help(
+    gauge("ina260_power", |sensor| Some(sensor.script()?.power)).help(
         "Power register in milliwatts, unsigned (metric of the Python script that this exporter \
          replaces).",
     ),

@@ -1,10 +1,15 @@
 //! Turns meters into the series that Prometheus scrapes, and serves them.
+//!
+//! Once a second, and when a sensor goes up or down, a tick sets every series of every sensor from
+//! its meter. A series that ticks no longer set, because its sensor is down, expires: readings of a
+//! dead sensor disappear even if nothing scrapes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ::metrics::{Key, Level, Metadata, Recorder};
+use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 use metrics_process::{Collector, collector};
 use strum::VariantNames;
@@ -23,8 +28,8 @@ use self::metrics::{
 };
 pub use self::metrics::{METRICS, Metric};
 pub use listener::BindError;
-use series::Series;
 pub use series::recorder;
+use series::{Series, Slot};
 pub use server::{Prepared, Server};
 
 /// Time after which a series that is not set any more expires. One tick may be missed and the next
@@ -101,10 +106,10 @@ pub struct Exposition {
     boot: SystemTime,
     started: Duration,
     sensors: Vec<Series>,
-    /// Metrics of this process by name, as of the last tick that registered every series.
-    process: Vec<(&'static str, Option<f64>)>,
-    /// Restarts of the listener by cause.
-    restarts: [u64; RestartCause::VARIANTS.len()],
+    /// Gauges of the daemon by name. A gauge without a value is left out.
+    gauges: BTreeMap<&'static str, (Slot, Option<f64>)>,
+    /// Listener restarts by cause.
+    restarts: Vec<(Slot, u64)>,
     reload_successful: bool,
     reload_succeeded: Duration,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
@@ -127,12 +132,20 @@ struct Tick<'a> {
     /// Whether series have to be registered again, since they may have expired.
     renew: bool,
     now: Instant,
+    /// Wall-clock time of the boot.
     boot: SystemTime,
 }
 
 impl Exposition {
     /// Describes every metric; shows no sensor yet. The configuration counts as loaded now.
     pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
+        let slot = |name, labels| Slot::new(Key::from_parts(name, labels));
+        let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
+        let version = Label::new("version", env!("CARGO_PKG_VERSION"));
+        let build_info = slot(BUILD_INFO, vec![version, Label::new("revision", revision)]);
+        let restarts = RestartCause::VARIANTS.iter().map(|cause| {
+            (slot(LISTENER_RESTARTS, vec![Label::from_static_parts("cause", cause)]), 0)
+        });
         describe(&recorder);
         Self {
             recorder,
@@ -141,8 +154,8 @@ impl Exposition {
             reload_succeeded: clock.booted(),
             clock,
             sensors: Vec::new(),
-            process: Vec::new(),
-            restarts: Default::default(),
+            gauges: BTreeMap::from([(BUILD_INFO, (build_info, Some(1.0)))]),
+            restarts: restarts.collect(),
             reload_successful: true,
             spare: Observations::default(),
             recorded: 0,
@@ -177,7 +190,7 @@ impl Exposition {
     }
 
     fn count_restart(&mut self, cause: RestartCause) {
-        self.restarts[cause as usize] += 1;
+        self.restarts[cause as usize].1 += 1;
     }
 
     /// Sets every series, and expires those that were not set.
@@ -200,38 +213,27 @@ impl Exposition {
             self.recorded += self.spare.polls.len() + self.spare.powers.len();
             self.spare.clear();
         }
-        if renew {
-            self.process = process_values();
+        let unix = |booted| Some(unix_seconds(self.boot + booted));
+        let own = [
+            (RELOAD_SUCCESSFUL, Some(self.reload_successful.into())),
+            (RELOAD_TIMESTAMP, unix(self.reload_succeeded)),
+            ("process_start_time_seconds", unix(self.started)),
+        ];
+        let process = renew.then(process_values).into_iter().flatten();
+        for (name, value) in own.into_iter().chain(process) {
+            let gauge = || (Slot::new(Key::from_static_name(name)), None);
+            self.gauges.entry(name).or_insert_with(gauge).1 = value;
         }
-        self.set_own();
+        for (slot, value) in self.gauges.values_mut() {
+            slot.set(&tick, *value);
+        }
+        for (slot, count) in &mut self.restarts {
+            slot.count(&tick, Some(*count));
+        }
         if real <= self.expiring_until {
             // Series expire while they are rendered, which must not depend on scrapes.
             let rendered = self.recorder.handle().render_to_write(&mut io::sink());
             debug_assert!(rendered.is_ok(), "writing to a sink does not fail");
-        }
-    }
-
-    /// Sets the series of the daemon: so few that no handles are kept.
-    fn set_own(&self) {
-        let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
-        let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", revision)];
-        let unix = |booted| Some(unix_seconds(self.boot + booted));
-        let gauges = [
-            (Key::from_parts(BUILD_INFO, &build), Some(1.0)),
-            (RELOAD_SUCCESSFUL.into(), Some(self.reload_successful.into())),
-            (RELOAD_TIMESTAMP.into(), unix(self.reload_succeeded)),
-            ("process_start_time_seconds".into(), unix(self.started)),
-        ];
-        let process =
-            self.process.iter().map(|(name, value)| (Key::from_static_name(name), *value));
-        for (key, value) in gauges.into_iter().chain(process) {
-            if let Some(value) = value {
-                self.recorder.register_gauge(&key, &METADATA).set(value);
-            }
-        }
-        for (cause, count) in RestartCause::VARIANTS.iter().zip(self.restarts) {
-            let key = Key::from_parts(LISTENER_RESTARTS, &[("cause", *cause)]);
-            self.recorder.register_counter(&key, &METADATA).absolute(count);
         }
     }
 
@@ -261,7 +263,7 @@ impl Exposition {
         must_renew
     }
 
-    /// Returns whether these views have every series that is shown.
+    /// Returns whether these views have every series of the shown ones.
     fn is_kept_by(&self, views: &[View]) -> bool {
         self.sensors.iter().all(|sensor| views.iter().any(|view| view.includes(&sensor.view)))
     }
@@ -288,13 +290,13 @@ fn boot(clock: &dyn Clock) -> SystemTime {
     clock.wall() - clock.booted()
 }
 
-/// Returns the metrics of this process except the start time, which metrics-process can only
-/// determine if all of `/proc` is visible.
-fn process_values() -> Vec<(&'static str, Option<f64>)> {
+/// Returns name and value of each metric of this process except the start time, which
+/// metrics-process can only determine if all of `/proc` is visible.
+fn process_values() -> [(&'static str, Option<f64>); 7] {
     #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
     let number = |count: Option<u64>| count.map(|count| count as f64);
     let process = collector::collect();
-    vec![
+    [
         ("process_cpu_seconds_total", process.cpu_seconds_total),
         ("process_open_fds", number(process.open_fds)),
         ("process_max_fds", number(process.max_fds)),

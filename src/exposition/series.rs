@@ -40,7 +40,7 @@ pub(super) fn builder(power_buckets: &[f64]) -> PrometheusBuilder {
 /// A series, and its handle in the recorder. Registering costs much more than setting, so handles
 /// are kept; but one that is registered and not set shows 0, and the handle of a series that has
 /// expired sets nothing.
-struct Slot {
+pub(super) struct Slot {
     key: Key,
     gauge: Option<Gauge>,
     counter: Option<Counter>,
@@ -48,12 +48,12 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(key: Key) -> Self {
+    pub(super) fn new(key: Key) -> Self {
         Self { key, gauge: None, counter: None, histogram: None }
     }
 
     /// Sets a gauge, or leaves it out. Returns whether it is left out for the first time.
-    fn set(&mut self, tick: &Tick<'_>, value: Option<f64>) -> bool {
+    pub(super) fn set(&mut self, tick: &Tick<'_>, value: Option<f64>) -> bool {
         let Some(value) = value else { return self.gauge.take().is_some() };
         let register = || tick.recorder.register_gauge(&self.key, &METADATA);
         handle(&mut self.gauge, tick.renew, register).set(value);
@@ -61,7 +61,7 @@ impl Slot {
     }
 
     /// Sets a counter, or leaves it out.
-    fn count(&mut self, tick: &Tick<'_>, count: Option<u64>) {
+    pub(super) fn count(&mut self, tick: &Tick<'_>, count: Option<u64>) {
         let Some(count) = count else { return };
         let register = || tick.recorder.register_counter(&self.key, &METADATA);
         handle(&mut self.counter, tick.renew, register).absolute(count);
@@ -116,7 +116,6 @@ impl Series {
             totals: snapshot.accumulator.totals(tick.now),
             reading,
             extremes: extremes.filter(|_| reading.is_some()),
-            script: reading.and_then(|it| it.raw).filter(|_| self.view.script),
             boot: tick.boot,
         };
         let mut is_withdrawn = false;

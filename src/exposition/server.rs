@@ -1,4 +1,5 @@
-//! Keeps the exposition served: rebuilds listener and recorder when needed.
+//! Keeps the exposition served: rebuilds listener and recorder when needed, from the meters, which
+//! hold every gauge and counter. Histograms restart from 0 then.
 
 use std::io;
 use std::sync::Arc;
