@@ -119,11 +119,11 @@ pub struct Meter {
     pub cycle: Duration,
     /// The chip, once it responded.
     pub(crate) chip: Option<ChipInfo>,
-    /// Failed reads by [`Failure`].
+    /// Failed reads by kind.
     pub failures: [u64; Failure::VARIANTS.len()],
-    /// Losses of the configuration by [`Reset`].
+    /// Losses of the configuration by cause.
     pub resets: [u64; Reset::VARIANTS.len()],
-    /// Results with a quantity out of range by [`Quantity`].
+    /// Results with a value out of range, by quantity.
     pub overflows: [u64; Quantity::ALL.len()],
     /// Whether the chip's comparator tripped during the last result.
     pub alert: bool,
