@@ -120,10 +120,11 @@ impl Bus for LinuxBus {
         let device = Path::new(DEVICES).join(&chip);
         let driver = escape(&link_name(&device.join("driver"))?);
         let name = fs::read(device.join("name")).unwrap_or_default();
+        let name = escape(String::from_utf8_lossy(&name).trim());
         let is_child =
             |it: &&Adapter| it.upstream.as_ref().is_some_and(|upstream| upstream.mux == chip);
         Some(BoundDriver {
-            device: escape(String::from_utf8_lossy(&name).trim()),
+            device: if name.is_empty() { driver.clone() } else { name },
             unbind: format!("echo {chip} > /sys/bus/i2c/drivers/{driver}/unbind"),
             children: adapters.0.iter().filter(is_child).map(|it| it.number).collect(),
             driver,
