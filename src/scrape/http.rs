@@ -1,21 +1,42 @@
-//! HTTP/1.0 client: one `GET` over TCP or a Unix socket, read to its end.
+//! URLs of exporters, and an HTTP/1.0 client: one `GET` over TCP or a Unix socket, read to its end.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use httparse::Status;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::{Error, Url, quote};
+use super::{Error, quote};
+use crate::config::Listen;
+use crate::printable::is_invisible;
 
 /// Upper bound on what is kept of a response, in bytes: a thousand sensors send less.
 pub(super) const MAX_RESPONSE: usize = 8 << 20;
 /// Upper bound on the length of a head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
+
+/// Advice for a scheme that is not supported.
+const HTTPS: &str = "https is not supported; forward a local port with `ssh -L \
+                     8000:localhost:8000 HOST`, or run a local proxy: see \"Exporters behind a \
+                     web server\" in docs/commands.md";
+
+/// URL of an exporter.
+#[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
+#[expect(missing_docs, reason = "parts of the URL")]
+pub enum Url {
+    /// The authority is host and port.
+    #[strum(to_string = "http://{authority}{path}")]
+    Http { authority: String, path: String },
+    /// A Unix socket, with the default path of the metrics.
+    #[strum(to_string = "unix:{0}")]
+    Unix(String),
+}
 
 /// The body of a response.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +53,17 @@ impl From<String> for Body {
 }
 
 impl Url {
+    /// The exporter's default port, used where only a host is given.
+    const PORT: u16 = 8000;
+    const PATH: &str = "/metrics";
+
+    /// Returns host and port as in a URL; for a Unix socket its path.
+    pub fn authority(&self) -> &str {
+        match self {
+            Self::Http { authority: text, .. } | Self::Unix(text) => text,
+        }
+    }
+
     /// Returns the text that the server responds with, or the beginning of a long one.
     ///
     /// # Errors
@@ -60,6 +92,69 @@ impl Url {
         let text = String::from_utf8(body)
             .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))?;
         Ok(Body { text, is_cut })
+    }
+}
+
+impl From<&Listen> for Url {
+    /// Returns the URL of a listener; its host is loopback if it listens on all IPv4 addresses.
+    fn from(listen: &Listen) -> Self {
+        let mut address = match listen {
+            Listen::Tcp(address) => *address,
+            Listen::Unix(path) => return Self::Unix(path.display().to_string()),
+        };
+        if address.ip() == Ipv4Addr::UNSPECIFIED {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Self::Http { authority: address.to_string(), path: Self::PATH.to_owned() }
+    }
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    /// Parses `http://HOST[:PORT][/PATH]`, `HOST[:PORT][/PATH]` or `unix:/PATH`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let reject =
+            |c| Err(format!("{c:?} is not allowed in a URL; use http://HOST:PORT/metrics"));
+        // A backslash is part of escaped text.
+        if let Some(c) = text.chars().find(|c| is_invisible(*c) || *c == '\\') {
+            return reject(c);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            let relative = "the path of a Unix socket must be absolute: unix:/PATH";
+            let is_absolute = path.starts_with('/');
+            return is_absolute.then(|| Self::Unix(path.into())).ok_or(relative.to_owned());
+        }
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let default_port = match scheme.to_ascii_lowercase().as_str() {
+            "" if rest == text => Self::PORT,
+            "http" => 80,
+            "https" => return Err(HTTPS.to_owned()),
+            other => return Err(format!("{other} is not supported, only http and unix")),
+        };
+        // A space would end the path in the request, and @ would send a password in the clear.
+        if let Some(c) = text.chars().find(|c| [' ', '@'].contains(c)) {
+            return reject(c);
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = if path.is_empty() { Self::PATH } else { path };
+        // A colon before a closing bracket is part of an IPv6 address.
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => {
+                let port = port.parse::<NonZeroU16>();
+                (host, port.map_err(|_| "the port must be a number from 1 to 65535")?.get())
+            }
+            _ => (authority, default_port),
+        };
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(format!(
+                "an IPv6 address must be in brackets: http://[{authority}]:PORT/metrics"
+            ));
+        }
+        if host.trim_matches(['[', ']']).is_empty() {
+            return Err("the host is missing; use http://HOST:PORT/metrics".to_owned());
+        }
+        Ok(Self::Http { authority: format!("{host}:{port}"), path: path.to_owned() })
     }
 }
 
@@ -113,14 +208,11 @@ fn connect(authority: &str, deadline: Instant) -> Result<TcpStream, Error> {
     let host = address.rsplit_once(':').map_or("", |(host, _)| host);
     let unresolved = |error| Error::Unresolved(host.to_owned(), error);
     let resolved = address.to_socket_addrs().map_err(unresolved)?;
-    // IPv6 may be disabled, so `[::]` is either loopback address.
+    // Connecting to `[::]` reaches the loopback address, unless IPv6 is disabled.
     let addresses: Vec<SocketAddr> = resolved
-        .flat_map(|it| match it.ip() {
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => vec![
-                (Ipv6Addr::LOCALHOST, it.port()).into(),
-                (Ipv4Addr::LOCALHOST, it.port()).into(),
-            ],
-            _ => vec![it],
+        .flat_map(|it| {
+            let is_any = it.ip() == Ipv6Addr::UNSPECIFIED;
+            [it].into_iter().chain(is_any.then(|| (Ipv4Addr::LOCALHOST, it.port()).into()))
         })
         .collect();
     let mut failure = unresolved(io::Error::other("no addresses"));
@@ -374,5 +466,69 @@ mod tests {
             let error = parse(response.as_bytes()).unwrap_err();
             assert_eq!(error, message, "{response:?}");
         }
+    }
+
+    fn url(text: &str) -> Result<String, String> {
+        text.parse::<Url>().map(|url| url.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_exporter() {
+        for (given, meant) in [
+            ("pi", "http://pi:8000/metrics"),
+            ("pi:9000", "http://pi:9000/metrics"),
+            ("pi/x", "http://pi:8000/x"),
+            ("[fe80::1]", "http://[fe80::1]:8000/metrics"),
+            ("[::1]:9", "http://[::1]:9/metrics"),
+            ("http://pi", "http://pi:80/metrics"),
+            ("HTTP://pi", "http://pi:80/metrics"),
+            ("http://pi:8000/", "http://pi:8000/"),
+            ("http://pi/a?b=c:d", "http://pi:80/a?b=c:d"),
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+        ] {
+            assert_eq!(url(given).as_deref(), Ok(meant), "{given}");
+        }
+    }
+
+    #[test]
+    fn invalid_urls_are_explained() {
+        for (given, wrong) in [
+            ("https://pi", "local proxy: see \"Exporters behind a web server\""),
+            ("HTTPS://pi", "ssh -L"),
+            ("::1", "in brackets: http://[::1]:PORT"),
+            ("http://fe80::1/x", "in brackets: http://[fe80::1]:PORT"),
+            ("ftp://pi", "ftp is not supported, only http"),
+            ("pi:0", "from 1 to 65535"),
+            ("pi:65536", "from 1 to 65535"),
+            ("pi:", "from 1 to 65535"),
+            ("", "host is missing"),
+            ("http://:8000", "host is missing"),
+            ("http:///metrics", "host is missing"),
+            ("pi/a\r\nX: y", "'\\r' is not allowed in a URL"),
+            ("pi /x", "' ' is not allowed in a URL"),
+            ("user:word@pi", "'@' is not allowed in a URL"),
+            ("unix:a.sock", "must be absolute"),
+            ("unix:/run/\u{1b}[2J", "'\\u{1b}' is not allowed in a URL"),
+            ("http://a\\u{1b}/", "'\\\\' is not allowed in a URL"),
+            ("pi\u{202e}4", "'\\u{202e}' is not allowed in a URL"),
+        ] {
+            let error = url(given).unwrap_err();
+            assert!(error.contains(wrong), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn url_of_a_listener_reaches_it() {
+        for (listen, url) in [
+            ("0.0.0.0:9000", "http://127.0.0.1:9000/metrics"),
+            ("[::]:8000", "http://[::]:8000/metrics"),
+            ("[fe80::1%2]:8000", "http://[fe80::1%2]:8000/metrics"),
+            ("192.0.2.1:8000", "http://192.0.2.1:8000/metrics"),
+        ] {
+            let listen = Listen::Tcp(listen.parse().unwrap());
+            assert_eq!(Url::from(&listen).to_string(), url);
+        }
+        let listen = Listen::Unix("/run/a.sock".into());
+        assert_eq!(Url::from(&listen).to_string(), "unix:/run/a.sock");
     }
 }

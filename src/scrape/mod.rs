@@ -10,12 +10,10 @@ use crate::printable::escape;
 mod decode;
 mod http;
 mod text_format;
-mod url;
 
 pub(crate) use decode::LeftOut;
 pub use decode::{MAX_SENSORS, Readings, Scrape, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
-pub use http::Body;
-pub use url::{InvalidUrl, Url};
+pub use http::{Body, Url};
 
 /// Reason why a scrape failed, as a message that a terminal can show. What it has from the other
 /// program is quoted already.
