@@ -14,6 +14,8 @@ const MAX_KEPT: usize = 200_000;
 /// Upper bound on the length of their label values together, in bytes. These are escaped, which can
 /// make them six times as long as in the response.
 const MAX_LABELS: usize = 8 << 20;
+/// Upper bound on the prefixes of names that are counted: a program has a few dozen.
+const MAX_PREFIXES: usize = 1_000;
 
 /// One series with its value.
 #[derive(Debug)]
@@ -34,35 +36,8 @@ impl Sample<'_> {
 /// Parses the response of an INA260 exporter. Returns its series, except histogram buckets, and the
 /// number of series that were left out.
 pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> {
-    let (samples, left_out) = parse(text, |name| {
-        let is_own = name.starts_with("ina260_") && !name.ends_with("_bucket");
-        is_own || name == "process_start_time_seconds"
-    })?;
-    // Without sensors, the metrics of the exporter itself identify this program.
-    let is_ours =
-        |sample: &Sample| sample.name == "ina260_up" || sample.name.starts_with("ina260_exporter_");
-    if samples.iter().any(is_ours) {
-        return Ok((samples, left_out));
-    }
-    if samples.iter().any(|sample| sample.name.starts_with("ina260_")) {
-        return Err(Error::OtherExporter);
-    }
-    let (samples, left_out) = parse(text, |_| true)?;
-    let mut counts = BTreeMap::new();
-    for sample in &samples {
-        let prefix = sample.name.split('_').next().unwrap_or_default();
-        *counts.entry(prefix).or_insert(0) += 1;
-    }
-    let Some((prefix, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
-        return Err(Error::Empty);
-    };
-    let prefix = prefix.chars().take(100).collect();
-    Err(Error::OtherProgram { count: samples.len() + left_out, prefix })
-}
-
-/// Parses the series whose names are wanted. Returns them, and how many were left out.
-fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, usize), Error> {
     let (mut samples, mut kept, mut length, mut left_out) = (Vec::new(), 0, 0, 0);
+    let (mut count, mut prefixes) = (0, BTreeMap::new());
     for (number, line) in (1..).zip(text.lines()) {
         if line.len() > MAX_LINE {
             return Err(Error::LongLine(number));
@@ -72,7 +47,13 @@ fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, us
             continue;
         }
         let sample = sample(line).ok_or_else(|| not_metrics(text, number, line))?;
-        if !is_wanted(sample.name) {
+        count += 1;
+        let prefix = sample.name.split('_').next().unwrap_or_default();
+        if prefixes.len() < MAX_PREFIXES || prefixes.contains_key(prefix) {
+            *prefixes.entry(prefix).or_insert(0) += 1;
+        }
+        let is_own = sample.name.starts_with("ina260_") && !sample.name.ends_with("_bucket");
+        if !is_own && sample.name != "process_start_time_seconds" {
             continue;
         }
         kept += 1 + sample.labels.len();
@@ -86,7 +67,18 @@ fn parse(text: &str, is_wanted: fn(&str) -> bool) -> Result<(Vec<Sample<'_>>, us
     if !text.is_empty() && !text.ends_with('\n') {
         return Err(Error::TruncatedLine);
     }
-    Ok((samples, left_out))
+    // Without sensors, the metrics of the exporter itself identify this program.
+    let is_ours =
+        |sample: &Sample| sample.name == "ina260_up" || sample.name.starts_with("ina260_exporter_");
+    if samples.iter().any(is_ours) {
+        return Ok((samples, left_out));
+    }
+    if samples.iter().any(|sample| sample.name.starts_with("ina260_")) {
+        return Err(Error::OtherExporter);
+    }
+    let most = prefixes.into_iter().max_by_key(|(_, count)| *count);
+    let prefix = most.ok_or(Error::Empty)?.0.chars().take(100).collect();
+    Err(Error::OtherProgram { count, prefix })
 }
 
 /// Returns what a response with this line is instead.
@@ -158,12 +150,12 @@ mod tests {
 
     #[test]
     fn every_spelling_of_the_format_is_parsed() {
-        let text = "# HELP a b\n\na 1\na:b_c{} -1.5e-3\n\
-                    c { d = \"e\", f=\"\" , } +Inf 1700000000000\n\
-                    g{h=\"i}\\\"\\\\\\nj,k=\\\"\"} NaN\n";
-        let (samples, _) = parse(text, |_| true).unwrap();
+        let text = "# HELP a b\n\nina260_up 1\nina260_a:b_c{} -1.5e-3\n\
+                    ina260_c { d = \"e\", f=\"\" , } +Inf 1700000000000\n\
+                    ina260_g{h=\"i}\\\"\\\\\\nj,k=\\\"\"} NaN\n";
+        let (samples, _) = parse_ours(text).unwrap();
         let names: Vec<_> = samples.iter().map(|sample| sample.name).collect();
-        assert_eq!(names, ["a", "a:b_c", "c", "g"]);
+        assert_eq!(names, ["ina260_up", "ina260_a:b_c", "ina260_c", "ina260_g"]);
         assert_eq!((samples[0].value, samples[1].value), (1.0, -1.5e-3));
         assert_eq!((samples[2].label("d"), samples[2].label("f")), ("e", ""));
         assert_eq!(samples[2].value, f64::INFINITY);
@@ -219,9 +211,9 @@ mod tests {
     fn truncated_line_is_never_a_sample() {
         let text = "ina260_up{hostname=\"a\",device=\"b\"} 1234\n";
         for end in 1..text.len() {
-            assert!(parse(&text[..end], |_| true).is_err(), "{}", &text[..end]);
+            assert!(parse_ours(&text[..end]).is_err(), "{}", &text[..end]);
         }
-        assert_eq!(parse(text, |_| true).unwrap().0.len(), 1);
+        assert_eq!(parse_ours(text).unwrap().0.len(), 1);
     }
 
     #[test]
