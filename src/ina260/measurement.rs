@@ -10,7 +10,7 @@ const PRODUCT: i64 = 15_625;
 /// One bit of the power register, 10 mW, in units of 1e-10 W.
 const POWER_STEP: i64 = 100_000_000;
 /// Full scale of the power register, 419.43 W.
-const POWER_LIMIT: u16 = 41_943;
+pub(crate) const POWER_LIMIT: u16 = 41_943;
 /// Rated current of the chip, 15 A, in steps of its register.
 const RATED_CURRENT: u16 = 12_000;
 

@@ -11,7 +11,7 @@ pub mod registers;
 pub mod settings;
 
 use alert::Alert;
-pub(crate) use measurement::Measurement;
+pub(crate) use measurement::{Measurement, POWER_LIMIT};
 use registers::{DIE, DIE_REVISION, MANUFACTURER, MaskEnable, POWER_ON_CONFIGURATION, Register};
 use settings::{Mode, Settings};
 

@@ -13,13 +13,11 @@ use crate::i2c::{Bus, BusName, Location, mux, retry_once};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{Mode, Settings};
-use crate::ina260::{self, Measurement, RegisterDump};
+use crate::ina260::{self, Measurement, POWER_LIMIT, RegisterDump};
 use crate::scrape::{ScrapedAlert, ScrapedSensor};
 use crate::supervisor::BusProvider;
 use crate::units::Measured;
 
-/// Full scale of the power register, 419.43 W; beyond it, voltage times current is used.
-const POWER_LIMIT: u16 = 41_943;
 /// Longest wait for a result, in cycles: conversions may take 10 % longer than nominal.
 const SLOWEST: f64 = 1.15;
 /// Upper bound on the wait for a first result.
@@ -102,17 +100,6 @@ impl SensorReport {
         Ok(Self::new(die, data, sensor, Ok(state)))
     }
 
-    /// Reads the identity and data of a chip that the service uses, which affects no flag.
-    fn read_data(
-        bus: &mut dyn Bus,
-        sensor: &SensorPlan,
-        state: Result<ChipState, String>,
-    ) -> Result<Self, ina260::Error> {
-        let die = ina260::identify(bus, sensor.location.address)?;
-        let data = ina260::measure(bus, sensor.location.address, false, true)?;
-        Ok(Self::new(die, data, sensor, state))
-    }
-
     /// Returns the last result in the service's metrics, unless the sensor is down.
     fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
         Some(Self {
@@ -145,9 +132,9 @@ impl SensorReport {
 /// Reason why a sensor was not read, with what to do next.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::commands) enum Error {
-    #[error("{}{}", .0, after_chip_error(.0))]
+    #[error("{}{}", .0, self.advice())]
     Chip(ina260::Error),
-    #[error("{}{}", .0, after_mux_error(.0))]
+    #[error("{}{}", .0, self.advice())]
     Mux(mux::Error),
     /// The bus cannot be opened, or a service uses it.
     #[error("{0}")]
@@ -156,26 +143,29 @@ pub(in crate::commands) enum Error {
 
 const STUCK: &str = "; the bus is stuck: disconnect its chips one by one, including unpowered ones";
 
-fn after_chip_error(error: &ina260::Error) -> &'static str {
-    match error {
-        // Its message has the command.
-        ina260::Error::Bound(_) => "",
-        error if error.is_other_chip() => "; `ina260-exporter scan` lists the devices",
-        error if error.is_timeout() => STUCK,
-        _ => "; check wiring and supply (`ina260-exporter scan` lists the devices that respond)",
-    }
-}
-
-fn after_mux_error(error: &mux::Error) -> &'static str {
-    match error {
-        // Its message has the buses to use instead.
-        mux::Error::Bound(..) => "",
-        error if error.is_timeout() => STUCK,
-        mux::Error::Unreachable(..) => {
-            "; check wiring, supply and address (`ina260-exporter scan --mux` lists the devices \
-             on each channel)"
+impl Error {
+    fn advice(&self) -> &'static str {
+        match self {
+            // Their messages have the remedy.
+            Self::Bus(_)
+            | Self::Chip(ina260::Error::Bound(_))
+            | Self::Mux(mux::Error::Bound(..)) => "",
+            Self::Chip(error) if error.is_timeout() => STUCK,
+            Self::Mux(error) if error.is_timeout() => STUCK,
+            Self::Chip(error) if error.is_other_chip() => {
+                "; `ina260-exporter scan` lists the devices"
+            }
+            Self::Chip(_) => {
+                "; check wiring and supply (`ina260-exporter scan` lists the devices that respond)"
+            }
+            Self::Mux(mux::Error::Unreachable(..)) => {
+                "; check wiring, supply and address (`ina260-exporter scan --mux` lists the \
+                 devices on each channel)"
+            }
+            Self::Mux(mux::Error::ControlMismatch { .. }) => {
+                "; stop the other program that switches it"
+            }
         }
-        mux::Error::ControlMismatch { .. } => "; stop the other program that switches it",
     }
 }
 
@@ -245,7 +235,12 @@ pub(super) fn read_shared(
         ChipState::from_service(served).ok_or_else(|| "the chip was not identified".to_owned())
     });
     let state = state.map_err(|reason| format!("settings and alert are not read: {reason}"));
-    retried(|| SensorReport::read_data(bus, sensor, state.clone()))
+    retried(|| {
+        let die = ina260::identify(bus, sensor.location.address)?;
+        // These registers affect no flag.
+        let data = ina260::measure(bus, sensor.location.address, false, true)?;
+        Ok(SensorReport::new(die, data, sensor, state.clone()))
+    })
 }
 
 /// Takes the result of a sensor downstream of a mux from the service, which alone may switch it.
@@ -284,6 +279,12 @@ mod tests {
     /// The default sensor, at this address.
     fn sensor() -> SensorPlan {
         config::load_alone(&Overrides::default()).unwrap().plan.sensors.remove(0)
+    }
+
+    /// Reads a chip that a service uses, whose metrics are unknown.
+    fn read_shared(bus: &mut dyn Bus, sensor: &SensorPlan) -> SensorReport {
+        let service = RunningExporter { name: String::new(), sensors: Err(String::new()) };
+        super::read_shared(&service, bus, sensor).unwrap()
     }
 
     /// A chip as the service left it, with an active alert and a new result.
@@ -342,8 +343,8 @@ mod tests {
     fn data_read_leaves_flags_to_the_service() {
         let board = board();
         let bus = &mut board.clone();
-        let report = SensorReport::read_data(bus, &sensor(), Err(String::new())).unwrap();
-        assert_eq!((report.measured.power, report.state), (Watts(24.0), Err(String::new())));
+        let report = read_shared(bus, &sensor());
+        assert_eq!((report.measured.power, report.state.is_err()), (Watts(24.0), true));
         // As the service will read them.
         let flags = ina260::read_settings(bus, HERE).unwrap().mask_enable;
         assert!(flags.ready() && flags.alert(), "{flags:?}");
@@ -359,7 +360,7 @@ mod tests {
         let bus = &mut board.clone();
         bus.read_word(HERE, 0x00).unwrap();
         board.clock.wait(Duration::from_secs(2));
-        let report = SensorReport::read_data(bus, &sensor, Err(String::new())).unwrap();
+        let report = read_shared(bus, &sensor);
         assert_eq!(
             (report.measured.current, report.measured.power, report.saturated),
             (Amperes(-15.0), Watts(-540.0), true)
