@@ -10,17 +10,15 @@ use super::read::Stop;
 use super::read::reader::Reader;
 use super::running_exporter::RunningExporter;
 use crate::config::{Plan, SensorPlan};
-use crate::i2c::Location;
+use crate::ina260;
 use crate::ina260::settings::Averaging;
-use crate::ina260::{self, RegisterDump};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 use ledger::Ledger;
 pub(super) use ledger::{Energy, Moments, Slice};
-use via_service::Stream;
+use source::{Source, Stream};
 
-mod direct;
 mod ledger;
-mod via_service;
+mod source;
 
 /// Owner in the bus lock, in place of a daemon's URL.
 const OWNER: &str = "ina260-exporter run or calibrate";
@@ -32,43 +30,10 @@ pub(super) struct Sensor {
     source: Source,
 }
 
-enum Source {
-    /// With the registers of the chip as they were found, and the time that a transfer takes.
-    Direct(RegisterDump, Duration),
-    /// With the name of the service for messages.
-    Service(String),
-}
-
-impl Source {
-    /// Returns how a sensor is measured, or why it is not.
-    fn find(reader: &mut Reader, location: Location, direct: bool) -> Result<Self, String> {
-        let bus = location.bus;
-        let Some(exporter) = RunningExporter::find(bus, &reader.provider) else {
-            return direct::probe(reader, location).map_err(|error| error.to_string());
-        };
-        let refusal = match exporter.sensor(location) {
-            Ok(_) if !direct => return Ok(Self::Service(exporter.name)),
-            Ok(_) => format!(
-                "bus {bus} is in use by {}, which would lose results and settings); omit --direct \
-                 to measure through it, or stop it first",
-                exporter.name
-            ),
-            Err(reason) if direct || exporter.sensors.is_err() => {
-                format!("{reason}); stop it first")
-            }
-            Err(reason) => format!("{reason}); stop it first, or configure the sensor there"),
-        };
-        Err(format!("not measured ({refusal}"))
-    }
-}
-
 impl Sensor {
     /// Returns the name of the service that measures it; `None`: it is measured directly.
     pub(super) fn service(&self) -> Option<&str> {
-        match &self.source {
-            Source::Direct(..) => None,
-            Source::Service(name) => Some(name),
-        }
+        if let Source::Service(name) = &self.source { Some(name) } else { None }
     }
 
     /// Returns whether a result that began `since` may still arrive: the service updates its
@@ -125,7 +90,7 @@ impl Session {
             return Err(Failure::Nothing(messages));
         }
         sensors.sort_by_key(|sensor| sensor.service().is_none());
-        direct::set_cycles(&mut sensors, interval, averaging).map_err(Failure::Usage)?;
+        source::set_cycles(&mut sensors, interval, averaging).map_err(Failure::Usage)?;
         let others = sensors.iter().filter(|sensor| sensor.service().is_none());
         plan.sensors = others.map(|sensor| sensor.plan.clone()).collect();
         // Also reads the power register in short cycles: a pulsed load needs it.
@@ -192,7 +157,7 @@ impl Session {
         for (Sensor { stream, ledger, .. }, (_, meter)) in others.zip(meters) {
             let mut meter = meter.lock();
             (stream.cycle, stream.is_up) = (meter.cycle, meter.up);
-            ledger.kept.extend(meter.take_results().iter().map(direct::slice));
+            ledger.kept.extend(meter.take_results().iter().map(source::slice));
         }
         if self.scraped.is_some_and(|at| at.elapsed() < Self::SCRAPE_PERIOD) {
             return;

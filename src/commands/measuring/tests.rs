@@ -170,7 +170,7 @@ proptest! {
         scene.run_until(scene.created + Duration::from_secs(1));
         let take = |scene: &Scene| {
             let results = scene.meter.lock().take_results();
-            results.iter().map(direct::slice).collect()
+            results.iter().map(source::slice).collect()
         };
         let outside = scene.outside(&shape, &runs, interval, take)?;
         prop_assert!(outside.len() <= RUNS / 20, "{outside:#?}");
