@@ -231,7 +231,11 @@ async fn accept(mut pool: Driven, ends: Arc<FullEnds>, mut exporter: ExporterFut
         // Clients that were answered make room for others, unless descriptors have run out.
         let makes_room = is_full && File::open("/dev/null").is_ok();
         let round = if makes_room { STEP } else { ROUND };
-        sleep(round.saturating_sub(start.elapsed())).await;
+        let rest = round.saturating_sub(start.elapsed());
+        // tokio rounds a wait of zero up to a millisecond, and thus to one more wake-up.
+        if !rest.is_zero() {
+            sleep(rest).await;
+        }
         while is_blocked(&pool) && start.elapsed() < MAX_FULL {
             sleep(STEP).await;
         }

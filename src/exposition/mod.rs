@@ -139,7 +139,7 @@ struct Tick<'a> {
 impl Exposition {
     /// Describes every metric; shows no sensor yet. The configuration counts as loaded now.
     pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
-        let slot = |name, labels| Slot::new(Key::from_parts(name, labels));
+        let slot = |name, labels| Slot::new(&Key::from_parts(name, labels));
         let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
         let version = Label::new("version", env!("CARGO_PKG_VERSION"));
         let build_info = slot(BUILD_INFO, vec![version, Label::new("revision", revision)]);
@@ -221,7 +221,7 @@ impl Exposition {
         ];
         let process = renew.then(process_values).into_iter().flatten();
         for (name, value) in own.into_iter().chain(process) {
-            let gauge = || (Slot::new(Key::from_static_name(name)), None);
+            let gauge = || (Slot::new(&Key::from_static_name(name)), None);
             self.gauges.entry(name).or_insert_with(gauge).1 = value;
         }
         for (slot, value) in self.gauges.values_mut() {

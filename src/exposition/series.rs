@@ -48,8 +48,9 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(key: Key) -> Self {
-        Self { key, gauge: None, counter: None, histogram: None }
+    pub(super) fn new(key: &Key) -> Self {
+        // Every render clones all keys: retained ones share their labels.
+        Self { key: key.to_retained(), gauge: None, counter: None, histogram: None }
     }
 
     /// Sets a gauge, or leaves it out. Returns whether it is left out for the first time.
@@ -96,7 +97,7 @@ impl Series {
         let labels: Vec<Label> = view.labels.iter().map(label).collect();
         let slots = METRICS.iter().flat_map(|metric| {
             let keys = keys(metric, &labels, &view).into_iter().enumerate();
-            keys.map(|(index, key)| (metric.source, index, Slot::new(key)))
+            keys.map(|(index, key)| (metric.source, index, Slot::new(&key)))
         });
         Self { slots: slots.collect(), view, chip: None }
     }
@@ -136,7 +137,7 @@ impl Series {
                     if let Some(chip) = snapshot.chip.filter(|chip| self.chip != Some(*chip)) {
                         is_withdrawn |= self.chip.replace(chip).is_some();
                         let labels = info_labels(&self.view, chip);
-                        *slot = Slot::new(Key::from_parts(slot.key.name_shared(), labels));
+                        *slot = Slot::new(&Key::from_parts(slot.key.name_shared(), labels));
                     }
                     slot.set(tick, self.chip.map(|_| 1.0));
                 }
@@ -175,7 +176,7 @@ fn info_labels(view: &View, chip: ChipInfo) -> Vec<Label> {
     view.labels.iter().chain(&view.info).map(label).chain(settings).collect()
 }
 
-/// Creates a label of shared strings: every render clones all keys, which would copy owned strings.
+/// Creates a label of strings that all series of a sensor share.
 fn label((name, value): &(String, String)) -> Label {
     Label::new(Arc::<str>::from(name.as_str()), Arc::<str>::from(value.as_str()))
 }
