@@ -44,7 +44,7 @@ test: toolchain ## run the tests, which need neither hardware nor root
 # Prints the seed; FUZZ_SEED repeats a run.
 fuzz: export FUZZ_SECONDS ?= 15
 fuzz: export FUZZ_SEED ?= $(shell date +%s)
-fuzz: toolchain ## fuzz configurations, scrapes, saved counters and register words for FUZZ_SECONDS=15
+fuzz: toolchain ## fuzz configurations, scrapes, saved counters and register words for FUZZ_SECONDS=15 each
 	cargo test --locked --test fuzz -- --nocapture
 
 bench: deb ## measure speed and memory; as root, also compare with other programs in a VM
@@ -60,7 +60,7 @@ system-test: deb ## run the system tests in VMs: ONLY=scenario, RELEASE=trixie, 
 	DEB=$(package) tests/system/run $(RELEASE:%=--release %) $(ONLY)
 
 soak: export FUZZ_SECONDS ?= 600
-soak: fuzz ## fuzz for 10 min, then 20 min of random faults in a VM (root)
+soak: fuzz ## fuzz for 10 min each, then 20 min of random faults in a VM (root)
 	$(MAKE) system-test RELEASE=bookworm ONLY=soak
 
 prometheus-test: dashboard nginx fleet victoria ## test the examples with Prometheus, VictoriaMetrics and nginx

@@ -139,7 +139,7 @@ impl Queue {
             if is_written && dropped > reported && is_due {
                 (reported, last) = (dropped, Some(Instant::now()));
                 warn!(
-                    "log messages dropped since the start: {dropped} (the log could not be \
+                    "log messages dropped since start-up: {dropped} (the log could not be \
                      written)"
                 );
             }

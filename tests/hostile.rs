@@ -49,7 +49,7 @@ fn full_standard_error_does_not_stop_measuring() {
     let reader = thread::spawn(move || {
         let lines = BufReader::new(reader).lines().map_while(Result::ok);
         let is_report = |line: &String| {
-            line.contains("log messages dropped since the start: ")
+            line.contains("log messages dropped since start-up: ")
                 && line.ends_with(" (the log could not be written)")
         };
         lines.filter(is_report).count()

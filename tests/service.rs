@@ -420,7 +420,7 @@ fn processor_time_is_served_in_fractions_of_a_second() {
 
 #[test]
 fn sighup_before_ready_reloads_afterwards() {
-    // The probe at the start takes two seconds.
+    // The start-up probe takes two seconds.
     let daemon = Launch::simulated("hang@0+2").spawn();
     daemon.wait_for_line("simulated");
     daemon.signal("HUP");

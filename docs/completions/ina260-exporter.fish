@@ -80,7 +80,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l 
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l output -d 'Write to this file instead of standard error' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30+20' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l sum -d 'Also print the sum of the sensors, for sensors that feed one load'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l sum -d 'Also print the sum of the sensors, for a load that is fed through several of them'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l direct -d 'Measure directly, never through the service'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l csv -d 'Print CSV, a line for each run and sensor'

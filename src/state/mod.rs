@@ -116,7 +116,7 @@ pub enum RestoreError {
     #[error("the state directory is on an overlay file system, which may restore old counters")]
     Overlay,
     /// The file was renamed to this path.
-    #[error("incomplete, or from another version or machine; kept as {}", .0.display())]
+    #[error("incomplete, in an unknown format, or from another machine; kept as {}", .0.display())]
     Foreign(PathBuf),
 }
 
@@ -126,7 +126,7 @@ pub enum RestoreError {
 pub enum SaveError {
     #[error("{0}; the next start counts from 0")]
     Lost(io::Error),
-    /// The older file could not be removed at the start either.
+    /// The older file could not be removed at start-up either.
     #[error(
         "{cause}; an older {} may be left ({source}): delete it, or a later start may restore it",
         path.display()
@@ -246,7 +246,7 @@ impl Store {
         if fs::symlink_metadata(&path).is_err_and(is_none) {
             return Err(SaveError::Lost(cause));
         }
-        // A file that could not be removed at the start has older values than those served since.
+        // A file that could not be removed at start-up has older values than those served since.
         Err(match self.load_and_remove() {
             Err(RestoreError::Io(source)) => SaveError::Stale { cause, path, source },
             _ => SaveError::Lost(cause),

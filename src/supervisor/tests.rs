@@ -1,4 +1,4 @@
-//! Transfers, labels and the probe at the start, on simulated buses.
+//! Transfers, labels and the start-up probe, on simulated buses.
 
 use super::preflight::Findings;
 use super::*;
@@ -66,7 +66,7 @@ fn empty_hostname_adds_no_label() {
     assert_eq!(labels(""), ["device=deepx"]);
 }
 
-/// Returns what the probe at the start finds, with INA260s at these buses and addresses. The
+/// Returns what the start-up probe finds, with INA260s at these buses and addresses. The
 /// configured sensor is at 0x40 on bus 1; if `is_other`, there is another chip.
 fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::documents::{TROUBLESHOOTING, first_spans, root, section};
 
 const SECTIONS: [&str; 4] =
-    ["## At the start", "## While running", "## From run and calibrate", "## Configuration errors"];
+    ["## At start-up", "## While running", "## From run and calibrate", "## Configuration errors"];
 
 /// Returns the code below a directory, with each string literal on one line.
 fn code(directory: &Path) -> String {

@@ -29,14 +29,14 @@ const MIN_RESULTS: u32 = 2;
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Unusable {
     #[error(
-        "too few results in a tenth of the time; check that the sensor responds, or use a longer \
-         --for"
+        "too few results in one tenth of the averaging time; check that the sensor responds, or \
+         use a longer --for"
     )]
     TooFew,
     #[error(
-        "the {quantity} is not steady (its means over tenths of the time differ by {range:.2} \
-         {unit}, single results by {spread:.2} {unit} rms); switch the load off for --zero, or \
-         use a constant one"
+        "the {quantity} is not steady (its means over tenths of the averaging time differ by \
+         {range:.2} {unit}, single results by {spread:.2} {unit} rms); switch the load off for \
+         --zero, or use a constant one"
     )]
     NotSteady { quantity: &'static str, unit: &'static str, range: f64, spread: f64 },
     #[error(

@@ -59,7 +59,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = shared_args::up_to_an_hour)]
     pub idle: Option<Duration>,
 
-    /// Also print the sum of the sensors, for sensors that feed one load
+    /// Also print the sum of the sensors, for a load that is fed through several of them
     #[arg(long)]
     pub sum: bool,
 

@@ -31,7 +31,7 @@ sleep 20
 scrape_at '[fe80::260%25lo]:8000' | grep 'listener_restarts_total{cause="unresponsive"} 0'
 expect "process" "$first" "$(pid)"
 
-# An address that is not there at the start.
+# An address that is not there at start-up.
 configure 'listen = "192.0.2.1:8000"'
 mark_journal
 systemctl restart "$service"

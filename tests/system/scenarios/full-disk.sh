@@ -7,7 +7,7 @@ start_service 'interval = "100ms"'
 systemctl stop "$service"
 [[ -s $state/totals ]] || fail "no saved counters after a stop"
 
-# Writable at the start, which removes the saved counters; full at shutdown.
+# Writable at start-up, which removes the saved counters; full at shutdown.
 mount --types tmpfs --options size=16k,mode=0755 tmpfs "$(realpath "$state")"
 systemctl start "$service"
 wait_until 20 above ina260_measured_seconds_total 5

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Without a sensor at the start, the service shows it as down and keeps retrying until it responds.
+# Without a sensor at start-up, the service shows it as down and keeps retrying until it responds.
 # on one release
 . scenarios/lib.sh
 set_load 0x2580 0x0320
