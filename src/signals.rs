@@ -6,10 +6,13 @@ use std::time::Duration;
 use std::{fs, io, process, thread};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use signal_hook::{flag, iterator};
 
 /// Signals that keys of a terminal send to every process in the foreground.
-pub(crate) const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
+const KEYS: [i32; 2] = [SIGINT, SIGQUIT];
+/// Origin of a signal that no process has sent, see sigaction(2).
+const SI_KERNEL: i32 = 0x80;
 
 /// Time for the process to end by itself after a signal that arrives when signals are no longer
 /// received: it may have been sent before.
@@ -24,6 +27,15 @@ pub enum Event {
     Reload,
     /// A sensor went up or down; sent by the daemon's own threads.
     SensorChanged,
+}
+
+/// A signal that has arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Signal {
+    /// Its number.
+    pub number: i32,
+    /// Whether a key of the terminal has sent it, and not a process.
+    pub is_from_key: bool,
 }
 
 /// Signal handler that at first catches only SIGHUP: the other signals still end the process.
@@ -42,7 +54,7 @@ impl Signals {
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
         let handle = on_signals([SIGHUP], move |signal| {
-            signals.send(if signal == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
+            signals.send(if signal.number == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
         })?;
         Ok(Self { handle, sender, events })
     }
@@ -84,15 +96,19 @@ pub(crate) fn events() -> io::Result<Receiver<Event>> {
 /// The kernel's error if a handler cannot be installed or a thread cannot be created.
 pub fn on_signals(
     signals: impl IntoIterator<Item = i32>,
-    mut on_signal: impl FnMut(i32) -> bool + Send + 'static,
+    mut on_signal: impl FnMut(Signal) -> bool + Send + 'static,
 ) -> io::Result<iterator::Handle> {
-    let mut signals = iterator::Signals::new(signals)?;
+    let mut signals = iterator::SignalsInfo::<WithRawSiginfo>::new(signals)?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned());
     thread.spawn(move || {
-        if let Some(signal) = signals.forever().find(|signal| !on_signal(*signal)) {
-            thread::sleep(GRACE);
-            process::exit(128 + signal);
+        for origin in &mut signals {
+            let number = origin.si_signo;
+            let is_from_key = KEYS.contains(&number) && origin.si_code == SI_KERNEL;
+            if !on_signal(Signal { number, is_from_key }) {
+                thread::sleep(GRACE);
+                process::exit(128 + number);
+            }
         }
     })?;
     Ok(handle)

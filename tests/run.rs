@@ -261,6 +261,38 @@ fn ctrl_c_reaches_a_command_that_changed_its_group() {
     assert_eq!(status.code(), Some(7));
 }
 
+/// As with env(1), which becomes the command: a key reaches it once, kill(1) too.
+#[test]
+fn each_signal_in_a_terminal_reaches_the_command_once() {
+    let program = support::program().join(" ");
+    let command = "for it in INT QUIT; do trap 'echo caught' \\$it; done; trap 'exit 7' TERM; \
+                   echo \\$PPID; while :; do sleep 0.01; done";
+    let script = format!(
+        "exec env --default-signal=INT,QUIT {program} run --simulate --config /dev/null -- \
+         sh -c \"{command}\""
+    );
+    let mut child = Command::new("script")
+        .args(["-qec", &script, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let program = lines.next().unwrap();
+    let caught = thread::spawn(|| lines.filter(|line| line.trim_end().ends_with("caught")).count());
+    let pause = || thread::sleep(Duration::from_millis(500));
+    for signal in ["INT", "QUIT", "TERM"] {
+        pause();
+        kill(signal, program.trim_end());
+        if signal == "QUIT" {
+            pause();
+            child.stdin.as_ref().unwrap().write_all(b"\x03").unwrap();
+        }
+    }
+    let status = until("the end", || child.try_wait().unwrap());
+    assert_eq!((status.code(), caught.join().unwrap()), (Some(7), 3));
+}
+
 /// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus,
 /// for as long as it runs.
 fn service(directory: &Directory, port: u16, exporter: &Arc<Mutex<Daemon>>) -> File {

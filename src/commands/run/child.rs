@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -12,9 +11,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process, waitid};
-use rustix::termios::tcgetpgrp;
 
 use super::FAILURE;
 use crate::signals;
@@ -22,14 +21,14 @@ use crate::signals;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
     /// Asks this program to end.
-    Signal(i32),
+    Signal(signals::Signal),
     Ended(Instant),
 }
 
 pub(super) struct Events {
     pub(super) sender: Sender<Event>,
     receiver: Receiver<Event>,
-    /// The last signal that has arrived.
+    /// Number of the last signal that has arrived.
     pub(super) signal: Option<i32>,
 }
 
@@ -49,7 +48,7 @@ impl Events {
         let child = Some(CHILD).filter(|signal| signals::is_ignored(*signal));
         let signals = events.sender.clone();
         signals::on_signals(signals::ending().chain(child), move |signal| {
-            signal == CHILD || signals.send(Event::Signal(signal)).is_ok()
+            signal.number == CHILD || signals.send(Event::Signal(signal)).is_ok()
         })?;
         Ok(events)
     }
@@ -57,7 +56,7 @@ impl Events {
     pub(super) fn wait(&mut self, timeout: Duration) -> Option<Event> {
         let event = self.receiver.recv_timeout(timeout).ok();
         if let Some(Event::Signal(signal)) = event {
-            self.signal = Some(signal);
+            self.signal = Some(signal.number);
         }
         event
     }
@@ -65,6 +64,15 @@ impl Events {
 
 /// Starts a command with the streams of this process. Its end becomes an event.
 pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
+    let ((started, pid), ended) = (mpsc::channel(), events.sender.clone());
+    // Before the command: without this thread, nothing would wait for its end.
+    thread::Builder::new().name("command".to_owned()).spawn(move || {
+        let Ok(pid) = pid.recv() else { return };
+        // Does not reap the process: until then, no other process gets its ID.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(pid), options).err() == Some(Errno::INTR) {}
+        _ = ended.send(Event::Ended(Instant::now()));
+    })?;
     let child = match Command::new(&words[0]).args(&words[1..]).spawn() {
         // A script that names no interpreter, which execvp(3) gives to the shell, too.
         Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
@@ -72,31 +80,24 @@ pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
         }
         spawned => spawned,
     }?;
-    let (pid, ended) = (Pid::from_child(&child), events.sender.clone());
-    thread::Builder::new().name("command".to_owned()).spawn(move || {
-        // Does not reap the process: until then, no other process gets its ID.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while waitid(WaitId::Pid(pid), options).err() == Some(Errno::INTR) {}
-        _ = ended.send(Event::Ended(Instant::now()));
-    })?;
+    _ = started.send(Pid::from_child(&child));
     Ok(child)
 }
 
-/// Returns the path of a command that was found.
+/// Returns the path of a command that can be executed.
 fn located(command: &OsStr) -> PathBuf {
     let path = env::var_os("PATH").filter(|_| !command.as_bytes().contains(&b'/'));
     let mut candidates = path.iter().flat_map(env::split_paths).map(|it| it.join(command));
-    candidates.find(|it| it.is_file()).unwrap_or_else(|| command.into())
+    let is_executable = |it: &PathBuf| it.is_file() && access(it, Access::EXEC_OK).is_ok();
+    candidates.find(is_executable).unwrap_or_else(|| command.into())
 }
 
 /// Passes a signal on to a command, unless a key of the terminal has sent it to both.
-pub(super) fn pass_on(signal: i32, child: &Child) {
-    let (pid, group) = (Pid::from_child(child), getpgrp());
+pub(super) fn pass_on(signal: signals::Signal, child: &Child) {
+    let pid = Pid::from_child(child);
     // A command that changed its process group, as setsid(1) does, gets nothing from the keys.
-    let is_from_key = signals::KEYS.contains(&signal)
-        && getpgid(Some(pid)).is_ok_and(|it| it == group)
-        && File::open("/dev/tty").is_ok_and(|tty| tcgetpgrp(tty).is_ok_and(|it| it == group));
-    if let Some(signal) = Signal::from_named_raw(signal).filter(|_| !is_from_key) {
+    let has_it = signal.is_from_key && getpgid(Some(pid)).is_ok_and(|it| it == getpgrp());
+    if let Some(signal) = Signal::from_named_raw(signal.number).filter(|_| !has_it) {
         // Fails only if the command has ended, or runs as another user, as with sudo.
         let _ = kill_process(pid, signal);
     }

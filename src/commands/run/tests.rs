@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::config::{self, Overrides};
 use crate::i2c::{Address, Bus};
+use crate::signals::Signal;
 use crate::simulated::{Board, Chip, Fault, Faults, Load};
 
 const HERE: Address = Address(0x40);
@@ -48,7 +49,8 @@ impl Bench {
         let events = Events::new();
         let sender = events.sender.clone();
         thread::scope(|scope| {
-            scope.spawn(move || meanwhile(&|signal| sender.send(Event::Signal(signal)).unwrap()));
+            let signal = |number| Event::Signal(Signal { number, is_from_key: false });
+            scope.spawn(move || meanwhile(&|number| sender.send(signal(number)).unwrap()));
             measure(&args, self.plan.clone(), self.provider(), || Ok(events))
         })
     }
