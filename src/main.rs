@@ -25,6 +25,7 @@ const CONFIG: u8 = 78;
 const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
+    signals::catch_file_size_limit();
     let code = match CommandLine::try_parse().or_else(escaped) {
         Ok(CommandLine { command: Some(command), .. }) => run(command),
         Ok(CommandLine { daemon, .. }) if daemon.check_config => {

@@ -47,10 +47,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches SIGHUP; and SIGXFSZ, so that a file at its size limit (`ulimit -f`) is an error of
-    /// the write and not the end of the process.
+    /// Catches SIGHUP.
     pub(crate) fn catch_reload() -> io::Result<Self> {
-        flag::register(SIGXFSZ, Arc::default())?;
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
         let handle = on_signals([SIGHUP], move |signal| {
@@ -65,6 +63,15 @@ impl Signals {
             self.handle.add_signal(signal)?;
         }
         Ok(self.events)
+    }
+}
+
+/// Catches SIGXFSZ, so that a file at its size limit (`ulimit -f`) is an error of the write and not
+/// the end of the process.
+pub fn catch_file_size_limit() {
+    if !is_ignored(SIGXFSZ) {
+        // Without it, only such a file is a problem.
+        let _ = flag::register(SIGXFSZ, Arc::default());
     }
 }
 
