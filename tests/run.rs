@@ -85,8 +85,10 @@ fn ignored_signal_stays_ignored_in_the_command() {
 fn script_without_interpreter_runs_as_with_env() {
     let directory = Directory::new();
     // The shell writes it: a file that this process has open for writing cannot be executed.
+    // A file that cannot be executed is passed over.
     let script = "cd \"$1\"; shift; echo 'echo \"$1\"; exit 9' > script; chmod +x script; \
-                  PATH=$PWD:$PATH; \"$@\" ./script path; test $? = 9; \"$@\" script name";
+                  mkdir other; echo 'echo wrong' > other/script; PATH=$PWD/other:$PWD:$PATH; \
+                  \"$@\" ./script path; test $? = 9; \"$@\" script name";
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh", text(&directory.path(""))]).args(support::program());
     command.args(["run", "--simulate", "--config", "/dev/null", "--"]);
@@ -160,6 +162,24 @@ fn json_and_csv_have_every_run() {
     let (own, other) = (joules(lines[1]), joules(&lines[2].replace("a,b", "")));
     assert!(lines[3].starts_with("1,sum,0,false,"), "{csv}");
     assert!((joules(lines[3]) - own - other).abs() < 1e-9, "{csv}");
+}
+
+#[test]
+fn file_size_limit_is_an_error_of_the_write() {
+    let directory = Directory::new();
+    let output = directory.path("output");
+    let script = "ulimit -f 0; exec \"$@\" > \"$FILE\"";
+    let to_file = ["run", "--output", "/dev/stdout", "--", "true"];
+    for (arguments, code) in [(&to_file[..], 125), (&["read"], 1), (&["--check-config"], 1)] {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).args(support::program()).args(arguments.split_at(1).0);
+        command.args(["--simulate", "--config", "/dev/null"]).args(arguments.split_at(1).1);
+        let ended = command.env("FILE", &output).output().unwrap();
+        let message = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{message}");
+        // EFBIG, see errno(3).
+        assert!(message.contains("cannot write: File too large"), "{message}");
+    }
 }
 
 #[test]
