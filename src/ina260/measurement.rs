@@ -74,10 +74,9 @@ impl Measurement {
         Some(i64::from(register) * POWER_STEP - self.product().abs())
     }
 
-    /// Returns the registers whose words a transfer may have corrupted, compared with the previous
-    /// result: they are doubtful until they have been read twice.
-    pub(crate) fn doubts(&self, previous: Option<&Self>) -> Vec<Register> {
-        let all = !self.is_impossible() && self.disagrees(previous.and_then(Self::excess));
+    /// Returns whether a transfer may have corrupted a word, compared with the previous result.
+    /// Then none of the words counts until it has been read twice: others may be wrong, too.
+    pub(crate) fn is_suspicious(&self, previous: Option<&Self>) -> bool {
         // A wrong sign does not contradict the power register, which has none.
         let has_other_sign = |it: &Self| self.product().signum() == -it.product().signum();
         let is_reversed = self.power_word.is_some()
@@ -86,14 +85,11 @@ impl Measurement {
         let is_overloaded = self.current_word.cast_signed().unsigned_abs() > RATED_CURRENT;
         // A rail that is switched off also reads 0; the next such result is not verified again.
         let is_off = self.voltage_word == 0 && !previous.is_some_and(Self::looks_like_power_on);
-        [
-            (all || is_overloaded || is_reversed, Register::Current),
-            (all || is_off || self.is_voltage_impossible(), Register::BusVoltage),
-            (all || self.is_power_impossible(), Register::Power),
-        ]
-        .into_iter()
-        .filter_map(|(is_doubtful, register)| is_doubtful.then_some(register))
-        .collect()
+        self.is_impossible()
+            || is_off
+            || is_overloaded
+            || is_reversed
+            || self.disagrees(previous.and_then(Self::excess))
     }
 
     /// Returns whether product and power register differ by more than a tenth and two steps, and
@@ -110,16 +106,9 @@ impl Measurement {
     }
 
     pub(crate) fn is_impossible(&self) -> bool {
-        self.is_voltage_impossible() || self.is_power_impossible()
-    }
-
-    /// Bit 15 of the voltage register is always 0.
-    const fn is_voltage_impossible(&self) -> bool {
+        // Bit 15 of the voltage register is always 0.
         self.voltage_word > 0x7FFF
-    }
-
-    fn is_power_impossible(&self) -> bool {
-        !self.overflow && self.power_word.is_some_and(|word| word > POWER_LIMIT)
+            || !self.overflow && self.power_word.is_some_and(|word| word > POWER_LIMIT)
     }
 
     /// Returns voltage times current in units of 1e-10 W.
@@ -258,33 +247,32 @@ mod tests {
     }
 
     #[test]
-    fn impossible_and_contradictory_words_are_doubtful() {
-        let doubts = |m: Measurement| m.doubts(Some(&words(9600, 800, Some(1200))));
-        let all = [Register::Current, Register::BusVoltage, Register::Power];
+    fn impossible_and_contradictory_words_are_suspicious() {
+        let previous = words(9600, 800, Some(1200));
         for (measurement, expected) in [
-            (words(9600, 800, Some(1200)), &all[..0]),
-            (words(9600, 800, Some(1322)), &all[..0]), // a tenth
-            (words(9600, 800, Some(1370)), &all[..]),
-            (words(9600, 800, Some(1030)), &all[..]),
-            (words(0x8000, 800, Some(1200)), &all[1..2]),
-            (words(0xFFFF, 800, None), &all[1..2]),
-            (words(9600, 800, Some(41_944)), &all[2..]),
-            (words(9600, 12_000, Some(18_000)), &all[..0]),
-            (words(9600, 12_001, Some(18_002)), &all[..1]),
-            (words(9600, (-12_001_i16).cast_unsigned(), None), &all[..1]),
-            (words(9600, (-800_i16).cast_unsigned(), Some(1200)), &all[..1]),
-            (words(9600, (-800_i16).cast_unsigned(), None), &all[..0]),
-            (words(9600, (-1_i16).cast_unsigned(), Some(2)), &all[..0]),
+            (previous, false),
+            (words(9600, 800, Some(1322)), false), // a tenth
+            (words(9600, 800, Some(1370)), true),
+            (words(9600, 800, Some(1030)), true),
+            (words(0x8000, 800, Some(1200)), true),
+            (words(0xFFFF, 800, None), true),
+            (words(0x0000, 800, Some(0)), true),
+            (words(9600, 800, Some(41_944)), true),
+            (words(9600, 12_000, Some(18_000)), false),
+            (words(9600, 12_001, Some(18_002)), true),
+            (words(9600, (-12_001_i16).cast_unsigned(), None), true),
+            (words(9600, (-800_i16).cast_unsigned(), Some(1200)), true),
+            (words(9600, (-800_i16).cast_unsigned(), None), false),
+            (words(9600, (-1_i16).cast_unsigned(), Some(2)), false),
         ] {
-            assert_eq!(doubts(measurement), expected, "{measurement:?}");
+            assert_eq!(measurement.is_suspicious(Some(&previous)), expected, "{measurement:?}");
         }
         // A load that pulses disagrees in each result.
         let pulses = words(4800, 1200, Some(1800));
-        assert_eq!(doubts(pulses), all);
-        assert_eq!(pulses.doubts(Some(&pulses)), []);
+        assert!(pulses.is_suspicious(Some(&previous)) && !pulses.is_suspicious(Some(&pulses)));
         // Nothing is known of the register when it overflows.
         let overflow = Measurement { overflow: true, ..words(9600, 800, Some(0xFFFF)) };
-        assert_eq!(doubts(overflow), []);
+        assert!(!overflow.is_suspicious(Some(&previous)));
     }
 
     #[test]

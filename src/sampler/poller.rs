@@ -162,7 +162,6 @@ impl Poller {
             // On a bus that needs longer for a result than the chip, another attempt cannot help.
             let too_slow = at.duration_since(read.ended) > self.tracker.period() * 3 / 4;
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
-            let doubts = measurement.doubts(self.previous.as_ref());
             // The flags show whether an edge has torn the result. They also show a brown-out, whose
             // zeros are not a result.
             let mut is_doubtful = is_late
@@ -172,10 +171,13 @@ impl Poller {
             let mut is_usable = !measurement.is_impossible();
             let mut corrupt = u64::from(!is_usable);
             // Including a third read of one word, and the flags.
-            let word_time = at.duration_since(begun) / if with_power { 3 } else { 2 };
-            let time = word_time * u32::try_from(doubts.len() + 2).unwrap_or(5);
-            if can_retry && !doubts.is_empty() && self.tracker.leaves_time(at, time) {
-                (is_usable, corrupt) = self.repeat(access, &mut measurement, &doubts)?;
+            let words = if with_power { 3 } else { 2 };
+            let time = at.duration_since(begun) / words * (words + 2);
+            if can_retry
+                && measurement.is_suspicious(self.previous.as_ref())
+                && self.tracker.leaves_time(at, time)
+            {
+                (is_usable, corrupt) = self.repeat(access, &mut measurement)?;
                 at = access.clock.now();
                 is_doubtful = true;
             }
@@ -201,16 +203,15 @@ impl Poller {
         Ok(PollOutcome::NoResult)
     }
 
-    /// Reads the doubtful words again, and a third time if they differ; what two reads agree on
-    /// counts. Returns whether there is such a word each time, and the number of corrupted reads.
+    /// Reads the words again, and a third time if they differ; what two reads agree on counts.
+    /// Returns whether there is such a word each time, and the number of corrupted reads.
     fn repeat(
         &self,
         access: &mut Access<'_>,
         measurement: &mut Measurement,
-        doubts: &[Register],
     ) -> Result<(bool, u64), Error> {
         let (mut is_known, mut corrupt) = (true, 0);
-        for &register in doubts {
+        for register in [Register::Current, Register::BusVoltage, Register::Power] {
             let mut read = || ina260::read(&mut access.bus, self.chip.address, register);
             let Some(word) = measurement.word_mut(register) else { continue };
             let second = read()?;
