@@ -36,6 +36,15 @@ impl Sensor {
         if let Source::Service(name) = &self.source { Some(name) } else { None }
     }
 
+    /// Returns why it is not measured.
+    pub(super) fn missing(&self) -> Option<&str> {
+        if let Source::Missing(problem) = &self.source { Some(problem) } else { None }
+    }
+
+    fn is_direct(&self) -> bool {
+        matches!(self.source, Source::Direct(..))
+    }
+
     /// Returns whether a result that began `since` may still arrive: the service updates its
     /// metrics once a second.
     fn may_arrive(&self, since: Instant) -> bool {
@@ -50,7 +59,6 @@ pub(super) struct Session {
     supervisor: Option<Supervisor>,
     reader: Reader,
     scraped: Option<Instant>,
-    messages: Vec<String>,
 }
 
 impl Session {
@@ -74,24 +82,20 @@ impl Session {
         averaging: Option<Averaging>,
     ) -> Result<Self, Failure> {
         let mut reader = Reader::new(&plan, provider, false);
-        let (mut sensors, mut messages) = (Vec::new(), Vec::new());
-        for plan in std::mem::take(&mut plan.sensors) {
-            match Source::find(&mut reader, plan.location, direct) {
-                Ok(source) => {
-                    let (stream, ledger) = Default::default();
-                    sensors.push(Sensor { plan, stream, ledger, source });
-                }
-                Err(problem) => {
-                    messages.push(format!("sensor {} ({}): {problem}", plan.device, plan.location));
-                }
-            }
-        }
-        if sensors.is_empty() {
-            return Err(Failure::Nothing(messages));
+        let find = |plan: SensorPlan| {
+            let source = Source::find(&mut reader, plan.location, direct);
+            let source = source.unwrap_or_else(|problem| {
+                Source::Missing(format!("sensor {} ({}): {problem}", plan.device, plan.location))
+            });
+            Sensor { plan, source, stream: Stream::default(), ledger: Ledger::default() }
+        };
+        let mut sensors: Vec<_> = std::mem::take(&mut plan.sensors).into_iter().map(find).collect();
+        if sensors.iter().all(|sensor| sensor.missing().is_some()) {
+            return Err(Failure::Nothing(missing(&sensors)));
         }
         sensors.sort_by_key(|sensor| sensor.service().is_none());
         source::set_cycles(&mut sensors, interval, averaging).map_err(Failure::Usage)?;
-        let others = sensors.iter().filter(|sensor| sensor.service().is_none());
+        let others = sensors.iter().filter(|sensor| sensor.is_direct());
         plan.sensors = others.map(|sensor| sensor.plan.clone()).collect();
         // Also reads the power register in short cycles: a pulsed load needs it.
         plan.script_metrics = true;
@@ -99,7 +103,7 @@ impl Session {
             .then(|| Supervisor::open(plan, reader.provider.clone(), OWNER.to_owned()))
             .transpose()
             .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
-        Ok(Self { sensors, supervisor, reader, scraped: None, messages })
+        Ok(Self { sensors, supervisor, reader, scraped: None })
     }
 
     /// Starts measuring, and writes to the chips. From now on they have to be restored, so signals
@@ -117,7 +121,7 @@ impl Session {
     pub(super) fn wait_ready(&mut self, stop: Stop) -> bool {
         let begun = Instant::now();
         let is_awaited = |sensor: &Sensor| {
-            let has_none = sensor.service().is_none() && sensor.ledger.kept.is_empty();
+            let has_none = sensor.is_direct() && sensor.ledger.kept.is_empty();
             begun.elapsed() < Self::PHASE || has_none && sensor.may_arrive(begun)
         };
         while self.sensors.iter().any(is_awaited) {
@@ -152,7 +156,7 @@ impl Session {
     }
 
     pub(super) fn collect(&mut self) {
-        let others = self.sensors.iter_mut().filter(|sensor| sensor.service().is_none());
+        let others = self.sensors.iter_mut().filter(|sensor| sensor.is_direct());
         let meters = self.supervisor.iter().flat_map(Supervisor::sensors);
         for (Sensor { stream, ledger, .. }, (_, meter)) in others.zip(meters) {
             let mut meter = meter.lock();
@@ -189,10 +193,9 @@ impl Session {
         self.sensors.iter_mut().map(|sensor| sensor.ledger.finish(end)).collect()
     }
 
-    /// Stops measuring and restores the registers of the chips. Returns what failed, and why
-    /// sensors were not measured.
+    /// Stops measuring and restores the registers of the chips. Returns what failed.
     pub(super) fn close(&mut self) -> Vec<String> {
-        let mut messages = std::mem::take(&mut self.messages);
+        let mut messages = Vec::new();
         let Some(mut supervisor) = self.supervisor.take() else { return messages };
         if !supervisor.stop() {
             // The blocked thread ends with the process.
@@ -213,6 +216,11 @@ impl Session {
         }
         messages
     }
+}
+
+/// Returns why sensors are not measured.
+pub(super) fn missing(sensors: &[Sensor]) -> Vec<String> {
+    sensors.iter().filter_map(Sensor::missing).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(super) enum Source {
     Direct(RegisterDump, Duration),
     /// With the name of the service for messages.
     Service(String),
+    /// Not at all, with the reason.
+    Missing(String),
 }
 
 impl Source {

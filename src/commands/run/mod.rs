@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::measuring::{Energy, Session};
+use super::measuring::{self, Energy, Session};
 use super::shared_args::{self, ConfigArgs};
 use super::{Failure, report};
 use crate::config::Plan;
@@ -139,7 +139,11 @@ fn measure(
     session.start()?;
     let mut summary = Summary { args: args.clone(), session, idle: None, runs: Vec::new() };
     let outcome = measure_runs(&mut summary, &mut events);
-    let messages = summary.session.close();
+    let mut messages = summary.session.close();
+    if summary.runs.is_empty() {
+        // Otherwise they are notes.
+        messages.extend(measuring::missing(&summary.session.sensors));
+    }
     // From here a signal ends the process again, even if a full pipe blocks it.
     drop(events);
     let (code, problem) = match outcome {

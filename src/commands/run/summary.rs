@@ -64,8 +64,10 @@ impl Summary {
 
     /// Returns how a sensor was measured, and what is missing.
     fn notes(&self, index: usize, figures: &Figures) -> Vec<String> {
-        // The sum has none.
-        let Some(sensor) = self.session.sensors.get(index) else { return Vec::new() };
+        let Some(sensor) = self.session.sensors.get(index) else {
+            let warning = |seconds| format!("warning: sum: {seconds} not measured by every sensor");
+            return figures.gap().map(warning).into_iter().collect();
+        };
         let (device, verbose) = (&sensor.plan.device, self.args.verbose);
         let millis = sensor.stream.cycle.as_secs_f64() * 1e3;
         let runs = (1..).zip(&self.runs).filter(|_| verbose).map(|(number, run)| {
@@ -79,6 +81,8 @@ impl Summary {
                 "{device}: measured through {service}, a result every {millis:.2} ms: the \
                  uncertainty follows from this interval; stop the service to measure short runs"
             ));
+        } else if let Some(problem) = sensor.missing() {
+            notes.push(format!("warning: {problem}"));
         } else if verbose {
             notes.push(format!("{device}: measured directly, a result every {millis:.2} ms"));
         }
@@ -88,7 +92,7 @@ impl Summary {
                  restart is not measured"
             ));
         }
-        if let Some(seconds) = figures.gap() {
+        if let (None, Some(seconds)) = (sensor.missing(), figures.gap()) {
             notes.push(format!(
                 "warning: {device}: {seconds} not measured (the sensor did not respond, or results \
                  were missed: try a longer --interval); the energy of that time is missing"
@@ -114,7 +118,7 @@ impl Summary {
 
     /// Returns why no run was measured, and the idle power that was.
     pub(super) fn no_run(&self, code: u8) -> Option<String> {
-        let watts = |energy: &Energy| Some(format!("idle power {:.2} W", energy.watts()?));
+        let watts = |energy: &Energy| Some(format!("idle power {} W", power(energy.watts()?)));
         let idle = self.of_sensors(self.idle.as_deref().unwrap_or_default(), watts);
         self.runs.is_empty().then(|| {
             format!(
@@ -152,10 +156,11 @@ impl Summary {
             let mut row = figures.object();
             row["runs"] = json!(figures.joules.count);
             row["standard_deviation_joules"] = json!(figures.joules.deviation());
+            row["notes"] = json!(self.notes(index, figures));
             if let Some(sensor) = self.session.sensors.get(index) {
                 row["device"] = json!(device);
-                row["cycle_seconds"] = json!(sensor.stream.cycle.as_secs_f64());
-                row["notes"] = json!(self.notes(index, figures));
+                let cycle = sensor.missing().is_none().then_some(sensor.stream.cycle.as_secs_f64());
+                row["cycle_seconds"] = json!(cycle);
                 row["service"] = json!(sensor.service());
             }
             sensors.push(row);
@@ -197,7 +202,7 @@ impl Summary {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Figures {
-    /// Energies of the runs in joules.
+    /// Energies in joules of the runs that were measured, at least in part.
     pub(super) joules: Moments,
     /// Bound on the error of their mean: the mean of their bounds, because the errors of all runs
     /// may have the same direction.
@@ -221,15 +226,17 @@ pub(super) struct Net {
 impl Figures {
     /// Returns the figures of some runs, net of an idle time if there was one.
     fn new(runs: impl Iterator<Item = Energy>, idle: Option<&Energy>) -> Self {
-        let (mut joules, mut total) = (Moments::default(), Energy::default());
+        let (mut joules, mut total, mut count) = (Moments::default(), Energy::default(), 0.0);
         for run in runs {
-            joules.add(run.joules);
+            if run.watts().is_some() {
+                joules.add(run.joules);
+            }
             total.add(&run);
+            count += 1.0;
         }
         let mean = |sum: f64| sum / f64::from(joules.count);
-        let [uncertainty, seconds, measured] =
-            [total.uncertainty, total.duration.as_secs_f64(), total.measured.as_secs_f64()]
-                .map(mean);
+        let [uncertainty, measured] = [total.uncertainty, total.measured.as_secs_f64()].map(mean);
+        let seconds = total.duration.as_secs_f64() / count;
         let watts = total.watts();
         let net = idle.filter(|_| watts.is_some()).and_then(|idle| {
             let idle_watts = idle.watts()?;
@@ -257,7 +264,10 @@ impl Figures {
             joules: nets.iter().map(|net| net.joules).sum(),
             uncertainty: nets.iter().map(|net| net.uncertainty).sum(),
         });
-        Self { watts: sensors.map(|it| it.watts).sum(), net, ..Self::new(runs, None) }
+        let all = Self::new(runs, None);
+        // Each sensor may have been measured in another run.
+        let watts = sensors.map(|it| it.watts).sum::<Option<f64>>().filter(|_| all.watts.is_some());
+        Self { watts, net: net.filter(|_| watts.is_some()), ..all }
     }
 
     /// Returns the time of all runs that no result covers, if it is not 0 in milliseconds.
@@ -300,15 +310,15 @@ impl fmt::Display for Figures {
         let spread = joules.deviation().map(|it| format!(" (σ {it:.digits$} of {})", joules.count));
         let columns = [
             Some(energy + &spread.unwrap_or_default()),
-            Some(format!("{watts:.2} W mean")),
-            total.extremes.map(|(max, _)| format!("{max:.2} W max")),
+            Some(format!("{} W mean", power(*watts))),
+            total.extremes.map(|(max, _)| format!("{} W max", power(max))),
             total.extremes.map(|(_, min)| format!("{min:.2} V min")),
             Some(format!("{seconds:.3} s")),
             (total.missed > 0.0).then(|| format!("{} missed", total.missed)),
             self.gap().map(|gap| format!("{gap} not measured")),
             net.map(|net| {
                 let energy = bounded(net.joules, net.uncertainty).0;
-                format!("net of idle ({:.2} W): {energy}", net.idle_watts)
+                format!("net of idle ({} W): {energy}", power(net.idle_watts))
             }),
         ];
         f.write_str(&columns.into_iter().flatten().collect::<Vec<_>>().join("    "))
@@ -318,6 +328,14 @@ impl fmt::Display for Figures {
 fn with_bound(energy: &Energy) -> String {
     let text = energy.watts().map(|_| bounded(energy.joules, energy.uncertainty).0);
     text.unwrap_or_else(|| "not measured".to_owned())
+}
+
+/// Returns a power with two decimals; with up to five, if it needs them for three digits.
+fn power(watts: f64) -> String {
+    // Floating-point error alone must not change a digit: a mean would exceed the maximum.
+    let watts = (watts * 1e9).round() / 1e9;
+    let digits = [1.0, 0.1, 0.01].iter().position(|limit| watts.abs() >= *limit).unwrap_or(3) + 2;
+    format!("{watts:.digits$}")
 }
 
 /// Returns an energy with its uncertainty, which is rounded up, and the number of decimals: as many
@@ -370,17 +388,55 @@ mod tests {
         assert_eq!(Figures::new([lost].into_iter(), Some(&idle)).net, None);
     }
 
+    /// Energy of a run of which nothing was measured.
+    fn lost() -> Energy {
+        Energy { duration: 2 * SECOND, ..Energy::default() }
+    }
+
+    fn deviation_in_json(figures: &Figures) -> [Option<f64>; 2] {
+        [figures.columns()[0].1, figures.joules.deviation()]
+    }
+
+    #[test]
+    fn run_that_is_not_measured_is_not_in_mean_and_spread() {
+        let figures = Figures::new([energy(2.82), energy(0.241), lost()].into_iter(), None);
+        let text = figures.to_string();
+        // (2.82 + 0.241) / 2, and (2.82 - 0.241) / √2.
+        assert!(text.starts_with("1.53 J ± 0.50 (σ 1.82 of 2)    0.765 W mean"), "{text}");
+        assert!(text.ends_with("    2.000 s    2 missed    2.000 s not measured"), "{text}");
+        let figures = Figures::new([energy(2.82), lost()].into_iter(), None);
+        assert_eq!(deviation_in_json(&figures), [Some(2.82), None]);
+        let figures = Figures::new([lost(), lost()].into_iter(), None);
+        assert_eq!(deviation_in_json(&figures), [None, None]);
+    }
+
+    fn run(energies: [Energy; 2]) -> Run {
+        let begun = Instant::now();
+        let (ended, energies) = (begun + 2 * SECOND, energies.to_vec());
+        Run { code: 0, is_partial: false, begun, ended, energies }
+    }
+
+    #[test]
+    fn sum_without_a_sensor_is_not_shown() {
+        let idle = energy(1.0);
+        let runs = [run([energy(1.0), lost()]), run([lost(), energy(5.0)])];
+        let of =
+            |index: usize| Figures::new(runs.iter().map(|run| run.energies[index]), Some(&idle));
+        let sensors = [of(0), of(1)];
+        let sum = |runs: &[&Run]| Figures::sum(runs, sensors.iter());
+        let [first, second] = runs.each_ref();
+        for sum in [sum(&[first]), sum(&[second]), sum(&[first, second])] {
+            assert_eq!((deviation_in_json(&sum), sum.net), ([None, None], None));
+            assert!(sum.to_string().starts_with("not measured    "), "{sum}");
+        }
+        // A run with both sensors.
+        let sum = sum(&[first, &run([energy(1.0), energy(5.0)])]);
+        assert_eq!(deviation_in_json(&sum), [Some(6.0), None]);
+    }
+
     #[test]
     fn sum_has_the_spread_of_the_sums() {
-        let begun = Instant::now();
-        let run = |joules: [f64; 2]| Run {
-            code: 0,
-            is_partial: false,
-            begun,
-            ended: begun + 2 * SECOND,
-            energies: joules.map(energy).to_vec(),
-        };
-        let (first, second) = (run([1.0, 5.0]), run([5.0, 1.0]));
+        let (first, second) = (run([1.0, 5.0].map(energy)), run([5.0, 1.0].map(energy)));
         let own = Figures::new([energy(1.0), energy(5.0)].into_iter(), None);
         let sum = Figures::sum(&[&first, &second], [&own].into_iter());
         let Figures { joules, uncertainty, watts, seconds, total, .. } = sum;
@@ -399,6 +455,23 @@ mod tests {
             (-3.0, 0.000_05, "-3.00000 J ± 0.00005"),
         ] {
             assert_eq!(bounded(joules, uncertainty).0, text);
+        }
+    }
+
+    #[test]
+    fn mean_of_equal_powers_is_printed_as_their_maximum() {
+        for (watts, text) in [
+            (0.015, "0.0150"),
+            (-0.015, "-0.0150"),
+            (0.14, "0.140"),
+            (0.004, "0.00400"),
+            (8.184, "8.18"),
+            (0.0, "0.00000"),
+            // A tie; the sum of three of them, divided by three, is the next number above.
+            (1.005, "1.00"),
+            (1.005 + f64::EPSILON, "1.00"),
+        ] {
+            assert_eq!(power(watts), text);
         }
     }
 

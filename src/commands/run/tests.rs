@@ -11,7 +11,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Overrides};
 use crate::i2c::{Address, Bus};
 use crate::signals::Signal;
-use crate::simulated::{Board, Chip, Fault, Faults, Load};
+use crate::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
 
 const HERE: Address = Address(0x40);
 const SIGTERM: i32 = 15;
@@ -355,4 +355,42 @@ fn sensor_that_does_not_respond_is_named() {
         panic!()
     };
     assert!(messages[0].starts_with("sensor deepx (bus 1, 0x40): "), "{messages:?}");
+}
+
+#[test]
+fn missing_sensor_is_in_every_output() {
+    let mut bench = bench(400_000, Load::steady(12.0, 1.0));
+    let mut absent = bench.plan.sensors[0].clone();
+    let address = Address(0x41);
+    absent.location.address = address;
+    absent.device = "gpu".to_owned();
+    bench.plan.sensors.push(absent);
+    bench.board.schedule(ScheduledFault {
+        fault: Fault::NoAnswer,
+        address: Some(address),
+        from: Duration::ZERO,
+        until: None,
+    });
+    let args = RunArgs { sum: true, ..RunArgs::default() };
+    let (mut summary, _) = bench.run(args, &["sleep", "0.1"], |_| ()).unwrap();
+    let text = printed(&summary);
+    assert!(text.contains("\n gpu    not measured    0."), "{text}");
+    assert!(text.contains("\n sum    not measured    0."), "{text}");
+    let reason = "warning: sensor gpu (bus 1, 0x41): cannot read register Die ID: no ack";
+    assert!(text.contains(&format!("\n{reason}")), "{text}");
+    assert!(text.contains("s not measured by every sensor\n"), "{text}");
+    summary.args.json = true;
+    let json: serde_json::Value = serde_json::from_str(&printed(&summary)).unwrap();
+    let gpu = &json["sensors"][1];
+    assert!(gpu["notes"][0].as_str().unwrap().starts_with(reason), "{json}");
+    assert!(json["sensors"][0]["energy_joules"].is_number(), "{json}");
+    for row in [gpu, &json["sum"], &json["runs"][0]["sensors"][1], &json["runs"][0]["sum"]] {
+        assert!(row["energy_joules"].is_null() && row["mean_watts"].is_null(), "{json}");
+    }
+    assert!(json["sum"]["notes"][0].as_str().unwrap().contains(" not measured by "), "{json}");
+    assert!(gpu["device"] == "gpu" && gpu["cycle_seconds"].is_null(), "{json}");
+    (summary.args.json, summary.args.csv) = (false, true);
+    let text = printed(&summary);
+    let gpu = text.lines().find(|line| line.starts_with("1,gpu,0,false,,,,,,0.")).unwrap();
+    assert!(gpu.contains(reason), "{text}");
 }
