@@ -180,7 +180,7 @@ fn absent_sensor_lists_responding_sensors() {
     });
     let mut provider = BusProvider::new(Some(&Faults::default()));
     provider.boards = BTreeMap::from([(1.into(), board)]);
-    let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+    let supervisor = Supervisor::open(plan, provider, None).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,
@@ -208,7 +208,7 @@ fn failed_probe_deselects_all_channels() {
     });
     let mut provider = BusProvider::new(Some(&Faults::default()));
     provider.boards = BTreeMap::from([(1.into(), board.clone())]);
-    let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+    let supervisor = Supervisor::open(plan, provider, None).unwrap();
     let messages = supervisor.probe_at_startup().unwrap_err().0;
     assert_eq!(
         messages,

@@ -253,7 +253,7 @@ fn reloads_that_rename_sensors_need_no_memory() {
         buckets: plan.server.buckets.clone(),
     };
     let provider = BusProvider::new(plan.simulate.as_ref());
-    let mut supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+    let mut supervisor = Supervisor::open(plan, provider, None).unwrap();
     supervisor.start(Arc::new(|| ())).unwrap();
     let bound = Server::bind(settings.clone()).unwrap();
     let mut server = Server::start(bound, supervisor.views()).unwrap();

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::{Directory, Launch, NotifySocket, Scrape, TIMEOUT, all_at_once, get, text, within};
 
 mod support;
@@ -266,6 +267,36 @@ fn failed_reload_keeps_the_configuration() {
     });
     assert!(good.the(SUCCEEDED) > before.the(SUCCEEDED));
     assert_eq!(good.fallen(&later), [""; 0]);
+}
+
+/// Returns a configuration with each of these sensors on a bus of its own.
+fn on_buses(sensors: &[(&str, u8)]) -> String {
+    let tables = sensors.iter().map(|(device, bus)| {
+        format!("[[sensor]]\ndevice = \"{device}\"\nbus = {bus}\ninterval = \"100ms\"\n")
+    });
+    tables.collect()
+}
+
+#[test]
+fn reload_without_memory_for_a_thread_changes_nothing() {
+    const MEGABYTE: u64 = 1 << 20;
+    let daemon = Launch::simulated("").config(&on_buses(&[("a", 1), ("b", 2)])).start();
+    let before = daemon.scrape_until("results", |scrape| results(scrape, DEVICE_B) >= Some(1.0));
+    // Room for small allocations, but not for the stack of a thread, 2 MiB.
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let size = size.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10;
+    let limit = Rlimit { current: Some(size + MEGABYTE), maximum: None };
+    let id = Pid::from_raw(daemon.id().try_into().unwrap());
+    prlimit(id, Resource::As, limit).unwrap();
+
+    let line = daemon.reload(&on_buses(&[("a", 1), ("c", 3), ("d", 4)]));
+    assert!(line.contains("ERROR reload failed"), "{line}");
+    assert_eq!(daemon.log_lines("cannot start a thread").len(), 1);
+    let later = daemon.scrape_until("ten results more", |scrape| {
+        results(scrape, DEVICE_B) >= results(&before, DEVICE_B).map(|n| n + 10.0)
+    });
+    assert!(later.names(&[DEVICE_C]).is_empty());
 }
 
 #[test]

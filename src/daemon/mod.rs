@@ -128,8 +128,7 @@ fn load(overrides: &Overrides) -> Result<Plan, Failure> {
 
 fn open_buses(plan: Plan) -> Result<Supervisor, NothingToMeasure> {
     let provider = BusProvider::new(plan.simulate.as_ref());
-    let url = plan.server.listen.url();
-    let supervisor = Supervisor::open(plan, provider, url)?;
+    let supervisor = Supervisor::open(plan, provider, None)?;
     supervisor.probe_at_startup()?;
     Ok(supervisor)
 }
@@ -246,6 +245,7 @@ impl MainLoop<'_> {
                 self.log_summary(elapsed);
                 last_summary = now;
             }
+            self.supervisor.renew_locks();
             if now >= next_removal {
                 next_removal = now + REMOVAL_PERIOD;
                 self.remove_stale();

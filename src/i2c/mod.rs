@@ -228,6 +228,8 @@ pub(crate) enum OpenError {
          all its sensors"
     )]
     Taken(BusName, BusName),
+    #[error("bus {0} is in use by another process ({1}); stop it first")]
+    InUse(BusName, String),
     #[error("{0} duplicates the location of {1}: {2}")]
     SameWires(Location, Location, String),
     #[error("{node}: permission denied {}", remedy(.group))]

@@ -7,7 +7,7 @@
 
 use std::env;
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,7 +16,6 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, open as open_fd, openat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use tracing::{info, warn};
 
 use crate::i2c::BusName;
 use crate::i2c::adapters::Adapters;
@@ -27,42 +26,38 @@ const SERVICE: &str = "/run/ina260-exporter";
 /// Directory below a user's runtime directory, for a daemon that a user starts.
 const BELOW_USER: &str = "ina260-exporter";
 
-/// Locks a bus for this process until the returned file, which contains `url`, is closed. If that
-/// fails, logs why if `is_logged`; the bus is measured nevertheless.
-#[must_use]
-pub(super) fn acquire(bus: u32, url: &str, is_logged: bool) -> Option<File> {
-    match acquire_in(&own_directories(), bus, url) {
-        Ok(Ok(lock)) => return Some(lock),
-        Ok(Err(_)) | Err(_) if !is_logged => {}
-        Ok(Err(holder)) => warn!(
-            "bus {bus}: also in use by another process ({holder}); results will be split between \
-             the two"
-        ),
-        Err(error) => info!(
-            "cannot create a lock file for bus {bus} ({error}); `scan` and `read` will not see it \
-             as in use"
-        ),
-    }
-    None
-}
-
-/// Creates the lock file in the first directory that is writable and not another user's. If another
-/// process has locked it, returns the URL or the name of that one.
-fn acquire_in(directories: &[PathBuf], bus: u32, url: &str) -> io::Result<Result<File, String>> {
+/// Locks a bus for this process until the returned file, which contains `owner`, is closed. It is
+/// in the first directory that is writable and not another user's. If another process has locked
+/// it, returns what that one wrote.
+///
+/// # Errors
+/// No lock file can be created.
+pub(super) fn acquire(
+    directories: &[PathBuf],
+    bus: u32,
+    owner: &str,
+    attempts: u32,
+) -> io::Result<Result<File, String>> {
     let mut opened = Err(ErrorKind::NotFound.into());
     for directory in directories {
         opened = opened.or_else(|_: io::Error| open(directory, bus));
     }
     let (mut file, is_own) = opened?;
-    if !lock(&file)? {
+    if !lock(&file, attempts)? {
         return Ok(Err(url_in(&mut file)));
     }
     if !is_own {
         return Err(ErrorKind::PermissionDenied.into());
     }
-    file.set_len(0)?;
-    writeln!(file, "{url}")?;
+    write_owner(&mut file, owner)?;
     Ok(Ok(file))
+}
+
+/// Replaces the content of a lock file.
+pub(super) fn write_owner(file: &mut File, owner: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{owner}")
 }
 
 /// Returns the URL of the process that has locked a bus, if there is one; its name if it serves no
@@ -101,14 +96,13 @@ fn holder_url_in(directory: &Path, bus: u32, is_trusted: impl Fn(u32) -> bool) -
 }
 
 /// Locks a file exclusively. Returns whether that succeeded.
-fn lock(file: &File) -> io::Result<bool> {
-    /// A process that probes the lock holds it for some microseconds.
-    const ATTEMPTS: u32 = 10;
+fn lock(file: &File, attempts: u32) -> io::Result<bool> {
     const PAUSE: Duration = Duration::from_millis(20);
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=attempts {
         match file.try_lock() {
             Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) if attempt < attempts => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
@@ -171,7 +165,7 @@ fn url_in(file: &mut File) -> String {
 
 /// Returns the directories to try for the locks of this process: the service manager's; without
 /// one, the service's and the user's.
-fn own_directories() -> Vec<PathBuf> {
+pub(super) fn own_directories() -> Vec<PathBuf> {
     if let Some(directory) = runtime_directory() {
         return vec![directory];
     }
@@ -210,26 +204,26 @@ mod tests {
     fn bus_is_in_use_while_its_lock_is_held() {
         let (_parent, at) = &runtime();
         assert_eq!(holder(at, 1), None, "no directory");
-        let hostile = acquire_in(at, 1, "http://a\u{1b}[2J").unwrap().unwrap();
+        let hostile = acquire(at, 1, "http://a\u{1b}[2J", 10).unwrap().unwrap();
         assert_eq!(holder(at, 1).as_deref(), Some("http://a\\u{1b}[2J"));
         drop(hostile);
-        let lock = acquire_in(at, 1, "http://0.0.0.0:8000/metrics").unwrap().unwrap();
+        let lock = acquire(at, 1, "http://0.0.0.0:8000/metrics", 10).unwrap().unwrap();
         let url = Some("http://0.0.0.0:8000/metrics".to_owned());
         assert_eq!((holder(at, 1), holder(at, 2)), (url, None));
         drop(lock);
         assert_eq!(holder(at, 1), None);
         // The file of an earlier process is overwritten.
-        let _lock = acquire_in(at, 1, "unix:/a").unwrap().unwrap();
+        let _lock = acquire(at, 1, "unix:/a", 10).unwrap().unwrap();
         assert_eq!(holder(at, 1).as_deref(), Some("unix:/a"));
     }
 
     #[test]
     fn second_daemon_on_a_bus_sees_the_first() {
         let (_parent, at) = &runtime();
-        let _lock = acquire_in(at, 7, "http://a:1/metrics").unwrap().unwrap();
+        let _lock = acquire(at, 7, "http://a:1/metrics", 10).unwrap().unwrap();
         let mode = fs::metadata(at[0].join("bus-7.lock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644, "readable for all users");
-        let refused = acquire_in(at, 7, "http://b:2/metrics").unwrap().unwrap_err();
+        let refused = acquire(at, 7, "http://b:2/metrics", 10).unwrap().unwrap_err();
         assert_eq!(refused, "http://a:1/metrics");
         assert_eq!(holder(at, 7).as_deref(), Some("http://a:1/metrics"));
     }
@@ -237,11 +231,11 @@ mod tests {
     #[test]
     fn probing_the_lock_does_not_block_the_daemon() {
         let (_parent, at) = &runtime();
-        drop(acquire_in(at, 1, "unix:/a").unwrap().unwrap());
+        drop(acquire(at, 1, "unix:/a", 10).unwrap().unwrap());
         thread::scope(|scope| {
             let probe = scope.spawn(|| (0..2_000).filter_map(|_| holder(at, 1)).count());
             for _ in 0..20 {
-                drop(acquire_in(at, 1, "unix:/a").unwrap().unwrap());
+                drop(acquire(at, 1, "unix:/a", 10).unwrap().unwrap());
             }
             probe.join().unwrap();
         });
@@ -254,7 +248,7 @@ mod tests {
         let target = at[0].join("target");
         fs::write(&target, "precious").unwrap();
         std::os::unix::fs::symlink(&target, at[0].join("bus-1.lock")).unwrap();
-        assert!(acquire_in(at, 1, "unix:/a").is_err());
+        assert!(acquire(at, 1, "unix:/a", 10).is_err());
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(holder(at, 1), None);
     }
@@ -265,7 +259,7 @@ mod tests {
         let target = parent.path().join("target");
         fs::create_dir(&target).unwrap();
         std::os::unix::fs::symlink(&target, &at[0]).unwrap();
-        assert!(acquire_in(at, 1, "unix:/a").is_err());
+        assert!(acquire(at, 1, "unix:/a", 10).is_err());
         assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     }
 
@@ -277,7 +271,7 @@ mod tests {
         fs::write(&target, "precious").unwrap();
         fs::set_permissions(&target, Permissions::from_mode(0o600)).unwrap();
         fs::hard_link(&target, at[0].join("bus-1.lock")).unwrap();
-        assert!(acquire_in(at, 1, "unix:/a").is_err());
+        assert!(acquire(at, 1, "unix:/a", 10).is_err());
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o600);
     }
@@ -285,27 +279,27 @@ mod tests {
     #[test]
     fn file_in_a_shared_directory_is_not_overwritten() {
         let (_parent, at) = &runtime();
-        drop(acquire_in(at, 1, "unix:/precious").unwrap().unwrap());
+        drop(acquire(at, 1, "unix:/precious", 10).unwrap().unwrap());
         let file = at[0].join("bus-1.lock");
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         // Any user may have put it there.
         fs::set_permissions(&at[0], Permissions::from_mode(0o777)).unwrap();
-        assert!(acquire_in(at, 1, "unix:/a").is_err());
+        assert!(acquire(at, 1, "unix:/a", 10).is_err());
         assert_eq!(fs::read(&file).unwrap(), b"unix:/precious\n");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         // A new file is safe there.
-        drop(acquire_in(at, 2, "unix:/a").unwrap().unwrap());
+        drop(acquire(at, 2, "unix:/a", 10).unwrap().unwrap());
         // A lock that is held there is seen.
         let held = File::open(&file).unwrap();
         held.lock().unwrap();
-        let refused = acquire_in(at, 1, "unix:/a");
+        let refused = acquire(at, 1, "unix:/a", 10);
         assert!(matches!(refused, Ok(Err(_))), "{refused:?}");
     }
 
     #[test]
     fn lock_of_another_user_is_not_trusted() {
         let (_parent, at) = &runtime();
-        let _lock = acquire_in(at, 1, "http://192.0.2.1/metrics").unwrap().unwrap();
+        let _lock = acquire(at, 1, "http://192.0.2.1/metrics", 10).unwrap().unwrap();
         let of_user = |user| holder_url_in(&at[0], 1, |uid| uid == user);
         assert!(of_user(geteuid().as_raw()).is_some());
         assert_eq!(of_user(geteuid().as_raw() + 1), None);

@@ -1,10 +1,15 @@
 //! Opens buses: simulated ones, or the kernel's, which are claimed for this process and locked.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use super::bus_lock;
+use tracing::{info, warn};
+
+use super::{bus_lock, locations};
 use crate::clock::SystemClock;
+use crate::config::Plan;
 use crate::i2c::adapters::Adapters;
 use crate::i2c::linux::{Claim, LinuxBus};
 use crate::i2c::{Bus, BusName, Location, OpenError};
@@ -69,48 +74,114 @@ impl BusProvider {
     }
 }
 
-pub(super) type Locations = Arc<Mutex<Vec<Location>>>;
+/// A lock file, unless it cannot be created or another process has locked it.
+type LockFile = Mutex<Option<File>>;
 
-#[derive(Default)]
-struct Claims {
-    /// By the kernel's number: the bus that claimed the adapter last, and a token that its claim
-    /// holds.
-    adapters: BTreeMap<u32, (BusName, Weak<()>)>,
-    /// In the order of their last claims.
-    buses: Vec<BusName>,
-}
-
-/// Returns a function that claims adapters for this process, each for a single bus, and creates
-/// their lock files, which contain `url`.
+/// The adapters that this process has claimed, each for a single bus, with their lock files.
 ///
 /// Adapters can appear after the configuration was checked. Of buses whose chips are on the same
 /// wires, the bus that was opened last keeps its claim, even while it is closed: its mux channel
 /// may still be selected.
-pub(super) fn claims(url: String, locations: Locations) -> Claim {
-    let claims = Mutex::<Claims>::default();
-    Arc::new(move |bus, adapter, adapters| {
-        let Claims { adapters: claimed, buses } = &mut *lock(&claims);
-        if let Some((other, token)) = claimed.get(&adapter)
-            && token.strong_count() > 0
+pub(super) struct Claims {
+    /// Name of the subcommand, which claims no bus that is in use; `None`: the daemon.
+    command: Option<&'static str>,
+    /// URL of the daemon's metrics.
+    url: String,
+    /// Where lock files may be.
+    directories: Vec<PathBuf>,
+    /// The locations of the plan.
+    pub(super) locations: Vec<Location>,
+    /// By the kernel's number: the bus that claimed the adapter last, and what its claim holds.
+    adapters: BTreeMap<u32, (BusName, Weak<LockFile>)>,
+    /// In the order of their last claims.
+    buses: Vec<BusName>,
+}
+
+impl Claims {
+    pub(super) fn new(command: Option<&'static str>, plan: &Plan) -> Self {
+        Self {
+            command,
+            url: plan.server.listen.url(),
+            directories: bus_lock::own_directories(),
+            locations: locations(plan).collect(),
+            adapters: BTreeMap::new(),
+            buses: Vec::new(),
+        }
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        bus: BusName,
+        adapter: u32,
+        adapters: &Adapters,
+    ) -> Result<Box<dyn Send>, OpenError> {
+        let known = self.adapters.get(&adapter);
+        if let Some((other, file)) = known
+            && file.strong_count() > 0
         {
             return Err(OpenError::Taken(bus, *other));
         }
-        let locations = lock(&locations);
-        let since = buses.iter().position(|it| *it == bus).map_or(0, |at| at + 1);
+        let since = self.buses.iter().position(|it| *it == bus).map_or(0, |at| at + 1);
+        let (locations, rivals) = (&self.locations, &self.buses[since..]);
         for own in locations.iter().filter(|it| it.bus == bus) {
-            for rival in locations.iter().filter(|it| buses[since..].contains(&it.bus)) {
+            for rival in locations.iter().filter(|it| rivals.contains(&it.bus)) {
                 if let Some(conflict) = adapters.conflict(*own, *rival) {
                     return Err(OpenError::SameWires(*own, *rival, conflict));
                 }
             }
         }
-        buses.retain(|it| *it != bus);
-        buses.push(bus);
-        let token = Arc::new(());
-        let is_new = claimed.insert(adapter, (bus, Arc::downgrade(&token))).is_none();
-        // Dropped in this order: the lock is released before the claim.
-        Ok(Box::new((bus_lock::acquire(adapter, &url, is_new), token)))
-    })
+        let file = self.lock_file(adapter, known.is_none());
+        let file = Arc::new(Mutex::new(file.map_err(|user| OpenError::InUse(bus, user))?));
+        self.adapters.insert(adapter, (bus, Arc::downgrade(&file)));
+        self.buses.retain(|it| *it != bus);
+        self.buses.push(bus);
+        Ok(Box::new(file))
+    }
+
+    /// Updates the URL in the lock files, and tries again to create those that are missing.
+    pub(super) fn renew(&mut self, url: String) {
+        let is_changed = std::mem::replace(&mut self.url, url) != self.url;
+        for (adapter, (_, file)) in &self.adapters {
+            let Some(file) = file.upgrade() else { continue };
+            let file = &mut *lock(&file);
+            if let Some(file) = file {
+                if is_changed && let Err(error) = bus_lock::write_owner(file, &self.url) {
+                    warn!("cannot write the lock file of bus {adapter}: {error}");
+                }
+            } else if let Ok(Some(created)) = self.lock_file(*adapter, false) {
+                *file = Some(created);
+                info!("bus {adapter}: lock file created; `scan` and `read` see it as in use");
+            }
+        }
+    }
+
+    /// Locks an adapter. The daemon measures it even if that fails, and the first attempt logs why.
+    ///
+    /// # Errors
+    /// The process that uses it, if this one is a subcommand.
+    fn lock_file(&self, adapter: u32, is_first: bool) -> Result<Option<File>, String> {
+        // A process that probes the lock holds it for some microseconds.
+        let attempts = if is_first { 10 } else { 1 };
+        match bus_lock::acquire(
+            &self.directories,
+            adapter,
+            self.command.unwrap_or(&self.url),
+            attempts,
+        ) {
+            Ok(Ok(file)) => return Ok(Some(file)),
+            Ok(Err(user)) if self.command.is_some() => return Err(user),
+            Ok(Err(_)) | Err(_) if !is_first => {}
+            Ok(Err(user)) => warn!(
+                "bus {adapter}: also in use by another process ({user}); results will be split \
+                 between the two"
+            ),
+            Err(error) => info!(
+                "cannot create a lock file for bus {adapter} ({error}); `scan` and `read` will \
+                 not see it as in use"
+            ),
+        }
+        Ok(None)
+    }
 }
 
 pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -119,13 +190,19 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
     use super::*;
+    use crate::config::{self, Overrides};
     use crate::i2c::adapters::tests::Machine;
 
     #[test]
     fn second_name_of_an_open_adapter_is_refused() {
-        let claim = claims("unix:/a".to_owned(), Locations::default());
-        let claim = |bus, adapter| claim(bus, adapter, &Adapters::default());
+        let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+        let mut claims = Claims::new(None, &plan);
+        let mut claim = |bus, adapter| claims.claim(bus, adapter, &Adapters::default());
         let (first, second) = (BusName::Path("/dev/i2c-power"), BusName::Number(251));
         let guard = claim(first, 1_000_251).unwrap();
         let refused = claim(second, 1_000_251).err();
@@ -133,6 +210,58 @@ mod tests {
         let _other = claim(second, 1_000_252).unwrap();
         drop(guard);
         assert!(claim(second, 1_000_251).is_ok());
+    }
+
+    const BUS: BusName = BusName::Number(7);
+
+    /// The claims of the daemon, or of a subcommand, with lock files in a directory.
+    fn claims(command: Option<&'static str>, directory: &TempDir) -> Claims {
+        let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+        let directories = vec![directory.path().to_owned()];
+        Claims { directories, ..Claims::new(command, &plan) }
+    }
+
+    fn lock_file(directory: &TempDir) -> String {
+        fs::read_to_string(directory.path().join("bus-7.lock")).unwrap()
+    }
+
+    #[test]
+    fn lock_file_follows_the_listener() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut claims = claims(None, &directory);
+        let _claim = claims.claim(BUS, 7, &Adapters::default()).unwrap();
+        assert_eq!(lock_file(&directory), "http://0.0.0.0:8000/metrics\n");
+        claims.renew("unix:/a".to_owned());
+        assert_eq!(lock_file(&directory), "unix:/a\n");
+    }
+
+    #[test]
+    fn bus_that_was_in_use_is_locked_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let command = claims(Some("run"), &directory).claim(BUS, 7, &Adapters::default());
+        let mut claims = claims(None, &directory);
+        // The daemon measures it all the same.
+        let claim = claims.claim(BUS, 7, &Adapters::default()).unwrap();
+        claims.renew("unix:/a".to_owned());
+        assert_eq!(lock_file(&directory), "run\n");
+        drop(command);
+        claims.renew("unix:/a".to_owned());
+        assert_eq!(lock_file(&directory), "unix:/a\n");
+        let path = [directory.path().to_owned()];
+        assert!(bus_lock::acquire(&path, 7, "", 1).unwrap().is_err(), "locked");
+        drop(claim);
+        assert!(bus_lock::acquire(&path, 7, "", 1).unwrap().is_ok(), "not locked");
+    }
+
+    #[test]
+    fn subcommand_claims_no_bus_that_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = claims(Some("run"), &directory).claim(BUS, 7, &Adapters::default());
+        let mut second = claims(Some("watch"), &directory);
+        let error = second.claim(BUS, 7, &Adapters::default()).err().unwrap().to_string();
+        assert_eq!(error, "bus 7 is in use by another process (run); stop it first");
+        drop(first);
+        assert!(second.claim(BUS, 7, &Adapters::default()).is_ok());
     }
 
     /// Two muxes on bus 1, of which the second appears after the start.
@@ -151,28 +280,28 @@ mod tests {
         }
         let at = |bus: u8, address| Location::from_labels(&bus.to_string(), "", address).unwrap();
         let planned = [at(11, "0x40"), at(19, "0x41"), at(19, "0x40")];
-        let locations = Arc::new(Mutex::new(planned.to_vec()));
-        let claim = claims("unix:/a".to_owned(), locations.clone());
-        let claim = |bus: u8, machine: &Machine| {
-            claim(bus.into(), 1_000_300 + u32::from(bus), &machine.adapters())
+        let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+        let mut claims = Claims { locations: planned.to_vec(), ..Claims::new(None, &plan) };
+        let claim = |claims: &mut Claims, bus: u8, machine: &Machine| {
+            claims.claim(bus.into(), 1_000_300 + u32::from(bus), &machine.adapters())
         };
-        let refused = |bus, machine| claim(bus, machine).err().map(|error| error.to_string());
+        let claims = &mut claims;
 
-        let first = claim(11, &before).unwrap();
-        let message = refused(19, &after).unwrap();
+        let first = claim(claims, 11, &before).unwrap();
+        let message = claim(claims, 19, &after).err().unwrap().to_string();
         let expected = "bus 19, 0x40 duplicates the location of bus 11, 0x40: they are \
                         downstream of two muxes on one bus, 1-0071 and 1-0070, ";
         assert!(message.starts_with(expected), "{message}");
         // Even while the first is closed, since its channel stays selected.
         drop(first);
-        assert!(refused(19, &after).is_some());
-        drop(claim(11, &after).unwrap());
+        assert!(claim(claims, 19, &after).is_err());
+        drop(claim(claims, 11, &after).unwrap());
         // The first mux is removed and added again.
-        drop(claim(19, &gone).unwrap());
-        assert!(refused(11, &after).is_some());
-        drop(claim(19, &after).unwrap());
+        drop(claim(claims, 19, &gone).unwrap());
+        assert!(claim(claims, 11, &after).is_err());
+        drop(claim(claims, 19, &after).unwrap());
         // A reload removes the sensor.
-        locations.lock().unwrap().pop();
-        assert!(claim(11, &after).is_ok());
+        claims.locations.pop();
+        assert!(claim(claims, 11, &after).is_ok());
     }
 }

@@ -20,7 +20,7 @@ mod bus_provider;
 mod preflight;
 
 pub use bus_provider::BusProvider;
-use bus_provider::{Locations, claims, lock};
+use bus_provider::{Claims, lock};
 
 /// Owns the plan and everything that runs on it, except what serves metrics.
 pub struct Supervisor {
@@ -32,8 +32,8 @@ pub struct Supervisor {
     threads: BTreeMap<BusName, BusThread>,
     /// Buses without a thread, until [`Supervisor::start`].
     opened: BTreeMap<BusName, Box<dyn Bus>>,
-    /// The locations of the plan, shared with the function that claims adapters.
-    claimable: Locations,
+    /// Shared with the function that claims adapters for buses.
+    claims: Arc<Mutex<Claims>>,
 }
 
 /// No sensor can be measured; the reasons, one line each.
@@ -46,18 +46,21 @@ impl Supervisor {
     const RELEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
     /// Opens the buses of a plan. A bus that cannot be opened is retried later, if at least one
-    /// other can be. `lock_url` is written into the lock files: the URL of this process's metrics,
-    /// or its name if it serves none.
+    /// other can be. `command` is the name of a subcommand, which opens no bus that is in use;
+    /// `None`: this is the daemon.
     ///
     /// # Errors
     /// [`NothingToMeasure`] if no bus can be opened.
     pub fn open(
         plan: Plan,
         mut provider: BusProvider,
-        lock_url: String,
+        command: Option<&'static str>,
     ) -> Result<Self, NothingToMeasure> {
-        let claimable: Locations = Arc::new(Mutex::new(locations(&plan).collect()));
-        provider.claim = Some(claims(lock_url, claimable.clone()));
+        let claims = Arc::new(Mutex::new(Claims::new(command, &plan)));
+        let shared = claims.clone();
+        provider.claim = Some(Arc::new(move |bus, adapter, adapters| {
+            lock(&shared).claim(bus, adapter, adapters)
+        }));
         let mut failures = Vec::new();
         let mut open = |name| {
             let bus = provider.open(name, locations(&plan)).unwrap_or_else(|error| {
@@ -77,7 +80,7 @@ impl Supervisor {
             meters: plan.sensors.iter().map(|_| SharedMeter::default()).collect(),
             threads: BTreeMap::new(),
             opened,
-            claimable,
+            claims,
             plan,
         })
     }
@@ -89,24 +92,37 @@ impl Supervisor {
     /// The kernel's error if a thread cannot be created.
     pub fn start(&mut self, on_change: OnChange) -> io::Result<()> {
         self.on_change = on_change;
-        for meter in &self.meters {
-            meter.lock().window.length = self.plan.window;
+        for (name, bus) in std::mem::take(&mut self.opened) {
+            let thread = self.spawn(name, bus)?;
+            self.threads.insert(name, thread);
         }
-        for (bus, opened) in std::mem::take(&mut self.opened) {
-            let name = format!("{}bus {bus}", self.provider.name_prefix());
-            let (setups, clock) = (self.setups(bus), Arc::new(SystemClock));
-            let sampler = Sampler::new(name.clone(), opened, setups, clock, self.on_change.clone());
-            self.threads.insert(bus, BusThread::spawn(&name, sampler)?);
-        }
+        self.apply();
         Ok(())
     }
 
-    /// Changes to a new plan. If a bus cannot be opened, nothing changes.
+    /// Starts a thread that has no sensors yet.
+    fn spawn(&self, name: BusName, bus: Box<dyn Bus>) -> io::Result<BusThread> {
+        let name = format!("{}bus {name}", self.provider.name_prefix());
+        let (clock, on_change) = (Arc::new(SystemClock), self.on_change.clone());
+        BusThread::spawn(&name, Sampler::new(name.clone(), bus, Vec::new(), clock, on_change))
+    }
+
+    /// Applies the plan to meters and threads.
+    fn apply(&self) {
+        for meter in &self.meters {
+            meter.lock().window.length = self.plan.window;
+        }
+        for (name, thread) in &self.threads {
+            thread.replace(self.setups(*name));
+        }
+    }
+
+    /// Changes to a new plan.
     ///
     /// # Errors
-    /// A bus cannot be opened; or a thread cannot be created, and its bus is not measured.
+    /// A bus cannot be opened, or a thread cannot be created; nothing has changed.
     pub fn change(&mut self, plan: Plan) -> io::Result<()> {
-        let (wanted, mut opened) = (buses(&plan), BTreeMap::new());
+        let (wanted, mut new) = (buses(&plan), BTreeMap::new());
         for &name in &wanted {
             let is_running = self.threads.contains_key(&name);
             if is_running && !self.provider.is_simulated() {
@@ -114,18 +130,20 @@ impl Supervisor {
             }
             // Opening a simulated bus again adds the chips of new sensors.
             let bus = match self.provider.open(name, locations(&plan)) {
-                // The other bus is released below.
-                Err(OpenError::Taken(_, other)) if !wanted.contains(&other) => {
+                // The other bus is released below; this one, by a thread that is stuck.
+                Err(OpenError::Taken(_, other)) if other == name || !wanted.contains(&other) => {
                     self.provider.closed(name)
                 }
                 Ok(bus) => bus,
                 Err(error) => return Err(io::Error::other(error)),
             };
             if !is_running {
-                opened.insert(name, bus);
+                let thread = self
+                    .spawn(name, bus)
+                    .map_err(|error| io::Error::other(format!("cannot start a thread: {error}")))?;
+                new.insert(name, thread);
             }
         }
-        self.opened = opened;
         // A renamed sensor keeps its counters.
         let meter = |sensor: &SensorPlan| {
             let running = self.sensors().find(|(it, _)| it.location == sensor.location);
@@ -133,21 +151,28 @@ impl Supervisor {
         };
         self.meters = plan.sensors.iter().map(meter).collect();
         self.plan = plan;
-        *lock(&self.claimable) = locations(&self.plan).collect();
-        for (name, thread) in &self.threads {
-            thread.replace(self.setups(*name));
-        }
+        lock(&self.claims).locations = locations(&self.plan).collect();
+        self.renew_locks();
         let threads = std::mem::take(&mut self.threads).into_iter();
         let (used, unused) = threads.partition(|(name, _)| wanted.contains(name));
         self.threads = used;
+        self.apply();
         let deadline = Instant::now() + Self::RELEASE_TIMEOUT;
         for (_, thread) in unused {
             thread.stop();
             // A thread that is stuck ends later; its adapter is opened then.
             let _ = thread.join_until(deadline);
         }
-        self.start(self.on_change.clone())
-            .map_err(|error| io::Error::other(format!("cannot start a thread: {error}")))
+        for (name, thread) in new {
+            thread.replace(self.setups(name));
+            self.threads.insert(name, thread);
+        }
+        Ok(())
+    }
+
+    /// Updates the lock files, and tries again to lock buses that another process used.
+    pub(crate) fn renew_locks(&self) {
+        lock(&self.claims).renew(self.plan.server.listen.url());
     }
 
     pub(crate) fn plan(&self) -> &Plan {

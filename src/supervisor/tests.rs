@@ -22,7 +22,7 @@ fn transfers_per_result(interval: &str, script_metrics: bool) -> f64 {
         boards: BTreeMap::from([(1.into(), board.clone())]),
         ..BusProvider::default()
     };
-    let mut supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+    let mut supervisor = Supervisor::open(plan, provider, None).unwrap();
     let mut sampler = Sampler::new(
         "simulated bus 1".to_owned(),
         supervisor.opened.remove(&1.into()).unwrap(),
@@ -58,7 +58,7 @@ fn empty_hostname_adds_no_label() {
         let line = CommandLine::try_parse_from(["", "--simulate", "--hostname", hostname]).unwrap();
         let plan = config::load_alone(&line.daemon.overrides()).unwrap().plan;
         let provider = BusProvider::new(plan.simulate.as_ref());
-        let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+        let supervisor = Supervisor::open(plan, provider, None).unwrap();
         let labels = supervisor.views().remove(0).labels;
         labels.into_iter().map(|(name, value)| name + "=" + &value).collect::<Vec<_>>()
     };
@@ -88,7 +88,7 @@ fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
     let boards = BTreeMap::from(boards);
     let provider =
         BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() };
-    Supervisor::open(plan, provider, String::new()).unwrap().preflight().run()
+    Supervisor::open(plan, provider, None).unwrap().preflight().run()
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn stuck_bus_is_not_listed_as_scanned() {
     let boards = BTreeMap::from([(1.into(), board)]);
     let provider =
         BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() };
-    let findings = Supervisor::open(plan, provider, String::new()).unwrap().preflight().run();
+    let findings = Supervisor::open(plan, provider, None).unwrap().preflight().run();
     assert_eq!(findings.empty, ["bus 1 is stuck; not scanned"]);
 }
 
@@ -137,7 +137,7 @@ fn blocked_probe_does_not_hold_up_the_service() {
     let boards = BTreeMap::from([(1.into(), board.clone())]);
     let provider =
         BusProvider { faults: Some(Faults::default()), boards, ..BusProvider::default() };
-    let supervisor = Supervisor::open(plan, provider, String::new()).unwrap();
+    let supervisor = Supervisor::open(plan, provider, None).unwrap();
     assert!(supervisor.probe_at_startup().is_ok());
     board.clear_faults();
 }

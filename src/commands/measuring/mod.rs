@@ -21,7 +21,7 @@ mod ledger;
 mod source;
 
 /// Owner in the bus lock, in place of a daemon's URL.
-const OWNER: &str = "ina260-exporter run or calibrate";
+const COMMAND: &str = "ina260-exporter run or calibrate";
 
 pub(super) struct Sensor {
     pub(super) plan: SensorPlan,
@@ -100,7 +100,7 @@ impl Session {
         // Also reads the power register in short cycles: a pulsed load needs it.
         plan.script_metrics = true;
         let supervisor = (!plan.sensors.is_empty())
-            .then(|| Supervisor::open(plan, reader.provider.clone(), OWNER.to_owned()))
+            .then(|| Supervisor::open(plan, reader.provider.clone(), Some(COMMAND)))
             .transpose()
             .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
         Ok(Self { sensors, supervisor, reader, scraped: None })

@@ -86,7 +86,7 @@ const DISPLAY_GRACE: Duration = Duration::from_millis(80);
 const SLOW_DISPLAY_GRACE: Duration = Duration::from_secs(2);
 
 /// Owner in the bus lock, in place of a daemon's URL.
-const WATCH_OWNER: &str = "ina260-exporter watch";
+const COMMAND: &str = "ina260-exporter watch";
 
 /// A source of scrapes: an exporter, or sensors that this process measures itself.
 pub struct ScrapeSource {
@@ -147,8 +147,7 @@ fn measure(plan: Plan) -> Result<(ScrapeSource, Supervisor), Failure> {
     }
     let recorder = exposition::recorder(&plan.server.buckets);
     let nothing = |NothingToMeasure(messages)| Failure::Nothing(messages);
-    let mut supervisor =
-        Supervisor::open(plan, provider, WATCH_OWNER.to_owned()).map_err(nothing)?;
+    let mut supervisor = Supervisor::open(plan, provider, Some(COMMAND)).map_err(nothing)?;
     supervisor.probe_at_startup().map_err(nothing)?;
     let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
     exposition.show(supervisor.views());
@@ -282,6 +281,6 @@ mod tests {
 
     #[test]
     fn lock_owner_is_not_taken_for_a_url() {
-        assert!(WATCH_OWNER.parse::<Url>().is_err());
+        assert!(COMMAND.parse::<Url>().is_err());
     }
 }
