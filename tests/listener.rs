@@ -46,6 +46,7 @@ fn failed_listener_recovers() {
         unfinished_headers_are_bounded,
         unread_responses_are_bounded,
         answered_clients_do_not_keep_others_out,
+        all_waiting_clients_are_served,
         pause_of_the_process_is_not_silence,
         scrapes_start_no_thread,
         deleted_socket_is_bound_again,
@@ -132,6 +133,27 @@ fn answered_clients_do_not_keep_others_out() {
     });
     let seen = daemon.scrape_until("a scrape", |_| true);
     assert_eq!(restarts(&seen, "unresponsive"), Some(0.0), "{:#?}", daemon.log());
+}
+
+/// Twice as many clients as connections, and so many sensors that their responses take longer to
+/// render than idle connections are kept.
+fn all_waiting_clients_are_served() {
+    let sensor = |n| {
+        format!("[[sensor]]\ndevice = \"s{n}\"\nbus = {}\naddress = {}\n", n / 16, 0x40 + n % 16)
+    };
+    let sensors = (0..64).map(sensor).collect::<String>();
+    let daemon = Launch::simulated("").config(&sensors).start();
+    let listen = Listen::Tcp(daemon.listen().parse().unwrap());
+    daemon.scrape_until("all sensors", |scrape| scrape.all("ina260_up", &[]).len() == 64);
+    let threads = status(&daemon, "Threads:");
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| Url::from(&listen).get(2 * TIMEOUT).unwrap());
+        }
+    });
+    assert_eq!(status(&daemon, "Threads:"), threads);
+    let seen = daemon.scrape();
+    assert!(RESTART_CAUSES.iter().all(|cause| restarts(&seen, cause) == Some(0.0)), "{seen:?}");
 }
 
 fn pause_of_the_process_is_not_silence() {

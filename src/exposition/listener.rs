@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::fs::{self, File};
 use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::{ExporterFuture, PrometheusRecorder};
+use metrics_exporter_prometheus::{ExporterFuture, PrometheusHandle, PrometheusRecorder};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
@@ -28,7 +29,7 @@ use rustix::process::umask;
 use rustix::thread::gettid;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::task::{AbortHandle, coop, yield_now};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::health::{self, HealthCheck};
 use super::metrics::RestartCause;
@@ -36,8 +37,15 @@ use super::series::builder;
 use crate::config::{Listen, ServerSettings};
 
 /// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header
-/// and as much of responses that are not read, and the kernel 2 MB.
+/// and as much of responses that are not read, besides one that is rendered, and the kernel 2 MB.
 const MAX_CONNECTIONS: usize = 32;
+
+/// Maximum number of connections while the size of a response is not known, or however large it is.
+const MIN_CONNECTIONS: usize = 4;
+
+/// Maximum size of the responses that are rendered for all connections. With 256 sensors, one has
+/// 1.3 MB.
+const MAX_RENDERED: usize = 8 << 20;
 
 /// Minimum time between two rounds of accepting: without free descriptors, each fails at once.
 const ROUND: Duration = Duration::from_millis(100);
@@ -46,8 +54,8 @@ const ROUND: Duration = Duration::from_millis(100);
 /// answered at once, must not fill the queue of those that wait.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Time in which half of all connections must end, or all are dropped in favour of waiting clients.
-/// A scrape takes milliseconds, on a slow machine a tenth of a second.
+/// Time in which half of all connections must end once their responses are rendered, or all are
+/// dropped in favour of waiting clients.
 const MAX_FULL: Duration = Duration::from_millis(250);
 
 /// Number of operations that tokio lets a task do at a time.
@@ -182,7 +190,7 @@ pub(super) struct Serving {
     pub(super) health: HealthCheck,
 }
 
-/// How connections ended when all were in use, since this was last asked.
+/// How connections ended while others had to wait, since this was last asked.
 #[derive(Default)]
 struct FullEnds {
     answered: AtomicBool,
@@ -195,9 +203,10 @@ impl Serving {
         runtime: Runtime,
         exporter: ExporterFuture,
         socket: Option<SocketFile>,
+        metrics: PrometheusHandle,
     ) -> io::Result<Self> {
         let ends = Arc::<FullEnds>::default();
-        let accepting = accept(connections()?, ends.clone(), exporter);
+        let accepting = accept(connections()?, ends.clone(), exporter, metrics);
         let accepting = Driven::spawn("listener", runtime, accepting)?;
         Ok(Self { socket, accepting, ends, health: HealthCheck::new() })
     }
@@ -221,10 +230,16 @@ impl Serving {
 
 /// Accepts connections, until no runtime can be created for them. The socket is dropped before the
 /// connections, whose thread may be stuck.
-async fn accept(mut pool: Driven, ends: Arc<FullEnds>, mut exporter: ExporterFuture) {
+async fn accept(
+    mut pool: Driven,
+    ends: Arc<FullEnds>,
+    mut exporter: ExporterFuture,
+    metrics: PrometheusHandle,
+) {
+    let mut max = MIN_CONNECTIONS;
     loop {
         let start = Instant::now();
-        let room = MAX_CONNECTIONS.saturating_sub(pool.connections());
+        let room = max.saturating_sub(pool.connections());
         let is_full = accept_up_to(room, &mut exporter, &pool.handle).await;
         let count = pool.connections();
         let is_blocked = |pool: &Driven| is_full && 2 * pool.connections() > count;
@@ -236,11 +251,32 @@ async fn accept(mut pool: Driven, ends: Arc<FullEnds>, mut exporter: ExporterFut
         if !rest.is_zero() {
             sleep(rest).await;
         }
-        while is_blocked(&pool) && start.elapsed() < MAX_FULL {
+        // This is rendered after all that these connections have requested. Until then, no others
+        // are accepted, so that clients which do not wait cannot fill the queue of the thread.
+        let metrics = metrics.clone();
+        let size = move || if is_full { metrics.render().len() } else { 0 };
+        let mut rendering = pool.handle.spawn_blocking(size);
+        let size = loop {
+            let before = pool.connections();
+            match timeout(STEP, &mut rendering).await {
+                Ok(size) => break size.unwrap_or(0),
+                Err(_) if pool.connections() < before => ends.answered.store(true, Relaxed),
+                Err(_) => {}
+            }
+        };
+        if is_full {
+            let fit = MAX_RENDERED / size.max(1);
+            let before = mem::replace(&mut max, fit.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS));
+            if max > before {
+                continue;
+            }
+        }
+        let rendered = Instant::now();
+        while is_blocked(&pool) && rendered.elapsed() < MAX_FULL {
             sleep(STEP).await;
         }
         if is_blocked(&pool) {
-            drop(pool);
+            pool.end().await;
             let mut new = connections();
             // The kernel may still count the old threads.
             for _ in 0..10 {
@@ -326,7 +362,8 @@ impl Driven {
             let Ok(runtime) = given.recv() else { return };
             // An error is that the task was aborted.
             let _ = runtime.block_on(running);
-            runtime.shutdown_background();
+            // Drops the connections, then waits until all that they requested is rendered.
+            drop(runtime);
             drop(end);
         });
         if let Err(error) = thread {
@@ -342,6 +379,14 @@ impl Driven {
     /// Returns the number of its connections: its tasks, apart from the pending one.
     fn connections(&self) -> usize {
         self.handle.metrics().num_alive_tasks().saturating_sub(1)
+    }
+
+    /// Drops everything that it drives, and waits for the end of its threads.
+    async fn end(self) {
+        self.task.abort();
+        while self.ended.try_recv() == Err(TryRecvError::Empty) {
+            sleep(STEP).await;
+        }
     }
 }
 

@@ -81,11 +81,13 @@ impl Server {
     }
 
     fn serve(&mut self, listener: Listener) -> Result<(), BindError> {
+        let metrics = listener.recorder.handle();
         self.exposition.replace(listener.recorder);
         self.exposition.tick(Instant::now());
         // Drop the old one first.
         self.serving = None;
-        let serving = Serving::start(listener.runtime, listener.exporter, listener.socket);
+        let Listener { runtime, exporter, socket, .. } = listener;
+        let serving = Serving::start(runtime, exporter, socket, metrics);
         let error = |source| BindError { listen: self.settings.listen.clone(), source };
         self.serving = Some(serving.map_err(error)?);
         Ok(())
