@@ -98,6 +98,12 @@ impl ChipClock {
         (self.base, self.middle, self.latest) = (None, None, None);
     }
 
+    /// Measures period and phase anew from the bracket of an edge that was not predicted.
+    pub(super) fn restart(&mut self, bracket: Bracket) {
+        self.lose_phase();
+        (self.tolerance, self.latest) = (Self::INITIAL_TOLERANCE, Some(bracket));
+    }
+
     /// Measures period and phase with a new bracket, which it narrows by the prediction. Returns
     /// whether the bracket is consistent with the earlier ones.
     pub(super) fn learn(&mut self, bracket: &mut Bracket) -> bool {

@@ -146,9 +146,13 @@ impl CycleTracker {
         let limit = Self::MAX_BRACKET * self.clock.period;
         // The read clears the flag: the next edge comes after it began.
         self.record_latency(read);
-        let (edge, elapsed) = match bracket.filter(|it| it.uncertainty < limit) {
-            Some(bracket) => self.record_edge(bracket),
-            None => self.infer_index(read),
+        let range = self.index_range(read);
+        let (edge, elapsed) = match (bracket, range) {
+            (Some(bracket), _) if bracket.uncertainty < limit => self.record_edge(bracket),
+            (Some(bracket), Some((_, to))) if to <= self.index => {
+                self.record_contradiction(bracket)
+            }
+            _ => self.infer_index(read, range),
         };
         self.plan(read.ended);
         self.counted += 1;
@@ -219,10 +223,20 @@ impl CycleTracker {
         (bracket.at, (!is_lost).then_some(elapsed))
     }
 
+    /// Counts a result that was found before the earliest predicted edge, which shows that the chip
+    /// has become faster: the next one, since the last was found less than a period before. Returns
+    /// the same.
+    fn record_contradiction(&mut self, bracket: Bracket) -> (Instant, Option<u64>) {
+        self.index = bracket.index;
+        self.clock.restart(bracket);
+        self.gaps.is_continuous = false;
+        (bracket.at + seconds(bracket.uncertainty), Some(1))
+    }
+
     /// Counts a result whose edge was not bracketed: the last that was certainly completed when the
     /// read began. If there was another, the next read shows it. Returns the same.
-    fn infer_index(&mut self, read: FlagRead) -> (Instant, Option<u64>) {
-        let Some((from, to)) = self.index_range(read) else {
+    fn infer_index(&mut self, read: FlagRead, range: Option<(u64, u64)>) -> (Instant, Option<u64>) {
+        let Some((from, to)) = range else {
             let elapsed = self.begun_before().then_some(0);
             self.lose_tracking();
             self.index += 1;

@@ -40,6 +40,13 @@ impl Play {
         ((self.now - self.start).as_secs_f64() / self.period) as u64
     }
 
+    /// Changes the period, as a change of the temperature does.
+    fn change_period(&mut self, factor: f64) {
+        let since = (self.now - self.start).as_secs_f64();
+        self.start = self.now - Duration::from_secs_f64(since * factor);
+        self.period *= factor;
+    }
+
     fn poll(&mut self, late: Duration) {
         self.poll_and_wake(late, Duration::ZERO);
     }
@@ -86,6 +93,25 @@ fn every_result_is_read_with_one_poll() {
         assert!(play.polls < play.read + play.read / 20, "{percent} %: {} polls", play.polls);
         let error = play.tracker.period().as_secs_f64() / play.period - 1.0;
         assert!(error.abs() < 2e-4, "{percent} %: off by {error}");
+    }
+}
+
+#[test]
+fn change_of_temperature_loses_no_result() {
+    for factor in [0.9975, 0.998, 0.999, 0.9995, 0.9997, 1.0003, 1.002] {
+        let mut play = Play::new(0.165);
+        play.run(600, Duration::from_micros(300));
+        let (completed, polls) = (play.completed(), play.polls);
+        play.change_period(factor);
+        play.run(12 * 3_600, Duration::from_micros(300));
+        let counted = play.read + play.missed;
+        assert!(counted.abs_diff(play.completed()) <= 1, "{factor}: {counted}");
+        assert_eq!((play.missed, play.unknown), (0, 0), "{factor}");
+        // Each 256th result is bracketed, and the period is measured again.
+        let (completed, polls) = (play.completed() - completed, play.polls - polls);
+        assert!(polls < completed + completed / 100, "{factor}: {polls} for {completed}");
+        let error = play.tracker.period().as_secs_f64() / play.period - 1.0;
+        assert!(error.abs() < 2e-4, "{factor}: off by {error}");
     }
 }
 
