@@ -302,7 +302,20 @@ fn status(supervisor: &Supervisor, now: Instant) -> String {
         }
     });
     let prefix = if supervisor.plan().simulate.is_some() { "simulated: " } else { "" };
-    format!("{prefix}{}", sensors.collect::<Vec<_>>().join("; "))
+    format!("{prefix}{}", join(&sensors.collect::<Vec<_>>()))
+}
+
+/// Joins as many texts as fit: systemd ignores notifications of more than 4,096 bytes.
+fn join(texts: &[String]) -> String {
+    const MAX_LENGTH: usize = 4_000;
+    let mut length = 0;
+    let fits = |text: &&String| {
+        length += text.len() + "; ".len();
+        length <= MAX_LENGTH
+    };
+    let shown = texts.iter().take_while(fits).count();
+    let more = (shown < texts.len()).then(|| format!("and {} more", texts.len() - shown));
+    texts[..shown].iter().cloned().chain(more).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

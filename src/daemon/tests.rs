@@ -77,6 +77,19 @@ fn main_loop_removes_stale_counters() {
     assert!(main_loop.stale.is_none() && !file.exists());
 }
 
+#[test]
+fn status_of_many_sensors_fits_into_a_notification() {
+    let sensors = |count: usize| vec!["a: 12.000 V, 1.500 A, 18.000 W".to_owned(); count];
+    assert_eq!(join(&[]), "");
+    assert_eq!(join(&sensors(1)), "a: 12.000 V, 1.500 A, 18.000 W");
+    // Each takes 32 bytes with its separator, and 125 of them 4,000 bytes.
+    assert_eq!(join(&sensors(125)).len(), 3_998);
+    let line = join(&sensors(256));
+    assert!(line.ends_with(" W; a: 12.000 V, 1.500 A, 18.000 W; and 131 more"), "{line}");
+    assert_eq!(line.matches('a').count(), 125 + 1);
+    assert_eq!(join(&["x".repeat(5_000), "b".to_owned()]), "and 2 more");
+}
+
 /// Runs in a process of its own, for which it lowers the limit of descriptors.
 #[test]
 fn lack_of_descriptors_ends_the_start_and_leaves_saved_counters() {
