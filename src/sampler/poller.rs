@@ -67,7 +67,7 @@ impl Poller {
     const LONGEST_CHECKED: Duration = Duration::from_millis(1_100);
     /// Torn reads in a row after which the last one is used: the bus is too slow, or the chip's
     /// flag is wrong. Registers of neighbouring results are better than none.
-    const MAX_ATTEMPTS: usize = 4;
+    const MAX_ATTEMPTS: usize = 8;
 
     /// Identifies the chip and writes its settings.
     pub(super) fn configure(chip: Ina260, access: &mut Access<'_>) -> Result<Self, Error> {
@@ -159,8 +159,11 @@ impl Poller {
             let (bus, overflow) = (&mut access.bus, read.flags.overflow());
             let mut measurement = ina260::measure(bus, self.chip.address, overflow, with_power)?;
             let mut at = access.clock.now();
-            // On a bus that needs longer for a result than the chip, another attempt cannot help.
-            let too_slow = at.duration_since(read.ended) > self.tracker.period() * 3 / 4;
+            // On a bus that needs longer for a result and its flags than the chip, the flags always
+            // show another result. Other transfers may have been delayed.
+            let word =
+                bus.fastest_word.map_or(self.tracker.shortest, |it| it.min(self.tracker.shortest));
+            let too_slow = word * if with_power { 5 } else { 4 } > self.tracker.period();
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
             // The flags show whether an edge has torn the result. They also show a brown-out, whose
             // zeros are not a result.

@@ -122,3 +122,36 @@ fn torn_results_are_not_corrupt() {
         assert_eq!(meter.failures[Failure::Corrupt as usize], 0, "seed {seed}");
     }
 }
+
+#[test]
+fn stalled_read_is_not_served_torn() {
+    for (micros, hertz) in [(2_300, 400_000), (3_000, 400_000), (5_000, 400_000), (20_000, 100_000)]
+    {
+        for seed in 1..=4 {
+            let setup = setup(FIRST, Duration::from_micros(micros));
+            let meter = setup.meter.clone();
+            let (clock, board, mut sampler) = busy_sampler((100, seed, hertz), setup);
+            sampler.poll_due();
+            // From now on current and voltage change at each edge.
+            board.chip(None, FIRST, |chip| {
+                let (start, cycle) = (chip.started.as_secs_f64(), chip.cycle().as_secs_f64());
+                let current = move |t: f64| {
+                    if ((t - start) / cycle).floor() % 2.0 < 1.0 { 1.0 } else { 3.0 }
+                };
+                chip.load = Load { source: 10.0, resistance: 1.0, current: Box::new(current) };
+            });
+            let start = clock.now();
+            while clock.now() < start + secs(30) {
+                let due = sampler.poll_due();
+                clock.clock.advance_to(due);
+                let last = meter.lock().last;
+                if let Some(last) = last.filter(|it| it.at > start + Duration::from_millis(100)) {
+                    // 10 V minus 1 ohm times the current, with offsets, noise and rounding; of two
+                    // results, the sum is 2 V off.
+                    let sum = last.measured.voltage.0 + last.measured.current.0;
+                    assert!((sum - 10.0).abs() < 0.01, "{micros} us, seed {seed}: {last:?}");
+                }
+            }
+        }
+    }
+}

@@ -67,6 +67,23 @@ fn nothing_is_missed_within_bus_capacity() {
 }
 
 #[test]
+fn results_are_read_where_flags_fit_only_once() {
+    // Flags and three registers take 1.88 ms at 100 kHz, and 0.47 ms at 400 kHz.
+    for (hertz, micros) in [(100_000, 2_200), (100_000, 2_000), (400_000, 600), (400_000, 550)] {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), hertz);
+        board.plug(None, FIRST, Chip::new(Load::steady(5.0, 1.0)));
+        let mut scene = scene_of(clock, board, vec![setup(FIRST, Duration::from_micros(micros))]);
+        scene.run(secs(30));
+        let cycle = scene.board.chip(None, FIRST, |chip| chip.cycle());
+        let completed = u64::try_from(secs(30).as_nanos() / cycle.as_nanos()).unwrap();
+        let results = scene.results(0);
+        assert!(results >= completed - completed / 100, "{cycle:?}: {results} of {completed}");
+        assert_counted(&scene);
+    }
+}
+
+#[test]
 fn wall_clock_jump_changes_no_result() {
     let run = |jumps: [u64; 4]| {
         let mut scene = scene(&[Duration::from_millis(100)]);

@@ -50,7 +50,7 @@ pub(super) struct CycleTracker {
     pub(super) not_before: Option<Instant>,
     /// Duration of the last flag read, and of the shortest.
     latency: Duration,
-    shortest: Duration,
+    pub(super) shortest: Duration,
     polls: u32,
     /// When to poll next: just after the next edge or, to bracket it, in steps around it.
     pub(super) due: Instant,
