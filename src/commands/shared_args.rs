@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use crate::config::{self, Overrides, Plan};
+use crate::config::{self, Overrides, Plan, SensorPlan};
+use crate::i2c::adapters::Adapters;
 use crate::printable::escape;
 use crate::simulated::Faults;
+use crate::supervisor::BusProvider;
 
 // No doc comments on the structs: clap would print them as the program's.
 #[derive(Args, Clone, Debug, Default)]
@@ -35,13 +37,29 @@ impl LocationArgs {
         self.bus.is_some() || self.address.is_some() || self.mux.is_some()
     }
 
-    /// Adds the location to the other overrides.
-    pub fn add_to(&self, overrides: Overrides) -> Overrides {
-        overrides
-            .with("bus", self.bus.as_deref())
-            .with("address", self.address.as_deref())
-            .with("mux", self.mux.as_deref())
+    /// Replaces the sensors of a plan by the one at the location, if that is named: the configured
+    /// one, or one with default settings.
+    pub(super) fn select(&self, plan: &mut Plan) -> Result<(), Failure> {
+        if self.is_named() {
+            let overrides = Overrides::default()
+                .with("bus", self.bus.as_deref())
+                .with("address", self.address.as_deref())
+                .with("mux", self.mux.as_deref());
+            let given = config::load_alone(&overrides)?.plan.sensors.remove(0);
+            let adapters = BusProvider::new(plan.simulate.as_ref()).adapters();
+            plan.sensors = vec![configured(&plan.sensors, given, &adapters)];
+        }
+        Ok(())
     }
+}
+
+/// Returns the configured sensor at a location, however its bus is named, or the given one with a
+/// name.
+fn configured(known: &[SensorPlan], given: SensorPlan, adapters: &Adapters) -> SensorPlan {
+    let location = adapters.numbered(given.location);
+    let mut known = known.iter();
+    let known = known.find(|it| adapters.numbered(it.location) == location).cloned();
+    known.unwrap_or_else(|| SensorPlan { device: given.location.device_name(), ..given })
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -86,4 +104,36 @@ pub(super) fn sensors(args: &ConfigArgs, devices: &[String]) -> Result<Plan, Fai
     }
     plan.sensors.retain(|sensor| devices.is_empty() || devices.contains(&sensor.device));
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::i2c::adapters::tests::Machine;
+
+    #[test]
+    fn configured_sensor_is_found_by_any_name_of_its_bus() {
+        let machine = Machine::new(&[(1, "bcm2835"), (7, "MCP2221 usb-i2c bridge")]);
+        for minor in [1, 7] {
+            machine.add_node(&format!("i2c-{minor}"), minor);
+        }
+        let adapters = machine.adapters();
+        let plan = |bus: &str, address: &str, device| {
+            let overrides = Overrides::default().with("bus", Some(bus));
+            let overrides = overrides.with("address", Some(address)).with("device", device);
+            config::load_alone(&overrides).unwrap().plan.sensors.remove(0)
+        };
+        let file = [plan("1", "0x40", Some("cpu")), plan("name:MCP2221", "0x40", Some("usb"))];
+        for (bus, address, device) in [
+            ("7", "0x40", "usb"),
+            ("name:MCP", "0x40", "usb"),
+            ("1", "0x40", "cpu"),
+            ("name:bcm", "0x40", "cpu"),
+            ("7", "0x41", "i2c-7-0x41"),
+            ("8", "0x40", "i2c-8-0x40"),
+        ] {
+            let found = configured(&file, plan(bus, address, None), &adapters);
+            assert_eq!(found.device, device, "{bus}");
+        }
+    }
 }

@@ -132,16 +132,10 @@ fn follow(
 /// Returns the configured sensors, or the one at the given location, configured or not.
 fn plan(args: &ReadArgs) -> Result<Plan, Failure> {
     let mut plan = config::load(&args.config.overrides(), config::environment())?.plan;
-    let given = args.location.add_to(Overrides::default());
-    let given = given.with("interval", args.interval.as_deref());
-    let given = config::load_alone(&given)?.plan.sensors.remove(0);
-    let (interval, location) = (given.interval, given.location);
-    if args.location.is_named() {
-        let known = plan.sensors.into_iter().find(|known| known.location == location);
-        let unknown = SensorPlan { device: location.device_name(), ..given };
-        plan.sensors = vec![known.unwrap_or(unknown)];
-    }
+    args.location.select(&mut plan)?;
     if args.interval.is_some() {
+        let given = Overrides::default().with("interval", args.interval.as_deref());
+        let interval = config::load_alone(&given)?.plan.sensors[0].interval;
         plan.sensors.iter_mut().for_each(|sensor| sensor.interval = interval);
     }
     Ok(plan)

@@ -123,8 +123,8 @@ pub fn run(args: &WatchArgs) -> Result<(), Failure> {
         let sources = args.url.iter().cloned().map(ScrapeSource::from);
         return watch(sources.collect(), args.price, signals::events()?);
     }
-    let overrides = args.location.add_to(args.config.overrides());
-    let plan = config::load(&overrides, config::environment())?.plan;
+    let mut plan = config::load(&args.config.overrides(), config::environment())?.plan;
+    args.location.select(&mut plan)?;
     if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
         return watch(vec![Url::from(&plan.server.listen).into()], args.price, signals::events()?);
     }
