@@ -418,11 +418,22 @@ fn measuring_through_a_program_without_metrics_is_not_advised() {
 #[test]
 fn calibrate_explains_unusable_averages() {
     let two = "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"disks\"\naddress = 0x41\n";
+    let shunt = "[[sensor]]\ndevice = \"deepx\"\ncurrent_gain = 30.0\n";
     for (config, arguments, code, message) in [
         ("", &["calibrate"][..], 2, "--zero|--current <CURRENT>|--voltage <VOLTAGE>"),
         ("", &["calibrate", "--current", "0A"], 2, "without a current, use --zero"),
         ("", &["calibrate", "--current", "2.5"], 2, "such as 2.500A"),
         ("", &["calibrate", "--current", "-16A"], 2, "from -15A to 15A"),
+        (shunt, &["calibrate", "--current", "451A"], 2, "from -450A to 450A"),
+        // An external shunt: refused only because another current flows.
+        (
+            shunt,
+            &["calibrate", "--current", "60A", "--for", "1s"],
+            1,
+            "sensor deepx (bus 1, 0x40): the c",
+        ),
+        ("", &["calibrate", "--current", "1e999A"], 2, "such as 2.500A"),
+        ("", &["calibrate", "--voltage", "1e999V"], 2, "such as 12.003V"),
         ("", &["calibrate", "--current", "-2.5A", "--for", "0s"], 2, "for '--for <DURATION>'"),
         ("", &["calibrate", "--voltage", "-3V"], 2, "expected a voltage above 0"),
         ("", &["calibrate", "--voltage", "12A"], 2, "such as 12.003V"),

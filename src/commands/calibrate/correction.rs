@@ -19,6 +19,8 @@ const OFFSET_VOLTS: f64 = 12.0;
 const MAX_GAIN_ERROR: f64 = 0.005;
 /// Maximum offset of the bus voltage in volts (INA226, SBOS547B, which shares the core).
 const MAX_VOLTAGE_OFFSET: f64 = 0.0075;
+/// Minimum voltage at VBUS for a gain, in volts: its offset is at most a hundredth of it.
+const MIN_VOLTS: f64 = 100.0 * MAX_VOLTAGE_OFFSET;
 /// Step of the registers: 1.25 mA and 1.25 mV.
 const STEP: f64 = 0.00125;
 /// Number of parts into which the time is divided; their means are compared.
@@ -39,6 +41,11 @@ pub(super) enum Unusable {
          --zero, or use a constant one"
     )]
     NotSteady { quantity: &'static str, unit: &'static str, range: f64, spread: f64 },
+    #[error(
+        "a voltage_gain needs at least {MIN_VOLTS:.2} V at VBUS, where the chip's offset (up to \
+         {MAX_VOLTAGE_OFFSET} V) is small; measure at the working voltage"
+    )]
+    LowVoltage,
     #[error(
         "the chip reads {read:.4} {unit} instead of {reference:.4} {unit}; its own error is at \
          most {max:.4} {unit} (data sheet): {hint}"
@@ -135,6 +142,9 @@ pub(super) fn correct(
             let hint = "measure at VBUS of the sensor, not at the load; check the VBUS wire";
             return Err(Unusable::Implausible { read, reference, max, unit: "V", hint });
         }
+        if reference < MIN_VOLTS * nominal {
+            return Err(Unusable::LowVoltage);
+        }
         corrected.voltage_gain = reference / volts;
     }
     if reference.zero {
@@ -174,7 +184,7 @@ pub(super) fn correct(
 
 /// Returns the gain around which the chip's error is to be expected: 1, unless the existing gain is
 /// beyond any error of the chip, as that of a voltage divider is.
-fn nominal(existing: f64) -> f64 {
+pub(super) fn nominal(existing: f64) -> f64 {
     if (existing - 1.0).abs() > MAX_GAIN_ERROR { existing } else { 1.0 }
 }
 
@@ -210,6 +220,24 @@ mod tests {
 
     fn load(amperes: f64) -> CalibrateArgs {
         CalibrateArgs { current: Some(amperes), ..CalibrateArgs::default() }
+    }
+
+    #[test]
+    fn voltage_that_may_be_offset_gives_no_gain() {
+        // The offset may be 7.5 mV, a divider's 75 mV: at a hundredth of a gain 0.75 V, 7.5 V.
+        let divider = Calibration { voltage_gain: 10.0, ..Calibration::default() };
+        for (existing, read, reference) in [
+            (Calibration::default(), 0.0, 0.007),
+            (Calibration::default(), 0.003, 0.010),
+            (Calibration::default(), 0.745, 0.749),
+            (divider, 0.0, 0.07),
+            (divider, 0.745, 7.49),
+        ] {
+            let outcome = correct(&means(0.0, read), &supply(reference), &existing);
+            assert_eq!(outcome, Err(Unusable::LowVoltage), "{reference}");
+        }
+        let gain = correct(&means(0.0, 0.745), &supply(0.751), &Calibration::default());
+        assert!((gain.unwrap().voltage_gain - 0.751 / 0.745).abs() < 1e-12);
     }
 
     fn supply(volts: f64) -> CalibrateArgs {

@@ -16,7 +16,7 @@ use crate::units::Quantity;
 
 mod correction;
 
-use correction::{Blocks, Mean, RATED_AMPERES, correct, keys};
+use correction::{Blocks, Mean, RATED_AMPERES, correct, keys, nominal};
 
 // No doc comment on the struct: clap would print it as the program's.
 #[expect(missing_docs, reason = "see above")]
@@ -66,15 +66,16 @@ pub struct CalibrateArgs {
 }
 
 fn amperes(text: &str) -> Result<f64, &'static str> {
-    let is_allowed = |number: f64| number != 0.0 && number.abs() <= RATED_AMPERES;
+    let is_allowed = |number: f64| number != 0.0 && number.is_finite();
     let given = config::parse_quantity(text).filter(|it| it.unit == "A" && is_allowed(it.number));
     given
         .map(|it| it.number)
-        .ok_or("expected a current from -15A to 15A, such as 2.500A; without a current, use --zero")
+        .ok_or("expected a current such as 2.500A or -2.500A; without a current, use --zero")
 }
 
 fn volts(text: &str) -> Result<f64, &'static str> {
-    let given = config::parse_quantity(text).filter(|it| it.unit == "V" && it.number > 0.0);
+    let is_allowed = |number: f64| number > 0.0 && number.is_finite();
+    let given = config::parse_quantity(text).filter(|it| it.unit == "V" && is_allowed(it.number));
     given.map(|it| it.number).ok_or("expected a voltage above 0, such as 12.003V")
 }
 
@@ -104,6 +105,14 @@ fn calibrate(
     };
     // The chip's own values are needed.
     let existing = std::mem::take(&mut sensor.calibration);
+    // A gain beyond the chip's error is that of a shunt in parallel.
+    let max = (RATED_AMPERES * nominal(existing.current_gain) * 1e3).round() / 1e3;
+    if let Some(current) = args.current.filter(|current| current.abs() > max) {
+        return Err(Failure::Usage(format!(
+            "--current {current}A: expected a current from -{max}A to {max}A (the chip's rating, \
+             times current_gain)"
+        )));
+    }
     let mut session = Session::open(plan, provider, args.direct, None, Some(Averaging::X1))?;
     session.start()?;
     let mut progress = Progress::new(progress);

@@ -123,6 +123,8 @@ fn new_table(location: Location, adapter: &str, known: &[SensorPlan]) -> String 
 }
 
 /// Returns the table of a sensor, with the adapter of its bus as a comment.
+///
+/// A string of JSON without control characters is one of TOML, too.
 pub(in crate::commands) fn table(device: &str, location: Location, adapter: &str) -> String {
     let Location { bus, mux, address } = location;
     let comment = if adapter.is_empty() { String::new() } else { format!(" # {adapter}") };
@@ -130,7 +132,8 @@ pub(in crate::commands) fn table(device: &str, location: Location, adapter: &str
         format!("mux = {{ address = {}, channel = {} }}\n", mux.multiplexer, mux.channel)
     });
     format!(
-        "\n[[sensor]]\ndevice = \"{device}\"\nbus = {}{comment}\naddress = {address}\n{mux}",
+        "\n[[sensor]]\ndevice = {}\nbus = {}{comment}\naddress = {address}\n{mux}",
+        json!(device),
         json!(bus)
     )
 }
@@ -163,5 +166,14 @@ mod tests {
         );
         let sensors = load(&format!("{taken}{table}")).plan.sensors;
         assert_eq!(sensors[1].location, location);
+    }
+
+    #[test]
+    fn name_in_a_table_is_read_as_it_was() {
+        let location = config::load_alone(&Overrides::default()).unwrap().plan.sensors[0].location;
+        let name = r#"12" rail \ "GPU""#;
+        let (config, appended) = (Some("/dev/null".into()), table(name, location, ""));
+        let overrides = Overrides { config, appended, ..Overrides::default() };
+        assert_eq!(config::load(&overrides, []).unwrap().plan.sensors[0].device, name);
     }
 }
