@@ -178,5 +178,50 @@ fn info_labels(view: &View, chip: ChipInfo) -> Vec<Label> {
 
 /// Creates a label of strings that all series of a sensor share.
 fn label((name, value): &(String, String)) -> Label {
-    Label::new(Arc::<str>::from(name.as_str()), Arc::<str>::from(value.as_str()))
+    // metrics-exporter-prometheus takes a backslash before another or a quote for an escape.
+    let value = value.replace('\\', r"\\");
+    Label::new(Arc::<str>::from(name.as_str()), Arc::<str>::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::exposition::Exposition;
+    use crate::scrape::decode;
+
+    /// Expected text from the Prometheus text format: `\\` is a backslash, `\"` a quote.
+    #[test]
+    fn backslashes_and_quotes_are_served_as_configured() {
+        let names = [
+            (r"a\\b", r"a\\\\b"),
+            (r"a\b", r"a\\b"),
+            (r"c\", r"c\\"),
+            (r#"d\"e"#, r#"d\\\"e"#),
+            (r"f\n", r"f\\n"),
+            (r#"g"h"#, r#"g\"h"#),
+        ];
+        let view = |(name, _): &(&str, &str)| View {
+            labels: ["device", "x"].map(|label| (label.to_owned(), (*name).to_owned())).into(),
+            info: Vec::new(),
+            script: false,
+            alert: None,
+            meter: crate::meter::SharedMeter::default(),
+        };
+        let mut exposition = Exposition::new(recorder(&[1.0]), Arc::new(SystemClock));
+        exposition.show(names.iter().map(view).collect());
+        exposition.tick(Instant::now());
+        let served = exposition.render();
+        for (_, wire) in names {
+            let series = format!("\nina260_up{{device=\"{wire}\",x=\"{wire}\"}} 0\n");
+            assert!(served.contains(&series), "{series}{served}");
+        }
+        let decoded = decode(&served.into()).unwrap();
+        let decoded =
+            decoded.sensors.iter().map(|sensor| (sensor.label("device"), sensor.label("x")));
+        let names = names.map(|(name, _)| (name, name));
+        assert_eq!(decoded.collect::<Vec<_>>(), names);
+    }
 }
