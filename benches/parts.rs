@@ -232,7 +232,7 @@ fn views() -> Vec<View> {
 fn measure(meter: &SharedMeter) {
     let mut meter = meter.lock();
     meter.cycle = settings().cycle();
-    meter.record_poll(Duration::from_micros(700));
+    meter.record_poll(Instant::now(), Duration::from_micros(700));
     let cycle = Cycle { end: Instant::now(), elapsed: Some(1), missed: 0, period: meter.cycle };
     let reading = Reading {
         at: Instant::now(),

@@ -115,6 +115,8 @@ pub struct Meter {
     pub up: bool,
     /// The last result, of any age.
     pub last: Option<Reading>,
+    /// Time of the last poll, and the time since the one before it.
+    polled: Option<(Instant, Duration)>,
     /// The chip's measured period.
     pub cycle: Duration,
     /// The chip, once it responded.
@@ -182,8 +184,10 @@ impl Meter {
         self.failures[failure as usize] += 1;
     }
 
-    /// Records the duration of a poll.
-    pub fn record_poll(&mut self, time: Duration) {
+    /// Records a poll that ended `now`, and its duration.
+    pub fn record_poll(&mut self, now: Instant, time: Duration) {
+        let before = self.polled.map_or(now, |(at, _)| at);
+        self.polled = Some((now, now.saturating_duration_since(before)));
         Observations::push(&mut self.observations.polls, time.as_secs_f64());
     }
 
@@ -201,11 +205,15 @@ impl Meter {
         Self { window, observations, results: None, ..*self }
     }
 
-    /// Returns the last result, if the sensor is up and the result younger than three cycles and a
-    /// second.
+    /// Returns the last result, if the sensor is up, the result younger than three cycles and a
+    /// second, and the last poll younger than three intervals between polls and a second. These
+    /// are at most a second long, except on a slow bus.
     pub(crate) fn live(&self, now: Instant) -> Option<&Reading> {
-        let limit = 3 * self.cycle + Duration::from_secs(1);
-        self.last.as_ref().filter(|it| self.up && now.saturating_duration_since(it.at) < limit)
+        const SECOND: Duration = Duration::from_secs(1);
+        let is_recent = |at, interval| now.saturating_duration_since(at) < 3 * interval + SECOND;
+        let is_polled =
+            self.polled.is_none_or(|(at, interval)| is_recent(at, interval.max(SECOND)));
+        self.last.as_ref().filter(|it| self.up && is_polled && is_recent(it.at, self.cycle))
     }
 }
 
@@ -252,6 +260,21 @@ mod tests {
     }
 
     #[test]
+    fn result_is_live_while_polls_are_recent() {
+        let now = Instant::now();
+        let mut meter = Meter { cycle: Duration::from_secs(20), ..Meter::default() };
+        meter.record(reading(now), &cycle(now));
+        // A second apart; then 5 s, on a slow bus.
+        for (polled, limit) in [(1, 4), (2, 4), (7, 16), (12, 16)] {
+            let polled = now + Duration::from_secs(polled);
+            meter.record_poll(polled, Duration::ZERO);
+            let until = polled + Duration::from_secs(limit);
+            assert!(meter.live(until - Duration::from_millis(1)).is_some());
+            assert!(meter.live(until).is_none());
+        }
+    }
+
+    #[test]
     fn counters_are_in_the_order_of_variants() {
         let mut meter = Meter::default();
         meter.count_failure(Failure::Identity);
@@ -292,7 +315,7 @@ mod tests {
     fn observations_are_bounded() {
         let mut meter = Meter::default();
         for _ in 0..Observations::MAX + 10 {
-            meter.record_poll(Duration::from_millis(1));
+            meter.record_poll(Instant::now(), Duration::from_millis(1));
         }
         assert_eq!(meter.observations.polls.len(), Observations::MAX);
     }

@@ -25,6 +25,7 @@ use backoff::Backoff;
 pub(crate) use bus_thread::BusThread;
 use bus_thread::Deadline;
 pub use bus_thread::set_timer_slack;
+use poller::Poller;
 use sensor::Sensor;
 
 /// Configuration of a sensor; the supervisor creates it from the plan.
@@ -228,7 +229,9 @@ impl Sampler {
         let ready = self.sensors.iter().enumerate().filter_map(|(index, sensor)| {
             let poller = sensor.poller()?;
             let is_ready = poller.tracker.ready_from.min(poller.due()) <= now;
-            is_ready.then(|| (poller.due() + poller.tracker.period(), index))
+            // Nor does a sensor wait longer than for its next check.
+            let slack = poller.tracker.period().min(Poller::CHECK_INTERVAL);
+            is_ready.then(|| (poller.due() + slack, index))
         });
         let (overwritten_at, first) = ready.clone().min()?;
         let selected = self.multiplexers.selected;

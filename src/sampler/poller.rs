@@ -61,7 +61,7 @@ pub(super) struct Poller {
 
 impl Poller {
     /// Time between two checks of the registers that the flags do not cover.
-    const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+    pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
     /// Longest cycle whose results are frequent enough for the checks: 1 s, and 10 % more for a
     /// slow chip. A poll for a check alone costs a wake-up.
     const LONGEST_CHECKED: Duration = Duration::from_millis(1_100);

@@ -127,7 +127,7 @@ impl Sensor {
         }
         let now = access.clock.now();
         let mut meter = self.setup.meter.lock();
-        meter.record_poll(now.duration_since(begun));
+        meter.record_poll(now, now.duration_since(begun));
         for kind in access.bus.failures {
             meter.count_failure(transfer_failure(kind));
         }

@@ -155,3 +155,21 @@ fn stalled_read_is_not_served_torn() {
         }
     }
 }
+
+#[test]
+fn long_cycle_is_checked_on_an_overloaded_bus() {
+    let fast = Duration::from_micros(280);
+    let mut scene = scene(&[fast, fast, secs(20)]);
+    let run = |scene: &mut Scene, time| {
+        let end = scene.clock.now() + time;
+        while scene.clock.now() < end {
+            let due = scene.sampler.poll_due();
+            scene.clock.advance_to(due);
+        }
+        scene.up(2)
+    };
+    assert!(run(&mut scene, secs(60)));
+    scene.board.unplug(Address(0x42));
+    // A check is due every second, and waits for other sensors at most as long.
+    assert!(!run(&mut scene, Duration::from_millis(2_100)));
+}

@@ -216,6 +216,23 @@ fn failure_in_a_long_cycle_is_found_in_a_second() {
 }
 
 #[test]
+fn readings_are_live_while_the_sensor_is_polled() {
+    for seconds in [1, 2, 20, 120] {
+        let mut scene = scene(&[secs(seconds)]);
+        scene.run(secs(2 * seconds));
+        let is_live = |scene: &Scene| scene.meters[0].lock().live(scene.clock.now()).is_some();
+        for _ in 0..1_000 {
+            assert!(is_live(&scene), "{seconds} s");
+            let due = scene.sampler.poll_due();
+            scene.clock.advance_to(due);
+        }
+        // A transfer blocks: nothing is polled any more. A scrape can be up to a second late.
+        scene.clock.advance_to(scene.clock.now() + secs(4));
+        assert!(!is_live(&scene), "{seconds} s");
+    }
+}
+
+#[test]
 fn failed_transfer_is_retried_at_once() {
     let mut scene = scene(&[secs(1)]);
     scene.run(secs(5));
