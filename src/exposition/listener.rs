@@ -219,6 +219,11 @@ impl Serving {
         self.socket.as_ref().is_some_and(|it| !it.exists()).then_some(RestartCause::Address)
     }
 
+    /// Returns whether the file at this path is its socket.
+    pub(super) fn has_socket(&self, path: &Path) -> bool {
+        self.socket.as_ref().is_some_and(|socket| id(path).is_ok_and(|id| id == socket.id))
+    }
+
     /// Returns the time without a response, and whether connections were dropped in favour of
     /// waiting clients since the last call.
     pub(super) fn silence(&mut self, listen: &Listen, now: Instant) -> (Duration, bool) {

@@ -167,7 +167,7 @@ impl Server {
         let mut listener = None;
         if settings.listen != self.settings.listen {
             listener = Some(match Listener::bind(&settings) {
-                Err(error) if !is_absent(&error.source) && self.holds_port_of(&settings.listen) => {
+                Err(error) if !is_absent(&error.source) && self.may_hold(&settings.listen) => {
                     self.serving = None;
                     Listener::bind(&settings).inspect_err(|_| drop(self.open()))?
                 }
@@ -178,11 +178,13 @@ impl Server {
     }
 
     /// Returns whether the running listener may prevent binding another address.
-    fn holds_port_of(&self, listen: &Listen) -> bool {
-        matches!(
-            (&self.settings.listen, listen),
-            (Listen::Tcp(own), Listen::Tcp(other)) if own.port() == other.port()
-        ) && self.is_serving()
+    fn may_hold(&self, listen: &Listen) -> bool {
+        let Some(serving) = &self.serving else { return false };
+        match (&self.settings.listen, listen) {
+            (Listen::Tcp(own), Listen::Tcp(other)) => own.port() == other.port(),
+            (_, Listen::Unix(path)) => serving.has_socket(path),
+            (Listen::Unix(_), Listen::Tcp(_)) => false,
+        }
     }
 
     /// Shows the sensors of a new configuration; with a new listener and recorder, if settings
@@ -218,9 +220,11 @@ fn retrying(error: &BindError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::future::poll_fn;
     use std::io::{Read as _, Write as _};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::os::unix::fs::symlink;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::sync::mpsc;
@@ -369,6 +373,32 @@ mod tests {
         let mut response = [0; 5];
         client.read_exact(&mut response).unwrap();
         assert_eq!(&response, b"HTTP/");
+    }
+
+    #[test]
+    fn listener_moves_to_another_path_of_its_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.sock");
+        let link = directory.path().join("link");
+        symlink(directory.path(), &link).unwrap();
+        let settings = |path| ServerSettings {
+            listen: Listen::Unix(path),
+            socket_mode: 0o700,
+            allow: Vec::new(),
+            buckets: vec![1.0],
+        };
+        let by_link = Server::bind(settings(link.join("metrics.sock"))).unwrap();
+        let mut server = Server::start(by_link, Vec::new()).unwrap();
+        let prepared = server.prepare(settings(path.clone())).unwrap();
+        server.apply(prepared, Vec::new());
+        assert_eq!(server.settings.listen, Listen::Unix(path.clone()));
+        scrape(&server);
+        // Nothing else is replaced.
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert!(server.prepare(settings(link.join("file"))).is_err());
+        scrape(&server);
+        drop(server);
+        assert!(!path.exists());
     }
 
     #[test]
