@@ -1,7 +1,7 @@
 //! TCA9548A mux (TI SCPS207): eight channels, selected by the bits of its only register.
 //!
-//! All INA260s return the same identity, so it does not prove the channel. The control register
-//! is read back instead.
+//! All INA260s return the same identity, so it does not prove the channel. The control registers
+//! of the bus are read back instead.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,8 +59,9 @@ pub(crate) struct Multiplexers {
     addresses: BTreeSet<Address>,
     /// Channel that is known to be selected; unknown after an error.
     pub(crate) selected: Option<Channel>,
-    /// Deselecting another mux failed, so it may still have a channel selected; every select
-    /// retries.
+    /// The other muxes that responded when they were deselected.
+    deselected: BTreeSet<Address>,
+    /// Another mux did not respond, so it may still have a channel selected; every select retries.
     needs_deselect: bool,
 }
 
@@ -79,7 +80,7 @@ impl Multiplexers {
         for &multiplexer in &self.addresses {
             let deselected = deselect(bus, multiplexer);
             let is_stuck = deselected.as_ref().is_err_and(Error::is_timeout);
-            outcome = outcome.and(deselected);
+            outcome = outcome.and(deselected.map(|_| ()));
             if is_stuck {
                 break;
             }
@@ -101,24 +102,27 @@ impl Multiplexers {
         }
         match before.filter(|_| !self.needs_deselect) {
             Some(before) if before == multiplexer => {}
-            Some(other) => send(bus, other, 0)?,
+            Some(other) => {
+                self.record_deselected(other, send(bus, other, 0).map(|()| true))?;
+                self.deselected.remove(&multiplexer);
+            }
             None => self.deselect_others(bus, multiplexer)?,
         }
         send(bus, multiplexer, 1 << channel.channel)?;
+        read_back(bus, multiplexer, 1 << channel.channel)?;
         self.selected = Some(channel);
-        self.verify(bus)
+        Ok(())
     }
 
-    /// Reads the control register back, which proves that a poll reached the intended sensor.
+    /// Reads the control registers back, which proves that a poll reached the intended sensor, and
+    /// no other.
     pub(crate) fn verify(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
         let Some(channel) = self.selected.take() else {
             return Ok(());
         };
-        let (multiplexer, wrote) = (channel.multiplexer, 1 << channel.channel);
-        let read = bus.receive_byte(multiplexer);
-        let read = read.map_err(|error| Error::Unreachable(multiplexer, error))?;
-        if read != wrote {
-            return Err(Error::ControlMismatch { multiplexer, wrote, read });
+        read_back(bus, channel.multiplexer, 1 << channel.channel)?;
+        for other in self.deselected.clone() {
+            self.record_deselected(other, read_back(bus, other, 0).map(|()| true))?;
         }
         self.selected = Some(channel);
         Ok(())
@@ -126,28 +130,51 @@ impl Multiplexers {
 
     fn deselect_others(&mut self, bus: &mut dyn Bus, selected: Address) -> Result<(), Error> {
         self.needs_deselect = false;
-        for &multiplexer in self.addresses.iter().filter(|it| **it != selected) {
-            match deselect(bus, multiplexer) {
-                Err(Error::Unreachable(_, source)) if source.kind == ErrorKind::Nack => {
-                    self.needs_deselect = true;
-                }
-                outcome => outcome?,
+        self.deselected.clear();
+        for other in self.addresses.clone().into_iter().filter(|it| *it != selected) {
+            self.record_deselected(other, deselect(bus, other))?;
+        }
+        Ok(())
+    }
+
+    /// Records whether another mux is deselected, or does not respond.
+    fn record_deselected(
+        &mut self,
+        other: Address,
+        is_deselected: Result<bool, Error>,
+    ) -> Result<(), Error> {
+        match is_deselected {
+            Ok(true) => _ = self.deselected.insert(other),
+            Ok(false) => {}
+            Err(Error::Unreachable(_, source)) if source.kind == ErrorKind::Nack => {
+                self.needs_deselect = true;
             }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
 }
 
-fn deselect(bus: &mut dyn Bus, multiplexer: Address) -> Result<(), Error> {
-    // A kernel driver caches the selected channel: a write would invalidate its cache.
-    if bus.bound_driver(multiplexer).is_some() {
-        return Ok(());
+/// Deselects all channels of a mux, unless a kernel driver has claimed it. Returns whether it did.
+fn deselect(bus: &mut dyn Bus, multiplexer: Address) -> Result<bool, Error> {
+    // The driver caches the selected channel: a write would invalidate its cache.
+    let is_ours = bus.bound_driver(multiplexer).is_none();
+    if is_ours {
+        send(bus, multiplexer, 0)?;
     }
-    send(bus, multiplexer, 0)
+    Ok(is_ours)
 }
 
 fn send(bus: &mut dyn Bus, multiplexer: Address, control: u8) -> Result<(), Error> {
     bus.send_byte(multiplexer, control).map_err(|error| Error::Unreachable(multiplexer, error))
+}
+
+fn read_back(bus: &mut dyn Bus, multiplexer: Address, wrote: u8) -> Result<(), Error> {
+    let read = bus.receive_byte(multiplexer);
+    match read.map_err(|error| Error::Unreachable(multiplexer, error))? {
+        read if read == wrote => Ok(()),
+        read => Err(Error::ControlMismatch { multiplexer, wrote, read }),
+    }
 }
 
 #[cfg(test)]
@@ -222,5 +249,24 @@ mod tests {
             "mux 0x70: control register is 0b10000100, expected 0b00000100"
         );
         assert_eq!(multiplexers.selected, None, "is selected again");
+    }
+
+    #[test]
+    fn channel_of_another_mux_fails_verification() {
+        let (first, second) = (channel(0x70, 2), channel(0x72, 5));
+        for (selected, other, before) in
+            [(first, 0x72, None), (second, 0x70, Some(first)), (first, 0x72, Some(second))]
+        {
+            let mut bus = ClaimedMux::default();
+            let mut multiplexers = Multiplexers::new([first, channel(0x71, 1), second]);
+            for channel in before.into_iter().chain([selected]) {
+                multiplexers.select(&mut bus, channel).unwrap();
+                multiplexers.verify(&mut bus).unwrap();
+            }
+            bus.send_byte(Address(other), 0b0000_0100).unwrap(); // by another master
+            let refused = multiplexers.verify(&mut bus).unwrap_err().to_string();
+            let expected = "control register is 0b00000100, expected 0b00000000";
+            assert_eq!(refused, format!("mux {other:#04x}: {expected}"));
+        }
     }
 }

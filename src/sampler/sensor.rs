@@ -142,6 +142,8 @@ impl Sensor {
     pub(super) fn release(&self, bus: &mut dyn Bus, muxes: &mut Multiplexers) -> Result<(), Error> {
         if self.poller().is_some() {
             if let Some(channel) = self.setup.channel {
+                // The chip will be written, and another master may have changed the channel.
+                muxes.selected = None;
                 muxes.select(bus, channel)?;
             }
             self.setup.chip.release(bus)?;

@@ -94,6 +94,44 @@ fn foreign_extra_channels_never_mix_sensors() {
 }
 
 #[test]
+fn foreign_selection_on_another_mux_never_mixes_sensors() {
+    let channels = [channel(0x70, 0), channel(0x70, 1), channel(0x71, 0), channel(0x71, 1)];
+    let mut scene = downstream(&channels, Duration::from_millis(100));
+    scene.run(secs(5));
+    for pass in 0..2_000_u32 {
+        let due = scene.sampler.poll_due();
+        scene.clock.advance_to(due);
+        if pass % 7 == 0 {
+            let (transfers, mux) = (pass % 5, if pass % 2 == 0 { 0x70 } else { 0x71 });
+            scene.board.write_as_other_master(transfers.into(), Address(mux), 1 << (pass / 7 % 3));
+        }
+        assert_each_has_its_own_voltage(&scene);
+    }
+    scene.run(secs(40));
+    assert!((0..4).all(|sensor| scene.up(sensor)));
+}
+
+#[test]
+fn unplugged_mux_does_not_disturb_another() {
+    let mut scene = downstream(&[channel(0x70, 0), channel(0x71, 0)], Duration::from_millis(100));
+    scene.run(secs(5));
+    scene.board.schedule(crate::simulated::ScheduledFault {
+        fault: Fault::NoAnswer,
+        address: Some(Address(0x71)),
+        from: scene.clock.elapsed(),
+        until: Some(scene.clock.elapsed() + secs(30)),
+    });
+    for _ in 0..300 {
+        scene.run(Duration::from_millis(100));
+        assert!(scene.up(0));
+    }
+    assert!(!scene.up(1));
+    scene.run(secs(40));
+    assert!(scene.up(1));
+    assert_each_has_its_own_voltage(&scene);
+}
+
+#[test]
 fn misdirected_settings_are_not_accepted() {
     let (ours, other) = (channel(0x70, 0), channel(0x70, 1));
     // The other master writes before each word of the poll in turn.
@@ -148,6 +186,19 @@ fn release_deselects_every_mux() {
         let mask = scene.board.chip(Some(channel), FIRST, |chip| chip.read(0x06, secs(5)));
         assert_eq!(mask & 0x0001, 0, "alerts are disabled");
     }
+}
+
+#[test]
+fn chip_on_foreign_channel_is_not_released() {
+    let mut scene = downstream(&[channel(0x70, 0)], secs(1));
+    let (ours, other) = (channel(0x70, 0), channel(0x70, 1));
+    scene.board.plug(Some(other), FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    scene.board.chip(Some(other), FIRST, |chip| chip.write(0x06, 0x8001, Duration::ZERO));
+    scene.run(secs(5));
+    scene.board.write_as_other_master(0, Address(0x70), 0x02);
+    scene.sampler.replace(Vec::new());
+    let mask = |at| scene.board.chip(Some(at), FIRST, |chip| chip.read(0x06, secs(5)) & 0xFC03);
+    assert_eq!((mask(ours), mask(other)), (0x0000, 0x8001));
 }
 
 #[test]
