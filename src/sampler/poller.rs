@@ -159,8 +159,8 @@ impl Poller {
             let (bus, overflow) = (&mut access.bus, read.flags.overflow());
             let mut measurement = ina260::measure(bus, self.chip.address, overflow, with_power)?;
             let mut at = access.clock.now();
-            // On a bus that needs longer for a result and its flags than the chip, the flags always
-            // show another result. Other transfers may have been delayed.
+            // If flags, data and flags take longer than a cycle, the flags always show another
+            // result. A single transfer may have been delayed.
             let word =
                 bus.fastest_word.map_or(self.tracker.shortest, |it| it.min(self.tracker.shortest));
             let too_slow = word * if with_power { 5 } else { 4 } > self.tracker.period();

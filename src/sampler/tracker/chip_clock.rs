@@ -57,6 +57,8 @@ impl ChipClock {
     pub(super) const INITIAL_TOLERANCE: f64 = 0.12;
     /// Relative change of the period with temperature until the next bracket.
     const DRIFT: f64 = 5e-5;
+    /// Maximum relative change of the period with temperature over any time.
+    const MAX_DRIFT: f64 = 0.01;
     /// Maximum distance in cycles between two brackets that measure the period, since the
     /// temperature changes.
     const MEMORY: u64 = 1_024;
@@ -91,6 +93,12 @@ impl ChipClock {
             let since = at.saturating_duration_since(latest.at).as_secs_f64();
             latest.uncertainty + since * self.tolerance()
         })
+    }
+
+    /// Returns how many edges there were at least from `edge` until `at`.
+    pub(super) fn min_edges(&self, edge: Bracket, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(edge.at).as_secs_f64() - edge.uncertainty;
+        (since / self.period / (1.0 + self.tolerance + Self::MAX_DRIFT)) as u64
     }
 
     /// Discards the phase and keeps the period.
@@ -155,8 +163,9 @@ fn overlap((from, to): (f64, f64), middle: f64, tolerance: f64) -> Option<(f64, 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gaps {
     /// Each from the last edge before the loss of the phase to the first after it. The difference
-    /// of their indexes is the number of results that were found.
-    pub(super) open: Vec<(Bracket, Bracket)>,
+    /// of their indexes is the number of results that were found; the number is that of the missed
+    /// results that have been counted.
+    pub(super) open: Vec<(Bracket, Bracket, u64)>,
     /// Whether edges have been counted without interruption since the end of the last gap.
     pub(super) is_continuous: bool,
 }
@@ -168,11 +177,11 @@ impl Gaps {
     /// of periods.
     const RESOLVE_LIMIT: f64 = 0.45;
 
-    pub(super) fn add(&mut self, from: Bracket, to: Bracket) {
+    pub(super) fn add(&mut self, from: Bracket, to: Bracket, counted: u64) {
         if self.open.len() == Self::MAX_OPEN {
             self.open.remove(0);
         }
-        self.open.push((from, to));
+        self.open.push((from, to, counted));
         self.is_continuous = true;
     }
 
@@ -181,7 +190,7 @@ impl Gaps {
     pub(super) fn resolve(&mut self, clock: &ChipClock) -> u64 {
         let (period, tolerance) = (clock.period, clock.tolerance());
         if self.is_continuous
-            && let (Some((_, to)), Some(latest)) = (self.open.last_mut(), clock.latest)
+            && let (Some((_, to, _)), Some(latest)) = (self.open.last_mut(), clock.latest)
         {
             let since = latest.index.saturating_sub(to.index) as f64 * period;
             if let Some(predicted) = latest.at.checked_sub(seconds(since)) {
@@ -189,13 +198,13 @@ impl Gaps {
             }
         }
         let mut missed = 0;
-        self.open.retain(|(from, to)| {
+        self.open.retain(|(from, to, counted)| {
             let length = to.at.saturating_duration_since(from.at).as_secs_f64();
             let uncertainty = from.uncertainty + to.uncertainty + length * tolerance;
             let is_resolved = uncertainty < Self::RESOLVE_LIMIT * period;
             if is_resolved {
                 let found = to.index.saturating_sub(from.index);
-                missed += ((length / period).round() as u64).saturating_sub(found);
+                missed += ((length / period).round() as u64).saturating_sub(found + counted);
             }
             !is_resolved
         });

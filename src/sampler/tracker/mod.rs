@@ -30,8 +30,11 @@ pub(super) struct FlagRead {
 #[derive(Clone, Debug)]
 pub(super) struct CycleTracker {
     clock: ChipClock,
-    /// The last bracket before the phase was lost.
+    /// The last bracket before the phase was lost; if there is none, the time of an edge that is
+    /// only known to a period.
     anchor: Option<Bracket>,
+    /// Results that were certainly missed since then; they have been counted.
+    missed_since: u64,
     gaps: Gaps,
     /// Index of the edge of the last result found.
     index: u64,
@@ -88,6 +91,7 @@ impl CycleTracker {
         let mut tracker = Self {
             clock: ChipClock::new(period, start),
             anchor: None,
+            missed_since: 0,
             gaps: Gaps::default(),
             index: 0,
             is_ambiguous,
@@ -154,6 +158,7 @@ impl CycleTracker {
             }
             _ => self.infer_index(read, range),
         };
+        self.count_certain(self.earliest(read));
         self.plan(read.ended);
         self.counted += 1;
         let missed = self.index.saturating_sub(self.counted);
@@ -167,6 +172,15 @@ impl CycleTracker {
     pub(super) fn reject(&mut self, cycle: &Cycle) {
         self.rejected = cycle.elapsed.filter(|&elapsed| elapsed > 0);
         self.missed += cycle.missed + 1;
+    }
+
+    /// While the phase is lost, counts the results that were certainly missed.
+    fn count_certain(&mut self, at: Instant) {
+        let Some(anchor) = self.anchor else { return };
+        let found = self.index.saturating_sub(anchor.index);
+        let missed = self.clock.min_edges(anchor, at).saturating_sub(found);
+        self.missed += missed.saturating_sub(self.missed_since);
+        self.missed_since = self.missed_since.max(missed);
     }
 
     /// Discards a prediction that is too uncertain. The number of cycles since the last bracket can
@@ -212,8 +226,12 @@ impl CycleTracker {
         self.index = bracket.index;
         self.is_ambiguous = false;
         let is_consistent = self.clock.learn(&mut bracket);
-        if let Some(anchor) = self.anchor.take() {
-            self.gaps.add(anchor, bracket);
+        let missed = std::mem::take(&mut self.missed_since);
+        let anchor = self.anchor.take();
+        // An anchor that was not bracketed could never resolve its gap.
+        let limit = Self::MAX_BRACKET * self.clock.period;
+        if let Some(anchor) = anchor.filter(|it| it.uncertainty < limit) {
+            self.gaps.add(anchor, bracket, missed);
         }
         self.gaps.is_continuous &= is_consistent;
         self.missed += self.gaps.resolve(&self.clock);
@@ -240,6 +258,9 @@ impl CycleTracker {
             let elapsed = self.begun_before().then_some(0);
             self.lose_tracking();
             self.index += 1;
+            // The edge of this result was at most a period ago.
+            let begin = read.ended.checked_sub(self.period()).unwrap_or(read.ended);
+            self.anchor.get_or_insert(Bracket::between(begin, read.ended, self.index));
             return (read.ended, elapsed);
         };
         let before = self.index;
@@ -294,6 +315,7 @@ impl CycleTracker {
     pub(super) fn lose_phase(&mut self) {
         self.lose_tracking();
         (self.anchor, self.not_before, self.rejected) = (None, None, None);
+        self.missed_since = 0;
     }
 
     /// Plans the poll for the next result.

@@ -137,7 +137,10 @@ fn early_stall_is_resolved_with_the_period() {
     for stall in [1, 3, 10] {
         let mut play = Play::new(0.1655);
         play.poll(Duration::from_secs(stall));
-        assert_eq!((play.unknown, play.missed), (1, 0));
+        // At least the results of cycles 12 % longer than nominal, and 1 % for the temperature.
+        let certain = ((stall as f64 + 0.16) / (0.160 * 1.13)) as u64;
+        assert_eq!(play.unknown, 1);
+        assert!((certain - 1..=play.completed() - 1).contains(&play.missed), "{}", play.missed);
         play.run(2, Duration::from_micros(300));
         play.poll(Duration::from_secs(stall));
         play.run(600, Duration::from_micros(300));
@@ -154,9 +157,10 @@ fn early_stall_is_resolved_with_the_period() {
 fn unresolvable_stall_is_not_guessed() {
     let mut play = Play::new(0.1655);
     play.run(600, Duration::from_micros(300));
-    let missed = play.missed;
     play.poll(Duration::from_secs(3_600));
-    assert_eq!((play.unknown, play.missed), (1, missed));
+    // The temperature may have changed the period by 1 %: 21,752 results may have been only 21,536.
+    assert_eq!(play.unknown, 1);
+    assert!((21_500..21_700).contains(&play.missed), "{}", play.missed);
     let polls = play.polls;
     play.run(10, Duration::from_micros(300));
     assert!(play.polls - polls < 110, "{}", play.polls - polls);
