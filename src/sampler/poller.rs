@@ -106,11 +106,11 @@ impl Poller {
             return Ok(false);
         }
         let registers = self.registers.with_guard(self.guard.requested);
-        let begun = access.clock.now();
         self.chip.change_guard(&mut access.bus, &self.registers, &registers)?;
         self.registers = registers;
-        // The write may have ended in the cycle after the next edge.
-        let is_late = self.tracker.may_tear(begun, access.clock.now());
+        // The write may have ended after the edge that follows the flags.
+        let (flags, now) = (self.tracker.not_before, access.clock.now());
+        let is_late = flags.is_none_or(|flags| self.tracker.may_tear(flags, now));
         self.guard.written(if is_late { 2 } else { 1 });
         Ok(true)
     }

@@ -174,6 +174,82 @@ fn product_is_served_until_guard_saw_whole_result() {
     assert!(powers[3..].iter().all(|power| *power > 16.0), "{powers:?}");
 }
 
+/// A bus on which reading the alert limit takes 150 ms until the guard is written.
+struct SlowCheck {
+    bus: Arc<Board>,
+    clock: Arc<SimulatedClock>,
+    /// Time at which the guard was written, in microseconds.
+    written: Arc<AtomicU32>,
+}
+
+impl Bus for SlowCheck {
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, crate::i2c::Error> {
+        if register == 0x07 && self.written.load(Relaxed) == u32::MAX {
+            self.clock.wait(Duration::from_millis(150));
+        }
+        self.bus.read_word(address, register)
+    }
+
+    fn write_word(
+        &mut self,
+        address: Address,
+        register: u8,
+        word: u16,
+    ) -> Result<(), crate::i2c::Error> {
+        self.bus.write_word(address, register, word)?;
+        if (register, word) == (0x06, 0x4001) {
+            let micros = self.clock.elapsed().as_micros();
+            self.written.store(u32::try_from(micros).unwrap(), Relaxed);
+        }
+        Ok(())
+    }
+
+    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), crate::i2c::Error> {
+        self.bus.send_byte(address, byte)
+    }
+
+    fn receive_byte(&mut self, address: Address) -> Result<u8, crate::i2c::Error> {
+        self.bus.receive_byte(address)
+    }
+}
+
+#[test]
+fn guard_written_late_covers_no_started_result() {
+    // The settings are checked every second, in the poll of one of twelve results of 88 ms.
+    for shift in 0..12 {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        let written = Arc::new(AtomicU32::new(u32::MAX));
+        let until = written.clone();
+        let begin = 3.0 + f64::from(shift) * 0.088;
+        let (steady, reversing, pulsed) =
+            (|_| 1.0, pulses(0.0073, -2.0, 3.0), pulses(0.0073, 0.0, 3.0));
+        let current = move |t: f64| match t {
+            t if t < begin => steady(t),
+            t if t * 1e6 < f64::from(until.load(Relaxed)) => reversing(t),
+            t => pulsed(t),
+        };
+        // At a constant voltage, the mean power is voltage times mean current.
+        let load = Load { source: 12.0, resistance: 0.0, current: Box::new(current) };
+        board.plug(None, FIRST, Chip::exact(load));
+        let setup = setup(FIRST, Duration::from_millis(100));
+        let mut scene = scene_of(clock.clone(), board.clone(), vec![setup.clone()]);
+        let bus = SlowCheck { bus: board, clock: clock.clone(), written: written.clone() };
+        let name = "bus 1".to_owned();
+        scene.sampler = Sampler::new(name, Box::new(bus), vec![setup], clock, Arc::new(|| ()));
+        while scene.clock.elapsed() < secs(6) {
+            let due = scene.sampler.poll_due();
+            scene.clock.advance_to(due);
+            if let Some(last) = scene.meters[0].lock().last {
+                let product = last.measured.voltage.0 * last.measured.current.0;
+                let power = last.measured.power.0;
+                assert!((power - product).abs() < 0.1, "{shift}: {power} W, not {product} W");
+            }
+        }
+        assert_ne!(written.load(Relaxed), u32::MAX, "{shift}: no guard");
+    }
+}
+
 #[test]
 fn tripped_guard_invalidates_two_results() {
     let shape = Shape::new(0.0, -4.0, pulses(0.0073, 0.0, 3.0));

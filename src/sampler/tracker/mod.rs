@@ -258,7 +258,7 @@ impl CycleTracker {
             let elapsed = self.begun_before().then_some(0);
             self.lose_tracking();
             self.index += 1;
-            // The edge of this result was at most a period ago.
+            // The last edge was at most a period ago.
             let begin = read.ended.checked_sub(self.period()).unwrap_or(read.ended);
             self.anchor.get_or_insert(Bracket::between(begin, read.ended, self.index));
             return (read.ended, elapsed);
