@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rppal::i2c::{Error as RppalError, I2c};
 use rustix::io::Errno;
@@ -29,8 +30,9 @@ pub(crate) struct LinuxBus {
     bus: BusName,
     claim: Option<Claim>,
     node: Option<Node>,
-    /// The reason why it could not be opened, as last logged.
+    /// The reason why it could not be opened, if that was logged since it was last open.
     logged: String,
+    last_log: Option<Instant>,
 }
 
 struct Node {
@@ -42,9 +44,12 @@ struct Node {
 }
 
 impl LinuxBus {
+    /// Minimum time between two log messages: an adapter may come and go again and again.
+    const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
     /// Returns a bus that is opened at its first transfer.
     pub(crate) const fn closed(bus: BusName, claim: Option<Claim>) -> Self {
-        Self { bus, claim, node: None, logged: String::new() }
+        Self { bus, claim, node: None, logged: String::new(), last_log: None }
     }
 
     pub(crate) fn open(mut self) -> Result<Self, OpenError> {
@@ -70,6 +75,7 @@ impl LinuxBus {
             Some(node) => node,
             None => self.open_node().map_err(|error| self.log(&error))?,
         };
+        self.logged.clear();
         let transfer = || {
             if node.address != Some(address) {
                 node.i2c.set_slave_address(u16::from(address.0))?;
@@ -87,9 +93,10 @@ impl LinuxBus {
 
     fn log(&mut self, error: &OpenError) -> Error {
         let message = error.to_string();
-        if message != self.logged {
+        let is_recent = self.last_log.is_some_and(|at| at.elapsed() < Self::LOG_INTERVAL);
+        if message != self.logged && !is_recent {
             error!("{message}; its sensors are down until the bus can be opened");
-            self.logged = message;
+            (self.logged, self.last_log) = (message, Some(Instant::now()));
         }
         let errno = match error {
             OpenError::Io { source, .. } => errno(source),
@@ -214,6 +221,29 @@ mod tests {
     fn missing_bus_is_absent() {
         let missing = LinuxBus::closed(251.into(), None).open();
         let Err(OpenError::Absent { bus: 251, .. }) = missing else { panic!("bus 251 exists") };
+    }
+
+    #[test]
+    fn each_unplugging_is_logged_but_at_most_one_a_minute() {
+        let mut bus = LinuxBus::closed(251.into(), None);
+        let log = Arc::new(tempfile::tempfile().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let _default = tracing::subscriber::set_default(subscriber);
+        let mut fail = |is_open, ago| {
+            if is_open {
+                bus.logged.clear();
+            }
+            let ago = Duration::from_secs(ago);
+            bus.last_log = bus.last_log.and_then(|_| Instant::now().checked_sub(ago));
+            let before = log.metadata().unwrap().len();
+            assert_eq!(bus.read_word(Address(0x40), 0).unwrap_err().kind, ErrorKind::Closed);
+            log.metadata().unwrap().len() > before
+        };
+        assert!(fail(false, 0));
+        assert!(!fail(false, 3_600));
+        assert!(!fail(true, 59));
+        assert!(!fail(false, 59), "still out");
+        assert!(fail(false, 61), "out for more than a minute");
     }
 
     #[test]

@@ -188,6 +188,7 @@ impl Sampler {
         self.multiplexers = Multiplexers::new(sensors.filter_map(|it| it.setup.channel));
         self.deselect_muxes();
         self.overload_logged = false;
+        self.check_load();
     }
 
     /// Polls the running sensors that are due, then at most one that is not running. Returns when

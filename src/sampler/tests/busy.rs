@@ -98,6 +98,23 @@ fn busy_machine_is_not_a_slow_bus() {
 }
 
 #[test]
+fn overload_by_a_reload_is_logged() {
+    // A result every 408 us: three transfers of 118 us each fit, four do not.
+    let setup = Setup { always_power: false, ..setup(FIRST, Duration::from_micros(450)) };
+    let more = Setup { always_power: true, ..setup.clone() };
+    let clock = Arc::new(SimulatedClock::default());
+    let board = Board::new(clock.clone(), 400_000);
+    board.plug(None, FIRST, Chip::new(Load::steady(5.0, 1.0)));
+    let mut scene = scene_of(clock, board, vec![setup.clone()]);
+    scene.run(secs(1));
+    for (setup, expected) in [(setup.clone(), false), (more, true), (setup, false)] {
+        scene.sampler.replace(vec![setup]);
+        scene.run(secs(1));
+        assert_eq!(scene.sampler.overload_logged, expected);
+    }
+}
+
+#[test]
 fn torn_results_are_not_corrupt() {
     for seed in 1..=4 {
         let setup = setup(FIRST, Duration::from_millis(10));
