@@ -58,6 +58,10 @@ const STEP: Duration = Duration::from_millis(20);
 /// dropped in favour of waiting clients.
 const MAX_FULL: Duration = Duration::from_millis(250);
 
+/// Time without a connection after which the next one is not waited for, which would cost several
+/// wake-ups: health checks are further apart, and most scrapes.
+const RARE: Duration = Duration::from_secs(8);
+
 /// Number of operations that tokio lets a task do at a time.
 const BUDGET: usize = 128;
 
@@ -246,16 +250,15 @@ async fn accept(
         let start = Instant::now();
         let room = max.saturating_sub(pool.connections());
         let is_full = accept_up_to(room, &mut exporter, &pool.handle).await;
+        if !is_full && start.elapsed() >= RARE {
+            continue;
+        }
         let count = pool.connections();
         let is_blocked = |pool: &Driven| is_full && 2 * pool.connections() > count;
         // Clients that were answered make room for others, unless descriptors have run out.
         let makes_room = is_full && File::open("/dev/null").is_ok();
         let round = if makes_room { STEP } else { ROUND };
-        let rest = round.saturating_sub(start.elapsed());
-        // tokio rounds a wait of zero up to a millisecond, and thus to one more wake-up.
-        if !rest.is_zero() {
-            sleep(rest).await;
-        }
+        sleep(round.saturating_sub(start.elapsed())).await;
         // This is rendered after all that these connections have requested. Until then, no others
         // are accepted, so that clients which do not wait cannot fill the queue of the thread.
         let metrics = metrics.clone();
