@@ -308,8 +308,8 @@ impl Sensor {
     }
 
     /// Handles a chip that has lost its configuration. After a brown-out it is configured again at
-    /// once. Another master's configuration is left alone for a time that grows; in read-only mode
-    /// it is adopted.
+    /// once. Another master's configuration is left alone for a time that grows. In read-only mode,
+    /// the chip's settings are adopted.
     fn handle_reset(&mut self, found: RegisterDump, access: &mut Access<'_>) -> Result<(), Error> {
         let now = access.clock.now();
         let reset = if found.is_power_on() { Reset::BrownOut } else { Reset::Foreign };
@@ -332,7 +332,8 @@ impl Sensor {
         }
         if reset == Reset::BrownOut && self.log_limit.allow(now) {
             let name = &self.setup.name;
-            warn!("{name}: registers are at power-on defaults (brown-out?); reconfiguring");
+            let next = if self.setup.chip.configure { "reconfiguring" } else { "adopting them" };
+            warn!("{name}: registers are at power-on defaults (brown-out?); {next}");
         }
         let poller = self.configure(access)?;
         self.verify_channel(access)?;

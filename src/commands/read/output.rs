@@ -38,7 +38,7 @@ pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()>
             ("voltage", Some(format!("{:.3} V", report.measured.voltage.0))),
             ("current", Some(format!("{:.3} A", report.measured.current.0))),
             ("power", Some(format!("{:.3} W", report.measured.power.0))),
-            ("settings", state.ok().map(settings)),
+            ("settings", state.ok().map(|state| settings(state, sensor.configure))),
             ("flags", Some(flags(report))),
             ("alert", state.ok().map(alert)),
             ("identity", Some(format!("INA260, die {}", report.die))),
@@ -52,12 +52,13 @@ pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()>
     output.flush()
 }
 
-fn settings(state: &ChipState) -> String {
+fn settings(state: &ChipState, is_configured: bool) -> String {
     let Settings { averaging, voltage_conversion_time, current_conversion_time } = state.settings;
     let note = if state.mode != Mode::BothContinuous {
         format!(" ({}; the result may be old)", state.mode.name())
     } else if state.ready.is_some() && state.settings.word() == POWER_ON_CONFIGURATION {
-        " (power-on defaults; the service will reconfigure)".to_owned()
+        let next = if is_configured { "; the service will reconfigure" } else { "" };
+        format!(" (power-on defaults{next})")
     } else {
         String::new()
     };

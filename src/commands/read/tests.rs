@@ -256,6 +256,22 @@ fn stuck_bus_is_tried_once() {
 }
 
 #[test]
+fn text_tells_what_the_service_does_to_the_settings() {
+    let board = board();
+    board.clock.wait(Duration::from_millis(10));
+    let mut sensor = sensor(&["--address", "0x41"]);
+    for (configure, note) in [
+        (true, "2.2 ms (power-on defaults; the service will reconfigure)\n"),
+        (false, "2.2 ms (power-on defaults)\n"),
+    ] {
+        sensor.configure = configure;
+        let outcome = reader(&board, &[&sensor]).read(&sensor, &mut |_| false);
+        let text = text(&sensor, outcome);
+        assert!(text.contains(note), "{text}");
+    }
+}
+
+#[test]
 fn json_has_flags_and_settings_of_the_chip() {
     let board = board();
     let sensor = sensor(&["--address", "0x41"]);

@@ -77,6 +77,20 @@ fn unpowered_rail_costs_no_extra_words() {
 }
 
 #[test]
+fn brown_out_in_read_only_mode_is_adopted() {
+    for (configure, next) in [(true, "reconfiguring\n"), (false, "adopting them\n")] {
+        let mut setup = setup(FIRST, secs(1));
+        setup.chip.configure = configure;
+        let mut scene = scene_of_running(secs(1), Load::steady(5.0, 1.0), secs(1), setup);
+        scene.run(secs(5));
+        scene.board.inject(Fault::BrownOut);
+        let text = scene.run_logged(secs(5));
+        assert!(text.lines().count() == 1 && text.ends_with(next), "{text}");
+        assert_eq!(scene.meters[0].lock().resets, [1, 0]);
+    }
+}
+
+#[test]
 fn read_only_chip_is_never_written() {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);

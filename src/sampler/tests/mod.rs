@@ -1,5 +1,7 @@
 //! The sampler on the simulated clock.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use proptest::test_runner::Config as ProptestConfig;
@@ -82,6 +84,17 @@ impl Scene {
             }
             self.clock.advance_to(due);
         }
+    }
+
+    /// Runs the sampler like its thread for a time. Returns the log.
+    fn run_logged(&mut self, time: Duration) -> String {
+        let log = Arc::new(tempfile::tempfile().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || self.run(time));
+        let (mut log, mut text): (&File, _) = (&log, String::new());
+        log.rewind().unwrap();
+        log.read_to_string(&mut text).unwrap();
+        text
     }
 
     fn up(&self, sensor: usize) -> bool {
