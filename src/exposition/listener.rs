@@ -259,6 +259,10 @@ async fn accept(
         let makes_room = is_full && File::open("/dev/null").is_ok();
         let round = if makes_room { STEP } else { ROUND };
         sleep(round.saturating_sub(start.elapsed())).await;
+        // On a slow machine, requests are received later.
+        while is_blocked(&pool) && start.elapsed() < ROUND {
+            sleep(STEP).await;
+        }
         // This is rendered after all that these connections have requested. Until then, no others
         // are accepted, so that clients which do not wait cannot fill the queue of the thread.
         let metrics = metrics.clone();
