@@ -1,13 +1,13 @@
 //! Draws a frame: sensor table, charts and details of the selected entry.
 
-use std::iter;
 use std::time::{Duration, Instant};
+use std::{iter, mem};
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
-use ratatui::text::{Line, Text};
+use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, HighlightSpacing, Paragraph, Row, Table, TableState};
 
 use super::charts;
@@ -158,7 +158,7 @@ fn state(condition: Condition) -> Cell<'static> {
     Cell::from(name).style(style)
 }
 
-/// Returns the details of an entry in lines of at most `width` characters, errors in red.
+/// Returns the details of an entry in lines of at most `width` columns, errors in red.
 fn details(screen: &Screen, entry: &Entry<'_>, width: u16, now: Instant) -> Vec<Line<'static>> {
     let host = &entry.host.name;
     let mut lines = Vec::new();
@@ -236,20 +236,29 @@ fn increased(count: f64) -> String {
     if count > 0.0 { format!(" (+{count})") } else { String::new() }
 }
 
-/// Wraps a paragraph at spaces, with a margin of one space on the left.
+/// Wraps a paragraph at spaces, and words that are longer than a line. Lines have a margin of one
+/// space on the left.
 // ratatui's `Paragraph` also wraps, but only an unstable feature returns how many lines that takes.
 fn wrapped(paragraph: &str, width: u16) -> Vec<String> {
+    let columns = |text: &str| Span::raw(text).width();
     let width = usize::from(width).max(20);
-    let mut lines: Vec<String> = Vec::new();
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
     for word in paragraph.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
+        if used > 0 && used + 1 + columns(word) > width {
+            lines.push(mem::take(&mut line));
+            used = 0;
+        }
+        for c in iter::once(' ').chain(word.chars()) {
+            let columns = columns(c.encode_utf8(&mut [0; 4]));
+            if used + columns > width {
+                lines.push(mem::replace(&mut line, " ".to_owned()));
+                used = 1;
             }
-            _ => lines.push(format!(" {word}")),
+            line.push(c);
+            used += columns;
         }
     }
+    lines.push(line);
     lines
 }
 

@@ -319,3 +319,15 @@ fn thousand_sensors_scroll() {
     screen.press(KeyCode::End.into(), now);
     assert_eq!(devices(&screen), ["s996", "s997", "s998", "s999"]);
 }
+
+#[test]
+fn wide_and_long_words_are_wrapped_not_cut_off() {
+    // A character of the East Asian class W takes two columns (UAX #11).
+    let wide = "センサー: バス 1, アドレス 0x40, 場所=日本の電源装置の部屋";
+    let lines = wrapped(wide, 24);
+    let expected = [" センサー: バス 1,", " アドレス 0x40,", " 場所=日本の電源装置の部", " 屋"];
+    assert_eq!(lines, expected);
+    let lines = wrapped(&format!("a {} b", "x".repeat(45)), 20);
+    let x = " ".to_owned() + &"x".repeat(19);
+    assert_eq!(lines, [" a", &x, &x, &format!(" {} b", "x".repeat(7))]);
+}
