@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 use std::{fs, io, process, thread};
 
+pub(crate) use signal_hook::consts::SIGCONT;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use signal_hook::{flag, iterator};
@@ -89,11 +90,11 @@ pub fn ending() -> impl Iterator<Item = i32> {
     [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal))
 }
 
-/// Catches the signals that end a command, and returns the channel of events.
-pub(crate) fn events() -> io::Result<Receiver<Event>> {
-    let (sender, events) = mpsc::channel();
-    on_signals(ending(), move |_| sender.send(Event::Stop).is_ok())?;
-    Ok(events)
+/// Catches SIGCONT and the signals that end a command, and returns their channel.
+pub(crate) fn received() -> io::Result<Receiver<Signal>> {
+    let (sender, signals) = mpsc::channel();
+    on_signals(ending().chain([SIGCONT]), move |signal| sender.send(signal).is_ok())?;
+    Ok(signals)
 }
 
 /// Calls `on_signal` in a thread of its own for each of these signals. If it returns false, signals

@@ -1,7 +1,8 @@
 //! Subcommands of the built binary.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -272,6 +273,54 @@ fn watch_requires_a_terminal() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     let message = "watch: standard output is not a terminal; ";
     assert!(ended.stderr.starts_with(message), "{}", ended.stderr);
+}
+
+#[test]
+fn watch_sets_up_the_terminal_again_after_a_stop() {
+    let script = format!(
+        "echo $$; exec {} watch --simulate --config /dev/null",
+        support::program().join(" ")
+    );
+    let mut child = Command::new("script")
+        .args(["-qec", &script, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Nothing waits for it if the test fails.
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut watch = String::new();
+    output.read_line(&mut watch).unwrap();
+    let watch = watch.trim_end().to_owned();
+    let drawn = Arc::new(Mutex::new(String::new()));
+    let sink = drawn.clone();
+    let reading = thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(length @ 1..) = output.read(&mut bytes) {
+            sink.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+    });
+    // Times that the terminal was switched to the alternate screen, see xterm's ctlseqs.
+    let switches = || drawn.lock().unwrap().matches("\x1b[?1049h").count();
+    let node = format!("/proc/{watch}/fd/1");
+    let stty = |argument| {
+        let output = Command::new("stty").args(["-F", &node, argument]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    until("raw mode", || (switches() == 1 && stty("-a").contains("-icanon")).then_some(()));
+    kill("STOP", &watch);
+    stty("sane");
+    assert!(!stty("-a").contains("-icanon"));
+    until("raw mode again", || {
+        // script(1) stops and continues itself with its child.
+        kill("CONT", &child.id().to_string());
+        (switches() >= 2 && stty("-a").contains("-icanon")).then_some(())
+    });
+    kill("TERM", &watch);
+    until("the end", || child.try_wait().unwrap());
+    reading.join().unwrap();
 }
 
 #[test]

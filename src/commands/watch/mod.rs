@@ -16,7 +16,7 @@ use crate::config::{self, Plan};
 use crate::exposition::{self, Exposition};
 use crate::i2c::BusName;
 use crate::scrape::{self, Body, Scrape, Url};
-use crate::signals::{self, Event};
+use crate::signals::{self, SIGCONT, Signal};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor, bus_lock};
 
 mod charts;
@@ -108,6 +108,8 @@ enum Message {
     Input(io::Result<Option<KeyEvent>>),
     /// The outcome of a scrape of the host with that index.
     Scraped(usize, Result<Scrape, scrape::Error>),
+    /// The process was stopped; a shell has used the terminal since then.
+    Continued,
     End,
 }
 
@@ -121,16 +123,20 @@ pub fn run(args: &WatchArgs) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
     if !args.url.is_empty() {
         let sources = args.url.iter().cloned().map(ScrapeSource::from);
-        return watch(sources.collect(), args.price, signals::events()?);
+        return watch(sources.collect(), args.price, signals::received()?);
     }
     let mut plan = config::load(&args.config.overrides(), config::environment())?.plan;
     args.location.select(&mut plan)?;
     if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
-        return watch(vec![Url::from(&plan.server.listen).into()], args.price, signals::events()?);
+        return watch(
+            vec![Url::from(&plan.server.listen).into()],
+            args.price,
+            signals::received()?,
+        );
     }
     let (source, mut supervisor) = measure(plan)?;
-    let events = signals::events().map_err(Failure::from);
-    let shown = events.and_then(|events| watch(vec![source], args.price, events));
+    let signals = signals::received().map_err(Failure::from);
+    let shown = signals.and_then(|signals| watch(vec![source], args.price, signals));
     // A thread that is blocked in a transfer ends with the process.
     let _ = supervisor.stop();
     shown
@@ -170,14 +176,15 @@ fn in_use(bus: BusName) -> Option<String> {
     Some(format!("bus {bus} is in use by {user}; results would be split between the two: {advice}"))
 }
 
-/// Shows these sources, until the user quits or an event arrives. The terminal is restored then.
+/// Shows these sources, until the user quits or a signal other than SIGCONT arrives. The terminal
+/// is restored then.
 ///
 /// # Errors
 /// [`Failure::Output`] of the terminal.
 pub fn watch(
     sources: Vec<ScrapeSource>,
     price: Option<f64>,
-    events: Receiver<Event>,
+    signals: Receiver<Signal>,
 ) -> Result<(), Failure> {
     let names = sources.iter().map(|source| source.name.clone());
     let model = Model::new(names, Instant::now());
@@ -198,8 +205,10 @@ pub fn watch(
     let (display_ended, ended) = mpsc::channel();
     let (signalled, overdue) = (messages.clone(), display_ended.clone());
     spawn("signals", move || {
-        // Any event ends it: a terminal that is closed sends SIGHUP, which is a reload elsewhere.
-        if events.recv().is_ok() {
+        let ends = |signal: Signal| {
+            signal.number != SIGCONT || signalled.send(Message::Continued).is_err()
+        };
+        if signals.iter().any(ends) {
             let _ = signalled.send(Message::End);
             thread::sleep(DISPLAY_GRACE);
             // The terminal may just be slow.
@@ -268,6 +277,10 @@ fn show(
             Ok(Message::Scraped(host, scrape)) => {
                 screen.model.on_scrape(host, scrape, Instant::now());
                 due = due.min(now + MIN_FRAME_INTERVAL);
+            }
+            Ok(Message::Continued) => {
+                terminal::set_up_again(&mut terminal)?;
+                due = now;
             }
             Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}

@@ -39,6 +39,15 @@ pub(super) fn open() -> io::Result<DefaultTerminal> {
     opened.inspect_err(|_| restore())
 }
 
+/// Sets up the terminal after another program has used it.
+pub(super) fn set_up_again(terminal: &mut DefaultTerminal) -> io::Result<()> {
+    // crossterm enables only what it has disabled.
+    disable_raw_mode()?;
+    enable_raw_mode()?;
+    execute!(stdout(), EnterAlternateScreen)?;
+    terminal.clear()
+}
+
 /// Draws a frame, as large as the terminal is now.
 pub(super) fn draw(
     terminal: &mut DefaultTerminal,
