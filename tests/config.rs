@@ -203,7 +203,7 @@ fn bad_variables_and_flags_are_named() {
             &[("HOSTNAME", "caf\u{fffd}")],
             &[],
             "environment INA260_EXPORTER_HOSTNAME: hostname \"caf\\u{fffd}\" contains U+FFFD, \
-             which is invisible; remove it",
+             which stands for bytes that are not valid UTF-8; write the name in UTF-8",
         ),
     ] {
         assert_eq!(problems("", environment, flags), message);

@@ -64,8 +64,13 @@ pub(super) fn text(value: &Value) -> Parsed<String> {
 pub(super) fn text_or_none(value: &Value) -> Parsed<String> {
     let text = valid(value.as_text())?.trim();
     if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
-        let message = format!(" {value} contains U+{:04X}, which is invisible", u32::from(c));
-        return Err(vec![message + "; remove it"]);
+        let reason = match c {
+            '\u{fffd}' => {
+                "which stands for bytes that are not valid UTF-8; write the name in UTF-8"
+            }
+            _ => "which is invisible; remove it",
+        };
+        return Err(vec![format!(" {value} contains U+{:04X}, {reason}", u32::from(c))]);
     }
     valid((text.len() <= 255).then(|| text.to_owned()))
 }

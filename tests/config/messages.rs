@@ -383,7 +383,13 @@ fn invisible_characters_in_names_are_refused() {
         '\u{34f}',
     ] {
         let code = u32::from(c);
-        let reason = format!("contains U+{code:04X}, which is invisible; remove it");
+        let why = match c {
+            '\u{fffd}' => {
+                "which stands for bytes that are not valid UTF-8; write the name in UTF-8"
+            }
+            _ => "which is invisible; remove it",
+        };
+        let reason = format!("contains U+{code:04X}, {why}");
         let shown = format!("\\u{{{code:x}}}");
         let name = format!("a\\U{code:08X}b");
         for (file, key) in [

@@ -79,7 +79,8 @@ impl Summary {
         if let Some(service) = sensor.service() {
             notes.push(format!(
                 "{device}: measured through {service}, a result every {millis:.2} ms: the \
-                 uncertainty follows from this interval; stop the service to measure short runs"
+                 uncertainty follows from this interval, or from the second between two updates \
+                 of the metrics if that is longer; stop the service to measure short runs"
             ));
         } else if let Some(problem) = sensor.missing() {
             notes.push(format!("warning: {problem}"));
