@@ -264,7 +264,8 @@ fn failed_run_ends_the_repetition() {
     let bench = bench(400_000, Load::steady(12.0, 1.0));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("runs");
-    let script = format!("echo >> {0}; test $(wc -l < {0}) -lt 4 || exit 9", file.display());
+    let script =
+        format!("echo >> {0}; sleep 0.3; test $(wc -l < {0}) -lt 4 || exit 9", file.display());
     let args = RunArgs {
         repeat: 5,
         warmup: 1,
@@ -372,7 +373,7 @@ fn missing_sensor_is_in_every_output() {
         until: None,
     });
     let args = RunArgs { sum: true, ..RunArgs::default() };
-    let (mut summary, _) = bench.run(args, &["sleep", "0.1"], |_| ()).unwrap();
+    let (mut summary, _) = bench.run(args, &["sleep", "0.3"], |_| ()).unwrap();
     let text = printed(&summary);
     assert!(text.contains("\n gpu    not measured    0."), "{text}");
     assert!(text.contains("\n sum    not measured    0."), "{text}");
