@@ -24,7 +24,7 @@ systemctl kill --signal=CONT systemd-journald
 # After what is queued: a slow machine writes a hundred messages a second, fewer while the whole
 # journal is read.
 reports_dropped_messages() {
-    [[ $(journal --priority=warning) == *"log messages dropped since the start"* ]]
+    [[ $(journal --priority=warning) == *"log messages dropped since start-up"* ]]
 }
 wait_until 300 reports_dropped_messages
 
