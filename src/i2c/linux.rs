@@ -30,9 +30,10 @@ pub(crate) struct LinuxBus {
     bus: BusName,
     claim: Option<Claim>,
     node: Option<Node>,
-    /// The reason why it could not be opened, if that was logged since it was last open.
-    logged: String,
-    last_log: Option<Instant>,
+    /// The last logged reason why it could not be opened, and when that was.
+    logged: Option<(String, Instant)>,
+    /// Whether it has been open since then.
+    was_open: bool,
 }
 
 struct Node {
@@ -44,12 +45,12 @@ struct Node {
 }
 
 impl LinuxBus {
-    /// Minimum time between two log messages: an adapter may come and go again and again.
+    /// Minimum time between two equal log messages: an adapter may come and go again and again.
     const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
     /// Returns a bus that is opened at its first transfer.
     pub(crate) const fn closed(bus: BusName, claim: Option<Claim>) -> Self {
-        Self { bus, claim, node: None, logged: String::new(), last_log: None }
+        Self { bus, claim, node: None, logged: None, was_open: false }
     }
 
     pub(crate) fn open(mut self) -> Result<Self, OpenError> {
@@ -75,7 +76,7 @@ impl LinuxBus {
             Some(node) => node,
             None => self.open_node().map_err(|error| self.log(&error))?,
         };
-        self.logged.clear();
+        self.was_open = true;
         let transfer = || {
             if node.address != Some(address) {
                 node.i2c.set_slave_address(u16::from(address.0))?;
@@ -93,10 +94,12 @@ impl LinuxBus {
 
     fn log(&mut self, error: &OpenError) -> Error {
         let message = error.to_string();
-        let is_recent = self.last_log.is_some_and(|at| at.elapsed() < Self::LOG_INTERVAL);
-        if message != self.logged && !is_recent {
+        let is_known = self.logged.as_ref().is_some_and(|(logged, at)| {
+            *logged == message && (!self.was_open || at.elapsed() < Self::LOG_INTERVAL)
+        });
+        if !is_known {
             error!("{message}; its sensors are down until the bus can be opened");
-            (self.logged, self.last_log) = (message, Some(Instant::now()));
+            (self.logged, self.was_open) = (Some((message, Instant::now())), false);
         }
         let errno = match error {
             OpenError::Io { source, .. } => errno(source),
@@ -229,21 +232,22 @@ mod tests {
         let log = Arc::new(tempfile::tempfile().unwrap());
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
         let _default = tracing::subscriber::set_default(subscriber);
-        let mut fail = |is_open, ago| {
-            if is_open {
-                bus.logged.clear();
+        let fail = |bus: &mut LinuxBus, is_open, ago| {
+            bus.was_open |= is_open;
+            if let Some((_, at)) = &mut bus.logged {
+                *at = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
             }
-            let ago = Duration::from_secs(ago);
-            bus.last_log = bus.last_log.and_then(|_| Instant::now().checked_sub(ago));
             let before = log.metadata().unwrap().len();
             assert_eq!(bus.read_word(Address(0x40), 0).unwrap_err().kind, ErrorKind::Closed);
             log.metadata().unwrap().len() > before
         };
-        assert!(fail(false, 0));
-        assert!(!fail(false, 3_600));
-        assert!(!fail(true, 59));
-        assert!(!fail(false, 59), "still out");
-        assert!(fail(false, 61), "out for more than a minute");
+        assert!(fail(&mut bus, false, 0));
+        assert!(!fail(&mut bus, false, 3_600));
+        assert!(!fail(&mut bus, true, 59));
+        assert!(!fail(&mut bus, false, 59), "still out");
+        assert!(fail(&mut bus, false, 61), "out for more than a minute");
+        bus.logged = Some(("another reason".to_owned(), Instant::now()));
+        assert!(fail(&mut bus, false, 0), "another reason");
     }
 
     #[test]
