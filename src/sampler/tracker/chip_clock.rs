@@ -106,7 +106,7 @@ impl ChipClock {
         (self.base, self.middle, self.latest) = (None, None, None);
     }
 
-    /// Measures period and phase anew from the bracket of an edge that was not predicted.
+    /// Measures period and phase again, from the bracket of an edge that was not predicted.
     pub(super) fn restart(&mut self, bracket: Bracket) {
         self.lose_phase();
         (self.tolerance, self.latest) = (Self::INITIAL_TOLERANCE, Some(bracket));
