@@ -419,6 +419,7 @@ fn port_flag_changes_only_the_port() {
     };
     assert_eq!(listen("listen = \"[::]:8000\"", &[]), "[::]:9000");
     assert_eq!(listen("", &[("LISTEN", "127.0.0.1:1")]), "127.0.0.1:9000");
+    assert_eq!(listen("listen = \"[fe80::1%2]:8000\"", &[]), "[fe80::1%2]:9000");
     assert_eq!(
         problems("listen = \"unix:/run/a.sock\"", &[], &["--port", "9000"]),
         "--port: 9000 conflicts with listen \"unix:/run/a.sock\" (FILE), which has no port"

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -135,8 +134,9 @@ impl Layers {
             return self.problems.add(&origin, message);
         };
         match parse::listen(&listen.value) {
-            Ok(Listen::Tcp(address)) => {
-                self.set(key, &SocketAddr::new(address.ip(), port).to_string(), origin);
+            Ok(Listen::Tcp(mut address)) => {
+                address.set_port(port);
+                self.set(key, &address.to_string(), origin);
             }
             Ok(Listen::Unix(_)) => {
                 let (value, source) = (&listen.value, &listen.origin);

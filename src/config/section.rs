@@ -108,7 +108,7 @@ impl<'a> Section<'a> {
         };
         let meant = key.trim().to_ascii_lowercase().replace('-', "_");
         let is_meant = |name: &&&str| meant == ***name || meant == format!("{name}s");
-        let message = match (key, known.iter().find(is_meant)) {
+        let message = match (meant.as_str(), known.iter().find(is_meant)) {
             ("config" | "simulate" | "check_config" | "quiet", _) if is_top => {
                 "is a flag, not a key"
             }

@@ -149,7 +149,8 @@ fn addresses(plain: &str) -> Vec<String> {
     let host = host.trim_end_matches("/metrics").trim_end_matches('/');
     let host = host.replace("localhost", "127.0.0.1").replace('*', "0.0.0.0");
     let bracketed = host.rsplit_once(':').map(|(ip, port)| format!("[{ip}]:{port}"));
-    let mut all = vec![format!("0.0.0.0{host}"), format!("0.0.0.0:{host}")];
+    let mut all = vec![plain.trim_end_matches('/').to_owned()];
+    all.extend([format!("0.0.0.0{host}"), format!("0.0.0.0:{host}")]);
     all.extend(bracketed);
     all.extend([format!("{host}:8000"), format!("[{host}]:8000"), format!("unix:{plain}"), host]);
     all

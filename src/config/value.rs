@@ -193,7 +193,7 @@ fn quoted_length(text: &str) -> Option<usize> {
 
 /// Returns the line and the column after `before`, for a message.
 pub(super) fn position(before: &str) -> String {
-    let line = before.rsplit('\n').next().unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default().trim_start_matches('\u{feff}');
     format!("line {}, column {}", before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 

@@ -123,6 +123,8 @@ fn headers_of_sensor_tables_are_corrected() {
         "line 1, column 3: invalid TOML; write [[sensor]] on a line of its own, then \
          device = \"orin\""
     );
+    // Editors do not show a byte order mark.
+    assert_eq!(message("\u{feff}[sensor"), message("[sensor"));
     for file in ["[[sensors]]\ndevice = \"a\"", "[[Sensor]]\ndevice = \"a\""] {
         assert!(message(file).ends_with("is not a known key; write [[sensor]]"), "{file}");
     }
@@ -164,6 +166,7 @@ fn values_are_corrected() {
         ("listen", "\"Unix:/run/A.sock\"", "\"unix:/run/A.sock\""),
         ("listen", "\"http://127.0.0.1:9000/metrics\"", "\"127.0.0.1:9000\""),
         ("listen", "\"/run/a.sock\"", "\"unix:/run/a.sock\""),
+        ("listen", "\"unix:/run/A.sock/\"", "\"unix:/run/A.sock\""),
         ("socket_mode", "660", "\"660\""),
         ("socket_mode", "0o660", "\"0o660\""),
         ("allow", "\"10.0.0.0/8\"", "[\"10.0.0.0/8\"]"),
