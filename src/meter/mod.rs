@@ -136,7 +136,7 @@ pub struct Meter {
     /// Recent results, for their extremes.
     pub(crate) window: Window,
     /// Sums over the results since [`Self::take_means`], and their number.
-    sums: (Measured, u32),
+    sums: (Measured, f64),
     /// Those of the results and polls since they were taken last.
     pub observations: Observations,
     /// Every result with its cycle and the time that it covers, since [`Self::take_results`].
@@ -153,7 +153,7 @@ impl Meter {
         sum.voltage.0 += reading.measured.voltage.0;
         sum.current.0 += reading.measured.current.0;
         sum.power.0 += reading.measured.power.0;
-        *results += 1;
+        *results += 1.0;
         Observations::push(&mut self.observations.powers, reading.measured.power.0);
         if let Some(results) = &mut self.results {
             results.push((reading.measured, *cycle, time));
@@ -192,11 +192,10 @@ impl Meter {
     }
 
     /// Returns the means of the results since the last call, and their number, if there was one.
-    pub(crate) fn take_means(&mut self) -> Option<(Measured, u32)> {
-        let (Measured { voltage, current, power }, results) = std::mem::take(&mut self.sums);
-        let n = f64::from(results);
+    pub(crate) fn take_means(&mut self) -> Option<(Measured, f64)> {
+        let (Measured { voltage, current, power }, n) = std::mem::take(&mut self.sums);
         let means = Measured::new(voltage.0 / n, current.0 / n, power.0 / n);
-        (results > 0).then_some((means, results))
+        (n > 0.0).then_some((means, n))
     }
 
     /// Returns a copy without the parts whose size grows with the rate.
@@ -295,8 +294,12 @@ mod tests {
                 Reading { measured: Measured::new(volts, 1.0, 5.0), ..reading(Instant::now()) };
             meter.record(reading, &cycle(Instant::now()));
         }
-        assert_eq!(meter.take_means(), Some((Measured::new(5.0, 1.0, 5.0), 2)));
+        assert_eq!(meter.take_means(), Some((Measured::new(5.0, 1.0, 5.0), 2.0)));
         assert_eq!(meter.take_means(), None);
+        // In 46 days without a summary, with a result every 0.92 ms.
+        meter.sums = (Measured::new(5.0 * f64::from(u32::MAX), 0.0, 0.0), u32::MAX.into());
+        meter.record(reading(Instant::now()), &cycle(Instant::now()));
+        assert!(meter.take_means().is_some_and(|(means, _)| (means.voltage.0 - 5.0).abs() < 1e-6));
     }
 
     #[test]
