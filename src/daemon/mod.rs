@@ -239,11 +239,9 @@ impl MainLoop<'_> {
             }
             self.server.tick(now);
             self.notifier.status(|| status(self.supervisor, now), now);
-            let elapsed = now.duration_since(last_summary);
-            let period = self.supervisor.plan().summary;
-            if period.is_some_and(|period| elapsed >= period) {
-                self.log_summary(elapsed);
-                last_summary = now;
+            if let Some(end) = summary_end(last_summary, self.supervisor.plan().summary, now) {
+                self.log_summary(now.duration_since(last_summary));
+                last_summary = end;
             }
             self.supervisor.renew_locks();
             if now >= next_removal {
@@ -287,9 +285,16 @@ impl MainLoop<'_> {
             Some(format!("{}: {means} (results: {results})", sensor.device))
         });
         for means in means.collect::<Vec<_>>().chunks(SENSORS_PER_LINE) {
-            info!("means over {} s: {}", elapsed.as_secs(), means.join("; "));
+            info!("means over {:.0} s: {}", elapsed.as_secs_f64(), means.join("; "));
         }
     }
+}
+
+/// Returns the end of a summary period, if a summary is due. Passes are late by varying times: after
+/// a period that ended with one, the next pass could come too early.
+fn summary_end(last: Instant, period: Option<Duration>, now: Instant) -> Option<Instant> {
+    let end = last + period?;
+    (now >= end).then(|| if now < end + PERIOD { end } else { now })
 }
 
 /// Returns the latest result of each sensor, on one line, which says so if they are simulated.

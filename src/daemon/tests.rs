@@ -78,6 +78,20 @@ fn main_loop_removes_stale_counters() {
 }
 
 #[test]
+fn summaries_are_a_period_apart() {
+    let start = Instant::now();
+    let mut last = start;
+    // Each pass is late by another time.
+    for (second, millis) in (1..).zip([3, 1, 2, 0, 4, 1]) {
+        let now = start + second * PERIOD + Duration::from_millis(millis);
+        last = summary_end(last, Some(PERIOD), now).unwrap();
+    }
+    assert_eq!(summary_end(last, Some(PERIOD), last + PERIOD / 2), None);
+    assert_eq!(summary_end(last, None, last + 10 * PERIOD), None);
+    assert_eq!(summary_end(last, Some(PERIOD), last + 10 * PERIOD), Some(last + 10 * PERIOD));
+}
+
+#[test]
 fn status_of_many_sensors_fits_into_a_notification() {
     let sensors = |count: usize| vec!["a: 12.000 V, 1.500 A, 18.000 W".to_owned(); count];
     assert_eq!(join(&[]), "");
