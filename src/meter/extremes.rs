@@ -24,14 +24,13 @@ impl RunningMax {
         }
     }
 
+    /// Returns the maximum of the window, or of the last result if the window is empty.
     fn within(&mut self, now: Instant, window: Duration) -> Option<f64> {
-        while let Some((at, max)) = self.0.front() {
-            if now.saturating_duration_since(*at) < window {
-                return Some(*max);
-            }
+        let is_over = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) >= window;
+        while self.0.len() > 1 && self.0.front().is_some_and(is_over) {
             self.0.pop_front();
         }
-        None
+        self.0.front().map(|(_, max)| *max)
     }
 }
 
@@ -67,7 +66,7 @@ impl Window {
         }
     }
 
-    /// Returns the extremes of the window that ends `now`, if it contains a result.
+    /// Returns the extremes of the window that ends `now`, if there has been a result.
     pub(crate) fn extremes(&mut self, now: Instant) -> Option<Extremes> {
         let [power, current, voltage] = self.maxima.each_mut().map(|[negated, plain]| {
             Some((-negated.within(now, self.length)?, plain.within(now, self.length)?))
@@ -88,17 +87,19 @@ mod tests {
     use crate::units::{Amperes, Watts};
 
     #[test]
-    fn empty_window_has_no_extremes() {
+    fn last_result_is_in_every_window() {
         let now = Instant::now();
         let mut window = Window::default();
         assert_eq!(window.extremes(now), None);
-        window.add(now, &Measured::new(5.0, -1.0, -5.0));
-        let extremes = window.extremes(now + Duration::from_secs(59)).unwrap();
-        assert_eq!(
-            (extremes.min.current, extremes.max.current, extremes.min.power),
-            (Amperes(-1.0), Amperes(-1.0), Watts(-5.0))
-        );
-        assert_eq!(window.extremes(now + Duration::from_secs(60)), None);
+        window.add(now, &Measured::new(5.0, 2.0, 10.0));
+        window.add(now + Duration::from_secs(1), &Measured::new(5.0, -1.0, -5.0));
+        for (seconds, max) in [(59, 2.0), (60, -1.0), (61, -1.0)] {
+            let extremes = window.extremes(now + Duration::from_secs(seconds)).unwrap();
+            assert_eq!(
+                (extremes.min.current, extremes.max.current, extremes.min.power),
+                (Amperes(-1.0), Amperes(max), Watts(-5.0))
+            );
+        }
     }
 
     #[test]
