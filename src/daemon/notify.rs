@@ -84,7 +84,7 @@ impl Notifier {
         self.watchdog.map_or(Duration::MAX, |timeout| timeout / 6)
     }
 
-    /// Sends a line for `systemctl status` if it differs from the last one, at most every 5 s.
+    /// Sends a line for `systemctl status` every 5 s if it differs from the last one.
     pub(super) fn status(&mut self, line: impl FnOnce() -> String, now: Instant) {
         self.flush();
         if now < self.next_status {
@@ -92,7 +92,7 @@ impl Notifier {
         }
         // A newline would begin another assignment.
         let line = line().replace(char::is_control, " ");
-        if line != self.status && self.send(&NotifyState::Status(&line)) {
+        if line == self.status || self.send(&NotifyState::Status(&line)) {
             self.status = line;
             self.next_status = now + Self::STATUS_PERIOD;
         }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::{bus_lock, locations};
 use crate::clock::SystemClock;
-use crate::config::Plan;
+use crate::config::{Listen, Plan};
 use crate::i2c::adapters::Adapters;
 use crate::i2c::linux::{Claim, LinuxBus};
 use crate::i2c::{Bus, BusName, Location, OpenError};
@@ -85,8 +85,8 @@ type LockFile = Mutex<Option<File>>;
 pub(super) struct Claims {
     /// Name of the subcommand, which claims no bus that is in use; `None`: the daemon.
     command: Option<&'static str>,
-    /// URL of the daemon's metrics.
-    url: String,
+    /// Where the daemon serves its metrics.
+    listen: Listen,
     /// Where lock files may be.
     directories: Vec<PathBuf>,
     /// The locations of the plan.
@@ -101,7 +101,7 @@ impl Claims {
     pub(super) fn new(command: Option<&'static str>, plan: &Plan) -> Self {
         Self {
             command,
-            url: plan.server.listen.url(),
+            listen: plan.server.listen.clone(),
             directories: bus_lock::own_directories(),
             locations: locations(plan).collect(),
             adapters: BTreeMap::new(),
@@ -139,13 +139,16 @@ impl Claims {
     }
 
     /// Updates the URL in the lock files, and tries again to create those that are missing.
-    pub(super) fn renew(&mut self, url: String) {
-        let is_changed = std::mem::replace(&mut self.url, url) != self.url;
+    pub(super) fn renew(&mut self, listen: &Listen) {
+        let is_changed = self.listen != *listen;
+        if is_changed {
+            self.listen = listen.clone();
+        }
         for (adapter, (_, file)) in &self.adapters {
             let Some(file) = file.upgrade() else { continue };
             let file = &mut *lock(&file);
             if let Some(file) = file {
-                if is_changed && let Err(error) = bus_lock::write_owner(file, &self.url) {
+                if is_changed && let Err(error) = bus_lock::write_owner(file, &self.listen.url()) {
                     warn!("cannot write the lock file of bus {adapter}: {error}");
                 }
             } else if let Ok(Some(created)) = self.lock_file(*adapter, false) {
@@ -162,12 +165,8 @@ impl Claims {
     fn lock_file(&self, adapter: u32, is_first: bool) -> Result<Option<File>, String> {
         // A process that probes the lock holds it for some microseconds.
         let attempts = if is_first { 10 } else { 1 };
-        match bus_lock::acquire(
-            &self.directories,
-            adapter,
-            self.command.unwrap_or(&self.url),
-            attempts,
-        ) {
+        let owner = self.command.map_or_else(|| self.listen.url(), str::to_owned);
+        match bus_lock::acquire(&self.directories, adapter, &owner, attempts) {
             Ok(Ok(file)) => return Ok(Some(file)),
             Ok(Err(user)) if self.command.is_some() => return Err(user),
             Ok(Err(_)) | Err(_) if !is_first => {}
@@ -231,7 +230,7 @@ mod tests {
         let mut claims = claims(None, &directory);
         let _claim = claims.claim(BUS, 7, &Adapters::default()).unwrap();
         assert_eq!(lock_file(&directory), "http://0.0.0.0:8000/metrics\n");
-        claims.renew("unix:/a".to_owned());
+        claims.renew(&Listen::Unix("/a".into()));
         assert_eq!(lock_file(&directory), "unix:/a\n");
     }
 
@@ -242,10 +241,10 @@ mod tests {
         let mut claims = claims(None, &directory);
         // The daemon measures it all the same.
         let claim = claims.claim(BUS, 7, &Adapters::default()).unwrap();
-        claims.renew("unix:/a".to_owned());
+        claims.renew(&Listen::Unix("/a".into()));
         assert_eq!(lock_file(&directory), "run\n");
         drop(command);
-        claims.renew("unix:/a".to_owned());
+        claims.renew(&Listen::Unix("/a".into()));
         assert_eq!(lock_file(&directory), "unix:/a\n");
         let path = [directory.path().to_owned()];
         assert!(bus_lock::acquire(&path, 7, "", 1).unwrap().is_err(), "locked");

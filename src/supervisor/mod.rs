@@ -172,7 +172,7 @@ impl Supervisor {
 
     /// Updates the lock files, and tries again to lock buses that another process used.
     pub(crate) fn renew_locks(&self) {
-        lock(&self.claims).renew(self.plan.server.listen.url());
+        lock(&self.claims).renew(&self.plan.server.listen);
     }
 
     pub(crate) fn plan(&self) -> &Plan {
