@@ -24,12 +24,7 @@ def main() -> int:
         os.truncate(payload, PAYLOAD_SIZE)
         machine = Machine(image, work, payload, keep=True)
         try:
-            end = time.monotonic() + SECONDS
-            output = []
-            while (line := machine.line(end)) != "@@ready":
-                output.append(line)
-            if output != ["running"]:  # `systemctl is-system-running`: no unit failed
-                raise MachineError(f"the guest's state is {output}")
+            machine.wait_for_boot(time.monotonic() + SECONDS)
             machine.save(image / "state")
         except MachineError as error:
             console = machine.console.read_text(errors="replace")

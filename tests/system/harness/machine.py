@@ -21,6 +21,10 @@ BOARDS = {
     "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"]
     + ["-device", "pci-serial,chardev=console", "-device", "pci-serial,chardev=agent"],
 }
+# A processor that executes 500 million instructions in each second of the machine's time, about as
+# many as that of a Raspberry Pi Zero: processor times do not depend on this machine and its load,
+# and no time passes on this machine while the processor waits.
+COUNTING = ["-accel", "tcg", "-smp", "1", "-icount", "shift=1,sleep=off", "-rtc", "clock=vm"]
 # Of the disk with the package and the scenarios; fixed, as it is part of the saved state.
 PAYLOAD_SIZE = 64 << 20
 
@@ -41,10 +45,13 @@ class Machine:
     """A running machine, which resumes the saved state of its image if there is one.
 
     `image` is a directory with a disk, vmlinuz, initrd and the architecture's name. `work` is the
-    directory for sockets and the console log. Writes to the disk are discarded unless `keep`.
+    directory for sockets and the console log. Writes to the disk are discarded unless `keep`. If it
+    `counts` instructions, the machine boots, as the state is that of another processor.
     """
 
-    def __init__(self, image: Path, work: Path, payload: Path, keep: bool = False):
+    def __init__(
+        self, image: Path, work: Path, payload: Path, keep: bool = False, counts: bool = False
+    ):
         self.console = work / "console.log"
         self.output = b""  # received from the agent, not yet returned by `line`
         qmp, agent = work / "qmp", work / "agent"
@@ -53,9 +60,8 @@ class Machine:
         snapshot = "off" if keep else "on"
         arguments = [
             *BOARDS[architecture], "-nodefaults", "-no-user-config", "-display", "none",
-            "-accel", accelerator(architecture), "-m", MEMORY, "-smp", PROCESSORS,
-            "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
-            "-append", KERNEL,
+            *(COUNTING if counts else ["-accel", accelerator(architecture), "-smp", PROCESSORS]),
+            "-m", MEMORY, "-kernel", image / "vmlinuz", "-initrd", image / "initrd", "-append", KERNEL,
             "-drive", f"file={disk},format={disk.suffix[1:]},if=virtio,snapshot={snapshot}",
             "-drive", f"file={payload},format=raw,if=virtio,readonly=on",
             "-device", "virtio-rng-pci",
@@ -64,7 +70,7 @@ class Machine:
             "-qmp", f"unix:{qmp},server=on,wait=off",
         ]  # fmt: skip
         state = image / "state"
-        if state.exists():
+        if state.exists() and not counts:
             arguments += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
         errors = (work / "qemu.log").open("wb")
         self.process = subprocess.Popen(
@@ -112,6 +118,13 @@ class Machine:
             raise MachineError("qemu cannot save the machine's state")
         self.command("quit")
         self.process.wait()
+
+    def wait_for_boot(self, end: float) -> None:
+        output = []
+        while (line := self.line(end)) != "@@ready":
+            output.append(line)
+        if output != ["running"]:  # `systemctl is-system-running`: no unit failed
+            raise MachineError(f"the guest's state is {output}")
 
     def send(self, line: str) -> None:
         """Sends a command to the agent."""

@@ -7,7 +7,8 @@ By default that is the state with the package installed. Marks in a scenario's f
   # on one release       independent of systemd, dpkg and the kernel: run on the first release only
   # on amd64             needs i2c-stub, which Debian has on amd64 only, or version 0.1.0
   # by name only         takes long: `make soak`
-  # with peers           needs the archive $PEERS of image/peers
+  # with peers           compares with the programs in the archive $PEERS of image/peers, in a
+                         machine that boots and counts instructions
   # seconds: N           time limit
 
 All but the first mark and the time limit are ignored for a scenario given by NAME.
@@ -118,7 +119,7 @@ class Scenario:
     name: str
     image: Path
     payload: Path
-    is_measurement: bool  # prints figures
+    is_measurement: bool  # prints figures, in a machine that counts instructions
     seconds: int
 
     def run(self) -> bool:
@@ -127,10 +128,15 @@ class Scenario:
         output: list[str] = []
         error = None
         with tempfile.TemporaryDirectory() as directory:
-            machine = Machine(self.image, Path(directory), self.payload)
+            counts, end = self.is_measurement, start + self.seconds
+            machine = Machine(self.image, Path(directory), self.payload, counts=counts)
             machines.add(machine)
             try:
-                play(machine, self.name, start + self.seconds, output)
+                if counts:
+                    machine.wait_for_boot(end)
+                    play(machine, PREPARATION, end, output)
+                    output.clear()
+                play(machine, self.name, end, output)
             except MachineError as reason:
                 error = reason
             finally:
@@ -199,11 +205,12 @@ def main() -> int:
             for name in wanted:
                 text = files[name]
                 limit = re.search(r"^# seconds: (\d+)$", text, re.MULTILINE)
+                is_bare = ON_BARE_SYSTEM in text or WITH_PEERS in text
                 some.append(
                     Scenario(
                         release,
                         name,
-                        Path(image) if ON_BARE_SYSTEM in text else installed,
+                        Path(image) if is_bare else installed,
                         with_peers if WITH_PEERS in text else payload,
                         WITH_PEERS in text,
                         int(limit[1]) if limit else SECONDS,

@@ -2,7 +2,7 @@
 # Compares the cost of the daemon with that of the Python script that it replaces and of
 # node_exporter: whole processes on the same bus, one after another. Prints figures and ratios; only
 # asserts that each of them measured.
-# seconds: 1200
+# seconds: 600
 # on one release
 # with peers
 . scenarios/lib.sh
