@@ -190,7 +190,7 @@ impl Poller {
                     self.tracker.reject(&cycle);
                     continue;
                 }
-                cycle.missed += self.tracker.confirm_last(read);
+                self.tracker.confirm_last(read, &mut cycle);
             }
             self.corrupt += corrupt;
             if !is_usable {

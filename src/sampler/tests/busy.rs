@@ -86,6 +86,23 @@ fn missed_results_are_counted_on_busy_machine() {
 }
 
 #[test]
+fn time_of_missed_results_is_unmeasured() {
+    for (micros, one_in) in [(2_200, 100), (1_000, 100), (500, 300)] {
+        let setup = setup(FIRST, Duration::from_micros(micros));
+        let (meter, cycle) = (setup.meter.clone(), setup.chip.settings.cycle());
+        let (clock, _, mut sampler) = busy_sampler((one_in, 1, 400_000), setup);
+        let end = clock.now() + secs(60);
+        while clock.now() < end {
+            let due = sampler.poll_due();
+            clock.clock.advance_to(due);
+        }
+        let Totals { measured, results, .. } = meter.lock().accumulator.totals(clock.now());
+        let per_result = measured / u32::try_from(results).unwrap();
+        assert!(per_result.abs_diff(cycle) < cycle / 100, "{micros} us: {per_result:?} {cycle:?}");
+    }
+}
+
+#[test]
 fn busy_machine_is_not_a_slow_bus() {
     for (hertz, one_in, expected) in [(400_000, 3, false), (10_000, 3, true)] {
         for seed in 1..=20 {

@@ -132,16 +132,17 @@ impl CycleTracker {
     }
 
     /// Records a flag read that found no further result, after one was read: that was the last one.
-    /// Returns how many more results were missed than was certain before.
-    pub(super) fn confirm_last(&mut self, read: FlagRead) -> u64 {
+    /// Corrects its cycle, if more results were missed than was certain before.
+    pub(super) fn confirm_last(&mut self, read: FlagRead, cycle: &mut Cycle) {
         self.record_latency(read);
         if let Some((from, to)) = self.index_range(read).filter(|_| self.is_ambiguous) {
             self.index = from.max(self.index);
             self.is_ambiguous = to > self.index;
+            cycle.end = self.clock.edge(self.index).map_or(cycle.end, |end| end.min(read.begun));
         }
         let missed = self.index.saturating_sub(self.counted);
         self.counted += missed;
-        missed
+        cycle.missed += missed;
     }
 
     /// Records a flag read that found a result. Returns the cycle of the result.
