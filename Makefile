@@ -36,7 +36,7 @@ build: toolchain ## build the release binary (the default)
 
 run: build ## run the daemon with a simulated sensor
 	@echo "simulated sensor: http://localhost:8000/metrics (press Ctrl-C to stop)"
-	@$(binary) --simulate
+	@"$(binary)" --simulate
 
 test: toolchain ## run the tests, which need neither hardware nor root
 	cargo test --locked
@@ -120,16 +120,16 @@ workflows:
 terminal: build
 	$(call need,tmux,apt-get install tmux)
 	cargo build --locked --example watch_panics
-	tests/terminal/run $(binary) $(target_dir)/debug/examples/watch_panics
+	tests/terminal/run "$(binary)" "$(target_dir)/debug/examples/watch_panics"
 
 unit: build
 	$(call need,systemd-analyze,apt-get install systemd)
-	.ci/check-unit $(binary)
+	.ci/check-unit "$(binary)"
 
 scrape: build
 	$(need_promtool)
 	$(call need,curl,apt-get install curl)
-	.ci/check-scrape $(binary)
+	.ci/check-scrape "$(binary)"
 
 rules:
 	$(need_promtool)
@@ -142,20 +142,20 @@ need_prometheus = $(call need,prometheus,apt-get install prometheus (or only its
 dashboard: build
 	$(need_prometheus)
 	cargo build --locked --example day
-	tests/prometheus/dashboard.py $(binary) $(target_dir)/debug/examples/day
+	tests/prometheus/dashboard.py "$(binary)" "$(target_dir)/debug/examples/day"
 
 nginx: build
 	$(need_prometheus)
 	$(call need,nginx,apt-get install nginx-light (or only its /usr/sbin/nginx))
-	tests/prometheus/nginx.py $(binary)
+	tests/prometheus/nginx.py "$(binary)"
 
 fleet: build
 	$(need_prometheus)
-	tests/prometheus/fleet.py $(binary)
+	tests/prometheus/fleet.py "$(binary)"
 
 victoria: build
 	$(call need,victoria-metrics,apt-get install victoria-metrics (or only its program))
-	tests/prometheus/victoria.py $(binary)
+	tests/prometheus/victoria.py "$(binary)"
 
 # -- packages --------------------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ from-nothing: ## run the README's first commands in a bare Debian 12 and Debian 
 container: build ## run the exporter in a systemd-nspawn container (root)
 	$(call need,systemd-nspawn,apt-get install systemd-container)
 	$(call need,curl,apt-get install curl)
-	tests/package/container $(binary)
+	tests/package/container "$(binary)"
 
 piuparts: deb ## test installing, upgrading and purging on Debian 12 and 13 (root)
 	$(call need,piuparts,apt-get install piuparts)
@@ -206,29 +206,30 @@ test-arch: deb ## test the package of ARCH=arm64 or armhf under qemu (root)
 # Installs what `make` built, and builds nothing, so that root does not run cargo. debian/rules uses
 # this target, too.
 install: ## install below DESTDIR and prefix
-	$(INSTALL) -m 755 $(binary) $(DESTDIR)$(bindir)/ina260-exporter
+	$(INSTALL) -m 755 "$(binary)" "$(DESTDIR)$(bindir)/ina260-exporter"
 	@# Keeps an edited configuration.
-	test -e $(DESTDIR)$(sysconfdir)/ina260-exporter.toml || $(INSTALL) -m 644 \
-		config/ina260-exporter.toml $(DESTDIR)$(sysconfdir)/ina260-exporter.toml
+	test -e "$(DESTDIR)$(sysconfdir)/ina260-exporter.toml" || $(INSTALL) -m 644 \
+		config/ina260-exporter.toml "$(DESTDIR)$(sysconfdir)/ina260-exporter.toml"
 	$(INSTALL) -m 644 systemd/ina260-exporter.service \
-		$(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service
+		"$(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service"
 	sed -i 's|/usr/bin/ina260-exporter|$(bindir)/ina260-exporter|' \
-		$(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service
+		"$(DESTDIR)$(libdir)/systemd/system/ina260-exporter.service"
 	$(INSTALL) -m 644 systemd/ina260-exporter.sysusers \
-		$(DESTDIR)$(libdir)/sysusers.d/ina260-exporter.conf
+		"$(DESTDIR)$(libdir)/sysusers.d/ina260-exporter.conf"
 	$(INSTALL) -m 644 systemd/ina260-exporter.udev \
-		$(DESTDIR)$(libdir)/udev/rules.d/60-ina260-exporter.rules
+		"$(DESTDIR)$(libdir)/udev/rules.d/60-ina260-exporter.rules"
 	$(INSTALL) -m 644 systemd/ina260-exporter.modules-load \
-		$(DESTDIR)$(libdir)/modules-load.d/ina260-exporter.conf
-	$(INSTALL) -m 644 docs/man/ina260-exporter.8 $(DESTDIR)$(mandir)/man8/ina260-exporter.8
+		"$(DESTDIR)$(libdir)/modules-load.d/ina260-exporter.conf"
+	$(INSTALL) -m 644 docs/man/ina260-exporter.8 "$(DESTDIR)$(mandir)/man8/ina260-exporter.8"
 	$(INSTALL) -m 644 docs/man/ina260-exporter.toml.5 \
-		$(DESTDIR)$(mandir)/man5/ina260-exporter.toml.5
+		"$(DESTDIR)$(mandir)/man5/ina260-exporter.toml.5"
 	$(INSTALL) -m 644 docs/completions/ina260-exporter.bash \
-		$(DESTDIR)$(bashcompdir)/ina260-exporter
-	$(INSTALL) -m 644 docs/completions/_ina260-exporter $(DESTDIR)$(zshcompdir)/_ina260-exporter
+		"$(DESTDIR)$(bashcompdir)/ina260-exporter"
+	$(INSTALL) -m 644 docs/completions/_ina260-exporter \
+		"$(DESTDIR)$(zshcompdir)/_ina260-exporter"
 	$(INSTALL) -m 644 docs/completions/ina260-exporter.fish \
-		$(DESTDIR)$(fishcompdir)/ina260-exporter.fish
-	$(INSTALL) -m 644 -t $(DESTDIR)$(docdir) README.md CHANGELOG.md SECURITY.md
-	$(INSTALL) -m 644 -t $(DESTDIR)$(docdir)/docs docs/*.svg docs/*.md
+		"$(DESTDIR)$(fishcompdir)/ina260-exporter.fish"
+	$(INSTALL) -m 644 -t "$(DESTDIR)$(docdir)" README.md CHANGELOG.md SECURITY.md
+	$(INSTALL) -m 644 -t "$(DESTDIR)$(docdir)/docs" docs/*.svg docs/*.md
 	find config -mindepth 2 -type f -printf '%P\n' | while read -r file; do \
 		$(INSTALL) -m 644 "config/$$file" "$(DESTDIR)$(docdir)/examples/$$file" || exit; done

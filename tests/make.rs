@@ -1,4 +1,5 @@
-//! What `make` prints where the Rust toolchain or the linker is missing or too old.
+//! What `make` prints where the Rust toolchain or the linker is missing or too old, and
+//! `make install`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -90,4 +91,28 @@ fn sufficient_toolchain_is_accepted() {
         .status()
         .unwrap();
     assert!(status.success());
+}
+
+#[test]
+fn install_accepts_spaces_in_paths() {
+    let directory = TempDir::new().unwrap();
+    let (root, program) = (directory.path().join("a tree"), directory.path().join("a program"));
+    fs::write(&program, "").unwrap();
+    let status = Command::new("make")
+        .args(["install", "prefix=/usr"])
+        .arg(format!("DESTDIR={}", root.display()))
+        .arg(format!("binary={}", program.display()))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    for file in [
+        "etc/ina260-exporter.toml",
+        "usr/bin/ina260-exporter",
+        "usr/lib/systemd/system/ina260-exporter.service",
+        "usr/share/doc/ina260-exporter/docs/metrics.md",
+        "usr/share/doc/ina260-exporter/examples/prometheus/alerts.yml",
+    ] {
+        assert!(root.join(file).is_file(), "{file}");
+    }
 }
