@@ -1,5 +1,6 @@
 #!/bin/bash
-# A removal that fails leaves the service as it was, running or stopped; one that succeeds stops it.
+# A removal that fails leaves the service as it was, running or stopped; one that succeeds stops it,
+# and leaves no failed unit.
 . scenarios/lib.sh
 start_service
 pid=$(property MainPID)
@@ -47,3 +48,11 @@ cp /tmp/prerm "$scripts.prerm"
 dpkg --remove "$service"
 must_fail pgrep --exact ina260-exporter
 must_fail scrape
+
+# A service that failed.
+install_package
+configure 'address = 5'
+must_fail systemctl restart "$service"
+expect "service" failed "$(property ActiveState)"
+dpkg --remove "$service"
+expect "failed units" "" "$(systemctl list-units --failed --no-legend)"

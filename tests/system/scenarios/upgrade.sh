@@ -32,7 +32,7 @@ expect "stopped unit" "inactive enabled" "$(property ActiveState) $(property Uni
 
 systemctl start "$service"
 wait_until 20 shows ina260_voltage 12 'device="orin"'
-apt-get --quiet --quiet --yes remove "$service" 2>&1
+expect "messages of a removal" "" "$(dpkg --remove "$service" 2>&1 >/dev/null)"
 must_fail pgrep --exact ina260-exporter
 must_fail scrape
 expect "configuration" 'device = "orin"' "$(cat "$configuration")"
