@@ -71,8 +71,12 @@ impl Layers {
         let origin = Origin::File(file.to_owned());
         let read = read(file);
         self.has_file = read.is_ok();
+        // A link to a file that does not exist is not missing.
+        let is_missing = |it: &Path| {
+            fs::symlink_metadata(it).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
         let text = match read {
-            Err(error) if path.is_none() && error.kind() == ErrorKind::NotFound => String::new(),
+            Err(_) if path.is_none() && is_missing(file) => String::new(),
             Err(error) => return add_read_error(&origin, &error, &mut self.problems),
             Ok(text) => text,
         };

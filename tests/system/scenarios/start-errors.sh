@@ -51,6 +51,12 @@ exits 78 ina260-exporter --config /tmp/bad.toml
 output_has "/tmp/bad.toml: "
 output_has "an integer from 0x40 to 0x4f"
 exits 78 ina260-exporter --config /tmp/missing.toml
+# A link without a file, as on a disk that is not mounted, does not mean the defaults.
+ln --symbolic --force /tmp/missing.toml "$configuration"
+exits 78 ina260-exporter --check-config
+output_has "$configuration: cannot be read"
+rm "$configuration"
+ina260-exporter --check-config --quiet
 chip manufacturer 0x5449
 ina260-exporter --port 8001 >/dev/null 2>&1 &
 first=$!
