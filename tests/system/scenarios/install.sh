@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installing the package on a system that has I2C creates the group, applies the udev rule to the
-# existing device nodes, and neither enables nor starts the service.
+# existing device nodes, and neither enables nor starts the service. A removal prints no errors.
 # on the bare system
 . scenarios/lib.sh
 enable_i2c
@@ -27,3 +27,17 @@ test -s /usr/share/man/man5/ina260-exporter.toml.5.gz
 apt --yes --reinstall install "$package" 2>&1
 expect "service" "inactive disabled" "$(property ActiveState) $(property UnitFileState)"
 expect "modified files of the package" "" "$(dpkg --verify "$service")"
+
+# The README's command installs a package that was built again with the same version.
+dpkg-deb --raw-extract "$package" again
+echo '# Another build.' >>again/usr/share/bash-completion/completions/ina260-exporter
+mkdir dist
+dpkg-deb --root-owner-group --build again dist/ina260-exporter.deb
+command=$(sed -n '/^make deb$/ { n; s/^sudo //p }' "/usr/share/doc/$service/README.md")
+echo y | bash -c "$command" 2>&1
+grep --quiet 'Another build' /usr/share/bash-completion/completions/ina260-exporter ||
+    fail "not installed by: $command"
+
+# systemd has not loaded the unit of a service that was never started.
+systemctl daemon-reload
+expect "messages of a removal" "" "$(dpkg --remove "$service" 2>&1 >/dev/null)"
