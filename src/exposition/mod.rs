@@ -52,9 +52,12 @@ const UNSURE_FOR: Duration = Duration::from_secs(5);
 /// takes as long as the rest of a tick, and each observation occupies 8 bytes.
 const MAX_RECORDED: usize = 1_000;
 
-/// Time after which every series is registered again, so that any that were wrongly removed return,
-/// and metrics of this process are collected: reading `/proc` costs more than the rest of a tick.
-const RENEWAL_PERIOD: Duration = Duration::from_secs(10);
+/// Time after which every series is registered again, so that any that were wrongly removed return.
+const RENEWAL_PERIOD: Duration = Duration::from_secs(60);
+
+/// Time after which metrics of this process are collected again: reading `/proc` costs more than the
+/// rest of a tick.
+const PROCESS_PERIOD: Duration = Duration::from_secs(10);
 
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);
 
@@ -122,6 +125,8 @@ pub struct Exposition {
     ticked: Duration,
     /// Time of the last tick that registered every series, unless the recorder is new.
     renewed: Option<Duration>,
+    /// Time of the last tick that collected metrics of this process.
+    collected: Option<Duration>,
     /// Time until which every tick registers every series.
     unsure_until: Duration,
 }
@@ -162,6 +167,7 @@ impl Exposition {
             expiring_until: Duration::ZERO,
             ticked: SystemClock.booted(),
             renewed: None,
+            collected: None,
             unsure_until: Duration::ZERO,
         }
     }
@@ -219,7 +225,11 @@ impl Exposition {
             (RELOAD_TIMESTAMP, unix(self.reload_succeeded)),
             ("process_start_time_seconds", unix(self.started)),
         ];
-        let process = renew.then(process_values).into_iter().flatten();
+        let is_due = is_older(self.collected, PROCESS_PERIOD, real);
+        if is_due {
+            self.collected = Some(real);
+        }
+        let process = is_due.then(process_values).into_iter().flatten();
         for (name, value) in own.into_iter().chain(process) {
             let gauge = || (Slot::new(&Key::from_static_name(name)), None);
             self.gauges.entry(name).or_insert_with(gauge).1 = value;
@@ -255,8 +265,7 @@ impl Exposition {
             self.unsure_until = now + UNSURE_FOR;
         }
         self.ticked = now;
-        let is_recent = |renewed| now.saturating_sub(renewed) < RENEWAL_PERIOD;
-        let must_renew = now < self.unsure_until || !self.renewed.is_some_and(is_recent);
+        let must_renew = now < self.unsure_until || is_older(self.renewed, RENEWAL_PERIOD, now);
         if must_renew {
             self.renewed = Some(now);
         }
@@ -284,6 +293,11 @@ fn describe(recorder: &PrometheusRecorder) {
         }
     }
     ::metrics::with_local_recorder(recorder, || Collector::default().describe());
+}
+
+/// Returns whether the last time is this long ago, or there was none.
+fn is_older(last: Option<Duration>, period: Duration, now: Duration) -> bool {
+    last.is_none_or(|last| now.saturating_sub(last) >= period)
 }
 
 fn boot(clock: &dyn Clock) -> SystemTime {
