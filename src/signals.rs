@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, io, process, thread};
 
 pub(crate) use signal_hook::consts::SIGCONT;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use signal_hook::{flag, iterator};
 
@@ -85,9 +85,12 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Returns the signals that end a command, except those that are ignored.
+/// Returns the signals that end a command, except those that are ignored. All that other processes
+/// usually send are caught, since a command may have registers to restore.
 pub fn ending() -> impl Iterator<Item = i32> {
-    [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal))
+    [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
+        .into_iter()
+        .filter(|signal| !is_ignored(*signal))
 }
 
 /// Catches SIGCONT and the signals that end a command, and returns their channel.

@@ -285,7 +285,7 @@ fn ctrl_c_reaches_a_command_that_changed_its_group() {
 #[test]
 fn each_signal_in_a_terminal_reaches_the_command_once() {
     let program = support::program().join(" ");
-    let command = "for it in INT QUIT; do trap 'echo caught' \\$it; done; trap 'exit 7' TERM; \
+    let command = "for it in INT QUIT USR1; do trap 'echo caught' \\$it; done; trap 'exit 7' TERM; \
                    echo \\$PPID; while :; do sleep 0.01; done";
     let script = format!(
         "exec env --default-signal=INT,QUIT {program} run --simulate --config /dev/null -- \
@@ -301,7 +301,7 @@ fn each_signal_in_a_terminal_reaches_the_command_once() {
     let program = lines.next().unwrap();
     let caught = thread::spawn(|| lines.filter(|line| line.trim_end().ends_with("caught")).count());
     let pause = || thread::sleep(Duration::from_millis(500));
-    for signal in ["INT", "QUIT", "TERM"] {
+    for signal in ["INT", "QUIT", "USR1", "TERM"] {
         pause();
         kill(signal, program.trim_end());
         if signal == "QUIT" {
@@ -310,7 +310,7 @@ fn each_signal_in_a_terminal_reaches_the_command_once() {
         }
     }
     let status = until("the end", || child.try_wait().unwrap());
-    assert_eq!((status.code(), caught.join().unwrap()), (Some(7), 3));
+    assert_eq!((status.code(), caught.join().unwrap()), (Some(7), 4));
 }
 
 /// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus,
