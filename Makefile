@@ -15,8 +15,9 @@ fishcompdir  ?= $(prefix)/share/fish/vendor_completions.d
 architectures := amd64 arm64 armhf
 ARCH       ?= $(shell dpkg --print-architecture 2>/dev/null)
 
-target_dir := $(or $(CARGO_TARGET_DIR),target)
-binary     ?= $(target_dir)/release/ina260-exporter
+# Exported, because a configuration of cargo may name another directory.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+binary     ?= $(CARGO_TARGET_DIR)/release/ina260-exporter
 version    := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 package     = dist/ina260-exporter_$(version)_$(ARCH).deb
 INSTALL    := install -D -p
@@ -120,7 +121,7 @@ workflows:
 terminal: build
 	$(call need,tmux,apt-get install tmux)
 	cargo build --locked --example watch_panics
-	tests/terminal/run "$(binary)" "$(target_dir)/debug/examples/watch_panics"
+	tests/terminal/run "$(binary)" "$(CARGO_TARGET_DIR)/debug/examples/watch_panics"
 
 unit: build
 	$(call need,systemd-analyze,apt-get install systemd)
@@ -142,7 +143,7 @@ need_prometheus = $(call need,prometheus,apt-get install prometheus (or only its
 dashboard: build
 	$(need_prometheus)
 	cargo build --locked --example day
-	tests/prometheus/dashboard.py "$(binary)" "$(target_dir)/debug/examples/day"
+	tests/prometheus/dashboard.py "$(binary)" "$(CARGO_TARGET_DIR)/debug/examples/day"
 
 nginx: build
 	$(need_prometheus)

@@ -94,6 +94,22 @@ fn sufficient_toolchain_is_accepted() {
 }
 
 #[test]
+fn cargo_builds_where_the_makefile_expects_it() {
+    // In the script's quotes.
+    let target = r#"'"$CARGO_TARGET_DIR"'"#;
+    let path = path(&[("cargo", target), ("rustc", "rustc 1.89.0"), ("cc", "")]);
+    let output = Command::new(path.path().join("make"))
+        .arg("build")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PATH", path.path())
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .unwrap();
+    let expected = concat!(env!("CARGO_MANIFEST_DIR"), "/target\n");
+    assert!(String::from_utf8(output.stdout).unwrap().ends_with(expected));
+}
+
+#[test]
 fn install_accepts_spaces_in_paths() {
     let directory = TempDir::new().unwrap();
     let (root, program) = (directory.path().join("a tree"), directory.path().join("a program"));
