@@ -227,6 +227,7 @@ impl MainLoop<'_> {
     /// Runs until a signal asks the daemon to stop.
     fn run(&mut self, events: &Receiver<Event>) {
         let mut last_summary = Instant::now();
+        let mut period_end = last_summary;
         let mut next_removal = last_summary;
         let mut next = last_summary;
         loop {
@@ -239,9 +240,9 @@ impl MainLoop<'_> {
             }
             self.server.tick(now);
             self.notifier.status(|| status(self.supervisor, now), now);
-            if let Some(end) = summary_end(last_summary, self.supervisor.plan().summary, now) {
+            if let Some(end) = summary_end(period_end, self.supervisor.plan().summary, now) {
                 self.log_summary(now.duration_since(last_summary));
-                last_summary = end;
+                (last_summary, period_end) = (now, end);
             }
             self.supervisor.renew_locks();
             if now >= next_removal {
