@@ -49,7 +49,7 @@ pub(super) struct Poller {
     /// When the registers that the flags do not cover were checked last.
     checked: Instant,
     /// A latched alert, which reading the flags clears, until it is reported with a result.
-    alert: bool,
+    pub(super) alert: bool,
     /// The last result that counted.
     previous: Option<Measurement>,
     pub(super) guard: PowerGuard,

@@ -205,11 +205,8 @@ impl Sensor {
                 meter.cycle = cycle.period;
                 measurement.overflows().for_each(|it| meter.overflows[it as usize] += 1);
                 meter.record(reading, &cycle);
-                let alert_changed = meter.set_alert(alert);
                 drop(meter);
-                if let Some(set) = self.setup.chip.alert.filter(|_| alert_changed) {
-                    self.log_alert(set, alert, access.clock.now());
-                }
+                self.set_alert(alert, access.clock.now());
                 self.write_guard(access)?;
             }
             Err(PollError::Reset(found)) => self.handle_reset(found, access)?,
@@ -225,8 +222,10 @@ impl Sensor {
         Ok(())
     }
 
-    /// Logs that the alert became active or was cleared.
-    fn log_alert(&mut self, alert: Alert, active: bool, now: Instant) {
+    /// Records whether the alert is active, and logs a change.
+    fn set_alert(&mut self, active: bool, now: Instant) {
+        let changed = self.setup.meter.lock().set_alert(active);
+        let Some(alert) = self.setup.chip.alert.filter(|_| changed) else { return };
         let name = &self.setup.name;
         let (on, limit, unit) = (alert.function.name(), alert.limit, alert.function.unit());
         let before = self.logged_alert.take();
@@ -342,6 +341,10 @@ impl Sensor {
     }
 
     fn begin_outage(&mut self, message: fmt::Arguments<'_>, now: Instant, retry_at: Instant) {
+        // The flags showed it before a transfer failed, and were cleared.
+        if self.poller().is_some_and(|poller| poller.alert) {
+            self.set_alert(true, now);
+        }
         let (backoff, logged) = (Backoff::default(), self.log_limit.allow(now));
         if logged {
             warn!("{}: {message}", self.setup.name);

@@ -3,12 +3,13 @@
 use super::*;
 use crate::i2c;
 use crate::ina260::alert::{Alert, Function, Polarity};
+use crate::simulated::ScheduledFault;
 
-#[test]
-fn alert_is_active_while_limit_is_crossed() {
+/// Returns a scene with 20 ms of 5 A at 10 s: hidden in the mean of 942 ms, but not from the
+/// comparator, whose limit is 3 A.
+fn peak() -> Scene {
     let clock = Arc::new(SimulatedClock::default());
     let board = Board::new(clock.clone(), 400_000);
-    // 20 ms of 5 A at 10 s: hidden in the mean of 942 ms, but not from the comparator.
     let current = |t: f64| if (10.0..10.02).contains(&t) { 5.0 } else { 1.0 };
     board.plug(
         None,
@@ -19,7 +20,12 @@ fn alert_is_active_while_limit_is_crossed() {
         Alert::new(Function::OverCurrent, 3.0, Polarity::ActiveLow, &Calibration::default());
     let mut setup = setup(FIRST, secs(1));
     setup.chip.alert = alert.ok();
-    let mut scene = scene_of(clock, board, vec![setup]);
+    scene_of(clock, board, vec![setup])
+}
+
+#[test]
+fn alert_is_active_while_limit_is_crossed() {
+    let mut scene = peak();
     scene.run(secs(9));
     assert!(!scene.meters[0].lock().alert);
     scene.run(secs(2));
@@ -27,6 +33,23 @@ fn alert_is_active_while_limit_is_crossed() {
     scene.run(secs(10));
     let meter = scene.meters[0].lock();
     assert!(!meter.alert && meter.alerts == 1);
+}
+
+#[test]
+fn alert_before_an_outage_is_counted() {
+    let mut scene = peak();
+    scene.run(Duration::from_millis(10_100));
+    let due = scene.sampler.poll_due();
+    scene.clock.advance_to(due);
+    // After the flags, which clear the alert, and before the data.
+    let from = scene.clock.elapsed() + Duration::from_micros(150);
+    let (fault, until) = (Fault::NoAnswer, Some(from + secs(5)));
+    scene.board.schedule(ScheduledFault { fault, address: None, from, until });
+    scene.run(secs(1));
+    assert_eq!((scene.up(0), scene.meters[0].lock().alerts), (false, 1));
+    scene.run(secs(30));
+    let meter = scene.meters[0].lock();
+    assert!(meter.up && !meter.alert && meter.alerts == 1);
 }
 
 /// A bus whose chip's comparator trips between its flags and its data, once per request. The next
