@@ -29,19 +29,19 @@ fn path(scripts: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// Runs `make TARGET` with only these programs in PATH, and returns the first line on stderr.
-fn failure(target: &str, path: &TempDir) -> String {
-    let mut make = Command::new(path.path().join("make"));
-    // Variables of an outer make would add its messages.
-    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
+/// Returns `make TARGET`, without the variables of an outer make, which would add its messages.
+fn make(target: &str) -> Command {
+    let mut make = Command::new("make");
+    make.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_TARGET_DIR"] {
         make.env_remove(variable);
     }
-    let output = make
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("PATH", path.path())
-        .output()
-        .unwrap();
+    make
+}
+
+/// Runs `make TARGET` with only these programs in PATH, and returns the first line on stderr.
+fn failure(target: &str, path: &TempDir) -> String {
+    let output = make(target).env("PATH", path.path()).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{stdout}{stderr}");
@@ -84,12 +84,7 @@ fn missing_linker_is_reported_with_the_command() {
 #[test]
 fn sufficient_toolchain_is_accepted() {
     let path = path(&[("cargo", ""), ("rustc", "rustc 1.100.0"), ("cc", "")]);
-    let status = Command::new(path.path().join("make"))
-        .arg("toolchain")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("PATH", path.path())
-        .status()
-        .unwrap();
+    let status = make("toolchain").env("PATH", path.path()).status().unwrap();
     assert!(status.success());
 }
 
@@ -98,13 +93,7 @@ fn cargo_builds_where_the_makefile_expects_it() {
     // In the script's quotes.
     let target = r#"'"$CARGO_TARGET_DIR"'"#;
     let path = path(&[("cargo", target), ("rustc", "rustc 1.89.0"), ("cc", "")]);
-    let output = Command::new(path.path().join("make"))
-        .arg("build")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("PATH", path.path())
-        .env_remove("CARGO_TARGET_DIR")
-        .output()
-        .unwrap();
+    let output = make("build").env("PATH", path.path()).output().unwrap();
     let expected = concat!(env!("CARGO_MANIFEST_DIR"), "/target\n");
     assert!(String::from_utf8(output.stdout).unwrap().ends_with(expected));
 }
@@ -114,11 +103,10 @@ fn install_accepts_spaces_in_paths() {
     let directory = TempDir::new().unwrap();
     let (root, program) = (directory.path().join("a tree"), directory.path().join("a program"));
     fs::write(&program, "").unwrap();
-    let status = Command::new("make")
-        .args(["install", "prefix=/usr"])
+    let status = make("install")
+        .arg("prefix=/usr")
         .arg(format!("DESTDIR={}", root.display()))
         .arg(format!("binary={}", program.display()))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();
     assert!(status.success());
