@@ -45,7 +45,8 @@ struct Node {
 }
 
 impl LinuxBus {
-    /// Minimum time between two equal log messages: an adapter may come and go again and again.
+    /// Minimum time between two log messages: an adapter may come and go again and again, each time
+    /// with other reasons.
     const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
     /// Returns a bus that is opened at its first transfer.
@@ -95,7 +96,7 @@ impl LinuxBus {
     fn log(&mut self, error: &OpenError) -> Error {
         let message = error.to_string();
         let is_known = self.logged.as_ref().is_some_and(|(logged, at)| {
-            *logged == message && (!self.was_open || at.elapsed() < Self::LOG_INTERVAL)
+            *logged == message && !self.was_open || at.elapsed() < Self::LOG_INTERVAL
         });
         if !is_known {
             error!("{message}; its sensors are down until the bus can be opened");
@@ -246,8 +247,11 @@ mod tests {
         assert!(!fail(&mut bus, true, 59));
         assert!(!fail(&mut bus, false, 59), "still out");
         assert!(fail(&mut bus, false, 61), "out for more than a minute");
-        bus.logged = Some(("another reason".to_owned(), Instant::now()));
-        assert!(fail(&mut bus, false, 0), "another reason");
+        for (is_open, ago, is_logged) in [(false, 59, false), (true, 59, false), (false, 61, true)]
+        {
+            bus.logged = Some(("another reason".to_owned(), Instant::now()));
+            assert_eq!(fail(&mut bus, is_open, ago), is_logged, "another reason, {ago} s ago");
+        }
     }
 
     #[test]
