@@ -38,19 +38,19 @@ pub(super) fn acquire(
     owner: &str,
     attempts: u32,
 ) -> io::Result<Result<File, String>> {
-    let mut opened = Err(ErrorKind::NotFound.into());
-    for directory in directories {
-        opened = opened.or_else(|_: io::Error| open(directory, bus));
-    }
-    let (mut file, is_own) = opened?;
-    if !lock(&file, attempts)? {
-        return Ok(Err(url_in(&mut file)));
-    }
-    if !is_own {
-        return Err(ErrorKind::PermissionDenied.into());
-    }
-    write_owner(&mut file, owner)?;
-    Ok(Ok(file))
+    let acquire_in = |directory| {
+        let (mut file, is_own) = open(directory, bus)?;
+        if !lock(&file, attempts)? {
+            return Ok(Err(url_in(&mut file)));
+        }
+        if !is_own {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        write_owner(&mut file, owner)?;
+        Ok(Ok(file))
+    };
+    let none = Err(ErrorKind::NotFound.into());
+    directories.iter().fold(none, |outcome, it| outcome.or_else(|_: io::Error| acquire_in(it)))
 }
 
 /// Replaces the content of a lock file.
@@ -287,6 +287,10 @@ mod tests {
         assert!(acquire(at, 1, "unix:/a", 10).is_err());
         assert_eq!(fs::read(&file).unwrap(), b"unix:/precious\n");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        // The lock is in the next directory then.
+        let both = [at[0].clone(), at[0].join("private")];
+        let _lock = acquire(&both, 1, "unix:/a", 10).unwrap().unwrap();
+        assert_eq!(holder(&both[1..], 1).as_deref(), Some("unix:/a"));
         // A new file is safe there.
         drop(acquire(at, 2, "unix:/a", 10).unwrap().unwrap());
         // A lock that is held there is seen.
