@@ -46,6 +46,9 @@ pub(super) fn acquire(
         if !is_own {
             return Err(ErrorKind::PermissionDenied.into());
         }
+        // Whatever the umask; that of the service hides files. A user who can read an unlocked file
+        // can lock it for ever.
+        file.set_permissions(Permissions::from_mode(0o644))?;
         write_owner(&mut file, owner)?;
         Ok(Ok(file))
     };
@@ -118,9 +121,8 @@ fn open_directory(directory: &Path) -> io::Result<File> {
     Ok(open_fd(directory, flags, Mode::empty())?.into())
 }
 
-/// Opens or creates a lock file, readable for all users whatever the umask (that of the service
-/// hides files). Also returns whether it may be written: it is new, or no other user can have put
-/// it there.
+/// Opens a lock file, or creates it without access for other users. Also returns whether it may be
+/// written: it is new, or no other user can have put it there.
 fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
     if !directory.exists() {
         DirBuilder::new().mode(0o755).create(directory)?;
@@ -128,11 +130,7 @@ fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
     let directory = open_directory(directory)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     match openat(&directory, name(bus), flags, Mode::from_raw_mode(0o600)) {
-        Ok(file) => {
-            let file = File::from(file);
-            file.set_permissions(Permissions::from_mode(0o644))?;
-            Ok((file, true))
-        }
+        Ok(file) => Ok((file.into(), true)),
         Err(Errno::EXIST) => {
             let file = open_existing(&directory, bus, OFlags::RDWR)
                 .or_else(|_| open_existing(&directory, bus, OFlags::RDONLY))?;
@@ -251,6 +249,13 @@ mod tests {
         assert!(acquire(at, 1, "unix:/a", 10).is_err());
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(holder(at, 1), None);
+    }
+
+    #[test]
+    fn other_users_cannot_lock_a_new_file_first() {
+        let (_parent, at) = &runtime();
+        let (file, _) = open(&at[0], 1).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o077, 0);
     }
 
     #[test]
