@@ -1,5 +1,6 @@
 //! Recorders, the series of one sensor in them, and how a tick sets these.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,52 +43,65 @@ pub(super) fn builder(power_buckets: &[f64]) -> PrometheusBuilder {
 /// expired sets nothing.
 pub(super) struct Slot {
     key: Key,
-    gauge: Option<Gauge>,
-    counter: Option<Counter>,
-    histogram: Option<Histogram>,
+    handle: Handle,
+}
+
+enum Handle {
+    Absent,
+    Gauge(Gauge),
+    Counter(Counter),
+    Histogram(Histogram),
 }
 
 impl Slot {
     pub(super) fn new(key: &Key) -> Self {
         // Every render clones all keys: retained ones share their labels.
-        Self { key: key.to_retained(), gauge: None, counter: None, histogram: None }
+        Self { key: key.to_retained(), handle: Handle::Absent }
     }
 
     /// Sets a gauge, or leaves it out. Returns whether it is left out for the first time.
     pub(super) fn set(&mut self, tick: &Tick<'_>, value: Option<f64>) -> bool {
-        let Some(value) = value else { return self.gauge.take().is_some() };
-        let register = || tick.recorder.register_gauge(&self.key, &METADATA);
-        handle(&mut self.gauge, tick.renew, register).set(value);
+        let Some(value) = value else {
+            return !matches!(mem::replace(&mut self.handle, Handle::Absent), Handle::Absent);
+        };
+        let register = |key: &Key| Handle::Gauge(tick.recorder.register_gauge(key, &METADATA));
+        if let Handle::Gauge(gauge) = self.handle(tick, register) {
+            gauge.set(value);
+        }
         false
     }
 
     /// Sets a counter, or leaves it out.
     pub(super) fn count(&mut self, tick: &Tick<'_>, count: Option<u64>) {
         let Some(count) = count else { return };
-        let register = || tick.recorder.register_counter(&self.key, &METADATA);
-        handle(&mut self.counter, tick.renew, register).absolute(count);
+        let register = |key: &Key| Handle::Counter(tick.recorder.register_counter(key, &METADATA));
+        if let Handle::Counter(counter) = self.handle(tick, register) {
+            counter.absolute(count);
+        }
     }
 
     fn observe(&mut self, tick: &Tick<'_>, values: impl Iterator<Item = f64>) {
-        let register = || tick.recorder.register_histogram(&self.key, &METADATA);
-        let histogram = handle(&mut self.histogram, tick.renew, register);
-        values.for_each(|value| histogram.record(value));
+        let register =
+            |key: &Key| Handle::Histogram(tick.recorder.register_histogram(key, &METADATA));
+        if let Handle::Histogram(histogram) = self.handle(tick, register) {
+            values.for_each(|value| histogram.record(value));
+        }
     }
-}
 
-/// Returns the kept handle, unless it has to be renewed.
-fn handle<H>(kept: &mut Option<H>, renew: bool, register: impl FnOnce() -> H) -> &mut H {
-    if renew {
-        *kept = None;
+    /// Returns the kept handle, unless it has to be renewed.
+    fn handle(&mut self, tick: &Tick<'_>, register: impl FnOnce(&Key) -> Handle) -> &Handle {
+        if tick.renew || matches!(self.handle, Handle::Absent) {
+            self.handle = register(&self.key);
+        }
+        &self.handle
     }
-    kept.get_or_insert_with(register)
 }
 
 /// The series of one sensor.
 pub(super) struct Series {
     pub(super) view: View,
     /// Each series, with the source of its metric and the index of its label value.
-    slots: Vec<(Source, usize, Slot)>,
+    slots: Box<[(Source, usize, Slot)]>,
     /// The chip that the info series describes.
     chip: Option<ChipInfo>,
 }
@@ -106,7 +120,7 @@ impl Series {
     /// observations. Returns whether it left out a series that the last tick had set.
     pub(super) fn set(&mut self, tick: &Tick<'_>, spare: &mut Observations) -> bool {
         let mut meter = self.view.meter.lock();
-        std::mem::swap(spare, &mut meter.observations);
+        mem::swap(spare, &mut meter.observations);
         let extremes = meter.window.extremes(tick.now);
         let snapshot = meter.snapshot();
         drop(meter);
