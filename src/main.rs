@@ -90,7 +90,8 @@ fn with_caller(
     signals::on_signals(signals::ending(), move |_| {
         drop(request.take());
         end_after(grace)
-    })?;
+    })
+    .map_err(Failure::of("cannot install signal handlers"))?;
     let run = move || {
         let mut stop = |time| requests.recv_timeout(time) == Err(RecvTimeoutError::Disconnected);
         let (mut output, mut progress) = (io::stdout().lock(), io::stderr());
@@ -103,7 +104,8 @@ fn with_caller(
         Ok(output.flush()?)
     };
     thread::scope(|scope| {
-        let running = thread::Builder::new().name("command".to_owned()).spawn_scoped(scope, run)?;
+        let running = thread::Builder::new().name("command".to_owned()).spawn_scoped(scope, run);
+        let running = running.map_err(Failure::of("cannot start a thread"))?;
         running.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
     })
 }

@@ -348,3 +348,20 @@ fn unwritable_output_does_not_panic() {
     let stderr = String::from_utf8(ended.stderr).unwrap();
     assert!(stderr.starts_with("cannot write: No space left"), "{stderr}");
 }
+
+#[test]
+fn lack_of_resources_is_not_an_error_of_the_output() {
+    for (arguments, code) in [(&["read"][..], 1), (&["run", "--", "true"], 125)] {
+        let (command, rest) = arguments.split_at(1);
+        let ended = daemon(command)
+            .args(["--simulate", "--config", "/dev/null"])
+            .args(rest)
+            // No thread can have such a stack.
+            .env("RUST_MIN_STACK", (usize::MAX / 2).to_string())
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(code));
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert!(stderr.starts_with("cannot install signal handlers: "), "{stderr}");
+    }
+}

@@ -30,10 +30,17 @@ pub enum Failure {
     Configuration(Problems),
     /// Nothing was found, read or measured.
     Nothing(Vec<String>),
-    /// A part failed.
+    /// A part failed, or the system lacks resources.
     Partly(Vec<String>),
     /// The output could not be written.
     Output(io::Error),
+}
+
+impl Failure {
+    /// Returns a function that describes what failed, other than output, with the error.
+    pub fn of(what: &str) -> impl Fn(io::Error) -> Self {
+        move |error| Self::Partly(vec![format!("{what}: {error}")])
+    }
 }
 
 impl From<io::Error> for Failure {

@@ -1,7 +1,6 @@
 //! Measures sensors for `run` and `calibrate`: directly, or through the service that uses the bus.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -108,12 +107,12 @@ impl Session {
 
     /// Starts measuring, and writes to the chips. From now on they have to be restored, so signals
     /// have to be caught.
-    pub(super) fn start(&mut self) -> io::Result<()> {
+    pub(super) fn start(&mut self) -> Result<(), Failure> {
         // The meters keep their results from now on.
         self.collect();
         let started = self.supervisor.as_mut().map_or(Ok(()), |it| it.start(Arc::new(|| ())));
         // The threads that were started may have written already.
-        started.inspect_err(|_| drop(self.close()))
+        started.inspect_err(|_| drop(self.close())).map_err(Failure::of("cannot start a thread"))
     }
 
     /// Waits until each sensor has a result and the phase of short cycles is known. Returns false

@@ -135,7 +135,7 @@ fn measure(
 ) -> Result<(Summary, u8), Failure> {
     let mut session = Session::open(plan, provider, args.direct, args.interval, None)?;
     // Until here a signal ends the process, even in a transfer that hangs.
-    let mut events = catch()?;
+    let mut events = catch().map_err(Failure::of("cannot install signal handlers"))?;
     session.start()?;
     let mut summary = Summary { args: args.clone(), session, idle: None, runs: Vec::new() };
     let outcome = measure_runs(&mut summary, &mut events);

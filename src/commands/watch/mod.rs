@@ -118,25 +118,21 @@ enum Message {
 ///
 /// # Errors
 /// [`Failure::Usage`] without a terminal, [`Failure::Configuration`],
-/// [`Failure::Nothing`] if there is nothing to measure, [`Failure::Output`] of the terminal.
+/// [`Failure::Nothing`] if there is nothing to measure, [`Failure::Partly`] of the terminal.
 pub fn run(args: &WatchArgs) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
+    let signals = || signals::received().map_err(Failure::of("cannot install signal handlers"));
     if !args.url.is_empty() {
         let sources = args.url.iter().cloned().map(ScrapeSource::from);
-        return watch(sources.collect(), args.price, signals::received()?);
+        return watch(sources.collect(), args.price, signals()?);
     }
     let mut plan = config::load(&args.config.overrides(), config::environment())?.plan;
     args.location.select(&mut plan)?;
     if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
-        return watch(
-            vec![Url::from(&plan.server.listen).into()],
-            args.price,
-            signals::received()?,
-        );
+        return watch(vec![Url::from(&plan.server.listen).into()], args.price, signals()?);
     }
     let (source, mut supervisor) = measure(plan)?;
-    let signals = signals::received().map_err(Failure::from);
-    let shown = signals.and_then(|signals| watch(vec![source], args.price, signals));
+    let shown = signals().and_then(|signals| watch(vec![source], args.price, signals));
     // A thread that is blocked in a transfer ends with the process.
     let _ = supervisor.stop();
     shown
@@ -157,7 +153,7 @@ fn measure(plan: Plan) -> Result<(ScrapeSource, Supervisor), Failure> {
     supervisor.probe_at_startup().map_err(nothing)?;
     let mut exposition = Exposition::new(recorder, Arc::new(SystemClock));
     exposition.show(supervisor.views());
-    supervisor.start(Arc::new(|| {}))?;
+    supervisor.start(Arc::new(|| {})).map_err(Failure::of("cannot start a thread"))?;
     let scrape = move || {
         exposition.tick(Instant::now());
         Ok(exposition.render().into())
@@ -180,7 +176,7 @@ fn in_use(bus: BusName) -> Option<String> {
 /// is restored then.
 ///
 /// # Errors
-/// [`Failure::Output`] of the terminal.
+/// [`Failure::Partly`] of the terminal, or if a thread cannot be created.
 pub fn watch(
     sources: Vec<ScrapeSource>,
     price: Option<f64>,
@@ -223,15 +219,15 @@ pub fn watch(
     spawn("display", move || {
         let _ = display_ended.send(Some(display(screen, messages, &received)));
     })?;
-    let shown = ended.recv().ok().flatten().unwrap_or_else(|| {
+    ended.recv().ok().flatten().unwrap_or_else(|| {
         terminal::restore_mode();
         Ok(())
-    });
-    Ok(shown?)
+    })
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
+    thread.map(drop).map_err(Failure::of("cannot start a thread"))
 }
 
 /// Sets up the terminal, reads keys and draws, until a message ends it.
@@ -239,8 +235,9 @@ fn display(
     screen: Screen,
     messages: Sender<Message>,
     received: &Receiver<Message>,
-) -> io::Result<()> {
-    let terminal = terminal::open()?;
+) -> Result<(), Failure> {
+    let no_terminal = Failure::of("cannot use the terminal");
+    let terminal = terminal::open().map_err(&no_terminal)?;
     let keys = spawn("keys", move || {
         loop {
             let input = terminal::input();
@@ -250,7 +247,7 @@ fn display(
             }
         }
     });
-    let shown = keys.and_then(|()| show(terminal, screen, received));
+    let shown = keys.and_then(|()| show(terminal, screen, received).map_err(no_terminal));
     terminal::restore();
     shown
 }
