@@ -71,12 +71,12 @@ impl BoundDriver {
 pub(crate) enum ErrorKind {
     #[error("no acknowledge")]
     Nack,
-    /// The adapter gave up, because a chip holds the clock or the data line.
+    /// The adapter gave up, because a chip holds the clock or the data line low.
     #[error("timed out")]
     Timeout,
-    #[error("adapter or bus busy, perhaps because a chip holds the clock or the data line")]
+    #[error("adapter or bus busy, perhaps because a chip holds the clock or the data line low")]
     Busy,
-    #[error("bus hung: a chip holds the clock or the data line")]
+    #[error("bus hung: a chip holds the clock or the data line low")]
     Hung,
     /// Another master won the bus; on some adapters also a bus that hangs.
     #[error("lost arbitration, or bus hung")]
@@ -277,7 +277,7 @@ mod tests {
             (11, "lost arbitration, or bus hung (errno 11)"),
             (
                 16,
-                "adapter or bus busy, perhaps because a chip holds the clock or the data line \
+                "adapter or bus busy, perhaps because a chip holds the clock or the data line low \
                  (errno 16)",
             ),
             (5, "transfer failed (errno 5)"),

@@ -36,7 +36,8 @@ Examples:
                                             mean and standard deviation, net of the idle power
   ina260-exporter run --device cpu --device gpu --sum -- make -j4
                                             two sensors, and their sum
-  ina260-exporter run --simulate -- sleep 1 an example without hardware
+  ina260-exporter run --simulate -- sleep 1
+                                            an example without hardware
 
 Exit code: that of COMMAND; 128 + the number of the signal that ended it; 127 if it was not found,
 126 if it cannot be executed; 125 if this program failed.")]

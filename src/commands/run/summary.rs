@@ -65,7 +65,7 @@ impl Summary {
     /// Returns how a sensor was measured, and what is missing.
     fn notes(&self, index: usize, figures: &Figures) -> Vec<String> {
         let Some(sensor) = self.session.sensors.get(index) else {
-            let warning = |seconds| format!("warning: sum: {seconds} not measured by every sensor");
+            let warning = |it| format!("warning: sum: {it} not measured by one or more sensors");
             return figures.gap().map(warning).into_iter().collect();
         };
         let (device, verbose) = (&sensor.plan.device, self.args.verbose);
