@@ -263,7 +263,7 @@ fn readings_disappear_after_a_stall() {
     let mut scene = Scene::new();
     scene.run(seconds(30));
     scene.scrape();
-    // No poll for longer than three cycles and a second: only the readings disappear.
+    // No poll for longer than three cycles plus a second: only the readings disappear.
     scene.clock.advance_to(scene.clock.now() + seconds(4));
     let scrape = scene.scrape_without(&["ina260_power_watts{"]);
     assert_golden("after-a-stall.prom", &scrape);

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct RunningExporter {
     /// Its name for messages.
     pub(super) name: String,
-    /// Its sensors, or a message why they are unknown.
+    /// Its sensors, or why they are unknown.
     pub(super) sensors: Result<Vec<ScrapedSensor>, String>,
 }
 

@@ -18,7 +18,7 @@ use crate::ina260::alert::{Function, Polarity};
 use crate::ina260::settings::{Averaging, ConversionTime};
 use crate::printable::is_invisible;
 
-/// A value, or messages about the parts of it that are invalid; none: all of it is.
+/// A value, or messages about its invalid parts; without messages, all of it is invalid.
 pub(super) type Parsed<T> = Result<T, Vec<String>>;
 
 fn valid<T>(value: Option<T>) -> Parsed<T> {

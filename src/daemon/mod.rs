@@ -291,8 +291,8 @@ impl MainLoop<'_> {
     }
 }
 
-/// Returns the end of a summary period, if a summary is due. Passes are late by varying times:
-/// after a period that ended with one, the next pass could come too early.
+/// Returns the end of a summary period, if a summary is due. Passes are late by varying times: if
+/// the next period began with a late pass, the pass at its end could come too early.
 fn summary_end(last: Instant, period: Option<Duration>, now: Instant) -> Option<Instant> {
     let end = last + period?;
     (now >= end).then(|| if now < end + PERIOD { end } else { now })

@@ -59,7 +59,7 @@ const STEP: Duration = Duration::from_millis(20);
 const MAX_FULL: Duration = Duration::from_millis(250);
 
 /// Time without a connection after which the next one is not waited for, which would cost several
-/// wake-ups: health checks are further apart, and most scrapes.
+/// wake-ups: health checks and most scrapes are further apart.
 const RARE: Duration = Duration::from_secs(8);
 
 /// Number of operations that tokio lets a task do at a time.

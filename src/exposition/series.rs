@@ -192,7 +192,7 @@ fn info_labels(view: &View, chip: ChipInfo) -> Vec<Label> {
 
 /// Creates a label of strings that all series of a sensor share.
 fn label((name, value): &(String, String)) -> Label {
-    // metrics-exporter-prometheus takes a backslash before another or a quote for an escape.
+    // metrics-exporter-prometheus treats a backslash before a backslash or a quote as an escape.
     let value = value.replace('\\', r"\\");
     Label::new(Arc::<str>::from(name.as_str()), Arc::<str>::from(value))
 }

@@ -204,9 +204,9 @@ impl Meter {
         Self { window, observations, results: None, ..*self }
     }
 
-    /// Returns the last result, if the sensor is up, the result younger than three cycles and a
-    /// second, and the last poll younger than three intervals between polls and a second. These
-    /// are at most a second long, except on a slow bus.
+    /// Returns the last result, if the sensor is up, the result younger than three cycles plus a
+    /// second, and the last poll younger than three intervals between polls (a second each, more
+    /// on a slow bus) plus a second.
     pub(crate) fn live(&self, now: Instant) -> Option<&Reading> {
         const SECOND: Duration = Duration::from_secs(1);
         let is_recent = |at, interval| now.saturating_duration_since(at) < 3 * interval + SECOND;

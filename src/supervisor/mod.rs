@@ -130,7 +130,7 @@ impl Supervisor {
             }
             // Opening a simulated bus again adds the chips of new sensors.
             let bus = match self.provider.open(name, locations(&plan)) {
-                // The other bus is released below; this one, by a thread that is stuck.
+                // Released below, or by this bus's own thread if that is stuck.
                 Err(OpenError::Taken(_, other)) if other == name || !wanted.contains(&other) => {
                     self.provider.closed(name)
                 }
