@@ -14,8 +14,12 @@ use super::process::Process;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The environment of the systemd unit, for malloc.
-const UNIT: &[(&str, &str)] =
-    &[("MALLOC_ARENA_MAX", "1"), ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")];
+const UNIT: &[(&str, &str)] = &[
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_TRIM_THRESHOLD_", "32768"),
+    ("MALLOC_TOP_PAD_", "4096"),
+    ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"),
+];
 
 /// A daemon on simulated sensors.
 pub(crate) struct Daemon {
