@@ -1,4 +1,4 @@
-//! Clocks: the system clock, and a simulated one for tests.
+//! Clocks: the system clock, and a simulated one for tests. The rate limit of log messages.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -117,4 +117,42 @@ impl Clock for SimulatedClock {
 /// Returns nanoseconds, up to 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Log rate limiter (a loose contact must not wear out an SD card): burst of 10, then one message
+/// per minute.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LogRateLimit {
+    /// When a whole burst is allowed again: a minute later with each message.
+    full_at: Option<Instant>,
+}
+
+impl LogRateLimit {
+    const BURST: u32 = 10;
+    const REFILL: Duration = Duration::from_secs(60);
+
+    /// Returns whether a message may be logged now.
+    pub(crate) fn allow(&mut self, now: Instant) -> bool {
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        let is_allowed = full_at <= now + (Self::BURST - 1) * Self::REFILL;
+        if is_allowed {
+            self.full_at = Some(full_at + Self::REFILL);
+        }
+        is_allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_messages_pass_then_one_per_minute() {
+        let start = Instant::now();
+        let mut limit = LogRateLimit::default();
+        let burst = (0..100).filter(|_| limit.allow(start)).count();
+        assert_eq!(burst, 10);
+        let seconds = (1..=3600).map(|second| start + Duration::from_secs(second));
+        assert_eq!(seconds.filter(|now| limit.allow(*now)).count(), 60);
+    }
 }

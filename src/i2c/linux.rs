@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rppal::i2c::{Error as RppalError, I2c};
 use rustix::io::Errno;
@@ -16,6 +16,7 @@ use tracing::error;
 
 use super::adapters::{Adapter, Adapters, DEVICES, link_name};
 use super::{Address, BoundDriver, Bus, BusName, Error, ErrorKind, OpenError};
+use crate::clock::LogRateLimit;
 use crate::printable::escape;
 
 /// Claims an adapter, by the kernel's number, for a bus that has opened it, until the returned
@@ -30,10 +31,9 @@ pub(crate) struct LinuxBus {
     bus: BusName,
     claim: Option<Claim>,
     node: Option<Node>,
-    /// The last logged reason why it could not be opened, and when that was.
-    logged: Option<(String, Instant)>,
-    /// Whether it has been open since then.
-    was_open: bool,
+    /// The reason why it could not be opened, if that was logged since it was last open.
+    logged: Option<String>,
+    log_limit: LogRateLimit,
 }
 
 struct Node {
@@ -45,13 +45,9 @@ struct Node {
 }
 
 impl LinuxBus {
-    /// Minimum time between two log messages: an adapter may come and go again and again, each time
-    /// with other reasons.
-    const LOG_INTERVAL: Duration = Duration::from_secs(60);
-
     /// Returns a bus that is opened at its first transfer.
-    pub(crate) const fn closed(bus: BusName, claim: Option<Claim>) -> Self {
-        Self { bus, claim, node: None, logged: None, was_open: false }
+    pub(crate) fn closed(bus: BusName, claim: Option<Claim>) -> Self {
+        Self { bus, claim, node: None, logged: None, log_limit: LogRateLimit::default() }
     }
 
     pub(crate) fn open(mut self) -> Result<Self, OpenError> {
@@ -77,7 +73,7 @@ impl LinuxBus {
             Some(node) => node,
             None => self.open_node().map_err(|error| self.log(&error))?,
         };
-        self.was_open = true;
+        self.logged = None;
         let transfer = || {
             if node.address != Some(address) {
                 node.i2c.set_slave_address(u16::from(address.0))?;
@@ -94,13 +90,10 @@ impl LinuxBus {
     }
 
     fn log(&mut self, error: &OpenError) -> Error {
-        let message = error.to_string();
-        let is_known = self.logged.as_ref().is_some_and(|(logged, at)| {
-            *logged == message && !self.was_open || at.elapsed() < Self::LOG_INTERVAL
-        });
-        if !is_known {
-            error!("{message}; its sensors are down until the bus can be opened");
-            (self.logged, self.was_open) = (Some((message, Instant::now())), false);
+        let reason = error.to_string();
+        if self.logged.as_ref() != Some(&reason) && self.log_limit.allow(Instant::now()) {
+            error!("{reason}; its sensors are down until the bus can be opened");
+            self.logged = Some(reason);
         }
         let errno = match error {
             OpenError::Io { source, .. } => errno(source),
@@ -227,31 +220,25 @@ mod tests {
         let Err(OpenError::Absent { bus: 251, .. }) = missing else { panic!("bus 251 exists") };
     }
 
+    /// A loose USB adapter has other reasons each time.
     #[test]
-    fn each_unplugging_is_logged_but_at_most_one_a_minute() {
+    fn each_reason_is_logged_but_not_without_limit() {
         let mut bus = LinuxBus::closed(251.into(), None);
         let log = Arc::new(tempfile::tempfile().unwrap());
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
         let _default = tracing::subscriber::set_default(subscriber);
-        let fail = |bus: &mut LinuxBus, is_open, ago| {
-            bus.was_open |= is_open;
-            if let Some((_, at)) = &mut bus.logged {
-                *at = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
+        let mut fail = |logged: Option<&str>| {
+            if let Some(logged) = logged {
+                bus.logged = Some(logged.to_owned());
             }
             let before = log.metadata().unwrap().len();
             assert_eq!(bus.read_word(Address(0x40), 0).unwrap_err().kind, ErrorKind::Closed);
             log.metadata().unwrap().len() > before
         };
-        assert!(fail(&mut bus, false, 0));
-        assert!(!fail(&mut bus, false, 3_600));
-        assert!(!fail(&mut bus, true, 59));
-        assert!(!fail(&mut bus, false, 59), "still out");
-        assert!(fail(&mut bus, false, 61), "out for more than a minute");
-        for (is_open, ago, is_logged) in [(false, 59, false), (true, 59, false), (false, 61, true)]
-        {
-            bus.logged = Some(("another reason".to_owned(), Instant::now()));
-            assert_eq!(fail(&mut bus, is_open, ago), is_logged, "another reason, {ago} s ago");
-        }
+        assert!(fail(None));
+        assert!(!fail(None), "the same reason");
+        assert!(fail(Some("another reason")));
+        assert_eq!((0..100).filter(|_| fail(Some("another reason"))).count(), 8);
     }
 
     #[test]

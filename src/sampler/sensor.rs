@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::backoff::{Backoff, LogRateLimit};
+use super::backoff::Backoff;
 use super::poller::{PollError, PollOutcome, Poller};
 use super::{Access, Error, Setup, transfer_failure};
+use crate::clock::LogRateLimit;
 use crate::i2c::mux::{self, Multiplexers};
 use crate::i2c::{Bus, ErrorKind};
 use crate::ina260::alert::Alert;
