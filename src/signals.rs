@@ -85,8 +85,8 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Returns the signals that end a command, except those that are ignored. All that other processes
-/// usually send are caught, since a command may have registers to restore.
+/// Returns the signals that end a command, except those that are ignored: all those that other
+/// processes usually send, since a command may have registers to restore.
 pub fn ending() -> impl Iterator<Item = i32> {
     [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
         .into_iter()

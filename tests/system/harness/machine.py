@@ -21,9 +21,8 @@ BOARDS = {
     "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"]
     + ["-device", "pci-serial,chardev=console", "-device", "pci-serial,chardev=agent"],
 }
-# A processor that executes 500 million instructions in each second of the machine's time, about as
-# many as that of a Raspberry Pi Zero: processor times do not depend on this machine and its load,
-# and no time passes on this machine while the processor waits.
+# A processor that executes 500 million instructions in each second of the machine's time: processor
+# times do not depend on this machine and its load, and waiting takes no time on this machine.
 COUNTING = ["-accel", "tcg", "-smp", "1", "-icount", "shift=1,sleep=off", "-rtc", "clock=vm"]
 # Of the disk with the package and the scenarios; fixed, as it is part of the saved state.
 PAYLOAD_SIZE = 64 << 20
@@ -61,7 +60,8 @@ class Machine:
         arguments = [
             *BOARDS[architecture], "-nodefaults", "-no-user-config", "-display", "none",
             *(COUNTING if counts else ["-accel", accelerator(architecture), "-smp", PROCESSORS]),
-            "-m", MEMORY, "-kernel", image / "vmlinuz", "-initrd", image / "initrd", "-append", KERNEL,
+            "-m", MEMORY,
+            "-kernel", image / "vmlinuz", "-initrd", image / "initrd", "-append", KERNEL,
             "-drive", f"file={disk},format={disk.suffix[1:]},if=virtio,snapshot={snapshot}",
             "-drive", f"file={payload},format=raw,if=virtio,readonly=on",
             "-device", "virtio-rng-pci",
@@ -120,6 +120,7 @@ class Machine:
         self.process.wait()
 
     def wait_for_boot(self, end: float) -> None:
+        """Waits until the guest has booted; `end` is a deadline on the monotonic clock."""
         output = []
         while (line := self.line(end)) != "@@ready":
             output.append(line)
