@@ -157,30 +157,36 @@ impl Sampler {
     }
 
     /// Applies a new configuration; sensors whose location and settings stay are not interrupted.
-    /// Alerts of the others are disabled, and all mux channels deselected.
+    /// Alerts of sensors that are removed, or that another master configures from now on, are
+    /// disabled, and all mux channels deselected.
     pub fn replace(&mut self, setups: Vec<Setup>) {
         let now = self.clock.now();
+        let mut is_stuck = false;
+        let mut release = |sensor: &Sensor| {
+            // On a stuck bus each transfer would take as long.
+            if !is_stuck
+                && let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers)
+            {
+                debug!("{}: cannot disable the alerts: {error}", sensor.setup.name);
+                is_stuck = error.is_timeout();
+            }
+        };
         let mut before = std::mem::take(&mut self.sensors);
         for setup in setups {
             let location = |setup: &Setup| (setup.channel, setup.chip.address);
             let same = |sensor: &Sensor| location(&sensor.setup) == location(&setup);
             if let Some(index) = before.iter().position(same) {
                 let mut sensor = before.swap_remove(index);
+                if !setup.chip.configure {
+                    release(&sensor);
+                }
                 sensor.apply(setup, now);
                 self.sensors.push(sensor);
             } else {
                 self.sensors.push(Sensor::new(setup, now));
             }
         }
-        for sensor in before {
-            if let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers) {
-                debug!("{}: cannot disable the alerts: {error}", sensor.setup.name);
-                // On a stuck bus each transfer would take as long.
-                if error.is_timeout() {
-                    break;
-                }
-            }
-        }
+        before.iter().for_each(release);
         // First the muxes of the old configuration: no channel of one that is no longer used may
         // stay selected.
         self.deselect_muxes();

@@ -52,6 +52,22 @@ fn alert_before_an_outage_is_counted() {
     assert!(meter.up && !meter.alert && meter.alerts == 1);
 }
 
+#[test]
+fn chip_that_another_master_configures_keeps_no_alert() {
+    let mut scene = peak();
+    scene.run(secs(2));
+    // Over-current function, active low, latched (SBOS656C, Mask/Enable register).
+    let mask = |scene: &Scene| {
+        let mask = scene.board.chip(None, FIRST, |chip| chip.read(0x06, scene.clock.elapsed()));
+        mask & 0xFC03
+    };
+    assert_eq!(mask(&scene), 0x8001);
+    let mut setup = setup(FIRST, secs(1));
+    (setup.meter, setup.chip.configure) = (scene.meters[0].clone(), false);
+    scene.sampler.replace(vec![setup]);
+    assert_eq!(mask(&scene), 0x0000);
+}
+
 /// A bus whose chip's comparator trips between its flags and its data, once per request. The next
 /// read of the flags shows and clears it.
 struct Trips {
