@@ -123,7 +123,7 @@ fn nanos(time: Duration) -> u64 {
 /// per minute.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LogRateLimit {
-    /// When a whole burst is allowed again: a minute later with each message.
+    /// Time at which a whole burst is allowed again; each message delays it by a minute.
     full_at: Option<Instant>,
 }
 

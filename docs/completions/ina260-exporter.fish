@@ -32,7 +32,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l listen 
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l bus -d 'Bus of the single sensor: the N in /dev/i2c-N, a path, or name:NAME [default: 1]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l address -d 'Address of the single sensor, 0x40 to 0x4f [default: 0x40]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l mux -d 'TCA9548A (0x70 to 0x77) and channel (0 to 7) that the single sensor is downstream of, e.g. 0x70:3' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'Maximum time between two results; sensors may override it [default: 1s]' -r
+complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l interval -d 'Maximum nominal time between two results; sensors may override it [default: 1s]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l simulate -d 'Use simulated sensors, optionally with faults, e.g. --simulate=no-answer@30+20' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l log-level -d 'Minimum severity of messages to log: error, warn, info, debug (every result) or trace (every transfer) [default: info]' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -l wait-for-sensor -d 'Start even if no sensor responds, and keep retrying'

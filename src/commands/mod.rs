@@ -37,7 +37,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns a function that describes what failed, other than output, with the error.
+    /// Returns a function that turns an error into a failure of `what`, which is not the output.
     pub fn of(what: &str) -> impl Fn(io::Error) -> Self {
         move |error| Self::Partly(vec![format!("{what}: {error}")])
     }

@@ -97,7 +97,7 @@ keys! {
         INTERVAL: Duration = (|value| parse::duration(value, SHORTEST_CYCLE..=HOUR), duration) {
             name: "interval", flag: "--interval", default: r#""1s""#,
             expected: INTERVAL_RANGE,
-            help: "Maximum time between two results; determines averaging and conversion times",
+            help: "Maximum nominal time between two results; determines averaging and conversion times",
         }
         WINDOW: Duration = (|value| parse::duration(value, SECOND..=HOUR), duration) {
             name: "window", default: r#""1m""#, expected: r#"a duration from "1s" to "1h""#,
@@ -167,7 +167,7 @@ keys! {
         SENSOR_INTERVAL: Duration = (INTERVAL.parse, duration) {
             name: "interval", default: r#""1s""#, described_default: "that of the daemon",
             expected: INTERVAL_RANGE,
-            help: "Maximum time between two results of this sensor",
+            help: "Maximum nominal time between two results of this sensor",
         }
         AVERAGING: Option<Averaging> = (parse::averaging, |averaging| {
             value_or("auto", averaging.as_ref(), |value| value.count().to_string())

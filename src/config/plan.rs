@@ -61,7 +61,7 @@ pub struct SensorPlan {
     pub device: String,
     /// Its location, with an address from 0x40 to 0x4f; unique.
     pub location: Location,
-    /// Maximum time between two results.
+    /// Maximum nominal time between two results.
     pub interval: Duration,
     /// Settings that fit the interval.
     pub settings: Settings,

@@ -45,7 +45,7 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "ADDRESS:CHANNEL")]
     pub mux: Option<String>,
 
-    /// Maximum time between two results; sensors may override it [default: 1s]
+    /// Maximum nominal time between two results; sensors may override it [default: 1s]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
 

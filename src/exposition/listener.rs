@@ -36,11 +36,13 @@ use super::metrics::RestartCause;
 use super::series::builder;
 use crate::config::{Listen, ServerSettings};
 
-/// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header
-/// and as much of responses that are not read, besides one that is rendered, and the kernel 2 MB.
+/// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header,
+/// as much of responses that the client does not read, and the one that is being rendered; and the
+/// kernel 2 MB.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Maximum number of connections while the size of a response is not known, or however large it is.
+/// Maximum number of connections while the size of a response is unknown, and minimum of the maximum
+/// for large responses.
 const MIN_CONNECTIONS: usize = 4;
 
 /// Maximum size of the responses that are rendered for all connections. With 256 sensors, one has
@@ -58,8 +60,8 @@ const STEP: Duration = Duration::from_millis(20);
 /// dropped in favour of waiting clients.
 const MAX_FULL: Duration = Duration::from_millis(250);
 
-/// Time without a connection after which the next one is not waited for, which would cost several
-/// wake-ups: health checks and most scrapes are further apart.
+/// Time without a connection after which the next one is not waited for. Waiting would cost several
+/// wake-ups, and health checks and most scrapes are further apart.
 const RARE: Duration = Duration::from_secs(8);
 
 /// Number of operations that tokio lets a task do at a time.
@@ -194,7 +196,7 @@ pub(super) struct Serving {
     pub(super) health: HealthCheck,
 }
 
-/// How connections ended while others had to wait, since this was last asked.
+/// How connections ended while others had to wait, since the last call of [`Serving::silence`].
 #[derive(Default)]
 struct FullEnds {
     answered: AtomicBool,

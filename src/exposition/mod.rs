@@ -131,7 +131,7 @@ pub struct Exposition {
     unsure_until: Duration,
 }
 
-/// What a tick needs to set series.
+/// Context that a tick needs to set series.
 struct Tick<'a> {
     recorder: &'a PrometheusRecorder,
     /// Whether series have to be registered again, since they may have expired.

@@ -47,7 +47,7 @@ pub trait Bus: Send {
     fn receive_byte(&mut self, address: Address) -> Result<u8, Error>;
 }
 
-/// A kernel driver that has claimed a chip. Its text advises to unbind the driver.
+/// A kernel driver that has claimed a chip. Its text advises unbinding the driver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("claimed by kernel driver {driver}; unbind it with `{unbind}`{}", self.or_use_children())]
 pub struct BoundDriver {
@@ -108,9 +108,9 @@ impl Error {
             121 | 6 | 19 => ErrorKind::Nack,
             110 => ErrorKind::Timeout, // ETIMEDOUT
             16 => ErrorKind::Busy,     // EBUSY
-            // EAGAIN of hid-mcp2221: the command before has not ended.
+            // EAGAIN of hid-mcp2221: the previous command has not ended.
             11 if name.starts_with("MCP2221") => ErrorKind::Busy,
-            // Of i2c-omap (AM335x): the bus was not free, and an attempt to free it was made.
+            // Of i2c-omap (AM335x): the bus was not free, and the driver tried to free it.
             11 if name.starts_with("OMAP I2C") => ErrorKind::Hung,
             11 => ErrorKind::Arbitration,
             _ => ErrorKind::Io,

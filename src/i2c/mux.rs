@@ -38,7 +38,7 @@ pub(crate) enum Error {
     ControlMismatch { multiplexer: Address, wrote: u8, read: u8 },
 }
 
-/// Advises to unbind the driver of a mux, which provides buses; another chip is left alone.
+/// Advises unbinding the driver of a mux, which provides buses; another chip is left alone.
 fn describe(driver: &BoundDriver) -> String {
     if driver.children.is_empty() {
         format!("in use by the kernel ({}), not a mux", driver.device)

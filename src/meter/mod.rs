@@ -137,7 +137,7 @@ pub struct Meter {
     pub(crate) window: Window,
     /// Sums over the results since [`Self::take_means`], and their number.
     sums: (Measured, f64),
-    /// Those of the results and polls since they were taken last.
+    /// Observations of the results and polls since they were last taken.
     pub observations: Observations,
     /// Every result with its cycle and the time that it covers, since [`Self::take_results`].
     results: Option<Vec<(Measured, Cycle, Duration)>>,

@@ -236,7 +236,7 @@ impl Sampler {
         let ready = self.sensors.iter().enumerate().filter_map(|(index, sensor)| {
             let poller = sensor.poller()?;
             let is_ready = poller.tracker.ready_from.min(poller.due()) <= now;
-            // Nor does a sensor wait longer than for its next check.
+            // With a long cycle, a sensor waits at most until its next check.
             let slack = poller.tracker.period().min(Poller::CHECK_INTERVAL);
             is_ready.then(|| (poller.due() + slack, index))
         });

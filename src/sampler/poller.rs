@@ -207,7 +207,7 @@ impl Poller {
     }
 
     /// Reads the words again, and a third time if they differ; what two reads agree on counts.
-    /// Returns whether there is such a word each time, and the number of corrupted reads.
+    /// Returns whether there is such a word for each register, and the number of corrupted reads.
     fn repeat(
         &self,
         access: &mut Access<'_>,
@@ -253,7 +253,7 @@ impl Poller {
         Ok(read)
     }
 
-    /// Checks that the chip has kept its configuration, unless the registers differ twice.
+    /// Checks that the chip has kept its configuration: it is lost if two reads in a row differ.
     fn check(&mut self, access: &mut Access<'_>, flags: MaskEnable) -> Result<(), PollError> {
         let mut check = || self.chip.check(&mut access.bus, &self.registers, flags);
         if check()?.is_some() {

@@ -15,8 +15,8 @@ pub(crate) use decode::LeftOut;
 pub use decode::{MAX_SENSORS, Readings, Scrape, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
 pub use http::{Body, Url};
 
-/// Reason why a scrape failed, as a message that a terminal can show. What it has from the other
-/// program is quoted already.
+/// Reason why a scrape failed, as a message that a terminal can show: text from the other program
+/// is quoted.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe them")]
 pub enum Error {

@@ -135,7 +135,7 @@ impl Preflight {
         Some(probed)
     }
 
-    /// Reports unplanned INA260s on these buses, and on all if no sensor responds.
+    /// Reports INA260s that are not configured on these buses, or on all if no sensor responds.
     fn scan(&mut self, mut names: BTreeSet<BusName>) {
         let adapters = self.provider.adapters();
         if !self.findings.any_responds {

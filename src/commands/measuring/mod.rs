@@ -52,9 +52,9 @@ impl Sensor {
 }
 
 pub(super) struct Session {
-    /// Those that a service measures come first.
+    /// Sensors that a service measures come first.
     pub(super) sensors: Vec<Sensor>,
-    /// Measures the others, in their order.
+    /// Measures the other sensors, in their order.
     supervisor: Option<Supervisor>,
     reader: Reader,
     scraped: Option<Instant>,

@@ -1,4 +1,4 @@
-//! What was measured over all runs, and its output: text, JSON and CSV.
+//! Measurements of all runs, and their output: text, JSON and CSV.
 
 use std::fmt;
 use std::io::{self, Write};

@@ -211,7 +211,7 @@ impl CycleTracker {
     }
 
     /// Counts an edge that was bracketed, and updates period and phase. It is the next one, unless
-    /// a certain prediction shows that there were others before it, or that one too many was
+    /// an unambiguous prediction shows that there were others before it, or that one too many was
     /// counted. Returns when it was, as far as it is known, and the number of cycles.
     fn record_edge(&mut self, mut bracket: Bracket) -> (Instant, Option<u64>) {
         let (at, next) = (bracket.at, bracket.index);
@@ -244,7 +244,7 @@ impl CycleTracker {
 
     /// Counts a result that was found before the earliest predicted edge, which shows that the chip
     /// has become faster: the next one, since the last was found less than a period before. Returns
-    /// the same.
+    /// the same as [`Self::record_edge`].
     fn record_contradiction(&mut self, bracket: Bracket) -> (Instant, Option<u64>) {
         self.index = bracket.index;
         self.clock.restart(bracket);
@@ -253,7 +253,8 @@ impl CycleTracker {
     }
 
     /// Counts a result whose edge was not bracketed: the last that was certainly completed when the
-    /// read began. If there was another, the next read shows it. Returns the same.
+    /// read began. If there was another, the next read shows it. Returns the same as
+    /// [`Self::record_edge`].
     fn infer_index(&mut self, read: FlagRead, range: Option<(u64, u64)>) -> (Instant, Option<u64>) {
         let Some((from, to)) = range else {
             let elapsed = self.begun_before().then_some(0);
