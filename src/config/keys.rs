@@ -97,7 +97,7 @@ keys! {
         INTERVAL: Duration = (|value| parse::duration(value, SHORTEST_CYCLE..=HOUR), duration) {
             name: "interval", flag: "--interval", default: r#""1s""#,
             expected: INTERVAL_RANGE,
-            help: "Maximum nominal time between two results; determines averaging and conversion times",
+            help: "Maximum nominal time between two results; sets averaging and conversion times",
         }
         WINDOW: Duration = (|value| parse::duration(value, SECOND..=HOUR), duration) {
             name: "window", default: r#""1m""#, expected: r#"a duration from "1s" to "1h""#,

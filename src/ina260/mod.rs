@@ -238,8 +238,7 @@ impl Ina260 {
         let registers = self.registers();
         let configuration = registers.configuration;
         let is_configured = read(bus, self.address, Register::Configuration)? == configuration;
-        write(bus, self.address, Register::AlertLimit, registers.alert_limit)?;
-        write(bus, self.address, Register::MaskEnable, registers.mask_enable.0)?;
+        self.set_comparator(bus, None, &registers)?;
         if !is_configured {
             around_start();
             write(bus, self.address, Register::Configuration, configuration)?;
@@ -281,37 +280,31 @@ impl Ina260 {
         self.power_guard && self.configure && self.alert.is_none()
     }
 
-    /// Returns whether a tripped comparator is an alert. Otherwise it belongs to the power guard of
-    /// this exporter or, in read-only mode, of the one that configures the chip.
-    pub(crate) fn has_alert(&self, registers: &RegisterDump) -> bool {
-        self.alert.is_some() || !self.configure && !registers.is_guarded()
-    }
-
-    /// Changes the power guard. The function of one guard is never combined with the limit of
-    /// another: the comparator would trip on a load that is within both.
-    pub(crate) fn change_guard(
+    /// Sets alert function and limit; `from` is the mask/enable register before, if known. One
+    /// function is never combined with the limit of another: the comparator would trip on a load
+    /// that is within both.
+    pub(crate) fn set_comparator(
         &self,
         bus: &mut dyn Bus,
-        from: &RegisterDump,
+        from: Option<MaskEnable>,
         to: &RegisterDump,
     ) -> Result<(), Error> {
-        let none = to.with_guard(None).mask_enable.kept();
-        if from.mask_enable.kept() != none {
-            write(bus, self.address, Register::MaskEnable, none)?;
+        let off = to.mask_enable.0 & (MaskEnable::LATCH | MaskEnable::ACTIVE_HIGH);
+        if from.is_none_or(|from| from.kept() != off) {
+            write(bus, self.address, Register::MaskEnable, off)?;
         }
         write(bus, self.address, Register::AlertLimit, to.alert_limit)?;
-        if to.mask_enable.kept() != none {
+        if to.mask_enable.kept() != off {
             write(bus, self.address, Register::MaskEnable, to.mask_enable.kept())?;
         }
         Ok(())
     }
 
-    /// Disables the alert. The other settings remain.
+    /// Disables the alert. The other settings remain, also the polarity: the pin must not signal an
+    /// alert from now on.
     pub(crate) fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
-        if self.configure {
-            write(bus, self.address, Register::MaskEnable, 0x0000)?;
-        }
-        Ok(())
+        let polarity = self.registers().mask_enable.0 & MaskEnable::ACTIVE_HIGH;
+        write(bus, self.address, Register::MaskEnable, polarity)
     }
 }
 

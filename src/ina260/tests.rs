@@ -172,8 +172,8 @@ fn only_an_ina260_gets_the_advice_to_unbind() {
 fn configure_writes_and_reads_back() {
     let mut bus = Script::new([
         Read(0x00, Ok(0x6127)),
-        Write(0x07, 0x0000),
         Write(0x06, 0x0001),
+        Write(0x07, 0x0000),
         Write(0x00, 0x6E9F),
         Read(0x07, Ok(0x0000)),
         Read(0x06, Ok(0x0009)), // with the conversion-ready flag
@@ -189,8 +189,8 @@ fn configure_writes_and_reads_back() {
 fn configure_keeps_a_matching_configuration() {
     let mut bus = Script::new([
         Read(0x00, Ok(0x6E9F)),
-        Write(0x07, 0x0000),
         Write(0x06, 0x0001),
+        Write(0x07, 0x0000),
         Read(0x07, Ok(0x0000)),
         Read(0x06, Ok(0x0001)),
         Read(0x00, Ok(0x6E9F)),
@@ -205,8 +205,8 @@ fn configure_keeps_a_matching_configuration() {
 fn configure_reports_a_register_mismatch() {
     let mut bus = Script::new([
         Read(0x00, Ok(0x6127)),
-        Write(0x07, 0x0000),
         Write(0x06, 0x0001),
+        Write(0x07, 0x0000),
         Write(0x00, 0x6E9F),
         Read(0x07, Ok(0x0000)),
         Read(0x06, Ok(0x0001)),
@@ -295,6 +295,7 @@ fn alert_is_written_with_limit_and_latch() {
     let chip = Ina260 { alert: alert.ok(), ..CHIP };
     let mut bus = Script::new([
         Read(0x00, Ok(0x6E9F)),
+        Write(0x06, 0x0003), // no limit is combined with the function that the chip has had
         Write(0x07, 4000),
         Write(0x06, 0x8003),
         Read(0x07, Ok(4000)),
@@ -317,7 +318,6 @@ fn read_only_mode_never_writes() {
     assert_eq!(starts, 0);
     assert!(registers.matches_flags(MaskEnable(0x1018)));
     assert_eq!(registers.settings().cycle(), Duration::from_micros(2200));
-    chip.release(&mut bus).unwrap();
     bus.finish();
 
     let mut bus = Script::new([Read(0x00, Ok(0x6120)), Read(0x06, Ok(0)), Read(0x07, Ok(0))]);
@@ -342,7 +342,7 @@ fn guard_never_has_the_limit_of_another() {
     ] {
         let (from, to) = (dump(from), dump(to));
         let mut bus = Script::new(transfers.iter().copied());
-        CHIP.change_guard(&mut bus, &from, &to).unwrap();
+        CHIP.set_comparator(&mut bus, Some(from.mask_enable), &to).unwrap();
         bus.finish();
     }
     assert!(dump(forward).is_guarded() && dump(reverse).is_guarded());

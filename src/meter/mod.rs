@@ -172,6 +172,13 @@ impl Meter {
         self.accumulator.mark_down(now);
     }
 
+    /// Records that the sensor responds without usable results, of which `missed` are known.
+    pub(crate) fn mark_silent(&mut self, missed: u64) {
+        self.up = false;
+        self.accumulator.add_missed(missed);
+        self.accumulator.mark_silent();
+    }
+
     /// Sets whether the alert is active. Returns whether that changed.
     pub(crate) fn set_alert(&mut self, active: bool) -> bool {
         let changed = active != self.alert;

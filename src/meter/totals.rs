@@ -96,6 +96,16 @@ impl Accumulator {
         self.totals.unmeasured += time;
     }
 
+    /// Counts completed results that were not used.
+    pub(crate) fn add_missed(&mut self, missed: u64) {
+        self.totals.missed += missed;
+    }
+
+    /// Counts the time since the last result as unmeasured until the next one.
+    pub(super) fn mark_silent(&mut self) {
+        self.down = true;
+    }
+
     /// Adds one result. Returns the time that it covers.
     pub(super) fn add(&mut self, measured: &Measured, cycle: &Cycle) -> Duration {
         let span = self.skip(cycle.end);

@@ -162,13 +162,19 @@ impl Sampler {
     pub fn replace(&mut self, setups: Vec<Setup>) {
         let now = self.clock.now();
         let mut is_stuck = false;
-        let mut release = |sensor: &Sensor| {
+        let (bus, clock) = (self.bus.as_mut(), self.clock.as_ref());
+        let mut access =
+            Access { bus: Retry::new(bus, clock), multiplexers: &mut self.multiplexers, clock };
+        let mut release = |sensor: &mut Sensor| {
             // On a stuck bus each transfer would take as long.
-            if !is_stuck
-                && let Err(error) = sensor.release(self.bus.as_mut(), &mut self.multiplexers)
-            {
-                debug!("{}: cannot disable the alerts: {error}", sensor.setup.name);
+            if !is_stuck && let Err(error) = sensor.release(&mut access) {
                 is_stuck = error.is_timeout();
+                let name = &sensor.setup.name;
+                if sensor.setup.chip.alert.is_some() {
+                    warn!("{name}: cannot disable the alert: {error}");
+                } else {
+                    debug!("{name}: cannot disable the power guard: {error}");
+                }
             }
         };
         let mut before = std::mem::take(&mut self.sensors);
@@ -178,7 +184,7 @@ impl Sampler {
             if let Some(index) = before.iter().position(same) {
                 let mut sensor = before.swap_remove(index);
                 if !setup.chip.configure {
-                    release(&sensor);
+                    release(&mut sensor);
                 }
                 sensor.apply(setup, now);
                 self.sensors.push(sensor);
@@ -186,7 +192,7 @@ impl Sampler {
                 self.sensors.push(Sensor::new(setup, now));
             }
         }
-        before.iter().for_each(release);
+        before.iter_mut().for_each(release);
         // First the muxes of the old configuration: no channel of one that is no longer used may
         // stay selected.
         self.deselect_muxes();
@@ -310,7 +316,8 @@ impl Sampler {
     }
 
     fn deselect_muxes(&mut self) {
-        if let Err(error) = self.multiplexers.deselect_all(self.bus.as_mut()) {
+        let mut bus = Retry::new(self.bus.as_mut(), self.clock.as_ref());
+        if let Err(error) = self.multiplexers.deselect_all(&mut bus) {
             debug!("{}: {error}", self.name);
         }
     }

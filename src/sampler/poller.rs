@@ -57,6 +57,8 @@ pub(super) struct Poller {
     may_have_cleared: bool,
     /// Corrupted words that have not been counted.
     pub(super) corrupt: u64,
+    /// Set while it responds without results: whether that was logged.
+    pub(super) silence: Option<bool>,
 }
 
 impl Poller {
@@ -88,6 +90,7 @@ impl Poller {
             guard: PowerGuard::default(),
             may_have_cleared: false,
             corrupt: 0,
+            silence: None,
         })
     }
 
@@ -106,7 +109,8 @@ impl Poller {
             return Ok(false);
         }
         let registers = self.registers.with_guard(self.guard.requested);
-        self.chip.change_guard(&mut access.bus, &self.registers, &registers)?;
+        let before = Some(self.registers.mask_enable);
+        self.chip.set_comparator(&mut access.bus, before, &registers)?;
         self.registers = registers;
         // The write may have ended after the edge that follows the flags.
         let (flags, now) = (self.tracker.not_before, access.clock.now());
@@ -128,7 +132,13 @@ impl Poller {
         let period = self.tracker.period();
         let early = if period <= Self::LONGEST_CHECKED { period / 2 } else { Duration::ZERO };
         if read.ended.duration_since(self.checked) + early >= Self::CHECK_INTERVAL {
-            self.check(access, read.flags)?;
+            if let Err(error) = self.check(access, read.flags) {
+                if let PollOutcome::Result { cycle, alert, .. } = &outcome {
+                    self.tracker.reject(cycle);
+                    self.alert |= alert;
+                }
+                return Err(error);
+            }
             self.checked = read.ended;
         }
         Ok(outcome)
@@ -249,7 +259,8 @@ impl Poller {
             read.flags.0 |= MaskEnable::READY;
         }
         self.guard.record(read.flags);
-        self.alert |= read.flags.alert() && self.chip.has_alert(&self.registers);
+        // Otherwise, the comparator is that of a power guard or of another master.
+        self.alert |= read.flags.alert() && self.chip.alert.is_some();
         Ok(read)
     }
 

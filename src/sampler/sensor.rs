@@ -9,8 +9,8 @@ use super::backoff::Backoff;
 use super::poller::{PollError, PollOutcome, Poller};
 use super::{Access, Error, Setup, transfer_failure};
 use crate::clock::LogRateLimit;
-use crate::i2c::mux::{self, Multiplexers};
-use crate::i2c::{Bus, ErrorKind};
+use crate::i2c::ErrorKind;
+use crate::i2c::mux;
 use crate::ina260::alert::Alert;
 use crate::ina260::{self, RegisterDump};
 use crate::meter::{Failure, Raw, Reading, Reset};
@@ -32,6 +32,8 @@ pub(super) struct Sensor {
     foreign_writes: (Backoff, Option<Instant>),
     /// Shortest time of a register read, once the sensor has been configured.
     pub(super) word_time: Option<Duration>,
+    /// Whether it may have settings of the exporter.
+    is_configured: bool,
     /// Cycle by the chip's settings; until it was configured, by those of the setup.
     nominal_cycle: Duration,
 }
@@ -60,6 +62,7 @@ impl Sensor {
         Self {
             nominal_cycle: setup.chip.settings.cycle(),
             setup,
+            is_configured: false,
             state: State::New(now),
             changed: false,
             log_limit: LogRateLimit::default(),
@@ -76,6 +79,7 @@ impl Sensor {
             self.setup = setup;
             return;
         }
+        self.settle(now);
         if let Some(alert) = self.logged_alert {
             let (name, on) = (&self.setup.name, alert.function.name());
             info!("{name}: {on} alert cleared (sensor reconfigured)");
@@ -84,7 +88,7 @@ impl Sensor {
         meter.up = false;
         meter.set_alert(false);
         drop(meter);
-        *self = Self::new(setup, now);
+        *self = Self { is_configured: self.is_configured, ..Self::new(setup, now) };
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -139,21 +143,37 @@ impl Sensor {
         })
     }
 
-    /// Disables the chip's alerts, if the sensor is running.
-    pub(super) fn release(&self, bus: &mut dyn Bus, muxes: &mut Multiplexers) -> Result<(), Error> {
-        if self.poller().is_some() {
+    /// Disables the chip's alerts, if it was configured, even if it does not respond any more.
+    pub(super) fn release(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
+        self.settle(access.clock.now());
+        if self.is_configured {
             if let Some(channel) = self.setup.channel {
                 // The chip will be written, and another master may have changed the channel.
-                muxes.selected = None;
-                muxes.select(bus, channel)?;
+                access.multiplexers.selected = None;
+                access.multiplexers.select(&mut access.bus, channel)?;
             }
-            self.setup.chip.release(bus)?;
+            // During an outage it may have been replaced by another one.
+            ina260::identify(&mut access.bus, self.setup.chip.address)?;
+            self.setup.chip.release(&mut access.bus)?;
+            self.is_configured = false;
         }
         Ok(())
     }
 
+    /// Counts what a poll has found, but was to be reported with the next result: an alert, which
+    /// reading the flags has cleared, and missed results.
+    fn settle(&mut self, now: Instant) {
+        let State::Running(poller) = &mut self.state else { return };
+        let (alert, missed) = (std::mem::take(&mut poller.alert), poller.tracker.take_missed());
+        self.setup.meter.lock().accumulator.add_missed(missed);
+        if alert {
+            self.set_alert(true, now);
+        }
+    }
+
     /// Selects the mux channel, polls, and verifies the channel before the outcome counts.
     fn poll_channel(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
+        let begun = access.clock.now();
         if let Some(channel) = self.setup.channel {
             if self.poller().is_none() {
                 // The chip will be written, and another master may have changed the channel.
@@ -191,7 +211,7 @@ impl Sensor {
         }
         match outcome {
             Ok(PollOutcome::Configured(poller)) => self.start(poller),
-            Ok(PollOutcome::NoResult) => {}
+            Ok(PollOutcome::NoResult) => self.check_silence(begun),
             Ok(PollOutcome::Result { at, measurement, cycle, greater_counts, alert }) => {
                 let measured = measurement.measured(greater_counts && !had_failures);
                 let measured = self.setup.calibration.apply(measured);
@@ -207,6 +227,11 @@ impl Sensor {
                 measurement.overflows().for_each(|it| meter.overflows[it as usize] += 1);
                 meter.record(reading, &cycle);
                 drop(meter);
+                if let State::Running(poller) = &mut self.state
+                    && poller.silence.take() == Some(true)
+                {
+                    info!("{}: results again", self.setup.name);
+                }
                 self.set_alert(alert, access.clock.now());
                 self.write_guard(access)?;
             }
@@ -214,6 +239,30 @@ impl Sensor {
             Err(PollError::Failed(error)) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Reports a sensor that responds, but has been without results for too long at a poll that
+    /// began `now`.
+    fn check_silence(&mut self, now: Instant) {
+        let State::Running(poller) = &mut self.state else { return };
+        let mut meter = self.setup.meter.lock();
+        let last = meter.last.map_or(poller.started, |last| last.at.max(poller.started));
+        let silence = now.saturating_duration_since(last);
+        if silence < 3 * poller.tracker.period() + Duration::from_secs(1) {
+            return;
+        }
+        meter.mark_silent(poller.tracker.take_missed());
+        if poller.silence.is_none() {
+            self.changed = true;
+            poller.silence = Some(self.log_limit.allow(now));
+            if poller.silence == Some(true) {
+                let name = &self.setup.name;
+                warn!(
+                    "{name}: responding, but without a usable result for {silence:.1?}; does \
+                     another program read the chip?"
+                );
+            }
+        }
     }
 
     fn verify_channel(&self, access: &mut Access<'_>) -> Result<(), Error> {
@@ -243,18 +292,16 @@ impl Sensor {
             && poller.write_guard(access)?
             && let Err(failure) = self.verify_channel(access)
         {
-            // Another chip may have been written: this one is configured again.
+            // Another chip may have been written.
             let now = access.clock.now();
-            self.setup.meter.lock().accumulator.mark_down(now);
-            let (retry_at, backoff) = (now, Backoff::default());
-            self.state =
-                State::Down(Outage { retry_at, backoff, failed_attempts: 0, logged: false });
+            self.begin_outage(format_args!("{failure}; reconfiguring"), now, now);
             return Err(failure);
         }
         Ok(())
     }
 
     fn configure(&mut self, access: &mut Access<'_>) -> Result<Box<Poller>, ina260::Error> {
+        self.is_configured |= self.setup.chip.configure;
         let poller = Poller::configure(self.setup.chip, access)?;
         self.word_time = access.bus.fastest_word;
         self.nominal_cycle = poller.info.settings.cycle();
@@ -312,6 +359,7 @@ impl Sensor {
     /// the chip's settings are adopted.
     fn handle_reset(&mut self, found: RegisterDump, access: &mut Access<'_>) -> Result<(), Error> {
         let now = access.clock.now();
+        self.settle(now);
         let reset = if found.is_power_on() { Reset::BrownOut } else { Reset::Foreign };
         let mut meter = self.setup.meter.lock();
         meter.resets[reset as usize] += 1;
@@ -342,10 +390,7 @@ impl Sensor {
     }
 
     fn begin_outage(&mut self, message: fmt::Arguments<'_>, now: Instant, retry_at: Instant) {
-        // The flags showed it before a transfer failed, and were cleared.
-        if self.poller().is_some_and(|poller| poller.alert) {
-            self.set_alert(true, now);
-        }
+        self.settle(now);
         let (backoff, logged) = (Backoff::default(), self.log_limit.allow(now));
         if logged {
             warn!("{}: {message}", self.setup.name);

@@ -37,19 +37,22 @@ fn alert_is_active_while_limit_is_crossed() {
 
 #[test]
 fn alert_before_an_outage_is_counted() {
-    let mut scene = peak();
-    scene.run(Duration::from_millis(10_100));
-    let due = scene.sampler.poll_due();
-    scene.clock.advance_to(due);
-    // After the flags, which clear the alert, and before the data.
-    let from = scene.clock.elapsed() + Duration::from_micros(150);
-    let (fault, until) = (Fault::NoAnswer, Some(from + secs(5)));
-    scene.board.schedule(ScheduledFault { fault, address: None, from, until });
-    scene.run(secs(1));
-    assert_eq!((scene.up(0), scene.meters[0].lock().alerts), (false, 1));
-    scene.run(secs(30));
-    let meter = scene.meters[0].lock();
-    assert!(meter.up && !meter.alert && meter.alerts == 1);
+    // After the flags, which clear the alert: before the data, or the check of the settings.
+    for micros in (150..700).step_by(50) {
+        let mut scene = peak();
+        scene.run(Duration::from_millis(10_100));
+        let due = scene.sampler.poll_due();
+        scene.clock.advance_to(due);
+        let from = scene.clock.elapsed() + Duration::from_micros(micros);
+        let (fault, until) = (Fault::NoAnswer, Some(from + secs(5)));
+        scene.board.schedule(ScheduledFault { fault, address: None, from, until });
+        scene.run(Duration::from_millis(1_500));
+        let state = (scene.up(0), scene.meters[0].lock().alerts);
+        assert_eq!(state, (false, 1), "after {micros} µs");
+        scene.run(secs(30));
+        let meter = scene.meters[0].lock();
+        assert!(meter.up && !meter.alert && meter.alerts == 1);
+    }
 }
 
 #[test]
@@ -57,15 +60,93 @@ fn chip_that_another_master_configures_keeps_no_alert() {
     let mut scene = peak();
     scene.run(secs(2));
     // Over-current function, active low, latched (SBOS656C, Mask/Enable register).
-    let mask = |scene: &Scene| {
-        let mask = scene.board.chip(None, FIRST, |chip| chip.read(0x06, scene.clock.elapsed()));
-        mask & 0xFC03
-    };
-    assert_eq!(mask(&scene), 0x8001);
+    assert_eq!(comparator(&scene).0, 0x8001);
     let mut setup = setup(FIRST, secs(1));
     (setup.meter, setup.chip.configure) = (scene.meters[0].clone(), false);
     scene.sampler.replace(vec![setup]);
-    assert_eq!(mask(&scene), 0x0000);
+    assert_eq!(comparator(&scene).0, 0x0000);
+}
+
+#[test]
+fn alert_is_disabled_during_an_outage() {
+    let mut scene = peak();
+    scene.run(secs(2));
+    let from = scene.clock.elapsed();
+    let until = Some(from + secs(2));
+    scene.board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+    scene.run(Duration::from_millis(2_050));
+    assert!(!scene.up(0));
+    scene.sampler.replace(Vec::new());
+    assert_eq!(comparator(&scene).0, 0x0000);
+}
+
+#[test]
+fn one_failed_transfer_leaves_no_alert() {
+    let mut scene = peak();
+    scene.run(secs(2));
+    let from = scene.clock.elapsed();
+    let until = Some(from + Duration::from_micros(200));
+    scene.board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+    scene.sampler.replace(Vec::new());
+    assert_eq!(comparator(&scene).0, 0x0000);
+}
+
+#[test]
+fn another_chip_at_the_address_is_not_written() {
+    let mut scene = peak();
+    scene.run(secs(2));
+    scene.board.inject(Fault::NoAnswer);
+    scene.run(secs(2));
+    scene.board.clear_faults();
+    scene.board.inject(Fault::WrongIdentity);
+    scene.sampler.replace(Vec::new());
+    assert_eq!(comparator(&scene).0, 0x8001);
+}
+
+#[test]
+fn disabled_alert_keeps_its_polarity() {
+    let mut scene = peak();
+    let mut setup = setup(FIRST, secs(1));
+    setup.chip.alert =
+        Alert::new(Function::OverCurrent, 3.0, Polarity::ActiveHigh, &Calibration::default()).ok();
+    scene.sampler.replace(vec![setup]);
+    scene.run(secs(2));
+    assert_eq!(comparator(&scene).0, 0x8003);
+    scene.sampler.replace(Vec::new());
+    // An active-high pin would go high with bit 1, as for an alert.
+    assert_eq!(comparator(&scene).0, 0x0002);
+}
+
+/// A poll for the check of a long cycle reads, and so clears, the alert before its result.
+#[test]
+fn alert_without_its_result_is_counted() {
+    type Event = fn(&mut Scene);
+    let slow = |scene: &Scene| {
+        let mut chip = scene.sampler.sensors[0].setup.chip;
+        chip.settings = setup(FIRST, secs(10)).chip.settings;
+        let meter = scene.meters[0].clone();
+        Setup { chip, meter, ..setup(FIRST, secs(10)) }
+    };
+    let events: [Event; 4] = [
+        |scene| scene.board.inject(Fault::BrownOut),
+        |scene| {
+            let mut changed = scene.sampler.sensors[0].setup.clone();
+            changed.chip.settings = setup(FIRST, secs(1)).chip.settings;
+            scene.sampler.replace(vec![changed]);
+        },
+        |scene| scene.sampler.replace(Vec::new()),
+        |scene| scene.board.inject(Fault::NoAnswer),
+    ];
+    for (index, event) in events.into_iter().enumerate() {
+        let mut scene = peak();
+        let setup = slow(&scene);
+        scene.sampler.replace(vec![setup]);
+        scene.run(Duration::from_millis(11_200));
+        assert_eq!(scene.meters[0].lock().alerts, 0);
+        event(&mut scene);
+        scene.run(secs(3));
+        assert_eq!(scene.meters[0].lock().alerts, 1, "event {index}");
+    }
 }
 
 /// A bus whose chip's comparator trips between its flags and its data, once per request. The next

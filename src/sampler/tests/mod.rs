@@ -69,6 +69,16 @@ fn scene_of(clock: Arc<SimulatedClock>, board: Arc<Board>, setups: Vec<Setup>) -
     Scene { clock, board, sampler, meters, changes }
 }
 
+/// Returns a scene with one sensor at 1 s, whose words are altered when they are read.
+fn altered(alter: impl FnMut(u8, u16) -> u16 + Send + 'static) -> Scene {
+    let mut scene = scene(&[secs(1)]);
+    let setups = vec![Setup { meter: scene.meters[0].clone(), ..setup(FIRST, secs(1)) }];
+    let bus = Box::new(Altered(scene.board.clone(), alter));
+    let (name, clock) = ("bus 1".to_owned(), scene.clock.clone());
+    scene.sampler = Sampler::new(name, bus, setups, clock, Arc::new(|| ()));
+    scene
+}
+
 impl Scene {
     /// Runs the sampler like its thread for a time. Returns the number of passes.
     fn run(&mut self, time: Duration) -> u32 {
@@ -123,6 +133,34 @@ impl Scene {
 
     fn failures(&self, sensor: usize, failure: Failure) -> u64 {
         self.meters[sensor].lock().failures[failure as usize]
+    }
+}
+
+/// Returns the writable bits of the mask/enable register, and the alert limit, of the first chip.
+fn comparator(scene: &Scene) -> (u16, u16) {
+    let now = scene.clock.elapsed();
+    let read = |register| scene.board.chip(None, FIRST, |chip| chip.read(register, now));
+    (read(0x06) & 0xFC03, read(0x07))
+}
+
+/// A bus whose words are altered after a transfer of the chip: register and word are given.
+struct Altered<F>(Arc<Board>, F);
+
+impl<F: FnMut(u8, u16) -> u16 + Send> Bus for Altered<F> {
+    fn read_word(&mut self, address: Address, register: u8) -> Result<u16, i2c::Error> {
+        self.0.read_word(address, register).map(|word| (self.1)(register, word))
+    }
+
+    fn write_word(&mut self, address: Address, register: u8, word: u16) -> Result<(), i2c::Error> {
+        self.0.write_word(address, register, word)
+    }
+
+    fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), i2c::Error> {
+        self.0.send_byte(address, byte)
+    }
+
+    fn receive_byte(&mut self, address: Address) -> Result<u8, i2c::Error> {
+        self.0.receive_byte(address)
     }
 }
 
@@ -367,6 +405,43 @@ fn reload_keeps_unchanged_sensors_running() {
     assert!(scene.results(1) >= results + 10, "no result was missed");
     let mask = scene.board.chip(None, FIRST, |chip| chip.read(0x06, secs(20)));
     assert_eq!(mask & 0x0001, 0, "alerts of the removed sensor are disabled");
+}
+
+#[test]
+fn responding_sensor_without_results_is_reported() {
+    // Another program reads the flags first; or each reading of the voltage is another one.
+    type Alter = fn(u8, u16, u16) -> u16;
+    let taken: Alter = |register, word, _| if register == 0x06 { word & !0x0008 } else { word };
+    let noisy: Alter = |register, word, reads| if register == 0x02 { 0x8000 | reads } else { word };
+    for (alter, missed) in [(taken, 0), (noisy, 28)] {
+        for begin in [0, 10] {
+            let second = Arc::new(AtomicU32::new(0));
+            let seen = second.clone();
+            let mut reads = 0;
+            let mut scene = altered(move |register, word| {
+                reads += 1;
+                let is_altered = (begin..begin + 40).contains(&seen.load(Relaxed));
+                if is_altered { alter(register, word, reads) } else { word }
+            });
+            let mut logs = String::new();
+            for now in 0..begin + 40 {
+                second.store(now, Relaxed);
+                logs += &scene.run_logged(secs(1));
+            }
+            assert!(!scene.up(0));
+            assert_eq!(logs.matches("without a usable result for").count(), 1, "{logs}");
+            let totals = scene.totals(0);
+            let time = totals.measured + totals.unmeasured;
+            assert!(time >= secs(u64::from(begin) + 39), "{totals:?}");
+            assert!(totals.missed >= missed, "{totals:?}");
+            second.store(begin + 40, Relaxed);
+            let log = scene.run_logged(secs(5));
+            assert!(log.contains("results again") && scene.up(0), "{log}");
+            let totals = scene.totals(0);
+            let time = totals.measured + totals.unmeasured;
+            assert!(time.abs_diff(scene.clock.elapsed()) < secs(2), "{totals:?}");
+        }
+    }
 }
 
 #[test]

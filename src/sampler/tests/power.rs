@@ -90,12 +90,6 @@ fn pulses(period: f64, low: f64, high: f64) -> impl Fn(f64) -> f64 + Clone {
     }
 }
 
-fn comparator(scene: &Scene) -> (u16, u16) {
-    let now = scene.clock.elapsed();
-    let read = |register| scene.board.chip(None, FIRST, |chip| chip.read(register, now));
-    (read(0x06) & 0xFC03, read(0x07))
-}
-
 /// The power to be served for each load was worked out on paper, for averaging 1024.
 #[test]
 fn power_follows_the_table_of_loads() {
@@ -398,6 +392,40 @@ fn guard_downstream_of_mux_survives_foreign_selects() {
     // Without the guard it would be 9 W.
     assert!((17.0..=18.0).contains(&power), "{power}");
     assert_eq!(scene.meters[0].lock().resets, [0, 0]);
+}
+
+#[test]
+fn mux_that_disappears_at_a_guard_write_is_logged() {
+    let channel = crate::i2c::mux::Channel { multiplexer: Address(0x70), channel: 0 };
+    let new = || {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        let shape = Shape::new(0.0, -4.0, pulses(PERIOD, 0.0, 3.0));
+        board.plug(Some(channel), FIRST, Chip::new(shape.load()));
+        scene_of(clock, board, vec![Setup { channel: Some(channel), ..setup(FIRST, secs(1)) }])
+    };
+    let mut scene = new();
+    let limit = |scene: &Scene| {
+        let now = scene.clock.elapsed();
+        scene.board.chip(Some(channel), FIRST, |chip| chip.read(0x07, now))
+    };
+    let step = Duration::from_millis(10);
+    while limit(&scene) == 0 {
+        scene.run(step);
+    }
+    let armed = scene.clock.elapsed();
+    for micros in (0..10_000).step_by(40) {
+        let mut scene = new();
+        scene.run(armed - step);
+        scene.board.schedule(crate::simulated::ScheduledFault {
+            fault: Fault::NoAnswer,
+            address: Some(Address(0x70)),
+            from: scene.clock.elapsed() + Duration::from_micros(micros),
+            until: None,
+        });
+        let log = scene.run_logged(Duration::from_millis(1_500));
+        assert!(log.contains("WARN") && !scene.up(0), "after {micros} µs: {log}");
+    }
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl CycleTracker {
         self.counted += 1;
         let missed = self.index.saturating_sub(self.counted);
         self.counted += missed;
-        let missed = missed + std::mem::take(&mut self.missed);
+        let missed = missed + self.take_missed();
         let elapsed = self.rejected.replace(0).and_then(|rejected| Some(elapsed? + rejected));
         Cycle { end: edge.min(read.ended), elapsed, missed, period: self.period() }
     }
@@ -173,6 +173,11 @@ impl CycleTracker {
     pub(super) fn reject(&mut self, cycle: &Cycle) {
         self.rejected = cycle.elapsed.filter(|&elapsed| elapsed > 0);
         self.missed += cycle.missed + 1;
+    }
+
+    /// Returns the missed results that were not returned with a result.
+    pub(super) fn take_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
     }
 
     /// While the phase is lost, counts the results that were certainly missed.
