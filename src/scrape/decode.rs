@@ -18,6 +18,11 @@ pub const MAX_SENSORS: usize = 1_000;
 const MAX_COMPARISONS: usize = 2_000_000;
 /// Upper bound on [`ScrapedSensor::size`] of all sensors together: one series can count for many.
 const MAX_SIZE: usize = 4 << 20;
+/// Upper bound on the magnitude of a value, beyond what a century adds up to: sums, times and
+/// durations follow from values, and must not overflow.
+const MAX_VALUE: f64 = 1e15;
+/// Upper bound on the time between two results, in seconds.
+const MAX_CYCLE: f64 = 3600.0;
 
 /// The sensors of an exporter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -188,10 +193,13 @@ pub fn decode(body: &Body) -> Result<Scrape, Error> {
 
 /// Decodes the sensor of an `ina260_up` series from the series that have all of its labels.
 fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
-    let is_own = |sample: &&&Sample| up.labels.iter().all(|label| sample.labels.contains(label));
-    let own: Vec<&Sample> = device.iter().filter(is_own).copied().collect();
+    let is_own = |sample: &&Sample| up.labels.iter().all(|label| sample.labels.contains(label));
+    // NaN is impossible, too.
+    let is_possible = |sample: &&Sample| sample.value.abs() <= MAX_VALUE;
+    let (own, impossible): (Vec<_>, Vec<_>) =
+        device.iter().copied().filter(is_own).partition(is_possible);
     let find = |name: &str| own.iter().copied().find(|sample| sample.name == name);
-    let gauge = |name: &str| Some(find(name)?.value).filter(|value| value.is_finite());
+    let gauge = |name: &str| Some(find(name)?.value);
     let counter = |name: &str| gauge(name).unwrap_or_default();
     let measured = |window: &str| {
         Some(Measured::new(
@@ -216,8 +224,10 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
         alerts: counter("ina260_alerts_total"),
         measured: counter("ina260_measured_seconds_total"),
         unmeasured: counter("ina260_unmeasured_seconds_total"),
-        cycle: gauge("ina260_cycle_seconds"),
-        last_result: gauge("ina260_last_result_timestamp_seconds"),
+        cycle: gauge("ina260_cycle_seconds").filter(|cycle| *cycle <= MAX_CYCLE),
+        // The sum or the count of the results may be among them.
+        last_result: gauge("ina260_last_result_timestamp_seconds")
+            .filter(|_| impossible.is_empty()),
         ..ScrapedSensor::default()
     };
     let alert = |limit: &Sample, unit| {
@@ -340,6 +350,29 @@ mod tests {
         for name in ["nack", "brown-out reset", "power overflow", "missed"] {
             assert!(sensor.errors.contains_key(name), "{:?}", sensor.errors);
         }
+    }
+
+    #[test]
+    fn impossible_numbers_are_left_out() {
+        let up = "ina260_up 1\n";
+        let names = [
+            "ina260_alert_limit_watts",
+            "ina260_alerts_total",
+            "ina260_cycle_seconds",
+            "ina260_energy_joules_total",
+            "ina260_last_result_timestamp_seconds",
+            "ina260_measured_seconds_total",
+            "ina260_power_distribution_watts_count",
+            "ina260_power_distribution_watts_sum",
+            "ina260_read_errors_total",
+        ];
+        for value in ["NaN", "+Inf", "-Inf", "1e300", "1e19"] {
+            let lines = names.map(|name| format!("{name} {value}\n"));
+            assert_eq!(sensors(&(up.to_owned() + &lines.concat())), sensors(up), "{value}");
+        }
+        assert_eq!(sensors("ina260_up 1\nina260_cycle_seconds 4000\n"), sensors(up));
+        let text = "ina260_up 1\nina260_last_result_timestamp_seconds 2\nina260_alerts_total NaN\n";
+        assert_eq!(sensors(text), sensors(up));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Prometheus client for this program's own metrics: HTTP, the text format, and the sensors in it.
 //!
 //! The server may be anything. So time, length of the response, length of a line, number of series
-//! and number of sensors are bounded, and what is left out is reported.
+//! and number of sensors are bounded, and what is left out is reported. Values that no sensor has
+//! are ignored.
 
 use std::io::{self, ErrorKind};
 

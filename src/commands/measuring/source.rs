@@ -179,7 +179,8 @@ impl Stream {
         let scraped = scraped?;
         let last = scraped.readings?.last;
         let result = Duration::try_from_secs_f64(scraped.last_result?).ok()?;
-        let age = wall.duration_since(SystemTime::UNIX_EPOCH + result).unwrap_or_default();
+        let at = SystemTime::UNIX_EPOCH.checked_add(result)?;
+        let age = wall.duration_since(at).unwrap_or_default();
         let end = now.checked_sub(age)?;
         let cycle = scraped.cycle.and_then(|cycle| Duration::try_from_secs_f64(cycle).ok());
         self.cycle = cycle.unwrap_or(self.cycle);
@@ -195,13 +196,13 @@ impl Stream {
         }
         let span = end.duration_since(begin);
         // A timestamp is the time of reading: a span without a gap may differ by part of a cycle.
-        let covered = self.cycle.mul_f64(results);
+        let covered = Duration::try_from_secs_f64(self.cycle.as_secs_f64() * results).ok()?;
         let missed = [scraped, &previous].map(|it| it.errors.get("missed").copied());
         let [missed, missed_before] = missed.map(Option::unwrap_or_default);
         Some(Slice {
             begin,
             end,
-            measured: if span < covered + self.cycle / 2 { span } else { covered },
+            measured: if span < covered.saturating_add(self.cycle / 2) { span } else { covered },
             watts: watts / results,
             last,
             missed: missed - missed_before,
@@ -281,6 +282,20 @@ mod tests {
         for after in [scraped(1.0, 5.0, 1.0), rebuilt, restarted] {
             let (slices, stream, _) = slices(&[Some(before.clone()), Some(after)]);
             assert_eq!((slices[1], stream.restarts), (None, 1));
+        }
+    }
+
+    #[test]
+    fn impossible_numbers_are_no_result() {
+        for impossible in [
+            scraped(1.0, 30.0, f64::NAN),
+            scraped(1.0, 30.0, f64::INFINITY),
+            scraped(1.0, 30.0, 1e300),
+            scraped(1e19, 30.0, 12.0),
+            ScrapedSensor { cycle: Some(1e19), ..scraped(1.0, 30.0, 12.0) },
+        ] {
+            let (slices, ..) = slices(&[Some(scraped(0.0, 20.0, 10.0)), Some(impossible)]);
+            assert_eq!(slices[1], None);
         }
     }
 

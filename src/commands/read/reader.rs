@@ -102,8 +102,9 @@ impl SensorReport {
 
     /// Returns the last result in the service's metrics, unless the sensor is down.
     fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
+        let since_epoch = Duration::try_from_secs_f64(sensor.last_result?).ok()?;
         Some(Self {
-            at: SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(sensor.last_result?).ok()?,
+            at: SystemTime::UNIX_EPOCH.checked_add(since_epoch)?,
             die: sensor.chip.as_ref()?.die.clone(),
             measured: sensor.readings?.last,
             saturated: false,

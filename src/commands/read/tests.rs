@@ -219,15 +219,15 @@ fn sensor_downstream_of_a_mux_is_read_via_service() {
     let report = read_via_service(&service(vec![served(&sensor)]), &sensor).unwrap();
     assert_eq!(report.measured, Measured::new(12.0, 1.5, 18.0));
     let down = ScrapedSensor { readings: None, up: false, ..served(&sensor) };
+    let in_far_future = ScrapedSensor { last_result: Some(1e19), ..served(&sensor) };
     let silent = RunningExporter {
         name: format!("the service at {URL}"),
         sensors: Err(format!("{URL}: connection closed without a response")),
     };
+    let silence = "does not respond to the service at http://127.0.0.1:8000/metrics; see its log";
     for (service, message) in [
-        (
-            service(vec![down]),
-            "does not respond to the service at http://127.0.0.1:8000/metrics; see its log",
-        ),
+        (service(vec![down]), silence),
+        (service(vec![in_far_future]), silence),
         (
             service(Vec::new()),
             "bus 1 is in use by the service at http://127.0.0.1:8000/metrics, which does not \
