@@ -1,17 +1,20 @@
-//! `run` and `calibrate` of the built binary.
+//! `run` and `calibrate` of the built binary, and commands that read from a running service.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::ioctl_fionbio;
 use serde_json::Value;
-use support::{Daemon, Directory, Ended, Launch, daemon, free_port, get, kill, run, text, until};
+use support::{
+    Daemon, Directory, Ended, Launch, TIMEOUT, daemon, free_port, get, kill, run, text, until,
+};
 
 mod support;
 
@@ -313,10 +316,12 @@ fn each_signal_in_a_terminal_reaches_the_command_once() {
     assert_eq!((status.code(), caught.join().unwrap()), (Some(7), 4));
 }
 
-/// Locks bus 200, and serves the metrics of a daemon with a simulated sensor as those of this bus,
-/// for as long as it runs.
-fn service(directory: &Directory, port: u16, exporter: &Arc<Mutex<Daemon>>) -> File {
-    let exporter = Arc::downgrade(exporter);
+/// Locks bus 200, and serves what `body` returns as the metrics of the service that uses it.
+fn serve(
+    directory: &Directory,
+    port: u16,
+    mut body: impl FnMut(&mut TcpStream) -> Option<String> + Send + 'static,
+) -> File {
     let lock = File::create(directory.path("bus-200.lock")).unwrap();
     lock.try_lock().unwrap();
     writeln!(&lock, "http://127.0.0.1:{port}/metrics").unwrap();
@@ -325,14 +330,92 @@ fn service(directory: &Directory, port: u16, exporter: &Arc<Mutex<Daemon>>) -> F
         for mut stream in listener.incoming().map(Result::unwrap) {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request);
-            let Some(exporter) = exporter.upgrade() else { return };
-            let body = get(exporter.lock().unwrap().listen(), "/metrics").body;
-            let body = body.replace("bus=\"simulated\"", "bus=\"200\"");
+            let Some(body) = body(&mut stream) else { return };
             let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
             let _ = stream.write_all((head + &body).as_bytes());
         }
     });
     lock
+}
+
+/// Serves the metrics of a daemon with a simulated sensor, for as long as it runs.
+fn service(directory: &Directory, port: u16, exporter: &Arc<Mutex<Daemon>>) -> File {
+    let exporter = Arc::downgrade(exporter);
+    serve(directory, port, move |_| {
+        let body = get(exporter.upgrade()?.lock().unwrap().listen(), "/metrics").body;
+        Some(body.replace("bus=\"simulated\"", "bus=\"200\""))
+    })
+}
+
+/// Returns metrics of sensors downstream of a mux on bus 200, and their configuration.
+fn downstream(count: usize) -> (String, String) {
+    let golden = include_str!("exposition/alert-and-multiplexer.prom");
+    let golden = golden.replace("bus=\"1\"", "bus=\"200\"");
+    let metrics = (0..count).map(|n| {
+        let own = golden.replace("device=\"gpu\"", &format!("device=\"{n}\""));
+        own.replace("0x70:3", &format!("0x70:{n}"))
+    });
+    let tables = (0..count).map(|n| {
+        let mux = format!("{{ address = 0x70, channel = {n} }}");
+        format!("[[sensor]]\ndevice = \"{n}\"\nbus = 200\nmux = {mux}\naddress = 0x41\n")
+    });
+    (metrics.collect(), tables.collect())
+}
+
+#[test]
+fn service_is_scraped_once_for_all_sensors() {
+    let directory = Directory::new();
+    let (metrics, config) = downstream(3);
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = requests.clone();
+    let _lock = serve(&directory, free_port(), move |_| {
+        count.fetch_add(1, Relaxed);
+        Some(metrics.clone())
+    });
+    let config = directory.write("test.toml", &config);
+    let read = |arguments: &[&str]| {
+        let mut command = daemon(&["read", "--config", text(&config)]);
+        command.args(arguments).env("RUNTIME_DIRECTORY", directory.path(""));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let json = read(&["--json"]);
+    assert_eq!(json.matches("\"power_watts\": 22.47").count(), 3, "{json}");
+    assert_eq!(requests.load(Relaxed), 1);
+    // Results that follow are new ones.
+    let csv = read(&["--follow", "--interval", "100ms", "--for", "2s"]);
+    assert!(requests.load(Relaxed) > 2, "{csv}");
+}
+
+#[test]
+fn signal_is_passed_on_while_the_service_hangs() {
+    let directory = Directory::new();
+    let (metrics, config) = downstream(1);
+    let [started, caught] = ["started", "caught"].map(|name| directory.path(name));
+    let (hangs, hanging) = mpsc::channel();
+    let (begun, passed_on) = (started.clone(), caught.clone());
+    let _lock = serve(&directory, free_port(), move |stream| {
+        if !begun.exists() {
+            return Some(metrics.clone());
+        }
+        // Until the client closes the connection.
+        _ = hangs.send(None);
+        _ = stream.read(&mut [0]);
+        _ = hangs.send(Some(passed_on.exists()));
+        None
+    });
+    let config = directory.write("test.toml", &config);
+    let script = "trap 'touch \"$1\"; exit 7' TERM; touch \"$0\"; while :; do sleep 0.05; done";
+    let mut command = daemon(&["run", "--config", text(&config), "--", "sh", "-c", script]);
+    command.args([text(&started), text(&caught)]).env("RUNTIME_DIRECTORY", directory.path(""));
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(hanging.recv_timeout(TIMEOUT), Ok(None));
+    kill("TERM", &child.id().to_string());
+    assert_eq!(
+        hanging.recv_timeout(TIMEOUT),
+        Ok(Some(true)),
+        "passed on before the scrape has failed"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
 fn simulated() -> Daemon {

@@ -1,6 +1,8 @@
 //! The exporter that uses a bus, and its sensors according to its metrics.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::i2c::adapters::Adapters;
 use crate::i2c::{BusName, Location};
@@ -18,12 +20,33 @@ pub(super) struct RunningExporter {
     pub(super) sensors: Result<Vec<ScrapedSensor>, String>,
 }
 
-impl RunningExporter {
-    /// Finds the exporter that uses a bus, and scrapes it. Simulated buses have none.
-    pub(super) fn find(bus: BusName, provider: &BusProvider) -> Option<Self> {
-        if provider.is_simulated() { None } else { bus_lock::holder_url(bus).map(Self::at) }
+/// Exporters by URL, with the times of their scrapes: one may use many buses and be slow.
+#[derive(Default)]
+pub(super) struct Exporters(BTreeMap<String, (Instant, Rc<RunningExporter>)>);
+
+impl Exporters {
+    /// Finds the exporter that uses a bus, and scrapes it unless it is known. Simulated buses have
+    /// none.
+    pub(super) fn find(
+        &mut self,
+        bus: BusName,
+        provider: &BusProvider,
+    ) -> Option<Rc<RunningExporter>> {
+        let url = if provider.is_simulated() { None } else { bus_lock::holder_url(bus) }?;
+        let (_, exporter) = self.0.entry(url).or_insert_with_key(|url| {
+            let exporter = RunningExporter::at(url.clone());
+            (Instant::now(), Rc::new(exporter))
+        });
+        Some(exporter.clone())
     }
 
+    /// Discards scrapes older than half a second; metrics are updated once a second.
+    pub(super) fn expire(&mut self) {
+        self.0.retain(|_, (scraped, _)| scraped.elapsed() < Duration::from_millis(500));
+    }
+}
+
+impl RunningExporter {
     /// Scrapes the exporter at a URL; a program that serves no metrics has a name in its place.
     fn at(url: String) -> Self {
         let Ok(parsed) = url.parse::<Url>() else {

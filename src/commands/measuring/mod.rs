@@ -1,16 +1,17 @@
 //! Measures sensors for `run` and `calibrate`: directly, or through the service that uses the bus.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Failure;
 use super::read::Stop;
 use super::read::reader::Reader;
-use super::running_exporter::RunningExporter;
+use super::running_exporter::Exporters;
 use crate::config::{Plan, SensorPlan};
 use crate::ina260;
 use crate::ina260::settings::Averaging;
+use crate::scrape::ScrapedSensor;
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 use ledger::Ledger;
 pub(super) use ledger::{Energy, Moments, Slice};
@@ -57,6 +58,9 @@ pub(super) struct Session {
     /// Measures the other sensors, in their order.
     supervisor: Option<Supervisor>,
     reader: Reader,
+    /// Scrapes the services: a slow one must not delay signals.
+    scrape: Option<JoinHandle<Vec<Option<ScrapedSensor>>>>,
+    /// Start of the last scrape.
     scraped: Option<Instant>,
 }
 
@@ -102,7 +106,7 @@ impl Session {
             .then(|| Supervisor::open(plan, reader.provider.clone(), Some(COMMAND)))
             .transpose()
             .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
-        Ok(Self { sensors, supervisor, reader, scraped: None })
+        Ok(Self { sensors, supervisor, reader, scrape: None, scraped: None })
     }
 
     /// Starts measuring, and writes to the chips. From now on they have to be restored, so signals
@@ -115,15 +119,15 @@ impl Session {
         started.inspect_err(|_| drop(self.close())).map_err(Failure::of("cannot start a thread"))
     }
 
-    /// Waits until each sensor has a result and the phase of short cycles is known. Returns false
-    /// at a request to stop.
+    /// Waits until each sensor has a result and the phase of short cycles is known, and for the
+    /// first scrape. Returns false at a request to stop.
     pub(super) fn wait_ready(&mut self, stop: Stop) -> bool {
         let begun = Instant::now();
         let is_awaited = |sensor: &Sensor| {
             let has_none = sensor.is_direct() && sensor.ledger.kept.is_empty();
             begun.elapsed() < Self::PHASE || has_none && sensor.may_arrive(begun)
         };
-        while self.sensors.iter().any(is_awaited) {
+        while self.scrape.is_some() || self.sensors.iter().any(is_awaited) {
             if stop(Self::STEP) {
                 return false;
             }
@@ -162,18 +166,31 @@ impl Session {
             (stream.cycle, stream.is_up) = (meter.cycle, meter.up);
             ledger.kept.extend(meter.take_results().iter().map(source::slice));
         }
-        if self.scraped.is_some_and(|at| at.elapsed() < Self::SCRAPE_PERIOD) {
-            return;
-        }
-        self.scraped = Some(Instant::now());
-        // One scrape for each bus.
-        let mut exporters = BTreeMap::new();
-        let served = self.sensors.iter_mut().filter(|sensor| sensor.service().is_some());
-        for Sensor { plan: SensorPlan { location, .. }, stream, ledger, .. } in served {
-            let find = || RunningExporter::find(location.bus, &self.reader.provider);
-            let exporter = exporters.entry(location.bus).or_insert_with(find).as_ref();
-            let scraped = exporter.and_then(|it| it.sensor(*location).ok());
-            ledger.kept.extend(stream.advance(scraped, (Instant::now(), SystemTime::now())));
+        if let Some(scrape) = self.scrape.take_if(|scrape| scrape.is_finished()) {
+            let scraped = scrape.join().unwrap_or_default();
+            for (Sensor { stream, ledger, .. }, scraped) in self.sensors.iter_mut().zip(scraped) {
+                let now = (Instant::now(), SystemTime::now());
+                ledger.kept.extend(stream.advance(scraped.as_ref(), now));
+            }
+        } else if self.scrape.is_none()
+            && self.scraped.is_none_or(|at| at.elapsed() >= Self::SCRAPE_PERIOD)
+        {
+            let served = self.sensors.iter().take_while(|sensor| sensor.service().is_some());
+            let locations: Vec<_> = served.map(|sensor| sensor.plan.location).collect();
+            if locations.is_empty() {
+                return;
+            }
+            self.scraped = Some(Instant::now());
+            let provider = self.reader.provider.clone();
+            let scrape = move || {
+                let mut exporters = Exporters::default();
+                let scraped = locations.into_iter().map(|location| {
+                    exporters.find(location.bus, &provider)?.sensor(location).ok().cloned()
+                });
+                scraped.collect()
+            };
+            // Without a thread, the next scrape follows after this period, too.
+            self.scrape = thread::Builder::new().name("scrape".to_owned()).spawn(scrape).ok();
         }
     }
 
@@ -185,7 +202,7 @@ impl Session {
         };
         let mut is_stopped = false;
         self.collect();
-        while !is_stopped && self.sensors.iter().any(is_awaited) {
+        while !is_stopped && (self.scrape.is_some() || self.sensors.iter().any(is_awaited)) {
             is_stopped = stop(Self::STEP / 10);
             self.collect();
         }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Sensor, Slice};
 use crate::commands::read::reader::{Error, Reader};
-use crate::commands::running_exporter::RunningExporter;
 use crate::config::SensorPlan;
 use crate::i2c::Location;
 use crate::ina260::registers::Register;
@@ -45,11 +44,11 @@ impl Source {
         direct: bool,
     ) -> Result<Self, String> {
         let bus = location.bus;
-        let Some(exporter) = RunningExporter::find(bus, &reader.provider) else {
+        let Some(exporter) = reader.exporters.find(bus, &reader.provider) else {
             return probe(reader, location).map_err(|error| error.to_string());
         };
         let (reason, remedy) = match exporter.sensor(location) {
-            Ok(_) if !direct => return Ok(Self::Service(exporter.name)),
+            Ok(_) if !direct => return Ok(Self::Service(exporter.name.clone())),
             Ok(_) => (
                 format!(
                     "bus {bus} is in use by {}, which would lose results and settings",

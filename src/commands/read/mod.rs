@@ -120,6 +120,7 @@ fn follow(
         if stop(end.unwrap_or(*at).saturating_duration_since(Instant::now())) || end.is_some() {
             break;
         }
+        reader.exporters.expire();
         let row = Row { sensor, outcome: reader.read(sensor, stop) };
         output::write_csv(&row, output)?;
         let first = unread.entry(&sensor.device).or_insert_with(|| failure(&row));

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Stop;
 use crate::commands::describe_open_error;
 use crate::commands::mux_guard::MuxGuard;
-use crate::commands::running_exporter::RunningExporter;
+use crate::commands::running_exporter::{Exporters, RunningExporter};
 use crate::config::{Plan, SensorPlan};
 use crate::i2c::adapters::Adapters;
 use crate::i2c::{Bus, BusName, Location, mux, retry_once};
@@ -173,6 +173,7 @@ impl Error {
 /// Reads sensors on buses that are opened once.
 pub(in crate::commands) struct Reader {
     pub(in crate::commands) provider: BusProvider,
+    pub(in crate::commands) exporters: Exporters,
     locations: Vec<Location>,
     opened: BTreeMap<BusName, Box<dyn Bus>>,
     /// Whether a mux was named on the command line.
@@ -182,13 +183,14 @@ pub(in crate::commands) struct Reader {
 impl Reader {
     pub(in crate::commands) fn new(plan: &Plan, provider: BusProvider, is_mux_named: bool) -> Self {
         let locations = plan.sensors.iter().map(|it| it.location).collect();
-        Self { provider, locations, opened: BTreeMap::new(), is_mux_named }
+        let (exporters, opened) = (Exporters::default(), BTreeMap::new());
+        Self { provider, exporters, locations, opened, is_mux_named }
     }
 
     /// Reads a sensor: its chip, unless a service uses the bus and the chip is downstream of a mux.
     pub(super) fn read(&mut self, sensor: &SensorPlan, stop: Stop) -> Result<SensorReport, Error> {
         let Location { bus, mux, .. } = sensor.location;
-        match RunningExporter::find(bus, &self.provider) {
+        match self.exporters.find(bus, &self.provider) {
             Some(service) if self.is_mux_named => Err(Error::Bus(service.refusal(bus))),
             Some(service) if mux.is_some() => read_via_service(&service, sensor),
             Some(service) => read_shared(&service, self.open(bus)?, sensor),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::running_exporter::RunningExporter;
+use super::running_exporter::Exporters;
 use super::shared_args::ConfigArgs;
 use super::{Caller, Failure, Progress, describe_open_error};
 use crate::config::{self, Overrides, Plan};
@@ -73,7 +73,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     let mut reports = buses(args.bus, plan, &adapters);
     let (mut scanned, count) = (0, reports.len());
     let mut progress = Progress::new(caller.progress);
-    let mut stopped = false;
+    let (mut exporters, mut stopped) = (Exporters::default(), false);
     for report in &mut reports {
         scanned += 1;
         let mut step = |location: Location| {
@@ -84,8 +84,8 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
         match provider.open(report.bus, plan.sensors.iter().map(|sensor| sensor.location)) {
             Err(error) => report.problems.push(describe_open_error(&error, &adapters)),
             Ok(mut bus) => {
-                let service = RunningExporter::find(report.bus, &provider);
-                report.scan(bus.as_mut(), args.mux, service.as_ref(), &mut step);
+                let service = exporters.find(report.bus, &provider);
+                report.scan(bus.as_mut(), args.mux, service.as_deref(), &mut step);
             }
         }
         if stopped {

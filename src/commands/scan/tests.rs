@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::SimulatedClock;
+use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::mux::Channel;
 use crate::i2c::{Address, BoundDriver, Bus, Error as BusError};
 use crate::ina260::settings::Settings;
