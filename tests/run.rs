@@ -42,9 +42,11 @@ fn bad_usage_exits_with_125_and_runs_nothing() {
         ),
         (&["run", "--interval", "300us", "--", "true"], "is more than bus 1 can carry"),
         (&["run", "--output", "/nonexistent/file", "--", "true"], "--output /nonexistent/file: "),
+        (&["run", "--sum", "--csv", "--", "true"], "--sum: a sensor is named sum"),
     ] {
-        let config =
-            "[[sensor]]\ndevice = \"cpu\"\n[[sensor]]\ndevice = \"disks\"\naddress = 0x41\n";
+        let config = "[[sensor]]\ndevice = \"cpu\"\n\
+                      [[sensor]]\ndevice = \"disks\"\naddress = 0x41\n\
+                      [[sensor]]\ndevice = \"sum\"\naddress = 0x42\n";
         let directory = Directory::new();
         let config = directory.write("test.toml", config);
         let before = ["run", "--simulate", "--config", text(&config)];

@@ -112,6 +112,10 @@ struct Run {
 /// Any [`Failure`] of this program.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let plan = shared_args::sensors(&args.config, &args.device)?;
+    if args.sum && plan.sensors.iter().any(|sensor| sensor.device == "sum") {
+        let message = "--sum: a sensor is named sum, too; rename it, or omit --sum".to_owned();
+        return Err(Failure::Usage(message));
+    }
     let mut output: Box<dyn Write> = match &args.output {
         Some(path) => Box::new(File::create(path).map_err(|error| {
             Failure::Usage(format!("--output {}: {error}", escape(&path.to_string_lossy())))

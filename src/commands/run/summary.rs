@@ -31,14 +31,11 @@ impl Summary {
 
     /// Returns each sensor with its figures over some runs, then their sum if it was asked for.
     pub(super) fn figures(&self, runs: &[&Run]) -> Vec<(&str, Figures)> {
-        let sensors = self.session.sensors.iter().enumerate().map(|(index, sensor)| {
-            let energies = runs.iter().map(|run| run.energies[index]);
-            let idle = self.idle.as_ref().map(|idle| &idle[index]);
-            (sensor.plan.device.as_str(), Figures::new(energies, idle))
-        });
-        let mut rows: Vec<_> = sensors.collect();
+        let devices = self.session.sensors.iter().map(|sensor| sensor.plan.device.as_str());
+        let idle = self.idle.as_deref();
+        let mut rows: Vec<_> = devices.zip(Figures::of_sensors(runs, idle)).collect();
         if self.args.sum {
-            rows.push(("sum", Figures::sum(runs, rows.iter().map(|(_, figures)| figures))));
+            rows.push(("sum", Figures::sum(runs, idle)));
         }
         rows
     }
@@ -251,7 +248,21 @@ impl Figures {
         Self { joules, uncertainty, watts, seconds, total, net }
     }
 
-    fn sum<'a>(runs: &[&Run], sensors: impl Iterator<Item = &'a Self> + Clone) -> Self {
+    /// Returns the figures of each sensor over some runs; nothing if there are none.
+    fn of_sensors(runs: &[&Run], idle: Option<&[Energy]>) -> Vec<Self> {
+        let sensors = 0..runs.first().map_or(0, |run| run.energies.len());
+        let of = |index: usize| {
+            let energies = runs.iter().map(|run| run.energies[index]);
+            Self::new(energies, idle.map(|idle| &idle[index]))
+        };
+        sensors.map(of).collect()
+    }
+
+    fn sum(runs: &[&Run], idle: Option<&[Energy]>) -> Self {
+        // The others have no sum.
+        let is_complete = |run: &&&Run| run.energies.iter().all(|it| it.watts().is_some());
+        let complete: Vec<&Run> = runs.iter().filter(is_complete).copied().collect();
+        let sensors = Self::of_sensors(&complete, idle);
         let runs = runs.iter().map(|run| {
             let mut sum = Energy::default();
             run.energies.iter().for_each(|energy| sum.add(energy));
@@ -259,16 +270,17 @@ impl Figures {
             let measured = run.energies.iter().map(|it| it.measured).min().unwrap_or_default();
             Energy { duration, measured, extremes: None, ..sum }
         });
-        let nets: Option<Vec<Net>> = sensors.clone().map(|it| it.net).collect();
+        let nets: Option<Vec<Net>> = sensors.iter().map(|it| it.net).collect();
         let net = nets.map(|nets| Net {
             idle_watts: nets.iter().map(|net| net.idle_watts).sum(),
             joules: nets.iter().map(|net| net.joules).sum(),
             uncertainty: nets.iter().map(|net| net.uncertainty).sum(),
         });
         let all = Self::new(runs, None);
-        // Each sensor may have been measured in another run.
-        let watts = sensors.map(|it| it.watts).sum::<Option<f64>>().filter(|_| all.watts.is_some());
-        Self { watts, net: net.filter(|_| watts.is_some()), ..all }
+        let watts = sensors.iter().map(|it| it.watts).sum::<Option<f64>>();
+        let watts = watts.filter(|_| all.watts.is_some());
+        let uncertainty = sensors.iter().map(|it| it.uncertainty).sum();
+        Self { watts, uncertainty, net: net.filter(|_| watts.is_some()), ..all }
     }
 
     /// Returns the time of all runs that no result covers, if it is not 0 in milliseconds.
@@ -421,28 +433,27 @@ mod tests {
     fn sum_without_a_sensor_is_not_shown() {
         let idle = energy(1.0);
         let runs = [run([energy(1.0), lost()]), run([lost(), energy(5.0)])];
-        let of =
-            |index: usize| Figures::new(runs.iter().map(|run| run.energies[index]), Some(&idle));
-        let sensors = [of(0), of(1)];
-        let sum = |runs: &[&Run]| Figures::sum(runs, sensors.iter());
+        let sum = |runs: &[&Run]| Figures::sum(runs, Some(&[idle, idle]));
         let [first, second] = runs.each_ref();
         for sum in [sum(&[first]), sum(&[second]), sum(&[first, second])] {
             assert_eq!((deviation_in_json(&sum), sum.net), ([None, None], None));
             assert!(sum.to_string().starts_with("not measured    "), "{sum}");
         }
-        // A run with both sensors.
-        let sum = sum(&[first, &run([energy(1.0), energy(5.0)])]);
-        assert_eq!(deviation_in_json(&sum), [Some(6.0), None]);
+        // Only the run with both sensors counts.
+        let (half, both) = (run([energy(100.0), lost()]), run([energy(1.0), energy(5.0)]));
+        let (alone, sum) = (sum(&[&both]), sum(&[&half, &both]));
+        assert_eq!((deviation_in_json(&sum), sum.uncertainty), ([Some(6.0), None], 1.0));
+        assert_eq!((sum.watts, sum.net), (alone.watts, alone.net));
+        assert_eq!((sum.watts, sum.net.map(|net| net.joules)), (Some(3.0), Some(4.0)));
     }
 
     #[test]
     fn sum_has_the_spread_of_the_sums() {
         let (first, second) = (run([1.0, 5.0].map(energy)), run([5.0, 1.0].map(energy)));
-        let own = Figures::new([energy(1.0), energy(5.0)].into_iter(), None);
-        let sum = Figures::sum(&[&first, &second], [&own].into_iter());
+        let sum = Figures::sum(&[&first, &second], None);
         let Figures { joules, uncertainty, watts, seconds, total, .. } = sum;
         assert_eq!((joules.mean, uncertainty, joules.deviation()), (6.0, 1.0, Some(0.0)));
-        assert_eq!((total.extremes, watts, seconds), (None, Some(1.5), 2.0));
+        assert_eq!((total.extremes, watts, seconds), (None, Some(3.0), 2.0));
     }
 
     #[test]
