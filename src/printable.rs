@@ -1,6 +1,8 @@
-//! Escapes text from outside the program, for terminals, the log and messages.
+//! Escapes text from outside the program, for terminals, the log and messages, and aligns it.
 
 use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthStr as _;
 
 /// Returns whether a character is invisible or changes how others are displayed: control and format
 /// characters, all white space except the space, and replacements for bytes that are not text.
@@ -31,6 +33,16 @@ pub fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// Returns the number of columns that a text takes on a terminal.
+pub(crate) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// Appends spaces to a text, up to this number of columns.
+pub(crate) fn padded(text: &str, width: usize) -> String {
+    text.to_owned() + &" ".repeat(width.saturating_sub(columns(text)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The four layers of the configuration: plans, effective configuration and error messages.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use ina260_exporter::cli::CommandLine;
 use ina260_exporter::config::{Listen, Loaded, LogLevel, Overrides, Plan, keys, load};
 use ina260_exporter::i2c::{Address, BusName};
 use ina260_exporter::simulated::Faults;
+use ratatui::text::Span;
 use tempfile::NamedTempFile;
 
 #[path = "config/limits.rs"]
@@ -470,6 +472,13 @@ fn effective_configuration_shows_origins() {
         Path::new("tests/config/effective.expected"),
         &lines.collect::<Vec<_>>().concat(),
     );
+    let wide = "hostname = \"e\u{301}\"\n[[sensor]]\ndevice = \"日本語の電源と測定器の名前、長い\"";
+    let wide = try_load(wide, &[], &[]).unwrap().effective;
+    for table in wide.split("[[sensor]]") {
+        let origins = table.lines().filter_map(|line| line.split_once("# "));
+        let columns: BTreeSet<_> = origins.map(|it| Span::raw(it.0).width()).collect();
+        assert_eq!(columns.len(), 1, "{wide}");
+    }
     let alone = try_load("", &[], &[]).unwrap().effective;
     assert!(alone.contains("\ndevice = \"deepx\"") && !alone.contains("[[sensor]]"));
 }

@@ -109,6 +109,7 @@ const CRATES: &[(&str, &str)] = &[
     ("tokio", "exposition"),
     ("toml_edit", "config"),
     ("tracing_subscriber", "logging"),
+    ("unicode_width", "printable"),
 ];
 
 /// Crates that any module may name.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use ratatui::text::Span;
 use rustix::io::ioctl_fionbio;
 use serde_json::Value;
 use support::{
@@ -131,6 +132,19 @@ fn text_has_the_sum_and_the_net_energy() {
     assert!(ended.stderr.starts_with(" disks  ") && !ended.stderr.contains("cpu"));
     let ended = run_with("", &["run", "--json", "--output", "/dev/stdout", "--", "sleep", "0.3"]);
     assert!(ended.stdout.starts_with("{\n") && ended.stderr.is_empty(), "{}", ended.stderr);
+}
+
+#[test]
+fn columns_line_up_after_names_of_any_script() {
+    let names = ["日本語の電源", "e\u{301}e\u{301}e\u{301} x", "ascii name"];
+    let table = |(n, name)| format!("[[sensor]]\ndevice = \"{name}\"\naddress = {}\n", 0x40 + n);
+    let config: String = (0..).zip(names).map(table).collect();
+    let ended = run_with(&config, &["run", "--", "sleep", "0.3"]);
+    // The energy begins 2 columns after the longest name, which is 12 columns wide, after a space.
+    for line in ended.stderr.lines().take(3) {
+        let padded = line.split_once(|c: char| c.is_ascii_digit()).unwrap().0;
+        assert_eq!(Span::raw(padded).width(), 1 + 12 + 2, "{}", ended.stderr);
+    }
 }
 
 #[test]

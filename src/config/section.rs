@@ -6,6 +6,7 @@ use super::Problems;
 use super::keys::{self, Key, KeyInfo};
 use super::parse::Messages;
 use super::value::{Node, Nodes, Origin, quoted_key};
+use crate::printable::{columns, padded};
 
 /// One line of the effective configuration.
 pub(super) struct Line {
@@ -18,9 +19,9 @@ pub(super) struct Line {
 pub(super) fn print_lines(lines: &[Line]) -> String {
     let setting = |line: &Line| format!("{} = {}", line.key, line.value);
     // A long list of networks does not shift the column.
-    let widths = lines.iter().map(|line| setting(line).len());
+    let widths = lines.iter().map(|line| columns(&setting(line)));
     let width = widths.filter(|width| *width <= 60).max().unwrap_or_default();
-    let commented = |line: &Line| format!("{:width$}  # {}\n", setting(line), line.origin);
+    let commented = |line: &Line| format!("{}  # {}\n", padded(&setting(line), width), line.origin);
     lines.iter().map(commented).collect()
 }
 

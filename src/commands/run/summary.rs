@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Run, RunArgs};
 use crate::commands::measuring::{Energy, Moments, Session};
 use crate::commands::read::csv_field;
+use crate::printable::{columns, padded};
 
 pub(super) struct Summary {
     pub(super) args: RunArgs,
@@ -52,8 +53,8 @@ impl Summary {
 
     fn write_text(&self, output: &mut dyn Write) -> io::Result<()> {
         let rows = self.figures(&self.counted());
-        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        let lines = rows.iter().map(|(name, figures)| format!(" {name:width$}  {figures}"));
+        let width = rows.iter().map(|(name, _)| columns(name)).max().unwrap_or_default();
+        let lines = rows.iter().map(|(name, it)| format!(" {}  {it}", padded(name, width)));
         let notes = (0..).zip(&rows).map(|(index, row)| self.notes(index, &row.1));
         let mut lines = lines.chain(notes.flatten()).chain(self.last_run());
         lines.try_for_each(|line| writeln!(output, "{line}"))
