@@ -77,16 +77,23 @@ impl Serialize for BusName {
     }
 }
 
+static TEXTS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
 /// Returns a text that is never freed, so that locations can be copied. A process sees a handful of
 /// different ones, however often it reloads its configuration.
 fn interned(text: &str) -> &'static str {
-    static TEXTS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut texts = TEXTS.lock().expect("no thread panics while it holds the lock");
     texts.get(text).copied().unwrap_or_else(|| {
         let leaked: &'static str = Box::leak(text.into());
         texts.insert(leaked);
         leaked
     })
+}
+
+/// Returns whether a text is kept.
+#[cfg(test)]
+pub(crate) fn is_interned(text: &str) -> bool {
+    TEXTS.lock().is_ok_and(|texts| texts.contains(text))
 }
 
 /// Location of a chip: a bus, optionally a mux channel on it, and an address.

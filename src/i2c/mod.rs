@@ -13,6 +13,8 @@ pub(crate) mod linux;
 mod location;
 pub mod mux;
 
+#[cfg(test)]
+pub(crate) use location::is_interned;
 pub use location::{BusName, InvalidBusName, Location};
 
 use crate::clock::Clock;

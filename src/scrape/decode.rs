@@ -120,10 +120,9 @@ pub struct ScrapedAlert {
 /// A sensor's chip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScrapedChip {
-    /// The location as text, with `simulated` in place of a simulated bus.
-    pub(crate) location_text: String,
-    /// `None`: simulated.
-    pub(crate) location: Option<Location>,
+    /// The labels `bus`, `mux` (may be empty) and `address`. Not a [`Location`]: the process would
+    /// keep the name of each bus that a server sends.
+    pub(crate) location: [String; 3],
     /// The die ID register as text.
     pub(crate) die: String,
     pub(crate) settings: Settings,
@@ -139,7 +138,7 @@ impl ScrapedSensor {
     /// Returns about how much memory its texts need, in bytes.
     fn size(&self) -> usize {
         let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
-        let chip = self.chip.iter().flat_map(|chip| [&chip.location_text, &chip.die]);
+        let chip = self.chip.iter().flat_map(|chip| chip.location.iter().chain([&chip.die]));
         let alert = self.alert.iter().map(|alert| &alert.on);
         let texts = labels.chain(self.errors.keys()).chain(chip).chain(alert);
         texts.map(|text| 64 + text.len()).sum()
@@ -147,7 +146,18 @@ impl ScrapedSensor {
 
     /// Returns its location, unless its chip was never identified or is simulated.
     pub(crate) fn location(&self) -> Option<Location> {
-        self.chip.as_ref()?.location
+        let [bus, mux, address] = &self.chip.as_ref()?.location;
+        Location::from_labels(bus, mux, address)
+    }
+}
+
+impl ScrapedChip {
+    /// Returns the location as text, with `simulated` in place of a simulated bus.
+    pub(crate) fn location_text(&self) -> String {
+        let [bus, mux, address] = &self.location;
+        let bus = if bus == "simulated" { bus.clone() } else { format!("bus {bus}") };
+        let mux = if mux.is_empty() { String::new() } else { format!("mux {mux}, ") };
+        format!("{bus}, {mux}{address}")
     }
 }
 
@@ -264,17 +274,10 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
 }
 
 fn chip(info: &Sample) -> Option<ScrapedChip> {
-    let [bus, mux, address] = ["bus", "mux", "address"].map(|name| info.label(name));
-    let location = Location::from_labels(bus, mux, address);
     let conversion_time =
         |label| ConversionTime::from_repr(info.label(label).strip_suffix("us")?.parse().ok()?);
     Some(ScrapedChip {
-        location,
-        location_text: match (location, mux) {
-            (Some(location), _) => location.to_string(),
-            (None, "") => format!("{bus}, {address}"),
-            (None, mux) => format!("{bus}, mux {mux}, {address}"),
-        },
+        location: ["bus", "mux", "address"].map(|name| info.label(name).to_owned()),
         die: info.label("die").to_owned(),
         settings: Settings {
             averaging: Averaging::from_repr(info.label("averaging").parse().ok()?)?,
@@ -287,6 +290,7 @@ fn chip(info: &Sample) -> Option<ScrapedChip> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::i2c::is_interned;
 
     fn sensors(text: &str) -> Vec<ScrapedSensor> {
         let scrape = decode(&text.to_owned().into()).unwrap();
@@ -334,8 +338,8 @@ mod tests {
         };
         assert_eq!(sensor.readings, Some(readings));
         let chip = sensor.chip.as_ref().unwrap();
-        assert_eq!(chip.location_text, "bus 1, mux 0x70:3, 0x41");
-        assert_eq!(chip.location.unwrap().to_string(), chip.location_text);
+        assert_eq!(chip.location_text(), "bus 1, mux 0x70:3, 0x41");
+        assert_eq!(sensor.location().unwrap().to_string(), chip.location_text());
         assert_eq!(chip.die, "0x2270");
         // 1024 averages of 332 us for the voltage, 588 us for the current.
         assert_eq!(chip.settings, Settings::from_word(0x6E9F));
@@ -396,7 +400,21 @@ mod tests {
         let sensors = sensors(text);
         assert_eq!(sensors[0].location(), None);
         let chip = sensors[0].chip.as_ref().unwrap();
-        assert_eq!(chip.location_text, "simulated, 0x40");
+        assert_eq!(chip.location_text(), "simulated, 0x40");
+    }
+
+    #[test]
+    fn location_is_not_kept_for_the_life_of_the_process() {
+        let bus = "/dev/of-another-machine";
+        let text = format!(
+            "ina260_up{{device=\"a\"}} 1\nina260_sensor_info{{device=\"a\",bus=\"{bus}\",\
+             address=\"0x40\",die=\"0x2270\",averaging=\"4\",voltage_conversion_time=\"140us\",\
+             current_conversion_time=\"204us\"}} 1\n"
+        );
+        let sensors = sensors(&text);
+        assert!(!is_interned(bus));
+        assert_eq!(sensors[0].location().unwrap().bus.to_string(), bus);
+        assert!(is_interned(bus));
     }
 
     #[test]

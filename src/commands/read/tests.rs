@@ -8,8 +8,8 @@ use super::*;
 use crate::cli::CommandLine;
 use crate::clock::SimulatedClock;
 use crate::commands::running_exporter::RunningExporter;
-use crate::i2c::Address;
 use crate::i2c::mux::Channel;
+use crate::i2c::{Address, Location};
 use crate::ina260::settings::Settings;
 use crate::scrape::{Readings, ScrapedAlert, ScrapedChip, ScrapedSensor};
 use crate::simulated::{Board, Chip, Fault, Faults, Load, ScheduledFault};
@@ -39,6 +39,12 @@ fn board() -> Arc<Board> {
     board
 }
 
+/// Returns the labels `bus`, `mux` and `address`.
+fn labels(Location { bus, mux, address }: Location) -> [String; 3] {
+    let mux = mux.map_or(String::new(), |mux| mux.to_string());
+    [bus.to_string(), mux, address.to_string()]
+}
+
 fn served(sensor: &SensorPlan) -> ScrapedSensor {
     let measured = Measured::new(12.0, 1.5, 18.0);
     ScrapedSensor {
@@ -47,8 +53,7 @@ fn served(sensor: &SensorPlan) -> ScrapedSensor {
         last_result: Some(1_767_225_600.5),
         readings: Some(Readings { last: measured, min: measured, max: measured }),
         chip: Some(ScrapedChip {
-            location_text: String::new(),
-            location: Some(sensor.location),
+            location: labels(sensor.location),
             die: "0x2270".to_owned(),
             settings: Settings::from_word(0x6E9F),
         }),

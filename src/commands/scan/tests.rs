@@ -117,12 +117,11 @@ fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
     let board = multiplexed();
     // Selected by the service at the moment.
     board.write_as_other_master(0, Address(0x70), 0x08);
-    let served = |mux, address, device: &str, up| ScrapedSensor {
+    let served = |mux: &str, address: &str, device: &str, up| ScrapedSensor {
         labels: vec![("device".to_owned(), device.to_owned())],
         up,
         chip: Some(ScrapedChip {
-            location_text: String::new(),
-            location: Some(Location { bus: 1.into(), mux, address: Address(address) }),
+            location: ["1", mux, address].map(str::to_owned),
             die: "0x2270".to_owned(),
             settings: Settings::from_word(0x6007),
         }),
@@ -131,9 +130,9 @@ fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
     let service = RunningExporter {
         name: format!("the service at {URL}"),
         sensors: Ok(vec![
-            served(None, 0x41, "rack", true),
-            served(Some(channel(0x70, 3)), 0x40, "orin", true),
-            served(Some(channel(0x70, 0)), 0x40, "disks", false),
+            served("", "0x41", "rack", true),
+            served("0x70:3", "0x40", "orin", true),
+            served("0x70:0", "0x40", "disks", false),
         ]),
     };
     assert_eq!(

@@ -267,8 +267,7 @@ pub(super) mod tests {
             energy: [total, 0.0],
             errors: BTreeMap::from([("nack".to_owned(), total)]),
             chip: Some(ScrapedChip {
-                location_text: "bus 1, 0x40".to_owned(),
-                location: None,
+                location: ["1", "", "0x40"].map(str::to_owned),
                 die: "0x2270".to_owned(),
                 settings: Settings::from_word(0x6E9F),
             }),
@@ -394,7 +393,7 @@ pub(super) mod tests {
         assert_eq!(conditions(&model), [Condition::Down]);
         let last = &model.hosts[0].sensors[0].last;
         let chip = last.chip.as_ref().unwrap();
-        assert_eq!(chip.location_text, "bus 1, 0x40");
+        assert_eq!(chip.location_text(), "bus 1, 0x40");
         assert_eq!(last.label("device"), "x");
     }
 

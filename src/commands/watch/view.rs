@@ -14,7 +14,7 @@ use super::charts;
 use super::model::{Condition, Entry, HostState, Model, WatchedSensor};
 use super::numbers::{cost, duration, plural, si, watt_hours};
 use super::screen::{Screen, TerminalCaps};
-use crate::scrape::ScrapedSensor;
+use crate::scrape::{ScrapedChip, ScrapedSensor};
 use crate::units::Quantity;
 
 const KEYS: &str = " q quit  up/down sensor  tab host  space pause/resume  +/- time span";
@@ -209,7 +209,7 @@ fn details(screen: &Screen, entry: &Entry<'_>, width: u16, now: Instant) -> Vec<
 /// Returns the names, location, cycle time and own labels of a sensor.
 fn identity(sensor: &ScrapedSensor, host: &str) -> String {
     let names = ["hostname", "device"];
-    let location = sensor.chip.iter().map(|chip| chip.location_text.clone());
+    let location = sensor.chip.iter().map(ScrapedChip::location_text);
     let cycle = sensor.cycle.map(|seconds| format!("result every {}", si(seconds, "s")));
     let labels = sensor.labels.iter().filter(|(name, _)| !names.contains(&name.as_str()));
     let labels = labels.map(|(name, value)| format!("{name}={value}"));

@@ -11,7 +11,7 @@ use ratatui::symbols::Marker;
 use super::super::model::tests::{scrape, sensor};
 use super::super::screen::tests::CAPS;
 use super::*;
-use crate::scrape::{self, ScrapedAlert, ScrapedSensor};
+use crate::scrape::{self, ScrapedAlert};
 
 const WATCHED: Duration = Duration::from_secs(100);
 
