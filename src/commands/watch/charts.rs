@@ -60,7 +60,10 @@ fn draw_quantity(
     };
     let (span, unit) = (screen.span(), quantity.unit());
     let last = entry.readings().map(|readings| si(quantity.of(&readings.last), unit));
-    let title = [name.bold(), last.unwrap_or("-".to_owned()).fg(colour)].into_iter().collect();
+    let last = last.or_else(|| Some("-".to_owned()));
+    let last = last.filter(|last| name.len() + last.len() < usize::from(area.width));
+    let title = [Some(name.bold()), last.map(|last| last.fg(colour))];
+    let title = title.into_iter().flatten().collect();
     let block = block(title, history.extremes(quantity, span, now), unit, span, area.width);
     let value =
         |readings: Readings| quantity.of(&readings.last).clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE);

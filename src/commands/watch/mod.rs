@@ -183,7 +183,7 @@ pub fn watch(
     signals: Receiver<Signal>,
 ) -> Result<(), Failure> {
     let names = sources.iter().map(|source| source.name.clone());
-    let model = Model::new(names, Instant::now());
+    let model = Model::new(names);
     let caps = terminal::detect(|name| env::var(name).ok());
     let screen = Screen::new(model, caps, price);
     let (messages, received) = mpsc::channel();

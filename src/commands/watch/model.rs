@@ -16,7 +16,6 @@ const MAX_POINTS: usize = 250_000;
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) hosts: Vec<Host>,
-    pub(super) started: Instant,
 }
 
 /// A source of scrapes.
@@ -49,7 +48,10 @@ pub(super) enum HostState {
 pub(super) struct WatchedSensor {
     pub(super) last: ScrapedSensor,
     pub(super) history: History,
+    /// Since `since`.
     pub(super) increase: Increase,
+    /// Time of the first scrape with this sensor.
+    pub(super) since: Instant,
     seen: Instant,
 }
 
@@ -90,9 +92,9 @@ pub(super) enum Condition {
 }
 
 impl Model {
-    pub(super) fn new(names: impl IntoIterator<Item = String>, now: Instant) -> Self {
+    pub(super) fn new(names: impl IntoIterator<Item = String>) -> Self {
         let host = |name| Host { name, ..Host::default() };
-        Self { hosts: names.into_iter().map(host).collect(), started: now }
+        Self { hosts: names.into_iter().map(host).collect() }
     }
 
     /// Adds the outcome of a scrape of the host with index `host`.
@@ -151,7 +153,7 @@ impl WatchedSensor {
     fn new(sensor: ScrapedSensor, now: Instant) -> Self {
         let mut history = History::default();
         history.add(now, sensor.readings, 1);
-        Self { last: sensor, history, increase: Increase::default(), seen: now }
+        Self { last: sensor, history, increase: Increase::default(), since: now, seen: now }
     }
 
     fn update(&mut self, mut sensor: ScrapedSensor, now: Instant, max_points: usize) {
@@ -283,7 +285,7 @@ pub(super) mod tests {
     #[test]
     fn sensors_of_all_hosts_are_bounded() {
         let start = Instant::now();
-        let mut model = Model::new(["a".to_owned(), "b".to_owned()], start);
+        let mut model = Model::new(["a".to_owned(), "b".to_owned()]);
         let sensors = |count| (0..count).map(|n| sensor(&format!("{n:03}"), 1.0, 0.0)).collect();
         model.on_scrape(0, Ok(scrape(sensors(600))), start);
         model.on_scrape(1, Ok(scrape(sensors(600))), start);
@@ -305,7 +307,7 @@ pub(super) mod tests {
     #[test]
     fn kinds_of_errors_do_not_accumulate() {
         let start = Instant::now();
-        let mut model = Model::new(["a".to_owned()], start);
+        let mut model = Model::new(["a".to_owned()]);
         for second in 0..100 {
             let mut sensor = sensor("x", 1.0, 0.0);
             sensor.errors = BTreeMap::from([(format!("kind {second}"), 1.0)]);
@@ -325,7 +327,7 @@ pub(super) mod tests {
     #[test]
     fn host_without_sensors_is_an_entry() {
         let start = Instant::now();
-        let mut model = Model::new(["a".to_owned(), "b".to_owned()], start);
+        let mut model = Model::new(["a".to_owned(), "b".to_owned()]);
         assert_eq!(conditions(&model), [Condition::Connecting; 2]);
         model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)])), start);
         assert_eq!(conditions(&model), [Condition::Up, Condition::Up, Condition::Connecting]);
@@ -336,7 +338,7 @@ pub(super) mod tests {
     #[test]
     fn failed_scrape_leaves_a_gap_and_no_reading() {
         let start = Instant::now();
-        let mut model = Model::new(["a".to_owned()], start);
+        let mut model = Model::new(["a".to_owned()]);
         model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, 5.0)])), start);
         for (second, error) in (1..).zip([
             scrape::Error::NoResponse,
@@ -361,7 +363,7 @@ pub(super) mod tests {
     #[test]
     fn counter_reset_still_increases() {
         let start = Instant::now();
-        let mut model = Model::new(["a".to_owned()], start);
+        let mut model = Model::new(["a".to_owned()]);
         for (second, joules) in (0..).zip([100.0, 110.0, 3.0, 5.0]) {
             model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, joules)])), after(start, second));
         }
@@ -372,7 +374,7 @@ pub(super) mod tests {
     #[test]
     fn missing_sensor_is_gone_for_a_minute() {
         let start = Instant::now();
-        let mut model = Model::new(["a".to_owned()], start);
+        let mut model = Model::new(["a".to_owned()]);
         model.on_scrape(0, Ok(scrape(vec![sensor("x", 1.0, 0.0), sensor("y", 1.0, 0.0)])), start);
         model.on_scrape(0, Ok(scrape(vec![sensor("y", 1.0, 0.0)])), after(start, 59));
         assert_eq!(conditions(&model), [Condition::Gone, Condition::Up]);
@@ -383,7 +385,7 @@ pub(super) mod tests {
     #[test]
     fn down_and_alert_are_conditions() {
         let start = Instant::now();
-        let mut model = Model::new(["a".to_owned()], start);
+        let mut model = Model::new(["a".to_owned()]);
         let mut alerting = sensor("x", 1.0, 0.0);
         alerting.alert = Some(ScrapedAlert { active: true, ..ScrapedAlert::default() });
         let down = ScrapedSensor { up: false, readings: None, chip: None, ..sensor("x", 1.0, 0.0) };

@@ -16,6 +16,8 @@ fn prefix(value: f64) -> (f64, &'static str) {
 /// Formats a value with four digits.
 fn four_digits(scaled: f64) -> String {
     let decimals = match scaled.abs() {
+        // More than any board takes, as a faulty server may send it.
+        s if s >= 999.95 => return format!("{scaled:.0e}"),
         s if s >= 99.995 => 1,
         s if s >= 9.9995 => 2,
         _ => 3,
@@ -45,7 +47,12 @@ pub(super) fn watt_hours(joules: f64) -> String {
 /// Formats the cost of joules, in the currency of the price of a kilowatt-hour.
 pub(super) fn cost(joules: f64, price: f64) -> String {
     let cost = joules / 3.6e6 * price;
-    if cost.abs() < 1.0 { format!("{cost:.4}") } else { format!("{cost:.2}") }
+    match cost.abs() {
+        c if c < 1.0 => format!("{cost:.4}"),
+        c if c < 999_999.995 => format!("{cost:.2}"),
+        c if c < 999_999_999.5 => format!("{cost:.0}"),
+        _ => format!("{cost:.3e}"),
+    }
 }
 
 /// Formats the two largest units of a duration: `42 s`, `3 min 20 s`, `2 h 5 min`, `9 d 3 h`.
@@ -85,6 +92,8 @@ mod tests {
             (36.0, "36.00 W"),
             (-1.5, "-1.500 W"),
             (1_234_567.0, "1.235 MW"),
+            (1e9, "1e3 MW"),
+            (f64::MIN, "-2e302 MW"),
             (0.0, "0.000 W"),
             (-0.0, "0.000 W"),
             (-0.000_01, "0.000 W"),
@@ -106,6 +115,16 @@ mod tests {
         assert_eq!(watt_hours(3.6e6), "1.000 kWh");
         assert_eq!(cost(3.6e6, 0.35), "0.3500");
         assert_eq!(cost(3.6e7, 0.35), "3.50");
+        for (total, expected) in [
+            (-0.01, "-0.0100"),
+            (999_999.99, "999999.99"),
+            (999_999.996, "1000000"),
+            (999_999_999.0, "999999999"),
+            (999_999_999.6, "1.000e9"),
+            (f64::MAX, "1.798e308"),
+        ] {
+            assert_eq!(cost(3.6e6, total), expected);
+        }
     }
 
     #[test]

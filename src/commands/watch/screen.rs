@@ -105,7 +105,7 @@ pub(super) mod tests {
 
     /// Host a with the sensors x and y, host b without a scrape yet, host c with the sensor z.
     fn screen(now: Instant) -> Screen {
-        let mut model = Model::new(["a", "b", "c"].map(str::to_owned), now);
+        let mut model = Model::new(["a", "b", "c"].map(str::to_owned));
         let sensors = vec![sensor("x", 9.0, 0.0), sensor("y", 2.0, 0.0)];
         model.on_scrape(0, Ok(scrape(sensors)), now);
         model.on_scrape(2, Ok(scrape(vec![sensor("z", 1.0, 0.0)])), now);
@@ -188,7 +188,7 @@ pub(super) mod tests {
     #[test]
     fn keys_without_any_host_do_nothing() {
         let now = Instant::now();
-        let mut screen = Screen::new(Model::new([], now), CAPS, None);
+        let mut screen = Screen::new(Model::new([]), CAPS, None);
         for key in [
             KeyCode::Up,
             KeyCode::Down,

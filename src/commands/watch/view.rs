@@ -20,12 +20,16 @@ use crate::units::Quantity;
 const KEYS: &str = " q quit  up/down sensor  tab host  space pause/resume  +/- time span";
 /// Height of two rows of charts, each with a title and two lines.
 const MIN_CHARTS_HEIGHT: usize = 6;
+/// Minimum width for power.
+const MIN_WIDTH_FOR_POWER: u16 = 24;
 /// Minimum width for more quantities than power.
 const MIN_WIDTH_FOR_READINGS: u16 = 60;
 /// Minimum width for the cost.
 const MIN_WIDTH_FOR_COST: u16 = 80;
 /// Minimum width of the names of host and device; with less, only the device is shown.
 const MIN_WIDTH_OF_NAMES: usize = 16;
+/// Width of a column of numbers.
+const NUMBER_WIDTH: u16 = 9;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// Draws a frame.
@@ -97,13 +101,17 @@ fn draw_table(
     // Numbers and state, each after a space, and the margin on the left.
     let taken = headings.len() * 10 + 12 + 1;
     let has_hosts = usize::from(area.width) >= taken + MIN_WIDTH_OF_NAMES;
-    let fixed = iter::repeat_n(Constraint::Length(9), headings.len());
+    let fixed = iter::repeat_n(Constraint::Length(NUMBER_WIDTH), headings.len());
     let names = iter::repeat_n(Constraint::Fill(1), if has_hosts { 2 } else { 1 });
     let widths = names.chain(fixed).chain([Constraint::Length(11)]);
     let row = |host: &str, device: &str, numbers: Vec<String>, state: Cell<'static>| {
         let host = has_hosts.then(|| Cell::from(host.to_owned()));
         let names = host.into_iter().chain([Cell::from(device.to_owned())]);
-        let numbers = numbers.into_iter().map(|text| Text::from(text).right_aligned().into());
+        let numbers = numbers.into_iter().map(|text| {
+            // Not cut off: a number would lose its first digits.
+            let fits = text.len() <= usize::from(NUMBER_WIDTH);
+            Text::from(if fits { text } else { "too long".to_owned() }).right_aligned().into()
+        });
         Row::new(names.chain(numbers).chain([state]))
     };
     let rows = entries.iter().map(|entry| {
@@ -132,7 +140,10 @@ fn numbers(entry: &Entry<'_>, price: Option<f64>, width: u16) -> Vec<(&'static s
         (quantity.name(), text)
     };
     let joules = entry.sensor.map(|sensor| sensor.last.energy[0]);
-    let mut numbers = vec![reading(Quantity::Power)];
+    let mut numbers = Vec::new();
+    if width >= MIN_WIDTH_FOR_POWER {
+        numbers.push(reading(Quantity::Power));
+    }
     if width >= MIN_WIDTH_FOR_READINGS {
         numbers.extend([Quantity::Voltage, Quantity::Current].map(reading));
         numbers.push(("energy", joules.map(watt_hours).unwrap_or_default()));
@@ -177,8 +188,8 @@ fn details(screen: &Screen, entry: &Entry<'_>, width: u16, now: Instant) -> Vec<
         add(false, format!("{host}: responds, but has no sensors"));
     }
     let Some(sensor) = entry.sensor else { return lines };
-    let WatchedSensor { last, history, increase, .. } = sensor;
-    let watched = duration(now.saturating_duration_since(screen.model.started));
+    let WatchedSensor { last, history, increase, since, .. } = sensor;
+    let watched = duration(now.saturating_duration_since(*since));
     let mean_power = history.mean_power(screen.span(), now);
     let energies = |name: &str, format: &dyn Fn(f64) -> String| {
         let [total, reverse] = last.energy.map(format);
@@ -231,7 +242,7 @@ fn errors(WatchedSensor { last, increase, .. }: &WatchedSensor) -> String {
     format!("Errors {counts}; measured {measured} of {total}")
 }
 
-/// Formats the increase of a counter since the start: ` (+3)`, nothing if it is 0.
+/// Formats the increase of a counter while it was watched: ` (+3)`, nothing if it is 0.
 fn increased(count: f64) -> String {
     if count > 0.0 { format!(" (+{count})") } else { String::new() }
 }

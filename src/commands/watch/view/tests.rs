@@ -19,7 +19,7 @@ const WATCHED: Duration = Duration::from_secs(100);
 /// gap of ten seconds; pi5, which serves no metrics.
 fn watched(price: Option<f64>) -> (Screen, Instant) {
     let start = Instant::now();
-    let mut model = Model::new(["pi4:8000", "pi5:8000"].map(str::to_owned), start);
+    let mut model = Model::new(["pi4:8000", "pi5:8000"].map(str::to_owned));
     for second in 0..=WATCHED.as_secs() {
         let now = start + Duration::from_secs(second);
         let power = if second % 20 < 10 { 9.0 } else { 4.5 };
@@ -76,7 +76,7 @@ fn frame(screen: &Screen, now: Instant, width: u16, height: u16) -> Vec<String> 
 #[test]
 fn value_axes_align_for_negative_power() {
     let start = Instant::now();
-    let mut model = Model::new(["pi4:8000".to_owned()], start);
+    let mut model = Model::new(["pi4:8000".to_owned()]);
     for (second, power) in (0..).zip([-0.0123, -0.0456]) {
         let now = start + Duration::from_secs(second);
         model.on_scrape(0, Ok(scrape(vec![sensor("orin", power, 0.0)])), now);
@@ -99,6 +99,20 @@ fn min_and_max_are_left_out_not_cut_off() {
                 |end: &str| end.starts_with(|c: char| c.is_ascii_digit()) && end.contains(" A");
             assert!(!line.contains("Current ") || ends.all(is_whole), "{width}: {line}");
         }
+    }
+}
+
+#[test]
+fn values_are_left_out_not_cut_off() {
+    let (screen, now) = watched_orin(None);
+    for width in 1..100 {
+        let lines = frame(&screen, now, width, 60);
+        let title = lines.iter().find_map(|line| line.strip_prefix(" Current "));
+        let title = title.map(|title| title.trim_start_matches(['─', ' ']));
+        assert!(title.is_none_or(|it| it.is_empty() || it.starts_with("1.800 A")), "{title:?}");
+        let row = lines[3].replace("pi4", "").replace("9.000 W", "");
+        let row = row.replace("5.000 V", "").replace("1.800 A", "").replace("10.28 Wh", "");
+        assert!(!row.contains(['0', '.']), "{width}: {}", lines[3]);
     }
 }
 
@@ -154,7 +168,7 @@ fn screens() -> Vec<(Screen, Instant)> {
         }
     }
     let (_, now) = watched(None);
-    screens.push((Screen::new(Model::new([], now), CAPS, None), now));
+    screens.push((Screen::new(Model::new([]), CAPS, None), now));
     screens
 }
 
@@ -173,7 +187,7 @@ fn any_size_of_terminal_is_drawn() {
 fn any_value_is_drawn() {
     let now = Instant::now();
     for powers in [[f64::MIN, f64::MAX], [0.0, 1e-30], [-1e30, 1.0]] {
-        let mut model = Model::new(["pi4".to_owned()], now);
+        let mut model = Model::new(["pi4".to_owned()]);
         for (second, power) in (0..).zip(powers) {
             let at = now + Duration::from_secs(second);
             model.on_scrape(0, Ok(scrape(vec![sensor("x", power, 0.0)])), at);
@@ -184,9 +198,50 @@ fn any_value_is_drawn() {
 }
 
 #[test]
+fn long_numbers_are_shortened_not_cut_off() {
+    let now = Instant::now();
+    for (power, joules, price, row, title) in [
+        (9.0, 3.2e9, 2_500.0, "9.000 W 5.000 V 1.800 A 888.9 kWh 2222222 up", " Power 9.000 W "),
+        (1e15, 3.6e6, 1e11, "1e9 MW 5.000 V 2e8 MA 1.000 kWh 1.000e11 up", " Power 1e9 MW "),
+        (
+            f64::MIN,
+            -5.4e6,
+            1.0,
+            "-2e302 MW 5.000 V -4e301 MA too long -1.50 up",
+            " Power -2e302 MW ",
+        ),
+    ] {
+        let mut model = Model::new(["pi4".to_owned()]);
+        let sensor = ScrapedSensor { energy: [joules, 0.0], ..sensor("x", power, 0.0) };
+        model.on_scrape(0, Ok(scrape(vec![sensor])), now);
+        let screen = Screen::new(model, CAPS, Some(price));
+        let lines = frame(&screen, now, 80, 24);
+        let shown: Vec<&str> = lines[2].split_whitespace().skip(2).collect();
+        assert_eq!(shown.join(" "), row);
+        assert!(lines[3].starts_with(title), "{lines:#?}");
+        // Axes have labels of bounded values.
+        let is_whole = |line: &&String| line.find('│').is_none_or(|at| at == 8);
+        assert!(lines.iter().all(|line| is_whole(&line)), "{lines:#?}");
+    }
+}
+
+#[test]
+fn energy_is_counted_since_the_sensor_was_seen() {
+    let start = Instant::now();
+    let mut model = Model::new(["pi4".to_owned()]);
+    for (second, joules) in [(3_600, 0.0), (3_700, 3_600.0)] {
+        let at = start + Duration::from_secs(second);
+        model.on_scrape(0, Ok(scrape(vec![sensor("x", 36.0, joules)])), at);
+    }
+    let screen = Screen::new(model, CAPS, None);
+    let lines = frame(&screen, start + Duration::from_secs(3_700), 80, 24).concat();
+    assert!(lines.contains("; 1.000 Wh in 1 min 40 s; "), "{lines}");
+}
+
+#[test]
 fn control_characters_are_not_sent() {
     let now = Instant::now();
-    let mut model = Model::new(["pi4".to_owned()], now);
+    let mut model = Model::new(["pi4".to_owned()]);
     let mut sensor = sensor("a\x1b[2Jb\nc", 1.0, 0.0);
     let label = ("rail".to_owned(), "x\x1b]0;y\x07\u{9b}".to_owned());
     sensor.labels.push(label);
@@ -262,7 +317,7 @@ fn chart_shows_the_outage_as_a_gap() {
 #[test]
 fn chart_connects_distant_points() {
     let start = Instant::now();
-    let mut model = Model::new(["pi4".to_owned()], start);
+    let mut model = Model::new(["pi4".to_owned()]);
     let end = start + Duration::from_secs(120);
     for (at, power) in [(start, 1.0), (end, 9.0)] {
         model.on_scrape(0, Ok(scrape(vec![sensor("x", power, 0.0)])), at);
@@ -293,7 +348,7 @@ fn pause_is_shown_in_the_title() {
 #[test]
 fn left_out_data_is_shown() {
     let now = Instant::now();
-    let mut model = Model::new(["pi4".to_owned()], now);
+    let mut model = Model::new(["pi4".to_owned()]);
     let mut scrape = scrape(vec![sensor("x", 1.0, 0.0)]);
     scrape.left_out.sensors = 7;
     model.on_scrape(0, Ok(scrape), now);
@@ -304,7 +359,7 @@ fn left_out_data_is_shown() {
 #[test]
 fn thousand_sensors_scroll() {
     let now = Instant::now();
-    let mut model = Model::new(["fleet".to_owned()], now);
+    let mut model = Model::new(["fleet".to_owned()]);
     let sensors = (0..1_000).map(|n| sensor(&format!("s{n:03}"), 1.0, 0.0));
     model.on_scrape(0, Ok(scrape(sensors.collect())), now);
     let mut screen = Screen::new(model, CAPS, None);
