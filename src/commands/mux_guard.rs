@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::i2c::mux::{self, Channel, Multiplexers};
-use crate::i2c::{Address, Bus, Error};
+use crate::i2c::{Address, Bus, Error, retry_once};
 
 /// Finds the muxes of a bus. Also returns a message for each other chip at the addresses of muxes:
 /// a chip of a kernel driver, which is not accessed, or a chip that is not a mux. The latter may be
@@ -18,7 +18,7 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<S
             others.push(mux::Error::Bound(address, driver).to_string());
             continue;
         }
-        match bus.receive_byte(address) {
+        match retry_once(|| bus.receive_byte(address), Error::is_timeout) {
             Ok(control) if retains_writes(bus, address, control)? => _ = muxes.insert(address),
             Ok(_) => {
                 others.push(format!("{address}: not a TCA9548A (does not retain what is written)"));
@@ -34,13 +34,23 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<S
 /// written first and last, so that a mux is left unchanged.
 fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bool, Error> {
     for byte in [control, 0x00, 0x01, control] {
-        match bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address)) {
-            Ok(retained) if retained == byte => {}
-            Err(error) if error.is_timeout() => return Err(error),
-            Ok(_) | Err(_) => return Ok(false),
+        let write = || bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address));
+        let retained = retry_once(write, Error::is_timeout);
+        if retained != Ok(byte) {
+            restore(bus, address, control);
+            return match retained {
+                Err(error) if error.is_timeout() => Err(error),
+                Ok(_) | Err(_) => Ok(false),
+            };
         }
     }
     Ok(true)
+}
+
+/// Writes the original value of a control register.
+fn restore(bus: &mut dyn Bus, address: Address, control: u8) {
+    // A mux that does not respond twice has lost its power; at power-on it selects no channel.
+    let _ = retry_once(|| bus.send_byte(address, control), |_| false);
 }
 
 /// Muxes of a bus. Their control registers are restored when this is dropped.
@@ -84,8 +94,80 @@ impl<'a> MuxGuard<'a> {
 impl Drop for MuxGuard<'_> {
     fn drop(&mut self) {
         for (mux, control) in &self.controls {
-            // A mux that no longer responds has lost its power; at power-on it selects no channel.
-            let _ = self.bus.send_byte(*mux, *control);
+            restore(self.bus, *mux, *control);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::SimulatedClock;
+    use crate::simulated::{Board, Chip, Load};
+
+    /// A board on which the n-th byte transfer fails, before or after the chip has accepted it.
+    struct FailsOnce {
+        board: Arc<Board>,
+        left: usize,
+        is_accepted: bool,
+        errno: i32,
+    }
+
+    impl FailsOnce {
+        fn transfer<T>(
+            &mut self,
+            transfer: impl FnOnce(&mut dyn Bus) -> Result<T, Error>,
+        ) -> Result<T, Error> {
+            let fails = self.left == 1;
+            self.left = self.left.saturating_sub(1);
+            let failure = Err(Error::from_errno(self.errno));
+            if fails && !self.is_accepted {
+                return failure;
+            }
+            let done = transfer(&mut self.board);
+            if fails { failure } else { done }
+        }
+    }
+
+    impl Bus for FailsOnce {
+        fn read_word(&mut self, _: Address, _: u8) -> Result<u16, Error> {
+            unreachable!("a mux has no word transfers")
+        }
+
+        fn write_word(&mut self, _: Address, _: u8, _: u16) -> Result<(), Error> {
+            unreachable!("a mux has no word transfers")
+        }
+
+        fn send_byte(&mut self, address: Address, byte: u8) -> Result<(), Error> {
+            self.transfer(|bus| bus.send_byte(address, byte))
+        }
+
+        fn receive_byte(&mut self, address: Address) -> Result<u8, Error> {
+            self.transfer(|bus| bus.receive_byte(address))
+        }
+    }
+
+    #[test]
+    fn failed_transfer_leaves_no_mux_changed() {
+        const MUX: Address = Address(0x70);
+        let channel = Channel { multiplexer: MUX, channel: 3 };
+        let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+        board.plug(Some(channel), Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
+        board.write_as_other_master(0, MUX, 0x08);
+        // No acknowledge, and a timeout.
+        for (errno, is_accepted) in [(121, false), (121, true), (110, false), (110, true)] {
+            for n in 1..=30 {
+                let mut bus = FailsOnce { board: board.clone(), left: n, is_accepted, errno };
+                if let Ok((muxes, others)) = probe_muxes(&mut bus) {
+                    assert_eq!((muxes.len(), others.len()), (1, 0), "{n}");
+                    if let Ok(mut guard) = MuxGuard::new(&mut bus, &muxes) {
+                        let _ = guard.on_channel(channel, |_| ());
+                    }
+                }
+                assert_eq!(board.control(MUX), Some(0x08), "transfer {n}, errno {errno}");
+            }
         }
     }
 }
