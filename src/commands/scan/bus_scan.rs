@@ -41,17 +41,20 @@ enum Stopped {
     Requested,
 }
 
+const STUCK: &str = " is stuck (a transfer timed out); disconnect its chips one by one, including \
+                     unpowered ones";
+
 /// Called before each address. Returns whether to go on.
 type Step<'a> = &'a mut dyn FnMut(Location) -> bool;
 
-/// Probes every address that an INA260 can have.
+/// Probes every address that an INA260 can have, and adds the `devices` found.
 fn probe(
     bus: &mut dyn Bus,
     name: BusName,
     mux: Option<Channel>,
+    devices: &mut Vec<Device>,
     step: Step,
-) -> Result<Vec<Device>, Stopped> {
-    let mut devices = Vec::new();
+) -> Result<(), Stopped> {
     for address in ina260::ADDRESSES.map(Address) {
         let location = Location { bus: name, mux, address };
         if !step(location) {
@@ -65,7 +68,7 @@ fn probe(
         };
         devices.push(Device { location, kind, name: None });
     }
-    Ok(devices)
+    Ok(())
 }
 
 /// Result of the scan of one bus.
@@ -89,7 +92,8 @@ impl BusReport {
         self.problems.push(format!("bus {}{after_bus}", self.bus));
     }
 
-    /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it.
+    /// Scans the bus and, `with_mux`, downstream of its muxes, unless a service uses it. If `step`
+    /// ends the scan, the devices found until then are kept.
     pub(super) fn scan(
         &mut self,
         bus: &mut dyn Bus,
@@ -97,13 +101,12 @@ impl BusReport {
         service: Option<&RunningExporter>,
         step: Step,
     ) {
-        match probe(bus, self.bus, None, step) {
-            Ok(devices) => self.devices = devices,
+        match probe(bus, self.bus, None, &mut self.devices, step) {
+            Ok(()) => {}
             Err(Stopped::Requested) => return,
             Err(Stopped::Stuck) => {
-                let advice = "disconnect its chips one by one, including unpowered ones";
-                let problem = format!(" is stuck (a transfer timed out); {advice}");
-                return self.add_problem(&problem);
+                self.devices.clear();
+                return self.add_problem(STUCK);
             }
         }
         if let Some(service) = service {
@@ -149,18 +152,26 @@ impl BusReport {
         let mut guard = MuxGuard::new(bus, &muxes).map_err(|error| format!(", {error}"))?;
         // Devices that respond with all channels deselected are upstream; the first probe may also
         // have found some downstream of a selected channel.
-        let Ok(devices) = probe(guard.bus, number, None, step) else { return Ok(()) };
-        self.devices = devices;
+        let mut devices = Vec::new();
+        match probe(guard.bus, number, None, &mut devices, step) {
+            Ok(()) => self.devices = devices,
+            Err(Stopped::Requested) => return Ok(()),
+            Err(Stopped::Stuck) => return Err(STUCK.to_owned()),
+        }
         let of_mux = |multiplexer| (0..8).map(move |channel| Channel { multiplexer, channel });
         for channel in muxes.into_iter().flat_map(of_mux) {
-            match guard.on_channel(channel, |bus| probe(bus, number, Some(channel), step)) {
-                Ok(Ok(mut devices)) => {
-                    // A device upstream responds on every channel.
-                    devices.retain(|device| {
-                        !self.devices.iter().any(|it| it.location.is_joined_to(&device.location))
-                    });
-                    self.devices.append(&mut devices);
-                }
+            let mut devices = Vec::new();
+            let probe = |bus: &mut dyn Bus| probe(bus, number, Some(channel), &mut devices, step);
+            let probed = guard.on_channel(channel, probe);
+            if let Ok(Ok(()) | Err(Stopped::Requested)) = probed {
+                // A device upstream responds on every channel.
+                devices.retain(|device| {
+                    !self.devices.iter().any(|it| it.location.is_joined_to(&device.location))
+                });
+                self.devices.append(&mut devices);
+            }
+            match probed {
+                Ok(Ok(())) => {}
                 Ok(Err(Stopped::Requested)) => break,
                 Ok(Err(Stopped::Stuck)) => self.add_problem(&format!(
                     ", mux {channel}: a transfer timed out; a chip downstream of this channel \

@@ -77,7 +77,8 @@ fn chip(Device { location, kind, name }: &Device) -> Value {
     chip
 }
 
-/// Writes a table for each INA260 that is not in the configuration.
+/// Writes a table for each INA260 that is not in the configuration; a comment if there is none,
+/// unless the scan was `stopped`.
 ///
 /// # Errors
 /// [`Failure::Configuration`], with no output, if the configuration is invalid with the tables
@@ -87,6 +88,7 @@ pub(super) fn write_tables(
     args: &ScanArgs,
     loaded: &Loaded,
     adapters: &Adapters,
+    stopped: bool,
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
     // A configuration without tables has the one default sensor, which an appended table replaces.
@@ -106,7 +108,7 @@ pub(super) fn write_tables(
     }
     let appended = Overrides { appended: tables.clone(), ..args.config.overrides() };
     config::load(&appended, config::environment())?;
-    if tables.is_empty() {
+    if tables.is_empty() && !stopped {
         tables += "# No INA260 to add: those found, if any, are already in the configuration.\n";
     }
     output.write_all(tables.as_bytes())?;

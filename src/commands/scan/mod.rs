@@ -59,7 +59,7 @@ pub struct ScanArgs {
 ///
 /// # Errors
 /// [`Failure::Nothing`] if there is no bus or no INA260, [`Failure::Partly`] if the configuration
-/// is invalid, or a bus that was asked for was not scanned completely.
+/// is invalid, a bus that was asked for was not scanned completely, or the scan was interrupted.
 pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     // A scan works without a valid configuration, too: it is how sensors are found.
     let overrides = args.config.overrides();
@@ -89,6 +89,9 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
             }
         }
         if stopped {
+            let problem =
+                format!("bus {}: scan interrupted (bus {scanned} of {count})", report.bus);
+            report.problems.push(problem);
             break;
         }
     }
@@ -101,11 +104,11 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     if args.json {
         listing::write_json(&reports, caller.output)?;
     } else if args.toml {
-        listing::write_tables(&reports, args, &loaded, &adapters, caller.output)?;
+        listing::write_tables(&reports, args, &loaded, &adapters, stopped, caller.output)?;
     } else {
         listing::write_text(&reports, caller.output)?;
     }
-    if stopped { Ok(()) } else { outcome(&reports, args, is_configured) }
+    outcome(&reports, args, is_configured, stopped)
 }
 
 /// Returns empty reports of the buses to scan. The given one is scanned even if the kernel does not
@@ -138,7 +141,12 @@ fn add_names(reports: &mut [BusReport], plan: &Plan, adapters: &Adapters) {
 }
 
 /// Returns the outcome: whether everything that was asked for was scanned.
-fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Result<(), Failure> {
+fn outcome(
+    reports: &[BusReport],
+    args: &ScanArgs,
+    is_configured: bool,
+    stopped: bool,
+) -> Result<(), Failure> {
     let problems: Vec<&String> = reports.iter().flat_map(|report| &report.problems).collect();
     let is_complete = problems.is_empty();
     // Text and JSON contain the problems.
@@ -152,6 +160,9 @@ fn outcome(reports: &[BusReport], args: &ScanArgs, is_configured: bool) -> Resul
             "the configuration is invalid, so sensor names are unknown; \
              `ina260-exporter --check-config{file}` lists the errors"
         ));
+    }
+    if stopped {
+        return Err(Failure::Partly(messages));
     }
     let mut devices = reports.iter().flat_map(|report| &report.devices);
     if devices.any(|it| matches!(it.kind, DeviceKind::Ina260 { .. } | DeviceKind::Served)) {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use clap::Parser as _;
+
 use super::*;
+use crate::cli::{Command, CommandLine};
 use crate::clock::SimulatedClock;
 use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::mux::Channel;
@@ -110,6 +113,66 @@ fn aborted_scan_restores_muxes() {
     });
     assert_eq!(steps, 60);
     assert_eq!(board.control(Address(0x75)), Some(0x80));
+}
+
+/// Runs `scan` on one simulated sensor, at 0x40, until this many addresses were probed.
+fn interrupted(steps: usize, flags: &[&str]) -> (Vec<String>, String) {
+    let arguments = ["", "scan", "--simulate", "--config", "/dev/null"];
+    let line = CommandLine::try_parse_from([&arguments, flags].concat()).unwrap();
+    let Some(Command::Scan(args)) = line.command else { panic!("not a scan") };
+    let (mut output, mut probed) = (Vec::new(), 0);
+    let mut stop = |_| {
+        probed += 1;
+        probed > steps
+    };
+    let outcome = run(&args, Caller { output: &mut output, progress: None, stop: &mut stop });
+    let Err(Failure::Partly(messages)) = outcome else { panic!("{outcome:?}") };
+    (messages, String::from_utf8(output).unwrap())
+}
+
+#[test]
+fn interrupted_scan_makes_no_claim_about_the_rest() {
+    let problem = "bus 1: scan interrupted (bus 1 of 1)";
+    let chip = "  0x40  INA260, die 0x2270: deepx\n";
+    let text = |chips: &str| format!("bus 1  simulated\n{chips}  {problem}\n");
+    assert_eq!(interrupted(0, &[]), (Vec::new(), text("")));
+    assert_eq!(interrupted(1, &[]), (Vec::new(), text(chip)));
+    // In the second probe of the bus, with all channels deselected.
+    assert_eq!(interrupted(16, &["--mux"]), (Vec::new(), text(chip)));
+    let json: serde_json::Value = serde_json::from_str(&interrupted(0, &["--json"]).1).unwrap();
+    assert_eq!(json["buses"][0]["problems"][0], problem);
+    assert_eq!(interrupted(0, &["--toml"]), (vec![problem.to_owned()], String::new()));
+    let (messages, tables) = interrupted(1, &["--toml"]);
+    assert_eq!(messages, [problem]);
+    assert!(tables.starts_with("\n[[sensor]]\ndevice = \"i2c-1-0x40\"\n"), "{tables}");
+}
+
+#[test]
+fn interrupted_channel_keeps_what_was_found() {
+    for (steps, on_channels) in [(60, 1), (81, 2)] {
+        let (mut probed, mut report) = (0, report());
+        report.scan(&mut multiplexed(), true, None, &mut |_| {
+            probed += 1;
+            probed <= steps
+        });
+        let muxes: Vec<_> = report.devices.iter().map(|it| it.location.mux).collect();
+        let expected = [None, Some(channel(0x70, 0)), Some(channel(0x70, 3))];
+        assert_eq!(muxes, expected[..=on_channels]);
+    }
+}
+
+#[test]
+fn bus_stuck_while_muxes_are_scanned_is_a_problem() {
+    let board = multiplexed();
+    let (mut probed, mut report) = (0, report());
+    report.scan(&mut board.clone(), true, None, &mut |_| {
+        probed += 1;
+        if probed == 17 {
+            board.inject(Fault::Timeout);
+        }
+        true
+    });
+    assert!(report.problems[0].starts_with("bus 1 is stuck (a transfer timed out); "));
 }
 
 #[test]
