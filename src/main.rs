@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     signals::catch_file_size_limit();
-    let code = match CommandLine::try_parse().or_else(escaped) {
+    let code = match CommandLine::try_parse().map_err(|error| escaped(&error)) {
         Ok(CommandLine { command: Some(command), .. }) => run(command),
         Ok(CommandLine { daemon, .. }) if daemon.check_config => {
             exit_code(commands::check_config(&daemon, &mut io::stdout()))
@@ -53,9 +53,14 @@ fn main() -> ExitCode {
 
 /// Returns the error of the same arguments with invisible characters escaped: a message about an
 /// argument repeats it.
-fn escaped(error: clap::Error) -> Result<CommandLine, clap::Error> {
+fn escaped(error: &clap::Error) -> clap::Error {
     let arguments = std::env::args_os().map(|argument| escape(&argument.to_string_lossy()));
-    Err(CommandLine::try_parse_from(arguments).err().unwrap_or(error))
+    CommandLine::try_parse_from(arguments).err().unwrap_or_else(|| {
+        // Escaped, the arguments are valid.
+        let text = error.to_string();
+        let lines: Vec<_> = text.trim_start_matches("error: ").lines().map(escape).collect();
+        clap::Error::raw(error.kind(), lines.join("\n") + "\n")
+    })
 }
 
 /// Runs a subcommand until it is done, or a signal asks it to end. Returns the exit code.

@@ -186,6 +186,7 @@ fn invalid_values_are_explained() {
             78,
             "address \"0x50\" is invalid; expected an integer from 0x40 to 0x4f",
         ),
+        (&["scan", "--bus", "one"], 78, "--bus: bus \"one\" is invalid; expected an integer "),
         (&["read", "--follow", "--interval", "soon"], 78, "--interval: "),
         (&["read", "--interval", "1s"], 2, "--follow"),
         (&["read", "--json", "--follow"], 2, "cannot be used with"),

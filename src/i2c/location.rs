@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::Address;
 use super::mux::Channel;
+use crate::printable::is_invisible;
 
 /// A bus as the configuration names it. Its adapter is looked up each time the bus is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::Display)]
@@ -56,8 +57,7 @@ impl FromStr for BusName {
         if let Ok(number) = text.parse() {
             return Ok(Self::Number(number));
         }
-        let unprintable = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
-        if text.len() > MAX_BYTES || text.contains(unprintable) {
+        if text.len() > MAX_BYTES || text.contains(is_invisible) {
             return Err(InvalidBusName);
         }
         match text.strip_prefix("name:").map(str::trim) {
@@ -165,6 +165,8 @@ mod tests {
         }
         for text in
             ["", "256", "-1", "i2c-1", "dev/i2c-1", "/dev/", "name:", "name: ", "MCP2221", "/a\nb"]
+                .into_iter()
+                .chain(["/dev/i2c-1\u{200b}", "name:a\u{202e}", "/a\u{fffd}"])
         {
             assert_eq!(parse(text), Err(InvalidBusName), "{text}");
         }

@@ -34,7 +34,7 @@ Examples:
 pub struct ScanArgs {
     /// Scan only this bus: the N in /dev/i2c-N, a path, or name:NAME
     #[arg(long)]
-    pub bus: Option<BusName>,
+    pub bus: Option<String>,
 
     /// Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control
     /// registers
@@ -61,6 +61,9 @@ pub struct ScanArgs {
 /// [`Failure::Nothing`] if there is no bus or no INA260, [`Failure::Partly`] if the configuration
 /// is invalid, a bus that was asked for was not scanned completely, or the scan was interrupted.
 pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
+    let given = |bus| config::load_alone(&Overrides::default().with("bus", Some(bus)));
+    let given = args.bus.as_deref().map(given).transpose()?;
+    let only = given.map(|given| given.plan.sensors[0].location.bus);
     // A scan works without a valid configuration, too: it is how sensors are found.
     let overrides = args.config.overrides();
     let loaded = config::load(&overrides, config::environment());
@@ -70,7 +73,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     let plan = &loaded.plan;
     let mut provider = BusProvider::new(plan.simulate.as_ref());
     let adapters = provider.adapters();
-    let mut reports = buses(args.bus, plan, &adapters);
+    let mut reports = buses(only, plan, &adapters);
     let (mut scanned, count) = (0, reports.len());
     let mut progress = Progress::new(caller.progress);
     let (mut exporters, mut stopped) = (Exporters::default(), false);
