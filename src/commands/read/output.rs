@@ -150,7 +150,8 @@ pub(super) fn write_csv(Row { sensor, outcome }: &Row, output: &mut dyn Write) -
     let at = outcome.as_ref().map_or_else(|_| SystemTime::now(), |report| report.at);
     let Location { bus, mux, address } = sensor.location;
     let mux = mux.map_or(String::new(), |mux| mux.to_string());
-    let (at, device) = (unix_seconds(at), field(&sensor.device));
+    let bus = bus.to_string();
+    let (at, device, bus) = (unix_seconds(at), field(&sensor.device), field(&bus));
     writeln!(output, "{at:.3},{device},{bus},{mux},{address},{result}")?;
     output.flush()
 }
@@ -172,7 +173,34 @@ fn unix_seconds(at: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reader;
     use super::*;
+    use crate::config;
+
+    #[test]
+    fn line_has_a_field_for_each_column() {
+        let overrides = config::Overrides::default().with("bus", Some("/dev/a,b"));
+        let mut sensor = config::load_alone(&overrides).unwrap().plan.sensors.remove(0);
+        sensor.device = "12\" fan, left".to_owned();
+        let outcome = Err(reader::Error::Bus("not \"there\", or in use".to_owned()));
+        let mut line = Vec::new();
+        write_csv(&Row { sensor: &sensor, outcome }, &mut line).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        // As in RFC 4180: commas in quotes do not separate, and a quote is doubled.
+        let (mut fields, mut is_quoted) = (vec![String::new()], false);
+        for c in line.trim_end().replace("\"\"", "\0").chars() {
+            match c {
+                '"' => is_quoted = !is_quoted,
+                ',' if !is_quoted => fields.push(String::new()),
+                '\0' => fields.last_mut().unwrap().push('"'),
+                c => fields.last_mut().unwrap().push(c),
+            }
+        }
+        let expected =
+            [&sensor.device, "/dev/a,b", "", "0x40", "", "", "", "", "not \"there\", or in use"];
+        assert_eq!(fields[1..], expected);
+        assert_eq!(fields.len(), COLUMNS.split(',').count());
+    }
 
     #[test]
     fn field_with_comma_or_quote_is_quoted() {
