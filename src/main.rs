@@ -23,6 +23,8 @@ const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
 /// Grace period for a subcommand to end after a signal.
 const GRACE: Duration = Duration::from_millis(100);
+/// State in which `scan` and `read` may leave a bus if a transfer blocks.
+const MUXES: &str = "if a mux was switched, one of its channels may still be selected";
 
 fn main() -> ExitCode {
     signals::catch_file_size_limit();
@@ -66,12 +68,17 @@ fn escaped(error: &clap::Error) -> clap::Error {
 /// Runs a subcommand until it is done, or a signal asks it to end. Returns the exit code.
 fn run(command: Command) -> u8 {
     exit_code(match command {
-        Command::Scan(args) => with_caller(GRACE, |caller| commands::scan::run(&args, caller)),
-        Command::Read(args) => with_caller(GRACE, |caller| commands::read::run(&args, caller)),
+        Command::Scan(args) => {
+            with_caller(GRACE, false, MUXES, |caller| commands::scan::run(&args, caller))
+        }
+        Command::Read(args) => {
+            with_caller(GRACE, args.follow, MUXES, |caller| commands::read::run(&args, caller))
+        }
         Command::Watch(args) => commands::watch::run(&args),
         // Restores the registers of the chip before it ends.
         Command::Calibrate(args) => {
-            with_caller(50 * GRACE, |caller| commands::calibrate::run(&args, caller))
+            let left = "the registers of the sensor may not be restored";
+            with_caller(50 * GRACE, false, left, |caller| commands::calibrate::run(&args, caller))
         }
         // Like env(1) and timeout(1): codes other than 125 to 127 are those of the command.
         Command::Run(args) => {
@@ -85,16 +92,19 @@ fn run(command: Command) -> u8 {
 
 /// Connects a subcommand to standard output, and its progress to standard error if that is a
 /// terminal. The subcommand runs in a thread of its own: the kernel delivers signals to the main
-/// thread, which must not be blocked in a transfer.
+/// thread, which must not be blocked in a transfer. If it blocks, the process ends after `grace`,
+/// with 0 if a signal `is_normal`, and with what may be `left` changed.
 fn with_caller(
     grace: Duration,
+    is_normal: bool,
+    left: &'static str,
     command: impl FnOnce(Caller<'_>) -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
     let (request, requests) = mpsc::channel::<Infallible>();
     let mut request = Some(request);
-    signals::on_signals(signals::ending(), move |_| {
+    signals::on_signals(signals::ending(), move |signal| {
         drop(request.take());
-        end_after(grace)
+        end_after(grace, left, if is_normal { 0 } else { 128 + signal.number })
     })
     .map_err(Failure::of("cannot install signal handlers"))?;
     let run = move || {
@@ -117,16 +127,15 @@ fn with_caller(
 
 /// Ends the process if the subcommand that was asked to end does not: a bus, an exporter or the
 /// reader of its output may block it.
-fn end_after(grace: Duration) -> ! {
+fn end_after(grace: Duration, left: &'static str, code: i32) -> ! {
     thread::sleep(grace);
     // In a thread, since standard error may be what blocks.
-    let _ = thread::Builder::new().spawn(|| {
-        let message = "ended while waiting for a bus, an exporter or the output; if muxes were \
-                       scanned, a channel may still be selected";
-        let _ = writeln!(io::stderr(), "{message}");
+    let _ = thread::Builder::new().spawn(move || {
+        let ended = "ended while waiting for a bus, an exporter or the output";
+        let _ = writeln!(io::stderr(), "{ended}; {left}");
     });
     thread::sleep(GRACE / 4);
-    process::exit(0);
+    process::exit(code);
 }
 
 /// Reports a failure, and returns the exit code.

@@ -252,8 +252,14 @@ fn follow_goes_on_after_a_hangup_that_is_ignored() {
 
 #[test]
 fn signal_ends_a_blocked_command() {
-    for arguments in [&["scan"][..], &["scan", "--mux"], &["read"], &["read", "--follow"]] {
-        for signal in ["INT", "TERM"] {
+    for (arguments, left, [int, term]) in [
+        (&["scan"][..], "may still be selected", [130, 143]),
+        (&["scan", "--mux"], "may still be selected", [130, 143]),
+        (&["read"], "may still be selected", [130, 143]),
+        (&["read", "--follow"], "may still be selected", [0, 0]),
+        (&["calibrate", "--zero"], "the registers of the sensor may not be restored", [130, 143]),
+    ] {
+        for (signal, code) in [("INT", int), ("TERM", term)] {
             let mut child =
                 daemon(&[arguments, &["--simulate=hang@0", "--config", "/dev/null"]].concat())
                     .stdout(Stdio::null())
@@ -263,7 +269,11 @@ fn signal_ends_a_blocked_command() {
             // Time to begin the transfer; an earlier signal ends the process anyway.
             thread::sleep(Duration::from_millis(500));
             kill(signal, &child.id().to_string());
-            until("the end", || child.try_wait().unwrap());
+            let status = until("the end", || child.try_wait().unwrap());
+            assert_eq!(status.code(), Some(code), "{arguments:?}");
+            let mut message = String::new();
+            child.stderr.unwrap().read_to_string(&mut message).unwrap();
+            assert!(message.trim_end().ends_with(left), "{arguments:?}: {message}");
         }
     }
 }
