@@ -12,22 +12,23 @@ use super::health::HealthCheck;
 use super::listener::{BindError, Listener, Serving, check_address, is_absent};
 use super::metrics::RestartCause;
 use super::{Exposition, View, recorder};
-use crate::clock::SystemClock;
+use crate::clock::{LogRateLimit, SystemClock};
 use crate::config::{Listen, ServerSettings};
 
 /// Sets the series of all sensors, and serves them.
 pub struct Server {
     settings: ServerSettings,
     exposition: Exposition,
-    /// `None`: the machine does not have the address; binding is retried.
+    /// `None`: the address cannot be bound; this is retried.
     serving: Option<Serving>,
     /// When the listener was last restarted.
     restarted: Option<Instant>,
     /// When the last drop was seen, and when the last one was counted.
     dropped: Option<Instant>,
     counted: Option<Instant>,
-    /// Whether a failure of the listener has been logged.
-    in_trouble: bool,
+    /// The outcome of a failure that was logged last, until the listener responds.
+    logged: Option<String>,
+    log_limit: LogRateLimit,
 }
 
 /// A listener for new settings, which replaces the running one in [`Server::apply`].
@@ -47,10 +48,7 @@ impl Server {
     pub fn bind(settings: ServerSettings) -> Result<Prepared, BindError> {
         let listener = match Listener::bind(&settings) {
             Ok(listener) => Some(listener),
-            Err(error) if is_absent(&error.source) => {
-                warn!("{}", retrying(&error));
-                None
-            }
+            Err(error) if is_absent(&error.source) => None,
             Err(error) => return Err(error),
         };
         Ok(Prepared { settings, listener })
@@ -72,10 +70,13 @@ impl Server {
             restarted: None,
             dropped: None,
             counted: None,
-            in_trouble: listener.is_none(),
+            logged: None,
+            log_limit: LogRateLimit::default(),
         };
-        if let Some(listener) = listener {
-            server.serve(listener).map_err(|error| error.source)?;
+        match listener {
+            Some(listener) => server.serve(listener).map_err(|error| error.source)?,
+            // Logs why.
+            None => server.check(Instant::now()),
         }
         Ok(server)
     }
@@ -110,8 +111,9 @@ impl Server {
 
     fn check(&mut self, now: Instant) {
         let Some(serving) = &mut self.serving else {
-            // The failure has been reported.
-            let _ = self.open();
+            if let Err(error) = self.open() {
+                self.report(None, retrying(&error), now);
+            }
             return;
         };
         let (silence, has_dropped) = serving.silence(&self.settings.listen, now);
@@ -132,12 +134,12 @@ impl Server {
                 self.counted = Some(now);
                 self.exposition.count_restart(RestartCause::Connections);
                 let outcome = "dropping all open connections in favour of waiting clients";
-                self.report(RestartCause::Connections, outcome);
+                self.report(Some(RestartCause::Connections), outcome.to_owned(), now);
             }
             return;
         } else {
-            if self.in_trouble && silence.is_zero() && is_due(self.dropped) {
-                self.in_trouble = false;
+            if self.logged.is_some() && silence.is_zero() && is_due(self.dropped) {
+                self.logged = None;
                 info!("the HTTP listener at {} is responding", self.settings.listen);
             }
             return;
@@ -145,18 +147,23 @@ impl Server {
         if is_due(self.restarted) {
             self.restarted = Some(now);
             self.exposition.count_restart(cause);
-            match self.open() {
-                Ok(()) => self.report(cause, "restarted"),
-                Err(error) => self.report(cause, &retrying(&error)),
-            }
+            let outcome =
+                self.open().map_or_else(|error| retrying(&error), |()| "restarted".into());
+            self.report(Some(cause), outcome, now);
         }
     }
 
-    fn report(&mut self, cause: RestartCause, outcome: &str) {
-        if !std::mem::replace(&mut self.in_trouble, true) {
-            let problem = cause.get_message().unwrap_or_default();
-            warn!("the HTTP listener at {} {problem}; {outcome}", self.settings.listen);
+    /// Logs a failure, unless its outcome is the one that was logged last.
+    fn report(&mut self, cause: Option<RestartCause>, outcome: String, now: Instant) {
+        if self.logged.as_ref() == Some(&outcome) || !self.log_limit.allow(now) {
+            return;
         }
+        if let Some(problem) = cause.and_then(|cause| cause.get_message()) {
+            warn!("the HTTP listener at {} {problem}; {outcome}", self.settings.listen);
+        } else {
+            warn!("{outcome}");
+        }
+        self.logged = Some(outcome);
     }
 
     /// Binds the listener of new settings, while the running one serves.
@@ -203,7 +210,7 @@ impl Server {
         };
         if let Err(error) = outcome {
             self.exposition.replace(recorder(&self.settings.buckets));
-            self.report(RestartCause::Address, &retrying(&error));
+            self.report(None, retrying(&error), Instant::now());
         }
     }
 
@@ -222,7 +229,7 @@ fn retrying(error: &BindError) -> String {
 mod tests {
     use std::fs;
     use std::future::poll_fn;
-    use std::io::{Read as _, Write as _};
+    use std::io::{Read as _, Seek as _, Write as _};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::unix::fs::symlink;
     use std::sync::Mutex;
@@ -352,6 +359,35 @@ mod tests {
         let now = Instant::now();
         (0..60).for_each(|second| server.tick(now + Duration::from_secs(second)));
         assert!(server.is_serving() && server.restarted.is_none());
+    }
+
+    /// Without the address at first; then with its port in use.
+    #[test]
+    fn each_reason_is_logged_once() {
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let settings = ServerSettings {
+            // No machine has an address of TEST-NET-1 (RFC 5737).
+            listen: Listen::Tcp((Ipv4Addr::new(192, 0, 2, 1), 8000).into()),
+            socket_mode: 0,
+            allow: Vec::new(),
+            buckets: vec![1.0],
+        };
+        let log = Arc::new(tempfile::tempfile().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let _default = tracing::subscriber::set_default(subscriber);
+        let mut server = Server::start(Server::bind(settings).unwrap(), Vec::new()).unwrap();
+        let now = Instant::now();
+        let mut tick = |listen: Option<Listen>| {
+            server.settings.listen = listen.unwrap_or(server.settings.listen.clone());
+            (0..3).for_each(|_| server.tick(now));
+            let (mut log, mut text) = (&*log, String::new());
+            log.rewind().unwrap();
+            log.read_to_string(&mut text).unwrap();
+            let count = |reason| text.lines().filter(|line| line.contains(reason)).count();
+            (count("(os error 99)"), count("(os error 98)"))
+        };
+        assert_eq!(tick(None), (1, 0));
+        assert_eq!(tick(Some(Listen::Tcp(held.local_addr().unwrap()))), (1, 1));
     }
 
     #[test]
