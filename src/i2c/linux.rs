@@ -3,11 +3,11 @@
 //! SMBus word calls work on plain I2C and on SMBus-only adapters. They do not release the bus
 //! between register number and data (repeated start), which a write followed by a read does.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rppal::i2c::{Error as RppalError, I2c};
@@ -19,18 +19,29 @@ use super::{Address, BoundDriver, Bus, BusName, Error, ErrorKind, OpenError};
 use crate::clock::LogRateLimit;
 use crate::printable::escape;
 
+/// The lock file of a claimed adapter, unless it cannot be created or another process has locked
+/// it.
+pub(crate) type LockFile = Mutex<Option<File>>;
+
 /// Claims an adapter, by the kernel's number, for a bus that has opened it, until the returned
-/// value is dropped. Fails if another bus has claimed it, or if chips of another bus are on the
+/// value is dropped. The bus's last claim stays locked if it is for the same adapter, else it is
+/// dropped. Fails if another bus has claimed the adapter, or if chips of another bus are on the
 /// same wires.
-pub(crate) type Claim =
-    Arc<dyn Fn(BusName, u32, &Adapters) -> Result<Box<dyn Send>, OpenError> + Send + Sync>;
+pub(crate) type Claim = Arc<
+    dyn Fn(BusName, u32, &Adapters, Option<Arc<LockFile>>) -> Result<Arc<LockFile>, OpenError>
+        + Send
+        + Sync,
+>;
 
 /// A Linux I2C adapter. It is closed when it fails, so that the kernel can remove an adapter that
-/// was unplugged, and looked up, opened and claimed again at the next transfer.
+/// was unplugged, and looked up, opened and claimed again at the next transfer. It stays locked
+/// until it is gone.
 pub(crate) struct LinuxBus {
     bus: BusName,
     claim: Option<Claim>,
     node: Option<Node>,
+    /// The last claim. It is dropped after the adapter was closed.
+    claimed: Option<Arc<LockFile>>,
     /// The reason why it could not be opened, if that was logged since it was last open.
     logged: Option<String>,
     log_limit: LogRateLimit,
@@ -41,13 +52,13 @@ struct Node {
     adapter: Adapter,
     /// Address set in the kernel: saves an ioctl per transfer to the same chip.
     address: Option<Address>,
-    _claim: Option<Box<dyn Send>>,
 }
 
 impl LinuxBus {
     /// Returns a bus that is opened at its first transfer.
     pub(crate) fn closed(bus: BusName, claim: Option<Claim>) -> Self {
-        Self { bus, claim, node: None, logged: None, log_limit: LogRateLimit::default() }
+        let (logged, log_limit) = (None, LogRateLimit::default());
+        Self { bus, claim, claimed: None, node: None, logged, log_limit }
     }
 
     pub(crate) fn open(mut self) -> Result<Self, OpenError> {
@@ -55,13 +66,15 @@ impl LinuxBus {
         Ok(self)
     }
 
-    fn open_node(&self) -> Result<Node, OpenError> {
+    fn open_node(&mut self) -> Result<Node, OpenError> {
         let adapters = Adapters::read();
-        let adapter = adapters.resolve(self.bus)?.clone();
+        let adapter = adapters.resolve(self.bus).inspect_err(|_| self.claimed = None)?.clone();
         let i2c = open_i2c(adapter.number)?;
-        let claim = self.claim.as_ref();
-        let claim = claim.map(|claim| claim(self.bus, adapter.kernel_number, &adapters));
-        Ok(Node { i2c, adapter, address: None, _claim: claim.transpose()? })
+        if let Some(claim) = &self.claim {
+            let last = self.claimed.take();
+            self.claimed = Some(claim(self.bus, adapter.kernel_number, &adapters, last)?);
+        }
+        Ok(Node { i2c, adapter, address: None })
     }
 
     fn transfer<T>(
@@ -218,6 +231,13 @@ mod tests {
     fn missing_bus_is_absent() {
         let missing = LinuxBus::closed(251.into(), None).open();
         let Err(OpenError::Absent { bus: 251, .. }) = missing else { panic!("bus 251 exists") };
+    }
+
+    #[test]
+    fn missing_adapter_is_not_locked() {
+        let mut bus = LinuxBus::closed(251.into(), None);
+        bus.claimed = Some(Arc::default());
+        assert!(bus.open_node().is_err() && bus.claimed.is_none());
     }
 
     /// A loose USB adapter has other reasons each time.

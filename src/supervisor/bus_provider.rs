@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Instant;
 
 use tracing::{info, warn};
 
 use super::{bus_lock, locations};
-use crate::clock::SystemClock;
+use crate::clock::{LogRateLimit, SystemClock};
 use crate::config::{Listen, Plan};
 use crate::i2c::adapters::Adapters;
-use crate::i2c::linux::{Claim, LinuxBus};
+use crate::i2c::linux::{Claim, LinuxBus, LockFile};
 use crate::i2c::{Bus, BusName, Location, OpenError};
 use crate::simulated::{Board, Chip, Faults, Load};
 
@@ -74,14 +75,11 @@ impl BusProvider {
     }
 }
 
-/// A lock file, unless it cannot be created or another process has locked it.
-type LockFile = Mutex<Option<File>>;
-
 /// The adapters that this process has claimed, each for a single bus, with their lock files.
 ///
 /// Adapters can appear after the configuration was checked. Of buses whose chips are on the same
-/// wires, the bus that was opened last keeps its claim, even while it is closed: its mux channel
-/// may still be selected.
+/// wires, the bus that was opened last has precedence, even while it is closed: its mux channel may
+/// still be selected.
 pub(super) struct Claims {
     /// Name of the subcommand, which claims no bus that is in use; `None`: the daemon.
     command: Option<&'static str>,
@@ -95,6 +93,7 @@ pub(super) struct Claims {
     adapters: BTreeMap<u32, (BusName, Weak<LockFile>)>,
     /// In the order of their last claims.
     buses: Vec<BusName>,
+    log_limit: LogRateLimit,
 }
 
 impl Claims {
@@ -106,6 +105,7 @@ impl Claims {
             locations: locations(plan).collect(),
             adapters: BTreeMap::new(),
             buses: Vec::new(),
+            log_limit: LogRateLimit::default(),
         }
     }
 
@@ -114,9 +114,15 @@ impl Claims {
         bus: BusName,
         adapter: u32,
         adapters: &Adapters,
-    ) -> Result<Box<dyn Send>, OpenError> {
+        last: Option<Arc<LockFile>>,
+    ) -> Result<Arc<LockFile>, OpenError> {
         let known = self.adapters.get(&adapter);
+        let is_known = |last: &Arc<LockFile>| {
+            known.is_some_and(|(_, file)| file.as_ptr() == Arc::as_ptr(last))
+        };
+        let last = last.filter(is_known);
         if let Some((other, file)) = known
+            && last.is_none()
             && file.strong_count() > 0
         {
             return Err(OpenError::Taken(bus, *other));
@@ -130,12 +136,18 @@ impl Claims {
                 }
             }
         }
-        let file = self.lock_file(adapter, known.is_none());
-        let file = Arc::new(Mutex::new(file.map_err(|user| OpenError::InUse(bus, user))?));
+        let file = if let Some(file) = last {
+            file
+        } else {
+            let mut limit = self.log_limit;
+            let file = self.lock_file(adapter, Some(&mut limit));
+            self.log_limit = limit;
+            Arc::new(Mutex::new(file.map_err(|user| OpenError::InUse(bus, user))?))
+        };
         self.adapters.insert(adapter, (bus, Arc::downgrade(&file)));
         self.buses.retain(|it| *it != bus);
         self.buses.push(bus);
-        Ok(Box::new(file))
+        Ok(file)
     }
 
     /// Updates the URL in the lock files, and tries again to create those that are missing.
@@ -151,25 +163,29 @@ impl Claims {
                 if is_changed && let Err(error) = bus_lock::write_owner(file, &self.listen.url()) {
                     warn!("cannot write the lock file of bus {adapter}: {error}");
                 }
-            } else if let Ok(Some(created)) = self.lock_file(*adapter, false) {
+            } else if let Ok(Some(created)) = self.lock_file(*adapter, None) {
                 *file = Some(created);
                 info!("bus {adapter}: lock file created; `scan` and `read` see it as in use");
             }
         }
     }
 
-    /// Locks an adapter. The daemon measures it even if that fails, and the first attempt logs why.
+    /// Locks an adapter. The daemon measures it even if that fails; with a limit, it logs why.
     ///
     /// # Errors
     /// The process that uses it, if this one is a subcommand.
-    fn lock_file(&self, adapter: u32, is_first: bool) -> Result<Option<File>, String> {
+    fn lock_file(
+        &self,
+        adapter: u32,
+        limit: Option<&mut LogRateLimit>,
+    ) -> Result<Option<File>, String> {
         // A process that probes the lock holds it for some microseconds.
-        let attempts = if is_first { 10 } else { 1 };
+        let attempts = if limit.is_some() { 10 } else { 1 };
         let owner = self.command.map_or_else(|| self.listen.url(), str::to_owned);
         match bus_lock::acquire(&self.directories, adapter, &owner, attempts) {
             Ok(Ok(file)) => return Ok(Some(file)),
             Ok(Err(user)) if self.command.is_some() => return Err(user),
-            Ok(Err(_)) | Err(_) if !is_first => {}
+            _ if !limit.is_some_and(|limit| limit.allow(Instant::now())) => {}
             Ok(Err(user)) => warn!(
                 "bus {adapter}: also in use by another process ({user}); results will be split \
                  between the two"
@@ -190,6 +206,7 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{Read as _, Seek as _};
 
     use tempfile::TempDir;
 
@@ -201,7 +218,7 @@ mod tests {
     fn second_name_of_an_open_adapter_is_refused() {
         let plan = config::load_alone(&Overrides::default()).unwrap().plan;
         let mut claims = Claims::new(None, &plan);
-        let mut claim = |bus, adapter| claims.claim(bus, adapter, &Adapters::default());
+        let mut claim = |bus, adapter| claims.claim(bus, adapter, &Adapters::default(), None);
         let (first, second) = (BusName::Path("/dev/i2c-power"), BusName::Number(251));
         let guard = claim(first, 1_000_251).unwrap();
         let refused = claim(second, 1_000_251).err();
@@ -228,7 +245,7 @@ mod tests {
     fn lock_file_follows_the_listener() {
         let directory = tempfile::tempdir().unwrap();
         let mut claims = claims(None, &directory);
-        let _claim = claims.claim(BUS, 7, &Adapters::default()).unwrap();
+        let _claim = claims.claim(BUS, 7, &Adapters::default(), None).unwrap();
         assert_eq!(lock_file(&directory), "http://0.0.0.0:8000/metrics\n");
         claims.renew(&Listen::Unix("/a".into()));
         assert_eq!(lock_file(&directory), "unix:/a\n");
@@ -237,10 +254,13 @@ mod tests {
     #[test]
     fn bus_that_was_in_use_is_locked_later() {
         let directory = tempfile::tempdir().unwrap();
-        let command = claims(Some("run"), &directory).claim(BUS, 7, &Adapters::default());
+        let log = Arc::new(tempfile::tempfile().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let _default = tracing::subscriber::set_default(subscriber);
+        let command = claims(Some("run"), &directory).claim(BUS, 7, &Adapters::default(), None);
         let mut claims = claims(None, &directory);
         // The daemon measures it all the same.
-        let claim = claims.claim(BUS, 7, &Adapters::default()).unwrap();
+        let claim = claims.claim(BUS, 7, &Adapters::default(), None).unwrap();
         claims.renew(&Listen::Unix("/a".into()));
         assert_eq!(lock_file(&directory), "run\n");
         drop(command);
@@ -249,18 +269,40 @@ mod tests {
         let path = [directory.path().to_owned()];
         assert!(bus_lock::acquire(&path, 7, "", 1).unwrap().is_err(), "locked");
         drop(claim);
-        assert!(bus_lock::acquire(&path, 7, "", 1).unwrap().is_ok(), "not locked");
+        // Another process can lock it while its adapter is gone.
+        let _other = bus_lock::acquire(&path, 7, "other", 1).unwrap().unwrap();
+        let _claim = claims.claim(BUS, 7, &Adapters::default(), None).unwrap();
+        let (mut log, mut text) = (&*log, String::new());
+        log.rewind().unwrap();
+        log.read_to_string(&mut text).unwrap();
+        let count =
+            |user| text.matches(&format!("bus 7: also in use by another process {user}")).count();
+        assert_eq!((count("(run)"), count("(other)")), (1, 1), "{text}");
     }
 
     #[test]
     fn subcommand_claims_no_bus_that_is_in_use() {
         let directory = tempfile::tempdir().unwrap();
-        let first = claims(Some("run"), &directory).claim(BUS, 7, &Adapters::default());
+        let first = claims(Some("run"), &directory).claim(BUS, 7, &Adapters::default(), None);
         let mut second = claims(Some("watch"), &directory);
-        let error = second.claim(BUS, 7, &Adapters::default()).err().unwrap().to_string();
+        let error = second.claim(BUS, 7, &Adapters::default(), None).err().unwrap().to_string();
         assert_eq!(error, "bus 7 is in use by another process (run); stop it first");
         drop(first);
-        assert!(second.claim(BUS, 7, &Adapters::default()).is_ok());
+        assert!(second.claim(BUS, 7, &Adapters::default(), None).is_ok());
+    }
+
+    #[test]
+    fn closed_bus_stays_locked_until_its_adapter_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut daemon, adapters) = (claims(None, &directory), Adapters::default());
+        let claim = daemon.claim(BUS, 7, &adapters, None).unwrap();
+        let path = [directory.path().to_owned()];
+        let is_locked = |adapter| bus_lock::acquire(&path, adapter, "", 1).unwrap().is_err();
+        // Opened again, while another name of the adapter is refused.
+        assert!(daemon.claim(8.into(), 7, &adapters, None).is_err());
+        assert!(daemon.claim(BUS, 7, &adapters, Some(claim.clone())).is_ok() && is_locked(7));
+        let _claim = daemon.claim(BUS, 8, &adapters, Some(claim)).unwrap();
+        assert!(!is_locked(7) && is_locked(8));
     }
 
     /// Two muxes on bus 1, of which the second appears after the start.
@@ -282,7 +324,7 @@ mod tests {
         let plan = config::load_alone(&Overrides::default()).unwrap().plan;
         let mut claims = Claims { locations: planned.to_vec(), ..Claims::new(None, &plan) };
         let claim = |claims: &mut Claims, bus: u8, machine: &Machine| {
-            claims.claim(bus.into(), 1_000_300 + u32::from(bus), &machine.adapters())
+            claims.claim(bus.into(), 1_000_300 + u32::from(bus), &machine.adapters(), None)
         };
         let claims = &mut claims;
 

@@ -58,8 +58,8 @@ impl Supervisor {
     ) -> Result<Self, NothingToMeasure> {
         let claims = Arc::new(Mutex::new(Claims::new(command, &plan)));
         let shared = claims.clone();
-        provider.claim = Some(Arc::new(move |bus, adapter, adapters| {
-            lock(&shared).claim(bus, adapter, adapters)
+        provider.claim = Some(Arc::new(move |bus, adapter, adapters, last| {
+            lock(&shared).claim(bus, adapter, adapters, last)
         }));
         let mut failures = Vec::new();
         let mut open = |name| {

@@ -18,6 +18,9 @@ all_up() {
     local lines
     lines=$(series ina260_up) && [[ $(grep --count " $1$" <<<"$lines") == 16 ]]
 }
+is_locked() {
+    ! flock --nonblock /run/ina260-exporter/bus-1.lock true
+}
 
 sensors=()
 for address in {64..79}; do
@@ -35,6 +38,8 @@ all_chips delay_us 1000000
 all_chips errno 110
 wait_until 40 all_up 0
 wait_until 10 lacks ina260_voltage
+# It is closed between two attempts, but no other process may lock it.
+holds_for 20 is_locked
 holds_for 60 all_up 0
 expect "restarts" 0 "$(property NRestarts)"
 lines=$(journal | wc --lines)
