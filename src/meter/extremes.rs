@@ -66,6 +66,13 @@ impl Window {
         }
     }
 
+    /// Shifts all results into the past, by time suspended, which monotonic time excludes.
+    pub(super) fn add_suspended(&mut self, time: Duration) {
+        for (at, _) in self.maxima.iter_mut().flatten().flat_map(|it| &mut it.0) {
+            *at = at.checked_sub(time).unwrap_or(*at);
+        }
+    }
+
     /// Returns the extremes of the window that ends `now`, if there has been a result.
     pub(crate) fn extremes(&mut self, now: Instant) -> Option<Extremes> {
         let [power, current, voltage] = self.maxima.each_mut().map(|[negated, plain]| {

@@ -179,6 +179,12 @@ impl Meter {
         self.accumulator.mark_silent();
     }
 
+    /// Adds time during which the machine was suspended.
+    pub(crate) fn add_suspended(&mut self, time: Duration) {
+        self.accumulator.add_suspended(time);
+        self.window.add_suspended(time);
+    }
+
     /// Sets whether the alert is active. Returns whether that changed.
     pub(crate) fn set_alert(&mut self, active: bool) -> bool {
         let changed = active != self.alert;

@@ -92,7 +92,7 @@ impl Accumulator {
     }
 
     /// Adds time during which the machine was suspended, and perhaps the sensor was, too.
-    pub(crate) fn add_suspended(&mut self, time: Duration) {
+    pub(super) fn add_suspended(&mut self, time: Duration) {
         self.totals.unmeasured += time;
     }
 

@@ -116,7 +116,7 @@ impl Sensor {
 
     /// Accounts for a suspend of the machine: the state of the sensor during it is unknown.
     pub(super) fn on_suspend(&mut self, time: Duration) {
-        self.setup.meter.lock().accumulator.add_suspended(time);
+        self.setup.meter.lock().add_suspended(time);
         if let State::Running(poller) = &mut self.state {
             poller.tracker.lose_phase();
         }

@@ -248,6 +248,27 @@ fn measured_and_unmeasured_add_up() {
     assert!(totals.unmeasured >= secs(1_000 + 100 + 39) - Duration::from_millis(300), "{totals:?}");
 }
 
+/// In a window of 60 s.
+#[test]
+fn window_covers_time_suspended() {
+    for (suspended, expected) in [(7_200, [1.0, 1.0, 1.0]), (30, [5.0, 5.0, 1.0])] {
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
+        let current = Box::new(|t| if t < 9.0 { 5.0 } else { 1.0 });
+        board.plug(None, FIRST, Chip::exact(Load { current, ..Load::steady(5.0, 1.0) }));
+        let mut scene = scene_of(clock.clone(), board, vec![setup(FIRST, secs(1))]);
+        let mut max_after = |time: u64| {
+            scene.run(secs(time));
+            let extremes = scene.meters[0].lock().window.extremes(clock.now());
+            extremes.unwrap().max.current.0.round()
+        };
+        assert_eq!(max_after(12), 5.0);
+        clock.suspend(secs(suspended));
+        // 17 s, 37 s and 41 s after the start, apart from the suspend.
+        assert_eq!([5, 20, 4].map(max_after), expected, "{suspended} s");
+    }
+}
+
 #[test]
 fn brown_out_during_a_poll_gives_no_result() {
     // At any time of a cycle of 88 ms, which has one poll.
