@@ -135,8 +135,9 @@ pub struct Meter {
     pub accumulator: Accumulator,
     /// Recent results, for their extremes.
     pub(crate) window: Window,
-    /// Sums over the results since [`Self::take_means`], and their number.
-    sums: (Measured, f64),
+    /// Sums over the results since [`Self::take_means`], each times its period in seconds; the sum
+    /// of these, and the number of results.
+    sums: (Measured, f64, u64),
     /// Observations of the results and polls since they were last taken.
     pub observations: Observations,
     /// Every result with its cycle and the time that it covers, since [`Self::take_results`].
@@ -149,11 +150,13 @@ impl Meter {
         self.up = true;
         let time = self.accumulator.add(&reading.measured, cycle);
         self.window.add(reading.at, &reading.measured);
-        let (sum, results) = &mut self.sums;
-        sum.voltage.0 += reading.measured.voltage.0;
-        sum.current.0 += reading.measured.current.0;
-        sum.power.0 += reading.measured.power.0;
-        *results += 1.0;
+        let (sum, seconds, results) = &mut self.sums;
+        let period = cycle.period.as_secs_f64();
+        sum.voltage.0 += reading.measured.voltage.0 * period;
+        sum.current.0 += reading.measured.current.0 * period;
+        sum.power.0 += reading.measured.power.0 * period;
+        *seconds += period;
+        *results += 1;
         Observations::push(&mut self.observations.powers, reading.measured.power.0);
         if let Some(results) = &mut self.results {
             results.push((reading.measured, *cycle, time));
@@ -204,11 +207,13 @@ impl Meter {
         Observations::push(&mut self.observations.polls, time.as_secs_f64());
     }
 
-    /// Returns the means of the results since the last call, and their number, if there was one.
-    pub(crate) fn take_means(&mut self) -> Option<(Measured, f64)> {
-        let (Measured { voltage, current, power }, n) = std::mem::take(&mut self.sums);
-        let means = Measured::new(voltage.0 / n, current.0 / n, power.0 / n);
-        (n > 0.0).then_some((means, n))
+    /// Returns the means over the periods of the results since the last call, and the number of
+    /// results, if there was one.
+    pub(crate) fn take_means(&mut self) -> Option<(Measured, u64)> {
+        let (Measured { voltage, current, power }, seconds, results) =
+            std::mem::take(&mut self.sums);
+        let means = Measured::new(voltage.0 / seconds, current.0 / seconds, power.0 / seconds);
+        (results > 0).then_some((means, results))
     }
 
     /// Returns a copy without the parts whose size grows with the rate.
@@ -307,12 +312,28 @@ mod tests {
                 Reading { measured: Measured::new(volts, 1.0, 5.0), ..reading(Instant::now()) };
             meter.record(reading, &cycle(Instant::now()));
         }
-        assert_eq!(meter.take_means(), Some((Measured::new(5.0, 1.0, 5.0), 2.0)));
+        assert_eq!(meter.take_means(), Some((Measured::new(5.0, 1.0, 5.0), 2)));
         assert_eq!(meter.take_means(), None);
         // In 46 days without a summary, with a result every 0.92 ms.
-        meter.sums = (Measured::new(5.0 * f64::from(u32::MAX), 0.0, 0.0), u32::MAX.into());
+        let seconds = f64::from(u32::MAX);
+        meter.sums = (Measured::new(5.0 * seconds, 0.0, 0.0), seconds, u32::MAX.into());
         meter.record(reading(Instant::now()), &cycle(Instant::now()));
         assert!(meter.take_means().is_some_and(|(means, _)| (means.voltage.0 - 5.0).abs() < 1e-6));
+    }
+
+    /// 1 W for 55 min, with a result per second; then 10 W for 5 min, with one per 10 ms.
+    #[test]
+    fn means_are_weighted_by_time() {
+        let mut meter = Meter::default();
+        for (results, millis, watts) in [(3_300, 1_000, 1.0), (30_000, 10, 10.0)] {
+            let now = Instant::now();
+            let reading = Reading { measured: Measured::new(5.0, 0.0, watts), ..reading(now) };
+            let cycle = Cycle { period: Duration::from_millis(millis), ..cycle(now) };
+            (0..results).for_each(|_| meter.record(reading, &cycle));
+        }
+        let (means, results) = meter.take_means().unwrap();
+        assert!((means.power.0 - 1.75).abs() < 1e-9, "{means}");
+        assert_eq!(results, 33_300);
     }
 
     #[test]
