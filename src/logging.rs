@@ -227,8 +227,38 @@ fn stderr_is_the_journal() -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::io::{Read as _, Seek as _};
+
+    use tracing::Dispatch;
+    use tracing::subscriber::{DefaultGuard, NoSubscriber, set_default};
+
     use super::*;
+
+    /// The messages of a test's thread.
+    pub(crate) struct CapturedLog {
+        file: Arc<fs::File>,
+        _default: DefaultGuard,
+        /// With a single subscriber, a message whose first use is in the thread of another test
+        /// would be disabled for that one, too.
+        _second: Dispatch,
+    }
+
+    impl CapturedLog {
+        pub(crate) fn start() -> Self {
+            let second = Dispatch::new(NoSubscriber::new());
+            let file = Arc::new(tempfile::tempfile().unwrap());
+            let subscriber = tracing_subscriber::fmt().with_writer(file.clone()).finish();
+            Self { file, _default: set_default(subscriber), _second: second }
+        }
+
+        pub(crate) fn text(&self) -> String {
+            let (mut file, mut text) = (&*self.file, String::new());
+            file.rewind().unwrap();
+            file.read_to_string(&mut text).unwrap();
+            text
+        }
+    }
 
     #[test]
     fn full_queue_drops_and_counts() {

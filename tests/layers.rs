@@ -325,7 +325,7 @@ fn code(source: &str) -> String {
 
 /// Returns a formatted source without its inline tests, which end with the file.
 fn without_tests(source: &str) -> String {
-    source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
+    source.split("mod tests {").next().unwrap_or_default().to_owned()
 }
 
 /// Tests of the checks above with sources that break the rules.

@@ -229,7 +229,7 @@ fn retrying(error: &BindError) -> String {
 mod tests {
     use std::fs;
     use std::future::poll_fn;
-    use std::io::{Read as _, Seek as _, Write as _};
+    use std::io::{Read as _, Write as _};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::unix::fs::symlink;
     use std::sync::Mutex;
@@ -239,6 +239,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::logging::tests::CapturedLog;
     use crate::meter::SharedMeter;
     use crate::scrape::Url;
 
@@ -372,17 +373,13 @@ mod tests {
             allow: Vec::new(),
             buckets: vec![1.0],
         };
-        let log = Arc::new(tempfile::tempfile().unwrap());
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
-        let _default = tracing::subscriber::set_default(subscriber);
+        let log = CapturedLog::start();
         let mut server = Server::start(Server::bind(settings).unwrap(), Vec::new()).unwrap();
         let now = Instant::now();
         let mut tick = |listen: Option<Listen>| {
             server.settings.listen = listen.unwrap_or(server.settings.listen.clone());
             (0..3).for_each(|_| server.tick(now));
-            let (mut log, mut text) = (&*log, String::new());
-            log.rewind().unwrap();
-            log.read_to_string(&mut text).unwrap();
+            let text = log.text();
             let count = |reason| text.lines().filter(|line| line.contains(reason)).count();
             (count("(os error 99)"), count("(os error 98)"))
         };

@@ -216,6 +216,7 @@ fn group_name(gid: u32, groups: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logging::tests::CapturedLog;
 
     #[test]
     fn owning_group_is_named() {
@@ -244,16 +245,14 @@ mod tests {
     #[test]
     fn each_reason_is_logged_but_not_without_limit() {
         let mut bus = LinuxBus::closed(251.into(), None);
-        let log = Arc::new(tempfile::tempfile().unwrap());
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
-        let _default = tracing::subscriber::set_default(subscriber);
+        let log = CapturedLog::start();
         let mut fail = |logged: Option<&str>| {
             if let Some(logged) = logged {
                 bus.logged = Some(logged.to_owned());
             }
-            let before = log.metadata().unwrap().len();
+            let before = log.text().len();
             assert_eq!(bus.read_word(Address(0x40), 0).unwrap_err().kind, ErrorKind::Closed);
-            log.metadata().unwrap().len() > before
+            log.text().len() > before
         };
         assert!(fail(None));
         assert!(!fail(None), "the same reason");

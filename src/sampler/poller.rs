@@ -71,9 +71,12 @@ impl Poller {
     /// flag is wrong. Registers of neighbouring results are better than none.
     const MAX_ATTEMPTS: usize = 8;
 
-    /// Identifies the chip and writes its settings.
-    pub(super) fn configure(chip: Ina260, access: &mut Access<'_>) -> Result<Self, Error> {
-        let die = ina260::identify(&mut access.bus, chip.address)?;
+    /// Writes the settings of a chip that was identified.
+    pub(super) fn configure(
+        chip: Ina260,
+        die: u16,
+        access: &mut Access<'_>,
+    ) -> Result<Self, Error> {
         let mut start = Vec::new();
         let registers = chip.configure(&mut access.bus, || start.push(access.clock.now()))?;
         let (now, settings) = (access.clock.now(), registers.settings());

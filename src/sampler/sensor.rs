@@ -301,8 +301,10 @@ impl Sensor {
     }
 
     fn configure(&mut self, access: &mut Access<'_>) -> Result<Box<Poller>, ina260::Error> {
-        self.is_configured |= self.setup.chip.configure;
-        let poller = Poller::configure(self.setup.chip, access)?;
+        let chip = self.setup.chip;
+        let die = ina260::identify(&mut access.bus, chip.address)?;
+        self.is_configured |= chip.configure;
+        let poller = Poller::configure(chip, die, access)?;
         self.word_time = access.bus.fastest_word;
         self.nominal_cycle = poller.info.settings.cycle();
         Ok(Box::new(poller))

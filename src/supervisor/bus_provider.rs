@@ -206,13 +206,13 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::{Read as _, Seek as _};
 
     use tempfile::TempDir;
 
     use super::*;
     use crate::config::{self, Overrides};
     use crate::i2c::adapters::tests::Machine;
+    use crate::logging::tests::CapturedLog;
 
     #[test]
     fn second_name_of_an_open_adapter_is_refused() {
@@ -254,9 +254,7 @@ mod tests {
     #[test]
     fn bus_that_was_in_use_is_locked_later() {
         let directory = tempfile::tempdir().unwrap();
-        let log = Arc::new(tempfile::tempfile().unwrap());
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
-        let _default = tracing::subscriber::set_default(subscriber);
+        let log = CapturedLog::start();
         let command = claims(Some("run"), &directory).claim(BUS, 7, &Adapters::default(), None);
         let mut claims = claims(None, &directory);
         // The daemon measures it all the same.
@@ -272,9 +270,7 @@ mod tests {
         // Another process can lock it while its adapter is gone.
         let _other = bus_lock::acquire(&path, 7, "other", 1).unwrap().unwrap();
         let _claim = claims.claim(BUS, 7, &Adapters::default(), None).unwrap();
-        let (mut log, mut text) = (&*log, String::new());
-        log.rewind().unwrap();
-        log.read_to_string(&mut text).unwrap();
+        let text = log.text();
         let count =
             |user| text.matches(&format!("bus 7: also in use by another process {user}")).count();
         assert_eq!((count("(run)"), count("(other)")), (1, 1), "{text}");

@@ -92,6 +92,22 @@ fn one_failed_transfer_leaves_no_alert() {
 }
 
 #[test]
+fn alert_that_was_never_set_is_not_reported() {
+    for fault in [Fault::NoAnswer, Fault::WrongIdentity] {
+        let mut scene = peak();
+        scene.board.inject(fault);
+        scene.run(secs(5));
+        let log = logged(|| scene.sampler.replace(Vec::new()));
+        assert_eq!(log, "", "{fault:?}");
+    }
+    let mut scene = peak();
+    scene.run(secs(2));
+    scene.board.inject(Fault::NoAnswer);
+    let log = logged(|| scene.sampler.replace(Vec::new()));
+    assert!(log.contains("cannot disable the alert: "), "{log}");
+}
+
+#[test]
 fn another_chip_at_the_address_is_not_written() {
     let mut scene = peak();
     scene.run(secs(2));

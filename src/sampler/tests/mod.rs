@@ -1,7 +1,5 @@
 //! The sampler on the simulated clock.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use proptest::test_runner::Config as ProptestConfig;
@@ -12,6 +10,7 @@ use crate::i2c::Address;
 use crate::ina260::Ina260;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings};
+use crate::logging::tests::CapturedLog;
 use crate::meter::{Failure, SharedMeter, Totals};
 use crate::simulated::{Board, Chip, Counts, Fault, Load};
 use crate::units::Watts;
@@ -98,13 +97,7 @@ impl Scene {
 
     /// Runs the sampler like its thread for a time. Returns the log.
     fn run_logged(&mut self, time: Duration) -> String {
-        let log = Arc::new(tempfile::tempfile().unwrap());
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || self.run(time));
-        let (mut log, mut text): (&File, _) = (&log, String::new());
-        log.rewind().unwrap();
-        log.read_to_string(&mut text).unwrap();
-        text
+        logged(|| _ = self.run(time))
     }
 
     fn up(&self, sensor: usize) -> bool {
@@ -162,6 +155,13 @@ impl<F: FnMut(u8, u16) -> u16 + Send> Bus for Altered<F> {
     fn receive_byte(&mut self, address: Address) -> Result<u8, i2c::Error> {
         self.0.receive_byte(address)
     }
+}
+
+/// Returns what is logged.
+fn logged(run: impl FnOnce()) -> String {
+    let log = CapturedLog::start();
+    run();
+    log.text()
 }
 
 fn cases(cases: u32) -> ProptestConfig {
