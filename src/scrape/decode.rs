@@ -349,7 +349,7 @@ mod tests {
         assert_eq!((sensor.alerts, sensor.energy), (6.0, [1026.0, 0.0]));
         assert_eq!((sensor.measured, sensor.unmeasured), (55.0, 0.0));
         assert!((sensor.cycle.unwrap() - 0.942).abs() < 0.001);
-        assert_eq!(sensor.power, [1088.73, 59.0]);
+        assert_eq!(sensor.power, [1088.775, 59.0]);
         assert_eq!(sensor.errors.len(), 8 + 2 + 3 + 1);
         for name in ["nack", "brown-out reset", "power overflow", "missed"] {
             assert!(sensor.errors.contains_key(name), "{:?}", sensor.errors);
