@@ -31,5 +31,7 @@ done
 ina260-exporter scan --mux >/dev/null &
 sleep 2
 kill -TERM $!
-wait $!
+code=0
+wait $! || code=$?
+expect "exit code of an interrupted scan" 1 "$code"
 expect "control" 0x10 "$(printf '0x%02x' "$(chip=1/mux chip control)")"
