@@ -156,8 +156,7 @@ impl Scene {
     }
 }
 
-/// Returns the metric families of a scrape, each with its series in order, without those of the
-/// process.
+/// Returns the metric families of a scrape, each with its series in order.
 fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
     let mut families: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut current = String::new();
@@ -168,7 +167,6 @@ fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
         let lines = families.entry(current.clone()).or_default();
         lines.push(line.to_owned());
     }
-    families.retain(|name, _| !name.starts_with("process_"));
     for lines in families.values_mut() {
         // Comments come first, and the buckets of a histogram stay in order.
         lines.sort_by_key(|line| {
@@ -178,9 +176,11 @@ fn families(scrape: &str) -> BTreeMap<String, Vec<String>> {
     families
 }
 
-/// Returns a scrape in a reproducible order.
+/// Returns a scrape in a reproducible order, without the metrics of the process.
 fn sorted(scrape: &str) -> String {
-    let lines = families(scrape).into_values().flatten().map(|line| {
+    let mut families = families(scrape);
+    families.retain(|name, _| !name.starts_with("process_"));
+    let lines = families.into_values().flatten().map(|line| {
         if line.starts_with("ina260_exporter_build_info{") {
             "ina260_exporter_build_info{version=\"VERSION\",revision=\"REVISION\"} 1".to_owned()
         } else {

@@ -99,7 +99,6 @@ const CRATES: &[(&str, &str)] = &[
     ("ipnet", "config"),
     ("metrics", "exposition"),
     ("metrics_exporter_prometheus", "exposition"),
-    ("metrics_process", "exposition"),
     ("metrics_util", "exposition"),
     ("ratatui", "commands"),
     ("rppal", "i2c"),

@@ -457,6 +457,30 @@ fn processor_time_is_served_in_fractions_of_a_second() {
     });
 }
 
+/// Expected values from files that the daemon does not read, see proc(5).
+#[test]
+fn metrics_of_the_process_are_what_the_kernel_shows() {
+    let daemon = Launch::simulated("").start();
+    let read = |file| fs::read_to_string(format!("/proc/{}/{file}", daemon.id())).unwrap();
+    daemon.scrape_until("the values of the kernel", |scrape| {
+        let (status, limits) = (read("status"), read("limits"));
+        let number = |text: &str, line: &str| -> f64 {
+            let rest = text.lines().find_map(|it| it.strip_prefix(line)).unwrap();
+            rest.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        let files = fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap().count();
+        let differs_by = |name: &str, value: f64| {
+            (scrape.value(&format!("process_{name}"), &[]).unwrap() - value).abs()
+        };
+        // Connections come and go, and the kernel counts pages late.
+        differs_by("threads", number(&status, "Threads:")) == 0.0
+            && differs_by("max_fds", number(&limits, "Max open files")) == 0.0
+            && differs_by("open_fds", f64::from(u32::try_from(files).unwrap())) <= 2.0
+            && differs_by("virtual_memory_bytes", 1_024.0 * number(&status, "VmSize:")) < 1e6
+            && differs_by("resident_memory_bytes", 1_024.0 * number(&status, "VmRSS:")) < 1e6
+    });
+}
+
 #[test]
 fn sighup_before_ready_reloads_afterwards() {
     // The start-up probe takes two seconds.

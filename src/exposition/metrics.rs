@@ -1,10 +1,11 @@
-//! The table of all metrics. Only the `process_*` metrics are not in it.
+//! The table of all metrics.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use strum::{EnumMessage, VariantNames};
 
 use super::View;
+use super::process::Process;
 use crate::meter::{Extremes, Failure, Meter, Observations, Raw, Reading, Reset, Totals};
 use crate::units::Quantity;
 
@@ -33,8 +34,12 @@ pub(super) enum Source {
     Histogram(fn(&Observations) -> &[f64], Option<&'static [f64]>),
     /// Gauge of a sensor that is always 1; its labels carry the information.
     Info,
-    /// Metric of the daemon, and its type.
-    Daemon(&'static str),
+    /// Gauge of the daemon. Without a value it is not shown.
+    Daemon(fn(&Daemon) -> Option<f64>),
+    /// Gauge of the daemon that is always 1; its labels carry the information.
+    BuildInfo,
+    /// Counter of the listener's restarts, by cause.
+    Restarts,
 }
 
 /// The state of a sensor at a tick.
@@ -48,6 +53,19 @@ pub(super) struct Snapshot<'a> {
     pub(super) extremes: Option<Extremes>,
     /// Wall-clock time of the boot.
     pub(super) boot: SystemTime,
+}
+
+/// The state of the daemon.
+pub(super) struct Daemon {
+    /// Wall-clock time of the boot. All times are kept as time since boot, so that those from
+    /// before the clock was set are right afterwards.
+    pub(super) boot: SystemTime,
+    pub(super) started: Duration,
+    pub(super) reload_successful: bool,
+    pub(super) reload_succeeded: Duration,
+    /// Restarts of the listener, by cause.
+    pub(super) restarts: [u64; RestartCause::VARIANTS.len()],
+    pub(super) process: Process,
 }
 
 impl Snapshot<'_> {
@@ -73,10 +91,9 @@ impl Metric {
     /// Returns its type in the exposition format.
     pub const fn kind(&self) -> &'static str {
         match self.source {
-            Source::Gauge(_) | Source::AlertLimit(_) | Source::Info => "gauge",
-            Source::Counter(_) => "counter",
+            Source::Counter(_) | Source::Restarts => "counter",
             Source::Histogram(..) => "histogram",
-            Source::Daemon(kind) => kind,
+            _ => "gauge",
         }
     }
 }
@@ -87,6 +104,10 @@ const fn gauge(name: &'static str, value: fn(&Snapshot<'_>) -> Option<f64>) -> M
 
 const fn counter(name: &'static str, count: fn(&Snapshot<'_>, usize) -> Option<u64>) -> Metric {
     Metric::new(name, Source::Counter(count))
+}
+
+const fn daemon(name: &'static str, value: fn(&Daemon) -> Option<f64>) -> Metric {
+    Metric::new(name, Source::Daemon(value))
 }
 
 /// Values of the label `direction`.
@@ -107,12 +128,6 @@ pub(super) enum RestartCause {
     #[strum(message = "does not respond")]
     Unresponsive,
 }
-
-pub(super) const BUILD_INFO: &str = "ina260_exporter_build_info";
-pub(super) const LISTENER_RESTARTS: &str = "ina260_exporter_listener_restarts_total";
-pub(super) const RELOAD_SUCCESSFUL: &str = "ina260_exporter_config_last_reload_successful";
-pub(super) const RELOAD_TIMESTAMP: &str =
-    "ina260_exporter_config_last_reload_success_timestamp_seconds";
 
 /// All metrics.
 pub const METRICS: &[Metric] = &[
@@ -207,16 +222,37 @@ pub const METRICS: &[Metric] = &[
     .help("Duration of one I2C poll of the sensor."),
     Metric::new("ina260_sensor_info", Source::Info)
         .help("Wiring and settings of the sensor; always 1."),
-    Metric::new(BUILD_INFO, Source::Daemon("gauge"))
+    Metric::new("ina260_exporter_build_info", Source::BuildInfo)
         .help("Version and revision of the exporter; always 1."),
-    Metric::new(RELOAD_SUCCESSFUL, Source::Daemon("gauge"))
+    daemon("ina260_exporter_config_last_reload_successful", |it| Some(it.reload_successful.into()))
         .help("1 if the last load of the configuration succeeded, else 0."),
-    Metric::new(RELOAD_TIMESTAMP, Source::Daemon("gauge"))
-        .help("Unix time of the last successful load of the configuration."),
-    Metric::new(LISTENER_RESTARTS, Source::Daemon("counter"))
+    daemon("ina260_exporter_config_last_reload_success_timestamp_seconds", |it| {
+        Some(unix_seconds(it.boot + it.reload_succeeded))
+    })
+    .help("Unix time of the last successful load of the configuration."),
+    Metric::new("ina260_exporter_listener_restarts_total", Source::Restarts)
         .by("cause", RestartCause::VARIANTS)
         .help("Times the HTTP listener was restarted, or dropped all connections, by cause."),
+    daemon("process_start_time_seconds", |it| Some(unix_seconds(it.boot + it.started)))
+        .help("Unix time of the start of the process."),
+    daemon("process_cpu_seconds_total", |it| Some(it.process.cpu.as_secs_f64()))
+        .help("User and system processor time of the process."),
+    daemon("process_resident_memory_bytes", |it| number(it.process.resident_memory))
+        .help("Resident memory of the process."),
+    daemon("process_virtual_memory_bytes", |it| number(it.process.virtual_memory))
+        .help("Virtual memory of the process."),
+    daemon("process_open_fds", |it| number(it.process.open_files))
+        .help("Number of open file descriptors of the process."),
+    daemon("process_max_fds", |it| number(it.process.max_files))
+        .help("Limit of the number of open file descriptors of the process."),
+    daemon("process_threads", |it| number(it.process.threads))
+        .help("Number of threads of the process."),
 ];
+
+#[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
+fn number(count: Option<u64>) -> Option<f64> {
+    count.map(|count| count as f64)
+}
 
 /// Returns the Unix time in seconds, negative before 1970.
 pub(super) fn unix_seconds(time: SystemTime) -> f64 {
@@ -234,7 +270,10 @@ mod tests {
     fn names_are_unique_and_counters_end_with_total() {
         for (index, metric) in METRICS.iter().enumerate() {
             assert!(METRICS[..index].iter().all(|other| other.name != metric.name));
-            assert_eq!(metric.kind() == "counter", metric.name.ends_with("_total"));
+            // Counters of the recorder are integers; this one has fractions.
+            let is_counter =
+                metric.kind() == "counter" || metric.name == "process_cpu_seconds_total";
+            assert_eq!(is_counter, metric.name.ends_with("_total"));
             assert!(metric.help.ends_with('.'), "{}", metric.help);
         }
     }

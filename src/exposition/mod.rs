@@ -4,14 +4,12 @@
 //! its meter. A series that ticks no longer set, because its sensor is down, expires: readings of a
 //! dead sensor disappear even if nothing scrapes.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ::metrics::{Key, Label, Level, Metadata, Recorder};
+use ::metrics::{Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
-use metrics_process::{Collector, collector};
 use strum::VariantNames;
 
 use crate::clock::{Clock, SystemClock};
@@ -20,14 +18,14 @@ use crate::meter::{Observations, SharedMeter};
 mod health;
 mod listener;
 mod metrics;
+mod process;
 mod series;
 mod server;
 
-use self::metrics::{
-    BUILD_INFO, LISTENER_RESTARTS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, RestartCause, unix_seconds,
-};
+use self::metrics::{Daemon, RestartCause, Source};
 pub use self::metrics::{METRICS, Metric};
 pub use listener::BindError;
+use process::Process;
 pub use series::recorder;
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
@@ -104,17 +102,10 @@ pub struct AlertView {
 pub struct Exposition {
     recorder: PrometheusRecorder,
     clock: Arc<dyn Clock>,
-    /// Wall-clock time of the boot. All times are kept as time since boot, so that those from
-    /// before the clock was set are right afterwards.
-    boot: SystemTime,
-    started: Duration,
     sensors: Vec<Series>,
-    /// Gauges of the daemon by name. A gauge without a value is left out.
-    gauges: BTreeMap<&'static str, (Slot, Option<f64>)>,
-    /// Listener restarts by cause.
-    restarts: Vec<(Slot, u64)>,
-    reload_successful: bool,
-    reload_succeeded: Duration,
+    daemon: Daemon,
+    /// Each series of the daemon, with the source of its metric and the index of its label value.
+    slots: Box<[(Source, usize, Slot)]>,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
     spare: Observations,
     /// Number of observations recorded since a tick last drained the histograms.
@@ -144,24 +135,24 @@ struct Tick<'a> {
 impl Exposition {
     /// Describes every metric; shows no sensor yet. The configuration counts as loaded now.
     pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
-        let slot = |name, labels| Slot::new(&Key::from_parts(name, labels));
-        let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
-        let version = Label::new("version", env!("CARGO_PKG_VERSION"));
-        let build_info = slot(BUILD_INFO, vec![version, Label::new("revision", revision)]);
-        let restarts = RestartCause::VARIANTS.iter().map(|cause| {
-            (slot(LISTENER_RESTARTS, vec![Label::from_static_parts("cause", cause)]), 0)
+        let slots = METRICS.iter().flat_map(|metric| {
+            let keys = series::daemon_keys(metric).into_iter().enumerate();
+            keys.map(|(index, key)| (metric.source, index, Slot::new(&key)))
         });
         describe(&recorder);
         Self {
             recorder,
-            boot: boot(&*clock),
-            started: clock.booted(),
-            reload_succeeded: clock.booted(),
-            clock,
             sensors: Vec::new(),
-            gauges: BTreeMap::from([(BUILD_INFO, (build_info, Some(1.0)))]),
-            restarts: restarts.collect(),
-            reload_successful: true,
+            daemon: Daemon {
+                boot: boot(&*clock),
+                started: clock.booted(),
+                reload_successful: true,
+                reload_succeeded: clock.booted(),
+                restarts: [0; RestartCause::VARIANTS.len()],
+                process: Process::default(),
+            },
+            slots: slots.collect(),
+            clock,
             spare: Observations::default(),
             recorded: 0,
             expiring_until: Duration::ZERO,
@@ -189,14 +180,14 @@ impl Exposition {
 
     /// Records the outcome of a reload.
     pub fn record_reload(&mut self, successful: bool) {
-        self.reload_successful = successful;
+        self.daemon.reload_successful = successful;
         if successful {
-            self.reload_succeeded = self.clock.booted();
+            self.daemon.reload_succeeded = self.clock.booted();
         }
     }
 
     fn count_restart(&mut self, cause: RestartCause) {
-        self.restarts[cause as usize].1 += 1;
+        self.daemon.restarts[cause as usize] += 1;
     }
 
     /// Sets every series, and expires those that were not set.
@@ -211,7 +202,7 @@ impl Exposition {
         self.follow_clock();
         let real = SystemClock.booted();
         let renew = self.must_renew(real);
-        let tick = Tick { recorder: &self.recorder, renew, now, boot: self.boot };
+        let tick = Tick { recorder: &self.recorder, renew, now, boot: self.daemon.boot };
         for sensor in &mut self.sensors {
             if sensor.set(&tick, &mut self.spare) {
                 self.expiring_until = real + EXPIRED_AFTER;
@@ -219,26 +210,16 @@ impl Exposition {
             self.recorded += self.spare.polls.len() + self.spare.powers.len();
             self.spare.clear();
         }
-        let unix = |booted| Some(unix_seconds(self.boot + booted));
-        let own = [
-            (RELOAD_SUCCESSFUL, Some(self.reload_successful.into())),
-            (RELOAD_TIMESTAMP, unix(self.reload_succeeded)),
-            ("process_start_time_seconds", unix(self.started)),
-        ];
-        let is_due = is_older(self.collected, PROCESS_PERIOD, real);
-        if is_due {
+        if is_older(self.collected, PROCESS_PERIOD, real) {
             self.collected = Some(real);
+            self.daemon.process = Process::read();
         }
-        let process = is_due.then(process_values).into_iter().flatten();
-        for (name, value) in own.into_iter().chain(process) {
-            let gauge = || (Slot::new(&Key::from_static_name(name)), None);
-            self.gauges.entry(name).or_insert_with(gauge).1 = value;
-        }
-        for (slot, value) in self.gauges.values_mut() {
-            slot.set(&tick, *value);
-        }
-        for (slot, count) in &mut self.restarts {
-            slot.count(&tick, Some(*count));
+        for (source, index, slot) in &mut self.slots {
+            match source {
+                Source::Daemon(value) => _ = slot.set(&tick, value(&self.daemon)),
+                Source::Restarts => slot.count(&tick, Some(self.daemon.restarts[*index])),
+                _ => _ = slot.set(&tick, Some(1.0)),
+            }
         }
         if real <= self.expiring_until {
             // Series expire while they are rendered, which must not depend on scrapes.
@@ -252,9 +233,9 @@ impl Exposition {
     fn follow_clock(&mut self) {
         const STEP: Duration = Duration::from_secs(1);
         let boot = boot(&*self.clock);
-        let step = boot.duration_since(self.boot).unwrap_or_else(|error| error.duration());
+        let step = boot.duration_since(self.daemon.boot).unwrap_or_else(|error| error.duration());
         if step > STEP {
-            self.boot = boot;
+            self.daemon.boot = boot;
         }
     }
 
@@ -292,7 +273,6 @@ fn describe(recorder: &PrometheusRecorder) {
             _ => recorder.describe_gauge(name, None, help),
         }
     }
-    ::metrics::with_local_recorder(recorder, || Collector::default().describe());
 }
 
 /// Returns whether the last time is this long ago, or there was none.
@@ -302,21 +282,4 @@ fn is_older(last: Option<Duration>, period: Duration, now: Duration) -> bool {
 
 fn boot(clock: &dyn Clock) -> SystemTime {
     clock.wall() - clock.booted()
-}
-
-/// Returns name and value of each metric of this process except the start time, which
-/// metrics-process can only determine if all of `/proc` is visible.
-fn process_values() -> [(&'static str, Option<f64>); 7] {
-    #[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
-    let number = |count: Option<u64>| count.map(|count| count as f64);
-    let process = collector::collect();
-    [
-        ("process_cpu_seconds_total", process.cpu_seconds_total),
-        ("process_open_fds", number(process.open_fds)),
-        ("process_max_fds", number(process.max_fds)),
-        ("process_virtual_memory_bytes", number(process.virtual_memory_bytes)),
-        ("process_virtual_memory_max_bytes", number(process.virtual_memory_max_bytes)),
-        ("process_resident_memory_bytes", number(process.resident_memory_bytes)),
-        ("process_threads", number(process.threads)),
-    ]
 }

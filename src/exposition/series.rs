@@ -155,7 +155,7 @@ impl Series {
                     }
                     slot.set(tick, self.chip.map(|_| 1.0));
                 }
-                Source::Daemon(_) => {}
+                Source::Daemon(_) | Source::BuildInfo | Source::Restarts => {}
             }
         }
         is_withdrawn
@@ -167,7 +167,7 @@ fn keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
     let key = Key::from_parts(metric.name, labels.to_vec());
     let with = |name, value| key.with_extra_labels(vec![Label::from_static_parts(name, value)]);
     match (metric.source, metric.label) {
-        (Source::Daemon(_), _) => Vec::new(),
+        (Source::Daemon(_) | Source::BuildInfo | Source::Restarts, _) => Vec::new(),
         (Source::AlertLimit(unit), _) => {
             let alert = view.alert.filter(|alert| alert.unit == unit);
             alert.map(|alert| with("on", alert.on)).into_iter().collect()
@@ -175,6 +175,26 @@ fn keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
         (_, Some((name, values))) => values.iter().map(|value| with(name, value)).collect(),
         (_, None) => vec![key],
     }
+}
+
+/// Returns the key of each series that the metric has for the daemon.
+pub(super) fn daemon_keys(metric: &Metric) -> Vec<Key> {
+    let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
+    let labels: Vec<Vec<_>> = match (metric.source, metric.label) {
+        (Source::Daemon(_), _) => vec![vec![]],
+        (Source::BuildInfo, _) => {
+            vec![vec![("version", env!("CARGO_PKG_VERSION")), ("revision", revision)]]
+        }
+        (Source::Restarts, Some((name, values))) => {
+            values.iter().map(|value| vec![(name, *value)]).collect()
+        }
+        _ => vec![],
+    };
+    let label = |(name, value)| Label::from_static_parts(name, value);
+    let key = |labels: Vec<_>| {
+        Key::from_parts(metric.name, labels.into_iter().map(label).collect::<Vec<_>>())
+    };
+    labels.into_iter().map(key).collect()
 }
 
 /// Returns the labels of the info series, which change with the chip.

@@ -13,9 +13,6 @@ use ina260_exporter::exposition::{METRICS, Metric};
 use crate::documents::{CONFIGURATION_MANUAL, MANUAL, METRICS_PAGE, all, read, rows, spans};
 use crate::program::program;
 
-/// Prefix of metrics that metrics-process adds.
-const FOREIGN: &str = "process_";
-
 /// Suffixes of a histogram's series.
 const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
 
@@ -101,7 +98,6 @@ fn scrape_has_documented_metrics_and_labels() {
         let entry = scraped.entry(name.to_owned()).or_default();
         entry.extend(own.map(str::to_owned));
     }
-    scraped.retain(|name, _| !name.starts_with(FOREIGN));
     assert_eq!(scraped, table());
 }
 
@@ -128,7 +124,7 @@ fn scrape(socket: &Path) -> io::Result<String> {
 
 /// Returns the metric of a series and the names of its labels.
 fn series(line: &str) -> Option<(&str, impl Iterator<Item = &str>)> {
-    let is_series = |word: &str| word.starts_with("ina260_") || word.starts_with(FOREIGN);
+    let is_series = |word: &str| word.starts_with("ina260_") || word.starts_with("process_");
     let end = line.find(['{', ' ']).filter(|_| is_series(line))?;
     let (name, rest) = line.split_at(end);
     let whole = PARTS.into_iter().find_map(|part| name.strip_suffix(part));
