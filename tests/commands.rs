@@ -116,6 +116,12 @@ fn appended_scan_is_valid_and_complete() {
 }
 
 #[test]
+fn bus_that_cannot_be_opened_may_have_sensors_to_add() {
+    let ended = run(&["scan", "--toml", "--bus", "/dev/null"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(69), ""), "{}", ended.stderr);
+}
+
+#[test]
 fn invalid_tables_are_not_printed() {
     // The one sensor is configured outside of a table.
     let ended = run_with("device = \"orin\"\n", &["scan", "--simulate", "--toml"]);

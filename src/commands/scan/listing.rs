@@ -77,8 +77,8 @@ fn chip(Device { location, kind, name }: &Device) -> Value {
     chip
 }
 
-/// Writes a table for each INA260 that is not in the configuration; a comment if there is none,
-/// unless the scan was `stopped`.
+/// Writes a table for each INA260 that is not in the configuration; a comment if there is none and
+/// everything was scanned.
 ///
 /// # Errors
 /// [`Failure::Configuration`], with no output, if the configuration is invalid with the tables
@@ -88,7 +88,6 @@ pub(super) fn write_tables(
     args: &ScanArgs,
     loaded: &Loaded,
     adapters: &Adapters,
-    stopped: bool,
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
     // A configuration without tables has the one default sensor, which an appended table replaces.
@@ -108,7 +107,7 @@ pub(super) fn write_tables(
     }
     let appended = Overrides { appended: tables.clone(), ..args.config.overrides() };
     config::load(&appended, config::environment())?;
-    if tables.is_empty() && !stopped {
+    if tables.is_empty() && reports.iter().all(|report| report.problems.is_empty()) {
         tables += "# No INA260 to add: those found, if any, are already in the configuration.\n";
     }
     output.write_all(tables.as_bytes())?;

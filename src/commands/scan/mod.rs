@@ -107,7 +107,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     if args.json {
         listing::write_json(&reports, caller.output)?;
     } else if args.toml {
-        listing::write_tables(&reports, args, &loaded, &adapters, stopped, caller.output)?;
+        listing::write_tables(&reports, args, &loaded, &adapters, caller.output)?;
     } else {
         listing::write_text(&reports, caller.output)?;
     }
