@@ -1,7 +1,7 @@
 //! Turns meters into the series that Prometheus scrapes, and serves them.
 //!
 //! Once a second, and when a sensor goes up or down, a tick sets every series of every sensor from
-//! its meter. A series that ticks no longer set, because its sensor is down, expires: readings of a
+//! its meter. A gauge that ticks no longer set, because its sensor is down, expires: readings of a
 //! dead sensor disappear even if nothing scrapes.
 
 use std::io;
@@ -30,12 +30,12 @@ pub use series::recorder;
 use series::{Series, Slot};
 pub use server::{Prepared, Server};
 
-/// Time after which a series that is not set any more expires. One tick may be missed and the next
+/// Time after which a gauge that is not set any more expires. One tick may be missed and the next
 /// be half a second late before live series disappear; readings of a sensor that is down have
 /// expired by the third tick after the last one that set them.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Time after which every series that is not set any more has expired: at the first tick after
+/// Time after which every gauge that is not set any more has expired: at the first tick after
 /// [`IDLE_TIMEOUT`], or at the one after that.
 const EXPIRED_AFTER: Duration = Duration::from_millis(4_500);
 

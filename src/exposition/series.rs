@@ -24,7 +24,8 @@ pub fn recorder(power_buckets: &[f64]) -> PrometheusRecorder {
 pub(super) fn builder(power_buckets: &[f64]) -> PrometheusBuilder {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let mut builder = PrometheusBuilder::new()
-        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(IDLE_TIMEOUT))
+        // Counters stay: a reload that removes one replaces the recorder.
+        .idle_timeout(MetricKindMask::GAUGE, Some(IDLE_TIMEOUT))
         // Ticks do the upkeep.
         .upkeep_timeout(YEAR);
     for metric in METRICS {
