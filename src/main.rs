@@ -83,7 +83,7 @@ fn run(command: Command) -> u8 {
         // Like env(1) and timeout(1): codes other than 125 to 127 are those of the command.
         Command::Run(args) => {
             return commands::run::run(&args).unwrap_or_else(|failure| {
-                report_failure(failure);
+                report_failure(&failure);
                 commands::run::FAILURE
             });
         }
@@ -110,13 +110,14 @@ fn with_caller(
     let run = move || {
         let mut stop = |time| requests.recv_timeout(time) == Err(RecvTimeoutError::Disconnected);
         let (mut output, mut progress) = (io::stdout().lock(), io::stderr());
-        command(Caller {
+        let outcome = command(Caller {
             output: &mut output,
             progress: progress.is_terminal().then_some(&mut progress),
             stop: &mut stop,
-        })?;
+        });
         // An error of the flush at the end of the process would be ignored.
-        Ok(output.flush()?)
+        output.flush()?;
+        outcome
     };
     thread::scope(|scope| {
         let running = thread::Builder::new().name("command".to_owned()).spawn_scoped(scope, run);
@@ -144,21 +145,16 @@ fn exit_code(outcome: Result<(), Failure>) -> u8 {
         Ok(()) => 0,
         // Ignore EPIPE; report any other write error.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-        Err(failure) => report_failure(failure),
+        Err(failure) => report_failure(&failure),
     }
 }
 
-fn report_failure(failure: Failure) -> u8 {
-    let (messages, code) = match failure {
-        Failure::Output(error) => (vec![format!("cannot write: {error}")], FAILURE),
-        Failure::Partly(messages) => (messages, FAILURE),
-        Failure::Usage(message) => (vec![message], USAGE),
-        Failure::Nothing(messages) => (messages, UNAVAILABLE),
-        Failure::Configuration(problems) => {
-            let code = if problems.is_temporary { FAILURE } else { CONFIG };
-            (problems.messages().collect(), code)
-        }
-    };
-    report(&messages);
-    code
+fn report_failure(failure: &Failure) -> u8 {
+    report(failure.to_string().lines());
+    match failure {
+        Failure::Usage(_) => USAGE,
+        Failure::Nothing(_) => UNAVAILABLE,
+        Failure::Configuration(problems) if !problems.is_temporary => CONFIG,
+        Failure::Configuration(_) | Failure::Partly(_) | Failure::Output(_) => FAILURE,
+    }
 }

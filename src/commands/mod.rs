@@ -3,6 +3,7 @@
 //! They do not disturb a running daemon: on a bus in use they do not read mask/enable, which would
 //! clear its flags, and switch no mux.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -21,37 +22,30 @@ pub mod scan;
 mod shared_args;
 pub mod watch;
 
-/// Reason why a subcommand failed.
-#[derive(Debug)]
+/// Reason why a subcommand failed, with any number of messages, one per line.
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The command line is invalid.
+    #[error("{0}")]
     Usage(String),
     /// The configuration is invalid.
-    Configuration(Problems),
+    #[error("{0}")]
+    Configuration(#[from] Problems),
     /// Nothing was found, read or measured.
+    #[error("{}", .0.join("\n"))]
     Nothing(Vec<String>),
     /// A part failed, or the system lacks resources.
+    #[error("{}", .0.join("\n"))]
     Partly(Vec<String>),
     /// The output could not be written.
-    Output(io::Error),
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
 }
 
 impl Failure {
     /// Returns a function that turns an error into a failure of `what`, which is not the output.
     pub fn of(what: &str) -> impl Fn(io::Error) -> Self {
         move |error| Self::Partly(vec![format!("{what}: {error}")])
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-impl From<Problems> for Failure {
-    fn from(problems: Problems) -> Self {
-        Self::Configuration(problems)
     }
 }
 
@@ -113,7 +107,7 @@ pub fn check_config(args: &DaemonArgs, output: &mut dyn Write) -> Result<(), Fai
 }
 
 /// Writes messages to standard error.
-pub fn report(messages: &[String]) {
+pub fn report(messages: impl IntoIterator<Item = impl Display>) {
     for message in messages {
         // If standard error cannot be written to, there is nowhere left to report it.
         let _ = writeln!(io::stderr(), "{message}");

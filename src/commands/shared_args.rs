@@ -37,9 +37,10 @@ impl LocationArgs {
         self.bus.is_some() || self.address.is_some() || self.mux.is_some()
     }
 
-    /// Replaces the sensors of a plan by the one at the location, if that is named: the configured
-    /// one, or one with default settings.
-    pub(super) fn select(&self, plan: &mut Plan) -> Result<(), Failure> {
+    /// Returns the plan with the configured sensors; if a location is named, with the one there:
+    /// the configured one, or one with default settings.
+    pub(super) fn plan(&self, args: &ConfigArgs) -> Result<Plan, Failure> {
+        let mut plan = config::load(&args.overrides(), config::environment())?.plan;
         if self.is_named() {
             let overrides = Overrides::default()
                 .with("bus", self.bus.as_deref())
@@ -49,7 +50,7 @@ impl LocationArgs {
             let adapters = BusProvider::new(plan.simulate.as_ref()).adapters();
             plan.sensors = vec![configured(&plan.sensors, given, &adapters)];
         }
-        Ok(())
+        Ok(plan)
     }
 }
 

@@ -77,6 +77,12 @@ pub struct SensorPlan {
     pub labels: Vec<(String, String)>,
 }
 
+impl fmt::Display for SensorPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sensor {} ({})", self.device, self.location)
+    }
+}
+
 /// A configuration without problems.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {

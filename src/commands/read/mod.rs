@@ -17,8 +17,7 @@ pub(super) mod reader;
 pub(super) use output::field as csv_field;
 use reader::{Reader, SensorReport};
 
-// No doc comment on the struct: clap would print it as the program's.
-#[expect(missing_docs, reason = "see above")]
+#[expect(missing_docs, reason = "clap would print it as the program's")]
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "\
 Examples:
@@ -65,17 +64,20 @@ struct Row<'a> {
 ///
 /// # Errors
 /// [`Failure::Nothing`] if no sensor was read, [`Failure::Partly`] if some were not.
-pub fn run(args: &ReadArgs, caller: Caller<'_>) -> Result<(), Failure> {
-    let Caller { output, stop, .. } = caller;
-    let plan = plan(args)?;
+pub fn run(args: &ReadArgs, Caller { output, stop, .. }: Caller<'_>) -> Result<(), Failure> {
+    let mut plan = args.location.plan(&args.config)?;
+    if args.interval.is_some() {
+        let given = Overrides::default().with("interval", args.interval.as_deref());
+        let interval = config::load_alone(&given)?.plan.sensors[0].interval;
+        plan.sensors.iter_mut().for_each(|sensor| sensor.interval = interval);
+    }
     let provider = BusProvider::new(plan.simulate.as_ref());
     let mut reader = Reader::new(&plan, provider, args.location.mux.is_some());
     if args.follow {
         return follow(&plan, &mut reader, args.duration, output, stop);
     }
-    let sensors = plan.sensors.iter();
     let row = |sensor| Row { sensor, outcome: reader.read(sensor, stop) };
-    let rows: Vec<Row> = sensors.map(row).collect();
+    let rows: Vec<Row> = plan.sensors.iter().map(row).collect();
     if args.json {
         output::write_json(&rows, output)?;
     } else {
@@ -93,10 +95,8 @@ fn outcome(failures: Vec<String>, sensors: usize) -> Result<(), Failure> {
     }
 }
 
-fn failure(row: &Row) -> Option<String> {
-    let error = row.outcome.as_ref().err()?;
-    let (device, location) = (&row.sensor.device, row.sensor.location);
-    Some(format!("sensor {device} ({location}): {error}"))
+fn failure(Row { sensor, outcome }: &Row) -> Option<String> {
+    Some(format!("{sensor}: {}", outcome.as_ref().err()?))
 }
 
 /// Writes a line for each sensor at its interval, until a request to stop or the end of the
@@ -111,8 +111,7 @@ fn follow(
     writeln!(output, "{}", output::COLUMNS)?;
     output.flush()?;
     let begun = Instant::now();
-    let sensors = plan.sensors.iter();
-    let mut due: Vec<_> = sensors.map(|sensor| (begun, sensor)).collect();
+    let mut due: Vec<_> = plan.sensors.iter().map(|sensor| (begun, sensor)).collect();
     // Failures of the sensors that were never read.
     let mut unread = BTreeMap::new();
     while let Some((at, sensor)) = due.iter_mut().min_by_key(|(at, _)| *at) {
@@ -128,18 +127,6 @@ fn follow(
         *at = (*at + sensor.interval).max(Instant::now());
     }
     outcome(unread.into_values().flatten().collect(), plan.sensors.len())
-}
-
-/// Returns the configured sensors, or the one at the given location, configured or not.
-fn plan(args: &ReadArgs) -> Result<Plan, Failure> {
-    let mut plan = config::load(&args.config.overrides(), config::environment())?.plan;
-    args.location.select(&mut plan)?;
-    if args.interval.is_some() {
-        let given = Overrides::default().with("interval", args.interval.as_deref());
-        let interval = config::load_alone(&given)?.plan.sensors[0].interval;
-        plan.sensors.iter_mut().for_each(|sensor| sensor.interval = interval);
-    }
-    Ok(plan)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()>
             }
         }
     }
-    output.flush()
+    Ok(())
 }
 
 fn settings(state: &ChipState, is_configured: bool) -> String {
@@ -92,8 +92,7 @@ fn alert(state: &ChipState) -> String {
 /// Writes one object with the key `sensors`.
 pub(super) fn write_json(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
     let sensors: Vec<Value> = rows.iter().map(json).collect();
-    writeln!(output, "{:#}", json!({ "sensors": sensors }))?;
-    output.flush()
+    writeln!(output, "{:#}", json!({ "sensors": sensors }))
 }
 
 fn json(Row { sensor, outcome }: &Row) -> Value {

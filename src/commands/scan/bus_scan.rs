@@ -200,8 +200,8 @@ pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
     for KernelMux { name, bus, channels, disconnects } in muxes {
         let scanned = reports.iter().filter(|report| channels.contains(&report.bus));
         let scanned: Vec<&BusReport> = scanned.collect();
-        let Some(upstream) = reports.iter().find(|report| report.bus == *bus) else { continue };
-        for device in upstream.devices.iter().filter(|device| device.location.mux.is_none()) {
+        let Some(index) = reports.iter().position(|report| report.bus == *bus) else { continue };
+        for device in reports[index].devices.iter().filter(|device| device.location.mux.is_none()) {
             let downstream = scanned.iter().flat_map(|report| &report.devices);
             let downstream: Vec<Location> = downstream
                 .map(|it| it.location)
@@ -217,7 +217,7 @@ pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
                      chip, write -2 to /sys/bus/i2c/devices/{name}/idle_state and scan again",
                     device.location
                 );
-                notes.push((*bus, note));
+                notes.push((index, note));
             }
             if is_upstream || on_all {
                 repeated.extend(downstream);
@@ -227,10 +227,11 @@ pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
         }
     }
     surplus.append(&mut repeated);
+    for (index, note) in notes {
+        reports[index].problems.push(note);
+    }
     for report in reports {
         report.devices.retain(|device| !surplus.contains(&device.location));
-        let notes = notes.iter().filter(|(bus, _)| *bus == report.bus);
-        report.problems.extend(notes.map(|(_, note)| note.clone()));
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::R
             writeln!(output, "  no device found at 0x40-0x4f")?;
         }
     }
-    output.flush()
+    Ok(())
 }
 
 /// Writes one object with the key `buses`.
@@ -48,8 +48,7 @@ pub(super) fn write_json(reports: &[BusReport], output: &mut dyn Write) -> io::R
             "bus": bus, "name": name, "in_use_by": in_use, "chips": chips, "problems": problems
         })
     });
-    writeln!(output, "{:#}", json!({ "buses": buses.collect::<Vec<_>>() }))?;
-    output.flush()
+    writeln!(output, "{:#}", json!({ "buses": buses.collect::<Vec<_>>() }))
 }
 
 fn chip(Device { location, kind, name }: &Device) -> Value {
@@ -110,8 +109,7 @@ pub(super) fn write_tables(
     if tables.is_empty() && reports.iter().all(|report| report.problems.is_empty()) {
         tables += "# No INA260 to add: those found, if any, are already in the configuration.\n";
     }
-    output.write_all(tables.as_bytes())?;
-    Ok(output.flush()?)
+    Ok(output.write_all(tables.as_bytes())?)
 }
 
 /// Returns the table of a sensor with a name that none of the known sensors has.

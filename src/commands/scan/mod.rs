@@ -21,8 +21,7 @@ mod listing;
 use bus_scan::{BusReport, DeviceKind};
 pub(super) use listing::table;
 
-// No doc comment on the struct: clap would print it as the program's.
-#[expect(missing_docs, reason = "see above")]
+#[expect(missing_docs, reason = "clap would print it as the program's")]
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "\
 Examples:

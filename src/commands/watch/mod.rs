@@ -12,7 +12,7 @@ use ratatui::crossterm::event::KeyEvent;
 use super::Failure;
 use super::shared_args::{ConfigArgs, LocationArgs};
 use crate::clock::SystemClock;
-use crate::config::{self, Plan};
+use crate::config::Plan;
 use crate::exposition::{self, Exposition};
 use crate::i2c::BusName;
 use crate::scrape::{self, Body, Scrape, Url};
@@ -29,8 +29,7 @@ mod view;
 use model::Model;
 use screen::Screen;
 
-// No doc comment on the struct: clap would print it as the program's.
-#[expect(missing_docs, reason = "see above")]
+#[expect(missing_docs, reason = "clap would print it as the program's")]
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "\
 Examples:
@@ -126,8 +125,7 @@ pub fn run(args: &WatchArgs) -> Result<(), Failure> {
         let sources = args.url.iter().cloned().map(ScrapeSource::from);
         return watch(sources.collect(), args.price, signals()?);
     }
-    let mut plan = config::load(&args.config.overrides(), config::environment())?.plan;
-    args.location.select(&mut plan)?;
+    let plan = args.location.plan(&args.config)?;
     if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
         return watch(vec![Url::from(&plan.server.listen).into()], args.price, signals()?);
     }
