@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::CalibrateArgs;
 use crate::commands::measuring::Moments;
 use crate::ina260::calibration::Calibration;
-use crate::units::Amperes;
+use crate::units::{Amperes, Quantity};
 
 /// Rated current of the chip in amperes.
 pub(super) const RATED_AMPERES: f64 = 15.0;
@@ -36,11 +36,12 @@ pub(super) enum Unusable {
     )]
     TooFew,
     #[error(
-        "the {quantity} is not steady (its means over tenths of the averaging time differ by \
-         {range:.2} {unit}, single results by {spread:.2} {unit} rms); switch the load off for \
-         --zero, or use a constant one"
+        "the {} is not steady (its means over tenths of the averaging time differ by {range:.2} \
+         m{unit}, single results by {spread:.2} m{unit} rms); switch the load off for --zero, or \
+         use a constant one",
+        .quantity.name(), unit = .quantity.unit()
     )]
-    NotSteady { quantity: &'static str, unit: &'static str, range: f64, spread: f64 },
+    NotSteady { quantity: Quantity, range: f64, spread: f64 },
     #[error(
         "a voltage_gain needs at least {MIN_VOLTS:.2} V at VBUS, where the chip's offset (up to \
          {MAX_VOLTAGE_OFFSET} V) is small; measure at the working voltage"
@@ -86,18 +87,14 @@ impl Blocks {
 
     /// Returns the means of current and voltage over the whole time, if both were steady.
     pub(super) fn means(&self) -> Result<[Mean; 2], Unusable> {
-        let current = steady(&self.currents, "current", "mA")?;
-        Ok([current, steady(&self.voltages, "voltage", "mV")?])
+        let current = steady(&self.currents, Quantity::Current)?;
+        Ok([current, steady(&self.voltages, Quantity::Voltage)?])
     }
 }
 
 /// Returns the mean of the blocks, unless they differ by more than noise explains: by more than six
 /// times the standard error of a block, a step, and a thousandth of the mean.
-fn steady(
-    blocks: &[Moments; BLOCKS],
-    quantity: &'static str,
-    unit: &'static str,
-) -> Result<Mean, Unusable> {
+fn steady(blocks: &[Moments; BLOCKS], quantity: Quantity) -> Result<Mean, Unusable> {
     /// Noise of single conversions, in steps, beyond which something other than the chip varies.
     const MAX_NOISE: f64 = 8.0;
     /// Maximum ripple of a constant load, relative to the mean: of single results, and of blocks.
@@ -117,7 +114,7 @@ fn steady(
     let allowed = (6.0 * deviation / f64::from(fewest).sqrt()).max(STEP).max(of_means);
     if range > allowed || deviation > (MAX_NOISE * STEP).max(single) {
         let (range, spread) = (range * 1e3, deviation * 1e3);
-        return Err(Unusable::NotSteady { quantity, unit, range, spread });
+        return Err(Unusable::NotSteady { quantity, range, spread });
     }
     // Without noise of about half a step, rounding does not average out.
     let rounding = if deviation < STEP / 2.0 { STEP / 12_f64.sqrt() } else { 0.0 };
@@ -206,7 +203,6 @@ pub(super) fn keys(corrected: &Calibration, reference: &CalibrateArgs) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Quantity;
 
     const SECOND: Duration = Duration::from_secs(1);
 

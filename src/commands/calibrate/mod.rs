@@ -18,8 +18,7 @@ mod correction;
 
 use correction::{Blocks, Mean, RATED_AMPERES, correct, keys, nominal};
 
-// No doc comment on the struct: clap would print it as the program's.
-#[expect(missing_docs, reason = "see above")]
+#[expect(missing_docs, reason = "clap would print it as the program's")]
 #[derive(Args, Clone, Debug, Default)]
 #[command(group(clap::ArgGroup::new("what").multiple(true).required(true)))]
 #[command(after_help = "\
@@ -66,16 +65,13 @@ pub struct CalibrateArgs {
 }
 
 fn amperes(text: &str) -> Result<f64, &'static str> {
-    let is_allowed = |number: f64| number != 0.0 && number.is_finite();
-    let given = config::parse_quantity(text).filter(|it| it.unit == "A" && is_allowed(it.number));
-    given
-        .map(|it| it.number)
-        .ok_or("expected a current such as 2.500A or -2.500A; without a current, use --zero")
+    let expected = "expected a current such as 2.500A or -2.500A; without a current, use --zero";
+    let given = config::parse_quantity(text).filter(|it| it.unit == "A" && it.number != 0.0);
+    given.map(|it| it.number).ok_or(expected)
 }
 
 fn volts(text: &str) -> Result<f64, &'static str> {
-    let is_allowed = |number: f64| number > 0.0 && number.is_finite();
-    let given = config::parse_quantity(text).filter(|it| it.unit == "V" && is_allowed(it.number));
+    let given = config::parse_quantity(text).filter(|it| it.unit == "V" && it.number > 0.0);
     given.map(|it| it.number).ok_or("expected a voltage above 0, such as 12.003V")
 }
 
@@ -114,9 +110,8 @@ fn calibrate(
         )));
     }
     let mut session = Session::open(plan, provider, args.direct, None, Some(Averaging::X1))?;
-    session.start()?;
     let mut progress = Progress::new(progress);
-    let mut stopped = !session.wait_ready(stop);
+    let mut stopped = !session.start(stop)?;
     let (begun, duration) = (Instant::now(), args.duration.unwrap_or(DEFAULT_DURATION));
     let mut blocks = Blocks::new(begun, duration);
     while !stopped && begun.elapsed() < duration {
@@ -134,20 +129,20 @@ fn calibrate(
         }
     }
     drop(progress);
-    let failed = session.close();
+    let mut messages = session.close();
     let sensor = &session.sensors[0].plan;
     let outcome = if stopped {
         Err("stopped by a signal; nothing was averaged".to_owned())
     } else {
         let means = blocks.means();
         let outcome = means.and_then(|means| Ok((means, correct(&means, args, &existing)?)));
-        outcome.map_err(|error| format!("sensor {} ({}): {error}", sensor.device, sensor.location))
+        outcome.map_err(|error| format!("{sensor}: {error}"))
     };
     match outcome {
         Ok((means, corrected)) => write(args, sensor, &means, &corrected, output)?,
-        Err(message) => return Err(Failure::Partly([vec![message], failed].concat())),
+        Err(message) => messages.insert(0, message),
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Partly(failed)) }
+    if messages.is_empty() { Ok(()) } else { Err(Failure::Partly(messages)) }
 }
 
 fn write(
@@ -177,16 +172,15 @@ fn write(
     for line in keys(corrected, args) {
         writeln!(output, "{line}")?;
     }
-    let next_step = if args.zero {
+    let next_step = if args.toml {
+        ""
+    } else if args.zero {
         "Add this to the sensor's table and reload the service. Then connect a load and a \
-         reference for the gains: --current, --voltage."
+         reference for the gains: --current, --voltage.\n"
     } else {
-        "Add this to the sensor's table, replacing any existing line, and reload the service."
+        "Add this to the sensor's table, replacing any existing line, and reload the service.\n"
     };
-    if !args.toml {
-        writeln!(output, "{next_step}")?;
-    }
-    output.flush()
+    write!(output, "{next_step}")
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::scrape::ScrapedSensor;
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 use ledger::Ledger;
 pub(super) use ledger::{Energy, Moments, Slice};
-use source::{Source, Stream};
+pub(super) use source::Source;
+use source::Stream;
 
 mod ledger;
 mod source;
@@ -27,22 +28,18 @@ pub(super) struct Sensor {
     pub(super) plan: SensorPlan,
     pub(super) stream: Stream,
     pub(super) ledger: Ledger,
-    source: Source,
+    /// How it is measured, or why it is not.
+    pub(super) source: Result<Source, String>,
 }
 
 impl Sensor {
     /// Returns the name of the service that measures it; `None`: it is measured directly.
     pub(super) fn service(&self) -> Option<&str> {
-        if let Source::Service(name) = &self.source { Some(name) } else { None }
-    }
-
-    /// Returns why it is not measured.
-    pub(super) fn missing(&self) -> Option<&str> {
-        if let Source::Missing(problem) = &self.source { Some(problem) } else { None }
+        if let Ok(Source::Service(name)) = &self.source { Some(name) } else { None }
     }
 
     fn is_direct(&self) -> bool {
-        matches!(self.source, Source::Direct(..))
+        matches!(self.source, Ok(Source::Direct(..)))
     }
 
     /// Returns whether a result that began `since` may still arrive: the service updates its
@@ -86,14 +83,12 @@ impl Session {
     ) -> Result<Self, Failure> {
         let mut reader = Reader::new(&plan, provider, false);
         let find = |plan: SensorPlan| {
-            let source = Source::find(&mut reader, plan.location, direct);
-            let source = source.unwrap_or_else(|problem| {
-                Source::Missing(format!("sensor {} ({}): {problem}", plan.device, plan.location))
-            });
+            let source = source::find(&mut reader, plan.location, direct);
+            let source = source.map_err(|problem| format!("{plan}: {problem}"));
             Sensor { plan, source, stream: Stream::default(), ledger: Ledger::default() }
         };
         let mut sensors: Vec<_> = std::mem::take(&mut plan.sensors).into_iter().map(find).collect();
-        if sensors.iter().all(|sensor| sensor.missing().is_some()) {
+        if sensors.iter().all(|sensor| sensor.source.is_err()) {
             return Err(Failure::Nothing(missing(&sensors)));
         }
         sensors.sort_by_key(|sensor| sensor.service().is_none());
@@ -110,30 +105,31 @@ impl Session {
     }
 
     /// Starts measuring, and writes to the chips. From now on they have to be restored, so signals
-    /// have to be caught.
-    pub(super) fn start(&mut self) -> Result<(), Failure> {
+    /// have to be caught. Waits until each sensor has a result and the phase of short cycles is
+    /// known, and for the first scrape. Returns false at a request to stop.
+    pub(super) fn start(&mut self, stop: Stop) -> Result<bool, Failure> {
         // The meters keep their results from now on.
         self.collect();
         let started = self.supervisor.as_mut().map_or(Ok(()), |it| it.start(Arc::new(|| ())));
         // The threads that were started may have written already.
-        started.inspect_err(|_| drop(self.close())).map_err(Failure::of("cannot start a thread"))
-    }
-
-    /// Waits until each sensor has a result and the phase of short cycles is known, and for the
-    /// first scrape. Returns false at a request to stop.
-    pub(super) fn wait_ready(&mut self, stop: Stop) -> bool {
+        let started = started.inspect_err(|_| drop(self.close()));
+        started.map_err(Failure::of("cannot start a thread"))?;
         let begun = Instant::now();
-        let is_awaited = |sensor: &Sensor| {
+        Ok(self.collect_while(stop, |sensor| {
             let has_none = sensor.is_direct() && sensor.ledger.kept.is_empty();
             begun.elapsed() < Self::PHASE || has_none && sensor.may_arrive(begun)
-        };
-        while self.scrape.is_some() || self.sensors.iter().any(is_awaited) {
-            if stop(Self::STEP) {
-                return false;
-            }
+        }))
+    }
+
+    /// Collects until no scrape and no sensor is awaited. Returns false at a request to stop.
+    fn collect_while(&mut self, stop: Stop, is_awaited: impl Fn(&Sensor) -> bool) -> bool {
+        let mut is_stopped = false;
+        self.collect();
+        while !is_stopped && (self.scrape.is_some() || self.sensors.iter().any(&is_awaited)) {
+            is_stopped = stop(Self::STEP / 10);
             self.collect();
         }
-        true
+        !is_stopped
     }
 
     /// Adds up the energy from `begun` until `wait`, which waits for at most the given time,
@@ -197,15 +193,9 @@ impl Session {
     /// Waits for the results that end after `end`, and returns the energy until `end`. A request to
     /// stop ends the wait.
     pub(super) fn finish(&mut self, end: Instant, stop: Stop) -> Vec<Energy> {
-        let is_awaited = |sensor: &Sensor| {
+        self.collect_while(stop, |sensor| {
             sensor.stream.is_up && !sensor.ledger.reaches(end) && sensor.may_arrive(end)
-        };
-        let mut is_stopped = false;
-        self.collect();
-        while !is_stopped && (self.scrape.is_some() || self.sensors.iter().any(is_awaited)) {
-            is_stopped = stop(Self::STEP / 10);
-            self.collect();
-        }
+        });
         self.sensors.iter_mut().map(|sensor| sensor.ledger.finish(end)).collect()
     }
 
@@ -218,16 +208,13 @@ impl Session {
             messages.push("a transfer is still blocked; registers not restored".to_owned());
             return messages;
         }
-        for Sensor { plan: SensorPlan { device, location, configure, .. }, source, .. } in
-            &self.sensors
-        {
-            if let (true, Source::Direct(registers, _)) = (configure, source) {
-                let restored = self.reader.on_chip(*location, |bus| {
-                    ina260::write_settings(bus, location.address, registers)
+        for Sensor { plan, source, .. } in &self.sensors {
+            if let (true, Ok(Source::Direct(registers, _))) = (plan.configure, source) {
+                let restored = self.reader.on_chip(plan.location, |bus| {
+                    ina260::write_settings(bus, plan.location.address, registers)
                 });
-                messages.extend(restored.err().map(|error| {
-                    format!("sensor {device} ({location}): registers not restored: {error}")
-                }));
+                let problem = |error| format!("{plan}: registers not restored: {error}");
+                messages.extend(restored.err().map(problem));
             }
         }
         messages
@@ -236,7 +223,7 @@ impl Session {
 
 /// Returns why sensors are not measured.
 pub(super) fn missing(sensors: &[Sensor]) -> Vec<String> {
-    sensors.iter().filter_map(Sensor::missing).map(str::to_owned).collect()
+    sensors.iter().filter_map(|sensor| sensor.source.as_ref().err().cloned()).collect()
 }
 
 #[cfg(test)]

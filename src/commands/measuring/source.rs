@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Sensor, Slice};
-use crate::commands::read::reader::{Error, Reader};
-use crate::config::SensorPlan;
+use crate::commands::read::reader::Reader;
 use crate::i2c::Location;
 use crate::ina260::registers::Register;
 use crate::ina260::settings::{Averaging, PartialSettings, Settings};
@@ -27,46 +26,30 @@ const MIN_INTERVAL: f64 = 0.002;
 const MAX_UNAVERAGED: Duration = Duration::from_micros(2 * 8_244);
 
 /// How a sensor is measured.
-pub(super) enum Source {
+pub(in crate::commands) enum Source {
     /// With the registers of the chip as they were found, and the time that a transfer takes.
     Direct(RegisterDump, Duration),
     /// With the name of the service for messages.
     Service(String),
-    /// Not at all, with the reason.
-    Missing(String),
 }
 
-impl Source {
-    /// Returns how a sensor is measured, or why it is not.
-    pub(super) fn find(
-        reader: &mut Reader,
-        location: Location,
-        direct: bool,
-    ) -> Result<Self, String> {
-        let bus = location.bus;
-        let Some(exporter) = reader.exporters.find(bus, &reader.provider) else {
-            return probe(reader, location).map_err(|error| error.to_string());
-        };
-        let (reason, remedy) = match exporter.sensor(location) {
-            Ok(_) if !direct => return Ok(Self::Service(exporter.name.clone())),
+/// Returns how a sensor is measured, or why it is not.
+pub(super) fn find(reader: &mut Reader, at: Location, direct: bool) -> Result<Source, String> {
+    let Location { bus, address, .. } = at;
+    if let Some(exporter) = reader.exporters.find(bus, &reader.provider) {
+        let name = &exporter.name;
+        let (reason, remedy) = match exporter.sensor(at) {
+            Ok(_) if !direct => return Ok(Source::Service(name.clone())),
             Ok(_) => (
-                format!(
-                    "bus {bus} is in use by {}, which would lose results and settings",
-                    exporter.name
-                ),
+                format!("bus {bus} is in use by {name}, which would lose results and settings"),
                 "omit --direct to measure through it, or stop it first",
             ),
             Err(reason) if direct || exporter.sensors.is_err() => (reason, "stop it first"),
             Err(reason) => (reason, "stop it first, or configure the sensor there"),
         };
-        Err(format!("not measured ({reason}); {remedy}"))
+        return Err(format!("not measured ({reason}); {remedy}"));
     }
-}
-
-/// Reads the registers of a chip, and measures the time of a transfer.
-fn probe(reader: &mut Reader, location: Location) -> Result<Source, Error> {
-    let address = location.address;
-    reader.on_chip(location, |bus| {
+    let probed = reader.on_chip(at, |bus| {
         ina260::identify(bus, address)?;
         let registers = ina260::read_settings(bus, address)?;
         let mut transfer = Duration::MAX;
@@ -76,7 +59,8 @@ fn probe(reader: &mut Reader, location: Location) -> Result<Source, Error> {
             transfer = transfer.min(begun.elapsed());
         }
         Ok(Source::Direct(registers, transfer))
-    })
+    });
+    probed.map_err(|error| error.to_string())
 }
 
 /// Sets the cycles of the sensors that are measured directly. Returns why a cycle is too short for
@@ -88,7 +72,7 @@ pub(super) fn set_cycles(
 ) -> Result<(), String> {
     let mut buses: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for Sensor { plan, source, .. } in sensors {
-        if let Source::Direct(registers, transfer) = source {
+        if let Ok(Source::Direct(registers, transfer)) = source {
             let on_bus = buses.entry(plan.location.bus).or_default();
             on_bus.push((plan, registers.settings(), *transfer));
         }
@@ -116,19 +100,18 @@ pub(super) fn set_cycles(
             demand += per_result / sensor.settings.cycle().as_secs_f64();
         }
         let fastest = sensors.into_iter().map(|it| it.0).min_by_key(|it| it.settings.cycle());
-        if let Some(SensorPlan { device, location, settings, configure, .. }) =
-            fastest.filter(|_| demand > MAX_LOAD)
-        {
-            let (cycle, min_millis) = (settings.cycle(), count * per_result / MAX_LOAD * 1e3);
-            let remedy = if *configure {
+        if let Some(sensor) = fastest.filter(|_| demand > MAX_LOAD) {
+            let cycle = sensor.settings.cycle();
+            let min_millis = count * per_result / MAX_LOAD * 1e3;
+            let remedy = if sensor.configure {
                 "use a longer --interval"
             } else {
                 "configure the other master for more averaging"
             };
             return Err(format!(
-                "sensor {device} ({location}): a result every {cycle:?} is more than bus {bus} can \
-                 carry: the sensors measured on it ({count}) need a cycle of at least \
-                 {min_millis:.1} ms (a transfer takes {transfer:?}); {remedy}"
+                "{sensor}: a result every {cycle:?} is more than bus {bus} can carry: the sensors \
+                 measured on it ({count}) need a cycle of at least {min_millis:.1} ms (a transfer \
+                 takes {transfer:?}); {remedy}"
             ));
         }
     }

@@ -221,11 +221,11 @@ fn measured_chips_are_those_that_were_probed() {
     let provider = BusProvider::new(Some(&Faults::default()));
     let mut session = Session::open(plan, provider, true, None, None).unwrap();
     let board = session.reader.provider.boards.values().next().unwrap().clone();
-    session.start().unwrap();
-    assert!(session.wait_ready(&mut |time| {
+    let mut stop = |time| {
         thread::sleep(time);
         false
-    }));
+    };
+    assert!(session.start(&mut stop).unwrap());
     let configured = read_settings(&mut board.clone(), HERE).unwrap();
     assert_eq!(session.close(), [""; 0]);
     let restored = read_settings(&mut board.clone(), HERE).unwrap();

@@ -24,8 +24,7 @@ use summary::Summary;
 /// Exit code for a failure of `run` itself, as in env(1) and timeout(1).
 pub const FAILURE: u8 = 125;
 
-// No doc comment on the struct: clap would print it as the program's.
-#[expect(missing_docs, reason = "see above")]
+#[expect(missing_docs, reason = "clap would print it as the program's")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "\
@@ -141,9 +140,9 @@ fn measure(
     let mut session = Session::open(plan, provider, args.direct, args.interval, None)?;
     // Until here a signal ends the process, even in a transfer that hangs.
     let mut events = catch().map_err(Failure::of("cannot install signal handlers"))?;
-    session.start()?;
+    let is_ready = session.start(&mut |time| events.wait(time).is_some())?;
     let mut summary = Summary { args: args.clone(), session, idle: None, runs: Vec::new() };
-    let outcome = measure_runs(&mut summary, &mut events);
+    let outcome = measure_runs(&mut summary, &mut events, is_ready);
     let mut messages = summary.session.close();
     if summary.runs.is_empty() {
         // Otherwise they are notes.
@@ -157,16 +156,14 @@ fn measure(
             (child::error_code(&error), Some(format!("cannot run {:?}: {error}", args.command[0])))
         }
     };
-    report(problem.as_slice());
-    report(&messages);
+    report(problem.into_iter().chain(messages));
     Ok((summary, code))
 }
 
 /// Measures the idle power and the runs, until one fails or a signal arrives. Returns the exit
 /// code, or why the command cannot be run.
-fn measure_runs(summary: &mut Summary, events: &mut Events) -> io::Result<u8> {
+fn measure_runs(summary: &mut Summary, events: &mut Events, is_ready: bool) -> io::Result<u8> {
     let Summary { args, session, idle, runs } = summary;
-    let is_ready = session.wait_ready(&mut |time| events.wait(time).is_some());
     if let Some(time) = args.idle.filter(|_| is_ready) {
         let begun = Instant::now();
         let until = begun + time;

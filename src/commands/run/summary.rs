@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::{Run, RunArgs};
-use crate::commands::measuring::{Energy, Moments, Session};
+use crate::commands::measuring::{Energy, Moments, Session, Source};
 use crate::commands::read::csv_field;
 use crate::printable::{columns, padded};
 
@@ -74,16 +74,17 @@ impl Summary {
             format!("{device}: run {number}: {joules}, {seconds:.3} s, exit code {code}")
         });
         let mut notes: Vec<String> = runs.collect();
-        if let Some(service) = sensor.service() {
-            notes.push(format!(
-                "{device}: measured through {service}, a result every {millis:.2} ms: the \
+        match &sensor.source {
+            Ok(Source::Service(name)) => notes.push(format!(
+                "{device}: measured through {name}, a result every {millis:.2} ms: the \
                  uncertainty follows from this interval, or from the second between two updates \
                  of the metrics if that is longer; stop the service to measure short runs"
-            ));
-        } else if let Some(problem) = sensor.missing() {
-            notes.push(format!("warning: {problem}"));
-        } else if verbose {
-            notes.push(format!("{device}: measured directly, a result every {millis:.2} ms"));
+            )),
+            Ok(Source::Direct(..)) if !verbose => {}
+            Ok(Source::Direct(..)) => {
+                notes.push(format!("{device}: measured directly, a result every {millis:.2} ms"));
+            }
+            Err(problem) => notes.push(format!("warning: {problem}")),
         }
         if sensor.stream.restarts > 0 {
             notes.push(format!(
@@ -91,7 +92,7 @@ impl Summary {
                  restart is not measured"
             ));
         }
-        if let (None, Some(seconds)) = (sensor.missing(), figures.gap()) {
+        if let (Ok(_), Some(seconds)) = (&sensor.source, figures.gap()) {
             notes.push(format!(
                 "warning: {device}: {seconds} not measured (the sensor did not respond, or results \
                  were missed: try a longer --interval); the energy of that time is missing"
@@ -158,7 +159,7 @@ impl Summary {
             row["notes"] = json!(self.notes(index, figures));
             if let Some(sensor) = self.session.sensors.get(index) {
                 row["device"] = json!(device);
-                let cycle = sensor.missing().is_none().then_some(sensor.stream.cycle.as_secs_f64());
+                let cycle = sensor.source.is_ok().then_some(sensor.stream.cycle.as_secs_f64());
                 row["cycle_seconds"] = json!(cycle);
                 row["service"] = json!(sensor.service());
             }
