@@ -179,12 +179,12 @@ impl Meter {
     pub(crate) fn mark_silent(&mut self, missed: u64) {
         self.up = false;
         self.accumulator.add_missed(missed);
-        self.accumulator.mark_silent();
+        self.accumulator.down = true;
     }
 
-    /// Adds time during which the machine was suspended.
+    /// Adds time during which the machine was suspended, and perhaps the sensor was, too.
     pub(crate) fn add_suspended(&mut self, time: Duration) {
-        self.accumulator.add_suspended(time);
+        self.accumulator.totals.unmeasured += time;
         self.window.add_suspended(time);
     }
 

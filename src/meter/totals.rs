@@ -74,7 +74,8 @@ pub struct Accumulator {
     pub(super) totals: Totals,
     /// Time before this has already been counted as measured or unmeasured.
     counted: Option<Instant>,
-    down: bool,
+    /// Whether the time since the last result counts as unmeasured until the next one.
+    pub(super) down: bool,
 }
 
 impl Accumulator {
@@ -91,19 +92,9 @@ impl Accumulator {
         self.down = false;
     }
 
-    /// Adds time during which the machine was suspended, and perhaps the sensor was, too.
-    pub(super) fn add_suspended(&mut self, time: Duration) {
-        self.totals.unmeasured += time;
-    }
-
     /// Counts completed results that were not used.
     pub(crate) fn add_missed(&mut self, missed: u64) {
         self.totals.missed += missed;
-    }
-
-    /// Counts the time since the last result as unmeasured until the next one.
-    pub(super) fn mark_silent(&mut self) {
-        self.down = true;
     }
 
     /// Adds one result. Returns the time that it covers.
@@ -238,7 +229,7 @@ mod tests {
                     0 => { accumulator.mark_down(now); down = true; }
                     _ if down => { accumulator.restart(now); down = false; }
                     1 => accumulator.restart(now),
-                    3 => { accumulator.add_suspended(SECOND); suspended += SECOND; }
+                    3 => { accumulator.totals.unmeasured += SECOND; suspended += SECOND; }
                     _ => {
                         let elapsed = (elapsed > 1).then_some(elapsed);
                         accumulator.add(&Measured::new(0.0, 1.0, 1.0), &cycle(now, elapsed));
