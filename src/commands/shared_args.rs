@@ -32,7 +32,6 @@ pub struct LocationArgs {
 }
 
 impl LocationArgs {
-    /// Returns whether a location was named.
     pub fn is_named(&self) -> bool {
         self.bus.is_some() || self.address.is_some() || self.mux.is_some()
     }
@@ -77,7 +76,6 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Returns these arguments as overrides.
     pub fn overrides(&self) -> Overrides {
         Overrides {
             config: self.config.clone(),

@@ -7,8 +7,7 @@ use clap::Args;
 use crate::config::Overrides;
 use crate::simulated::Faults;
 
-// No doc comment on the struct: clap would print it as the program's.
-#[expect(missing_docs, reason = "see above")]
+#[expect(missing_docs, reason = "clap would print it as the program's")]
 #[derive(Args, Clone, Debug, Default)]
 pub struct DaemonArgs {
     /// Value of the label `hostname` [default: the machine's name]

@@ -8,7 +8,6 @@ use crate::commands::measuring::Moments;
 use crate::ina260::calibration::Calibration;
 use crate::units::{Amperes, Quantity};
 
-/// Rated current of the chip in amperes.
 pub(super) const RATED_AMPERES: f64 = 15.0;
 /// Maximum offset of the current in amperes, at 12 V (SBOS656C).
 const MAX_OFFSET: f64 = 0.005;

@@ -131,16 +131,11 @@ fn calibrate(
     drop(progress);
     let mut messages = session.close();
     let sensor = &session.sensors[0].plan;
-    let outcome = if stopped {
-        Err("stopped by a signal; nothing was averaged".to_owned())
-    } else {
-        let means = blocks.means();
-        let outcome = means.and_then(|means| Ok((means, correct(&means, args, &existing)?)));
-        outcome.map_err(|error| format!("{sensor}: {error}"))
-    };
-    match outcome {
+    let means = blocks.means();
+    match means.and_then(|means| Ok((means, correct(&means, args, &existing)?))) {
+        _ if stopped => messages.insert(0, "stopped by a signal; nothing was averaged".to_owned()),
         Ok((means, corrected)) => write(args, sensor, &means, &corrected, output)?,
-        Err(message) => messages.insert(0, message),
+        Err(error) => messages.insert(0, format!("{sensor}: {error}")),
     }
     if messages.is_empty() { Ok(()) } else { Err(Failure::Partly(messages)) }
 }

@@ -57,8 +57,7 @@ pub(super) struct Session {
     reader: Reader,
     /// Scrapes the services: a slow one must not delay signals.
     scrape: Option<JoinHandle<Vec<Option<ScrapedSensor>>>>,
-    /// Start of the last scrape.
-    scraped: Option<Instant>,
+    next_scrape: Instant,
 }
 
 impl Session {
@@ -101,7 +100,7 @@ impl Session {
             .then(|| Supervisor::open(plan, reader.provider.clone(), Some(COMMAND)))
             .transpose()
             .map_err(|NothingToMeasure(messages)| Failure::Nothing(messages))?;
-        Ok(Self { sensors, supervisor, reader, scrape: None, scraped: None })
+        Ok(Self { sensors, supervisor, reader, scrape: None, next_scrape: Instant::now() })
     }
 
     /// Starts measuring, and writes to the chips. From now on they have to be restored, so signals
@@ -168,15 +167,13 @@ impl Session {
                 let now = (Instant::now(), SystemTime::now());
                 ledger.kept.extend(stream.advance(scraped.as_ref(), now));
             }
-        } else if self.scrape.is_none()
-            && self.scraped.is_none_or(|at| at.elapsed() >= Self::SCRAPE_PERIOD)
-        {
+        } else if self.scrape.is_none() && Instant::now() >= self.next_scrape {
             let served = self.sensors.iter().take_while(|sensor| sensor.service().is_some());
             let locations: Vec<_> = served.map(|sensor| sensor.plan.location).collect();
             if locations.is_empty() {
                 return;
             }
-            self.scraped = Some(Instant::now());
+            self.next_scrape = Instant::now() + Self::SCRAPE_PERIOD;
             let provider = self.reader.provider.clone();
             let scrape = move || {
                 let mut exporters = Exporters::default();

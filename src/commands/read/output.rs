@@ -139,8 +139,8 @@ fn result(report: &SensorReport) -> Value {
 pub(super) fn write_csv(Row { sensor, outcome }: &Row, output: &mut dyn Write) -> io::Result<()> {
     let result = match outcome {
         Ok(SensorReport { measured, state, .. }) => {
-            let (volts, amperes, watts) =
-                (measured.voltage.0, measured.current.0, measured.power.0);
+            let [volts, amperes, watts] =
+                [measured.voltage.0, measured.current.0, measured.power.0];
             let alert = state.as_ref().map(|state| u8::from(state.alert_active).to_string());
             format!("{volts},{amperes},{watts},{},", alert.unwrap_or_default())
         }

@@ -100,18 +100,6 @@ impl SensorReport {
         Ok(Self::new(die, data, sensor, Ok(state)))
     }
 
-    /// Returns the last result in the service's metrics, unless the sensor is down.
-    fn from_service(sensor: &ScrapedSensor) -> Option<Self> {
-        let since_epoch = Duration::try_from_secs_f64(sensor.last_result?).ok()?;
-        Some(Self {
-            at: SystemTime::UNIX_EPOCH.checked_add(since_epoch)?,
-            die: sensor.chip.as_ref()?.die.clone(),
-            measured: sensor.readings?.last,
-            saturated: false,
-            state: Ok(ChipState::from_service(sensor)?),
-        })
-    }
-
     fn new(
         die: u16,
         mut data: Measurement,
@@ -254,7 +242,17 @@ pub(super) fn read_via_service(
     let served = service
         .sensor(sensor.location)
         .map_err(|reason| Error::Bus(format!("{reason}; stop it to read downstream of the mux")))?;
-    SensorReport::from_service(served)
+    let last_result = || {
+        let since_epoch = Duration::try_from_secs_f64(served.last_result?).ok()?;
+        Some(SensorReport {
+            at: SystemTime::UNIX_EPOCH.checked_add(since_epoch)?,
+            die: served.chip.as_ref()?.die.clone(),
+            measured: served.readings?.last,
+            saturated: false,
+            state: Ok(ChipState::from_service(served)?),
+        })
+    };
+    last_result()
         .ok_or_else(|| Error::Bus(format!("does not respond to {}; see its log", service.name)))
 }
 

@@ -88,7 +88,7 @@ impl BusReport {
         Self { bus, name, in_use: None, devices: Vec::new(), problems: Vec::new() }
     }
 
-    fn add_problem(&mut self, after_bus: &str) {
+    pub(super) fn add_problem(&mut self, after_bus: &str) {
         self.problems.push(format!("bus {}{after_bus}", self.bus));
     }
 

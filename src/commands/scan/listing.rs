@@ -91,17 +91,15 @@ pub(super) fn write_tables(
 ) -> Result<(), Failure> {
     // A configuration without tables has the one default sensor, which an appended table replaces.
     let known = if loaded.with_tables { loaded.plan.sensors.as_slice() } else { &[] };
-    let is_known = |location: Location| {
+    let is_new = |Device { location, kind, .. }: &&Device| {
         let mut known = known.iter().map(|sensor| sensor.location);
-        known.any(|it| it == location || adapters.conflict(it, location).is_some())
+        matches!(kind, DeviceKind::Ina260 { .. })
+            && known.all(|it| it != *location && adapters.conflict(it, *location).is_none())
     };
     let mut tables = String::new();
     for BusReport { name, devices, .. } in reports {
-        let is_ina260 = |it: &&Device| matches!(it.kind, DeviceKind::Ina260 { .. });
-        for &Device { location, .. } in devices.iter().filter(is_ina260) {
-            if !is_known(location) {
-                tables += &new_table(location, name, known);
-            }
+        for device in devices.iter().filter(is_new) {
+            tables += &new_table(device.location, name, known);
         }
     }
     let appended = Overrides { appended: tables.clone(), ..args.config.overrides() };

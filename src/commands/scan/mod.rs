@@ -91,9 +91,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
             }
         }
         if stopped {
-            let problem =
-                format!("bus {}: scan interrupted (bus {scanned} of {count})", report.bus);
-            report.problems.push(problem);
+            report.add_problem(&format!(": scan interrupted (bus {scanned} of {count})"));
             break;
         }
     }

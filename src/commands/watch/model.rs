@@ -12,7 +12,6 @@ const GONE_AFTER: Duration = Duration::from_secs(60);
 /// Upper bound on the points of all histories: enough for 15 minutes of 277 sensors.
 const MAX_POINTS: usize = 250_000;
 
-/// All watched hosts.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) hosts: Vec<Host>,
@@ -43,7 +42,6 @@ pub(super) enum HostState {
     },
 }
 
-/// A sensor of a host.
 #[derive(Clone, Debug)]
 pub(super) struct WatchedSensor {
     pub(super) last: ScrapedSensor,
@@ -76,7 +74,6 @@ pub(super) struct Entry<'a> {
     pub(super) sensor: Option<&'a WatchedSensor>,
 }
 
-/// State of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     Up,

@@ -39,7 +39,6 @@ pub(super) fn si_pair(low: f64, high: f64, unit: &str) -> (String, String) {
     (four_digits(low / factor), high)
 }
 
-/// Formats joules in watt-hours.
 pub(super) fn watt_hours(joules: f64) -> String {
     si(joules / 3600.0, "Wh")
 }

@@ -11,7 +11,6 @@ use super::model::{Entry, History, Model};
 const SPANS: [Duration; 3] =
     [Duration::from_secs(2 * 60), Duration::from_secs(5 * 60), History::MAX_AGE];
 
-/// Display capabilities of the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TerminalCaps {
     /// Marker of the charts.

@@ -20,19 +20,15 @@ use crate::units::Quantity;
 const KEYS: &str = " q quit  up/down sensor  tab host  space pause/resume  +/- time span";
 /// Height of two rows of charts, each with a title and two lines.
 const MIN_CHARTS_HEIGHT: usize = 6;
-/// Minimum width for power.
 const MIN_WIDTH_FOR_POWER: u16 = 24;
 /// Minimum width for more quantities than power.
 const MIN_WIDTH_FOR_READINGS: u16 = 60;
-/// Minimum width for the cost.
 const MIN_WIDTH_FOR_COST: u16 = 80;
 /// Minimum width of the names of host and device; with less, only the device is shown.
 const MIN_WIDTH_OF_NAMES: usize = 16;
-/// Width of a column of numbers.
 const NUMBER_WIDTH: u16 = 9;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// Draws a frame.
 pub(super) fn draw(screen: &Screen, frame: &mut Frame<'_>, now: Instant) {
     let (model, now) = screen.displayed(now);
     let entries: Vec<Entry<'_>> = model.entries().collect();
