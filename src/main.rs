@@ -28,7 +28,7 @@ const MUXES: &str = "if a mux was switched, one of its channels may still be sel
 
 fn main() -> ExitCode {
     signals::catch_file_size_limit();
-    let code = match CommandLine::try_parse().map_err(|error| escaped(&error)) {
+    let code = match parse().map_err(|error| escaped(&error)) {
         Ok(CommandLine { command: Some(command), .. }) => run(command),
         Ok(CommandLine { daemon, .. }) if daemon.check_config => {
             exit_code(commands::check_config(&daemon, &mut io::stdout()))
@@ -51,6 +51,17 @@ fn main() -> ExitCode {
         }
     };
     code.into()
+}
+
+/// Parses the command line in a thread if possible: clap uses 60 kB of stack, three times what the
+/// daemon uses afterwards, and only that of a thread is released.
+fn parse() -> Result<CommandLine, clap::Error> {
+    /// glibc keeps smaller stacks, and what they contain, for later threads.
+    const STACK: usize = 64 << 20;
+    match thread::Builder::new().stack_size(STACK).spawn(CommandLine::try_parse) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+        Err(_) => CommandLine::try_parse(),
+    }
 }
 
 /// Returns the error of the same arguments with invisible characters escaped: a message about an

@@ -94,7 +94,7 @@ impl Listener {
     }
 
     fn build(settings: &ServerSettings) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime().build()?;
         let mut builder = builder(&settings.buckets);
         for network in settings.allowed_peers() {
             builder = builder.add_allowed_address(network).map_err(io::Error::other)?;
@@ -343,14 +343,20 @@ fn connections() -> io::Result<Driven> {
     while Path::new(&task).exists() && Instant::now() < end {
         thread::sleep(Duration::from_millis(1));
     }
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
+    let runtime = runtime()
         .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_secs(365 * 86_400))
         .thread_name("render")
         .build()?;
     drop(runtime.spawn_blocking(|| ()));
     Driven::spawn("connections", runtime, future::pending())
+}
+
+fn runtime() -> runtime::Builder {
+    let mut builder = runtime::Builder::new_current_thread();
+    // By default, there is memory for 1,024 events.
+    builder.enable_all().max_io_events_per_tick(MAX_CONNECTIONS);
+    builder
 }
 
 /// A runtime, driven by a thread until its task ends or it is dropped.

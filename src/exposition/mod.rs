@@ -105,7 +105,7 @@ pub struct Exposition {
     sensors: Vec<Series>,
     daemon: Daemon,
     /// Each series of the daemon, with the source of its metric and the index of its label value.
-    slots: Box<[(Source, usize, Slot)]>,
+    slots: Box<[(&'static Source, usize, Slot)]>,
     /// Empty lists to swap for the full ones of a meter: their memory is reused.
     spare: Observations,
     /// Number of observations recorded since a tick last drained the histograms.
@@ -137,7 +137,7 @@ impl Exposition {
     pub fn new(recorder: PrometheusRecorder, clock: Arc<dyn Clock>) -> Self {
         let slots = METRICS.iter().flat_map(|metric| {
             let keys = series::daemon_keys(metric).into_iter().enumerate();
-            keys.map(|(index, key)| (metric.source, index, Slot::new(&key)))
+            keys.map(|(index, key)| (&metric.source, index, Slot::new(&key)))
         });
         describe(&recorder);
         Self {

@@ -102,7 +102,7 @@ impl Slot {
 pub(super) struct Series {
     pub(super) view: View,
     /// Each series, with the source of its metric and the index of its label value.
-    slots: Box<[(Source, usize, Slot)]>,
+    slots: Box<[(&'static Source, usize, Slot)]>,
     /// The chip that the info series describes.
     chip: Option<ChipInfo>,
 }
@@ -112,7 +112,7 @@ impl Series {
         let labels: Vec<Label> = view.labels.iter().map(label).collect();
         let slots = METRICS.iter().flat_map(|metric| {
             let keys = keys(metric, &labels, &view).into_iter().enumerate();
-            keys.map(|(index, key)| (metric.source, index, Slot::new(&key)))
+            keys.map(|(index, key)| (&metric.source, index, Slot::new(&key)))
         });
         Self { slots: slots.collect(), view, chip: None }
     }
