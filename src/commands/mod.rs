@@ -87,8 +87,8 @@ impl<'a> Progress<'a> {
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
-        if let (true, Some(stream)) = (self.shown, &mut self.stream) {
-            let _ = write!(stream, "\r\x1b[K").and_then(|()| stream.flush());
+        if self.shown {
+            self.show("");
         }
     }
 }

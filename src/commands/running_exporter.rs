@@ -62,12 +62,10 @@ impl RunningExporter {
 
     pub(super) fn sensor(&self, location: Location) -> Result<&ScrapedSensor, String> {
         let bus = location.bus;
-        let sensors = self.sensors.as_ref();
-        let sensors =
-            sensors.map_err(|error| format!("bus {bus} is in use by another process; {error}"))?;
+        let unknown = |error| format!("bus {bus} is in use by another process; {error}");
+        let mut sensors = self.sensors.as_ref().map_err(unknown)?.iter();
         let adapters = Adapters::read();
         let location = Some(adapters.numbered(location));
-        let mut sensors = sensors.iter();
         let found = sensors.find(|it| it.location().map(|it| adapters.numbered(it)) == location);
         found.ok_or_else(|| {
             format!("bus {bus} is in use by {}, which does not measure this sensor", self.name)

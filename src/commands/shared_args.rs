@@ -57,8 +57,7 @@ impl LocationArgs {
 /// name.
 fn configured(known: &[SensorPlan], given: SensorPlan, adapters: &Adapters) -> SensorPlan {
     let location = adapters.numbered(given.location);
-    let mut known = known.iter();
-    let known = known.find(|it| adapters.numbered(it.location) == location).cloned();
+    let known = known.iter().find(|it| adapters.numbered(it.location) == location).cloned();
     known.unwrap_or_else(|| SensorPlan { device: given.location.device_name(), ..given })
 }
 

@@ -180,8 +180,7 @@ pub fn watch(
     price: Option<f64>,
     signals: Receiver<Signal>,
 ) -> Result<(), Failure> {
-    let names = sources.iter().map(|source| source.name.clone());
-    let model = Model::new(names);
+    let model = Model::new(sources.iter().map(|source| source.name.clone()));
     let caps = terminal::detect(|name| env::var(name).ok());
     let screen = Screen::new(model, caps, price);
     let (messages, received) = mpsc::channel();
