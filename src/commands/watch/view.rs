@@ -136,19 +136,15 @@ fn numbers(entry: &Entry<'_>, price: Option<f64>, width: u16) -> Vec<(&'static s
         (quantity.name(), text)
     };
     let joules = entry.sensor.map(|sensor| sensor.last.energy[0]);
-    let mut numbers = Vec::new();
-    if width >= MIN_WIDTH_FOR_POWER {
-        numbers.push(reading(Quantity::Power));
-    }
-    if width >= MIN_WIDTH_FOR_READINGS {
-        numbers.extend([Quantity::Voltage, Quantity::Current].map(reading));
-        numbers.push(("energy", joules.map(watt_hours).unwrap_or_default()));
-    }
-    if let Some(price) = price.filter(|_| width >= MIN_WIDTH_FOR_COST) {
-        let cost = joules.map(|joules| cost(joules, price));
-        numbers.push(("cost", cost.unwrap_or_default()));
-    }
-    numbers
+    let amount = |format: &dyn Fn(f64) -> String| joules.map(format).unwrap_or_default();
+    let columns = [
+        (MIN_WIDTH_FOR_POWER, Some(reading(Quantity::Power))),
+        (MIN_WIDTH_FOR_READINGS, Some(reading(Quantity::Voltage))),
+        (MIN_WIDTH_FOR_READINGS, Some(reading(Quantity::Current))),
+        (MIN_WIDTH_FOR_READINGS, Some(("energy", amount(&watt_hours)))),
+        (MIN_WIDTH_FOR_COST, price.map(|price| ("cost", amount(&|joules| cost(joules, price))))),
+    ];
+    columns.into_iter().filter_map(|(min, column)| column.filter(|_| width >= min)).collect()
 }
 
 fn state(condition: Condition) -> Cell<'static> {
