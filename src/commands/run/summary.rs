@@ -73,19 +73,17 @@ impl Summary {
             let (joules, seconds) = (with_bound(energy), energy.duration.as_secs_f64());
             format!("{device}: run {number}: {joules}, {seconds:.3} s, exit code {code}")
         });
-        let mut notes: Vec<String> = runs.collect();
-        match &sensor.source {
-            Ok(Source::Service(name)) => notes.push(format!(
+        let how = match &sensor.source {
+            Ok(Source::Service(name)) => Some(format!(
                 "{device}: measured through {name}, a result every {millis:.2} ms: the \
                  uncertainty follows from this interval, or from the second between two updates \
                  of the metrics if that is longer; stop the service to measure short runs"
             )),
-            Ok(Source::Direct(..)) if !verbose => {}
-            Ok(Source::Direct(..)) => {
-                notes.push(format!("{device}: measured directly, a result every {millis:.2} ms"));
-            }
-            Err(problem) => notes.push(format!("warning: {problem}")),
-        }
+            Ok(Source::Direct(..)) => verbose
+                .then(|| format!("{device}: measured directly, a result every {millis:.2} ms")),
+            Err(problem) => Some(format!("warning: {problem}")),
+        };
+        let mut notes: Vec<String> = runs.chain(how).collect();
         if sensor.stream.restarts > 0 {
             notes.push(format!(
                 "{device}: counters of the service were reset (restart); the time around the \
