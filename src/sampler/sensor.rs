@@ -88,7 +88,8 @@ impl Sensor {
         meter.up = false;
         meter.set_alert(false);
         drop(meter);
-        *self = Self { is_configured: self.is_configured, ..Self::new(setup, now) };
+        let is_configured = self.is_configured && setup.chip.configure;
+        *self = Self { is_configured, ..Self::new(setup, now) };
     }
 
     pub(super) fn due(&self) -> Instant {

@@ -67,6 +67,23 @@ fn chip_that_another_master_configures_keeps_no_alert() {
     assert_eq!(comparator(&scene).0, 0x0000);
 }
 
+/// Nothing is written to a chip with `configure = false` after the reload.
+#[test]
+fn alert_that_could_not_be_disabled_is_left_alone() {
+    let mut scene = peak();
+    scene.run(secs(2));
+    let from = scene.clock.elapsed();
+    let until = Some(from + secs(2));
+    scene.board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+    let mut setup = setup(FIRST, secs(1));
+    (setup.meter, setup.chip.configure) = (scene.meters[0].clone(), false);
+    scene.sampler.replace(vec![setup]);
+    scene.run(secs(9));
+    assert!(scene.up(0));
+    scene.sampler.replace(Vec::new());
+    assert_eq!(comparator(&scene).0, 0x8001);
+}
+
 #[test]
 fn alert_is_disabled_during_an_outage() {
     let mut scene = peak();
