@@ -26,6 +26,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     name = "ina260-exporter",
     version = VERSION.as_str(),
     args_conflicts_with_subcommands = true,
+    max_term_width = 100,
     after_help = "\
 Examples:
   ina260-exporter scan                      find the sensors

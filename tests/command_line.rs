@@ -61,6 +61,17 @@ fn version_and_help_exit_with_success() {
 }
 
 #[test]
+fn help_is_readable_on_a_wide_terminal() {
+    for command in [&[][..], &["scan"], &["read"], &["watch"], &["run"], &["calibrate"]] {
+        let arguments = [command, &["--help"]].concat();
+        let help = daemon(&arguments).env("COLUMNS", "250").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let longest = help.lines().map(|line| line.chars().count()).max();
+        assert!((80..=100).contains(&longest.unwrap()), "{help}");
+    }
+}
+
+#[test]
 fn unknown_flag_prints_usage() {
     for arguments in [
         &["--colour", "red"][..],

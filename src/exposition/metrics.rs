@@ -28,7 +28,8 @@ pub(super) enum Source {
     Gauge(fn(&Snapshot<'_>) -> Option<f64>),
     /// Limit of an alert whose limit has this unit; its label is the comparator's function.
     AlertLimit(&'static str),
-    /// Counter of a sensor, for the label value with this index. Without a count it is not shown.
+    /// Counter of a sensor, for the label value with this index. It is shown from its first count
+    /// on, until the recorder is replaced.
     Counter(fn(&Snapshot<'_>, usize) -> Option<u64>),
     /// Histogram of observations with these upper bounds, or with the configured ones.
     Histogram(fn(&Observations) -> &[f64], Option<&'static [f64]>),

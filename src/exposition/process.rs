@@ -1,5 +1,4 @@
-//! Resources that this process uses. Reading them here takes a small part of the instructions that
-//! the crates for it take, which was a sixth of all that the daemon takes between scrapes.
+//! Resources that this process uses, for the metrics `process_*`.
 
 use std::fs;
 use std::time::Duration;
@@ -8,9 +7,10 @@ use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What the metrics `process_*` show; `None` is unlimited, or cannot be read.
+/// Resources of this process; `None` if unlimited or unreadable.
 #[derive(Default)]
 pub(super) struct Process {
+    /// User and system time.
     pub(super) cpu: Duration,
     pub(super) threads: Option<u64>,
     /// In bytes.
@@ -22,7 +22,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Reads them: clock_gettime(2), getrlimit(2), proc(5).
+    /// Reads the resources, see clock_gettime(2), getrlimit(2) and proc(5).
     pub(super) fn read() -> Self {
         let stat = fs::read("/proc/self/stat").unwrap_or_default();
         // The second field is the program's name in parentheses, which may contain any byte.
@@ -36,8 +36,10 @@ impl Process {
             threads: field(20),
             virtual_memory: field(23),
             resident_memory: field(24).map(|pages| pages * page_size() as u64),
-            // Without the one that lists them.
-            open_files: fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64 - 1),
+            // The descriptor of this listing is not counted.
+            open_files: fs::read_dir("/proc/self/fd")
+                .ok()
+                .map(|files| (files.count() as u64).saturating_sub(1)),
             max_files: getrlimit(Resource::Nofile).current,
         }
     }

@@ -72,7 +72,7 @@ impl Slot {
         false
     }
 
-    /// Sets a counter, or leaves it out.
+    /// Sets a counter, or does not show it yet.
     pub(super) fn count(&mut self, tick: &Tick<'_>, count: Option<u64>) {
         let Some(count) = count else { return };
         let register = |key: &Key| Handle::Counter(tick.recorder.register_counter(key, &METADATA));

@@ -76,8 +76,8 @@ fn chip(Device { location, kind, name }: &Device) -> Value {
     chip
 }
 
-/// Writes a table for each INA260 that is not in the configuration; a comment if there is none and
-/// everything was scanned.
+/// Writes a table for each INA260 that is not in the configuration; a comment if there is none, and
+/// no problem.
 ///
 /// # Errors
 /// [`Failure::Configuration`], with no output, if the configuration is invalid with the tables

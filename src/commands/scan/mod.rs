@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::running_exporter::Exporters;
 use super::shared_args::ConfigArgs;
-use super::{Caller, Failure, Progress, describe_open_error};
+use super::{Caller, Failure, Progress, describe_open_error, report};
 use crate::config::{self, Overrides, Plan};
 use crate::i2c::adapters::Adapters;
 use crate::i2c::{BusName, Location};
@@ -108,7 +108,8 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     } else {
         listing::write_text(&reports, caller.output)?;
     }
-    outcome(&reports, args, is_configured, stopped)
+    report(outcome(&reports, args, is_configured, stopped)?);
+    Ok(())
 }
 
 /// Returns empty reports of the buses to scan. The given one is scanned even if the kernel does not
@@ -140,13 +141,13 @@ fn add_names(reports: &mut [BusReport], plan: &Plan, adapters: &Adapters) {
     }
 }
 
-/// Returns the outcome: whether everything that was asked for was scanned.
+/// Returns the problems that the output does not show, if what was asked for was scanned.
 fn outcome(
     reports: &[BusReport],
     args: &ScanArgs,
     is_configured: bool,
     stopped: bool,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let problems: Vec<&String> = reports.iter().flat_map(|report| &report.problems).collect();
     let is_complete = problems.is_empty();
     // Text and JSON contain the problems.
@@ -169,7 +170,7 @@ fn outcome(
         // A bus that cannot be opened matters only if it was asked for.
         let is_required = args.bus.is_some() || args.mux;
         let is_done = is_configured && (is_complete || !is_required);
-        return if is_done { Ok(()) } else { Err(Failure::Partly(messages)) };
+        return if is_done { Ok(messages) } else { Err(Failure::Partly(messages)) };
     }
     if reports.is_empty() {
         messages.push(

@@ -57,6 +57,21 @@ fn scan_bus(bus: &mut dyn Bus, with_mux: bool, service: Option<&RunningExporter>
     report
 }
 
+/// A bus that was not asked for does not fail the scan, but it may have sensors, too.
+#[test]
+fn problems_that_tables_cannot_show_are_printed() {
+    let mut closed = BusReport::new(20.into(), String::new());
+    closed.problems.push("/dev/i2c-20: permission denied".to_owned());
+    let reports = [scan_bus(&mut board(), false, None), closed];
+    let printed = |format| {
+        let args = CommandLine::parse_from(["ina260-exporter", "scan", format]);
+        let Some(Command::Scan(args)) = args.command else { panic!() };
+        outcome(&reports, &args, true, false).unwrap()
+    };
+    assert_eq!(printed("--toml"), ["/dev/i2c-20: permission denied"]);
+    assert_eq!(printed("--json"), [""; 0]);
+}
+
 fn text(report: BusReport) -> String {
     let mut output = Vec::new();
     listing::write_text(&[report], &mut output).unwrap();
