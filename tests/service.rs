@@ -460,6 +460,9 @@ fn processor_time_is_served_in_fractions_of_a_second() {
 /// Expected values from files that the daemon does not read, see proc(5).
 #[test]
 fn metrics_of_the_process_are_what_the_kernel_shows() {
+    if program().len() > 1 {
+        return; // An emulator makes up a /proc of its own.
+    }
     let daemon = Launch::simulated("").start();
     let read = |file| fs::read_to_string(format!("/proc/{}/{file}", daemon.id())).unwrap();
     daemon.scrape_until("the values of the kernel", |scrape| {
