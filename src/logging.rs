@@ -219,7 +219,7 @@ fn targets(level: LogLevel) -> Targets {
 }
 
 /// Returns whether standard error is connected to the journal: `JOURNAL_STREAM` has its device and
-/// inode (systemd.exec(5)). A child may inherit the variable, but have another standard error.
+/// inode (systemd.exec(5)). A child may inherit the variable, but have a different standard error.
 fn stderr_is_the_journal() -> bool {
     let (stream, stderr) = (env::var("JOURNAL_STREAM"), fs::metadata("/proc/self/fd/2"));
     let stderr = stderr.map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino()));

@@ -104,7 +104,7 @@ fn run(command: Command) -> u8 {
 /// Connects a subcommand to standard output, and its progress to standard error if that is a
 /// terminal. The subcommand runs in a thread of its own: the kernel delivers signals to the main
 /// thread, which must not be blocked in a transfer. If it blocks, the process ends after `grace`,
-/// with 0 if a signal `is_normal`, and with what may be `left` changed.
+/// with 0 if a signal `is_normal`, and with the message `left` about what may remain changed.
 fn with_caller(
     grace: Duration,
     is_normal: bool,

@@ -300,7 +300,7 @@ fn ctrl_c_reaches_a_command_that_changed_its_group() {
     assert_eq!(status.code(), Some(7));
 }
 
-/// As with env(1), which becomes the command: a key reaches it once, kill(1) too.
+/// As with env(1), which becomes the command: a signal from a key or kill(1) reaches it once.
 #[test]
 fn each_signal_in_a_terminal_reaches_the_command_once() {
     let program = support::program().join(" ");

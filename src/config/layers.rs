@@ -22,7 +22,7 @@ pub const DEFAULT_FILE: &str = "/etc/ina260-exporter.toml";
 const PREFIX: &str = "INA260_EXPORTER_";
 /// Variable of the build, which may still be in the environment of `make run`.
 const BUILD_VARIABLE: &str = "INA260_EXPORTER_REVISION";
-/// Far more than any configuration needs.
+/// Upper bound on the size of the file: far more than any configuration needs.
 const MAX_FILE_BYTES: u64 = 1 << 18;
 const MAX_VARIABLES: usize = 100;
 /// Device number of `/dev/null`, which is an empty file each time that it is read.

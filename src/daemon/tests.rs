@@ -81,7 +81,7 @@ fn main_loop_removes_stale_counters() {
 fn summaries_are_a_period_apart() {
     let start = Instant::now();
     let mut last = start;
-    // Each pass is late by another time.
+    // Each pass is late by a different time.
     for (second, millis) in (1..).zip([3, 1, 2, 0, 4, 1]) {
         let now = start + second * PERIOD + Duration::from_millis(millis);
         last = summary_end(last, Some(PERIOD), now).unwrap();

@@ -41,8 +41,8 @@ use crate::config::{Listen, ServerSettings};
 /// kernel 2 MB.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Maximum number of connections while the size of a response is unknown; for large responses, the
-/// least that this maximum becomes.
+/// Maximum number of connections while the size of a response is unknown, and lower bound on the
+/// maximum for large responses.
 const MIN_CONNECTIONS: usize = 4;
 
 /// Maximum size of the responses that are rendered for all connections. With 256 sensors, one has

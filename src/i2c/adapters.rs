@@ -230,7 +230,8 @@ impl Adapters {
 
     /// Returns the adapter at the root and the mux channels on the way to a chip.
     fn way(&self, location: Location) -> Option<(u32, Vec<Upstream>)> {
-        /// More than any bus can drive; sysfs has no loops, but a container may provide a fake one.
+        /// Upper bound on nested muxes, more than any bus can drive. sysfs has no loops, but a
+        /// container may provide a fake one.
         const MAX_DEPTH: usize = 16;
         // A module that is not loaded yet does not hide a conflict.
         let by_number = || self.0.iter().find(|it| location.bus == it.number.into());

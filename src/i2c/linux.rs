@@ -241,7 +241,7 @@ mod tests {
         assert!(bus.open_node().is_err() && bus.claimed.is_none());
     }
 
-    /// A loose USB adapter has other reasons each time.
+    /// A loose USB adapter fails for a different reason each time.
     #[test]
     fn each_reason_is_logged_but_not_without_limit() {
         let mut bus = LinuxBus::closed(251.into(), None);

@@ -78,7 +78,7 @@ fn huge_configurations_are_refused_with_little_effort() {
     ] {
         assert_eq!(problems(&text, &[], &[]), format!("FILE: {at}: more than 16384 values"));
     }
-    // Dots in strings and comments are none.
+    // Dots in strings and comments do not separate keys.
     let dots = format!("# {0}\nhostname = \"a\" # {0}\ndevice = \"b\" # {0}\n", ".".repeat(20_000));
     assert_eq!(plan(&dots, &[], &[]).sensors[0].device, "b");
     assert_eq!(

@@ -261,7 +261,7 @@ fn stuck_bus_is_tried_once() {
 }
 
 #[test]
-fn text_tells_what_the_service_does_to_the_settings() {
+fn text_shows_whether_the_service_reconfigures() {
     let board = board();
     board.clock.wait(Duration::from_millis(10));
     let mut sensor = sensor(&["--address", "0x41"]);

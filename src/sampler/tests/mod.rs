@@ -409,7 +409,7 @@ fn reload_keeps_unchanged_sensors_running() {
 
 #[test]
 fn responding_sensor_without_results_is_reported() {
-    // Another program reads the flags first; or each reading of the voltage is another one.
+    // Another program reads the flags first; or each reading of the voltage differs.
     type Alter = fn(u8, u16, u16) -> u16;
     let taken: Alter = |register, word, _| if register == 0x06 { word & !0x0008 } else { word };
     let noisy: Alter = |register, word, reads| if register == 0x02 { 0x8000 | reads } else { word };
