@@ -53,8 +53,8 @@ fn main() -> ExitCode {
     code.into()
 }
 
-/// Parses the command line in a thread if possible: clap uses 60 kB of stack, three times what the
-/// daemon uses afterwards, and only that of a thread is released.
+/// Parses the command line in a thread if possible: clap uses 60 kB of stack, twice as much as the
+/// daemon afterwards, and only the stack of a thread is released.
 fn parse() -> Result<CommandLine, clap::Error> {
     /// glibc keeps smaller stacks, and what they contain, for later threads.
     const STACK: usize = 64 << 20;

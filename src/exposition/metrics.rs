@@ -94,7 +94,11 @@ impl Metric {
         match self.source {
             Source::Counter(_) | Source::Restarts => "counter",
             Source::Histogram(..) => "histogram",
-            _ => "gauge",
+            Source::Gauge(_)
+            | Source::AlertLimit(_)
+            | Source::Info
+            | Source::Daemon(_)
+            | Source::BuildInfo => "gauge",
         }
     }
 }

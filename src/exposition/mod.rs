@@ -218,7 +218,13 @@ impl Exposition {
             match source {
                 Source::Daemon(value) => _ = slot.set(&tick, value(&self.daemon)),
                 Source::Restarts => slot.count(&tick, Some(self.daemon.restarts[*index])),
-                _ => _ = slot.set(&tick, Some(1.0)),
+                Source::BuildInfo => _ = slot.set(&tick, Some(1.0)),
+                // These have no series of the daemon.
+                Source::Gauge(_)
+                | Source::AlertLimit(_)
+                | Source::Counter(_)
+                | Source::Histogram(..)
+                | Source::Info => {}
             }
         }
         if real <= self.expiring_until {

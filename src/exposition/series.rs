@@ -165,37 +165,46 @@ impl Series {
 
 /// Returns the key of each series that the metric has for a sensor.
 fn keys(metric: &Metric, labels: &[Label], view: &View) -> Vec<Key> {
-    let key = Key::from_parts(metric.name, labels.to_vec());
-    let with = |name, value| key.with_extra_labels(vec![Label::from_static_parts(name, value)]);
-    match (metric.source, metric.label) {
-        (Source::Daemon(_) | Source::BuildInfo | Source::Restarts, _) => Vec::new(),
-        (Source::AlertLimit(unit), _) => {
+    match metric.source {
+        Source::Daemon(_) | Source::BuildInfo | Source::Restarts => Vec::new(),
+        Source::AlertLimit(unit) => {
             let alert = view.alert.filter(|alert| alert.unit == unit);
-            alert.map(|alert| with("on", alert.on)).into_iter().collect()
+            let on = alert.map(|alert| Label::from_static_parts("on", alert.on));
+            on.map(|on| Key::from_parts(metric.name, [labels, &[on]].concat()))
+                .into_iter()
+                .collect()
         }
-        (_, Some((name, values))) => values.iter().map(|value| with(name, value)).collect(),
-        (_, None) => vec![key],
+        Source::Gauge(_) | Source::Counter(_) | Source::Histogram(..) | Source::Info => {
+            keys_with(metric, labels)
+        }
     }
 }
 
 /// Returns the key of each series that the metric has for the daemon.
 pub(super) fn daemon_keys(metric: &Metric) -> Vec<Key> {
-    let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
-    let labels: Vec<Vec<_>> = match (metric.source, metric.label) {
-        (Source::Daemon(_), _) => vec![vec![]],
-        (Source::BuildInfo, _) => {
-            vec![vec![("version", env!("CARGO_PKG_VERSION")), ("revision", revision)]]
+    match metric.source {
+        Source::Daemon(_) | Source::Restarts => keys_with(metric, &[]),
+        Source::BuildInfo => {
+            let revision = option_env!("INA260_EXPORTER_REVISION").unwrap_or("unknown");
+            let labels = [("version", env!("CARGO_PKG_VERSION")), ("revision", revision)];
+            keys_with(metric, &labels.map(|(name, value)| Label::from_static_parts(name, value)))
         }
-        (Source::Restarts, Some((name, values))) => {
-            values.iter().map(|value| vec![(name, *value)]).collect()
-        }
-        _ => vec![],
-    };
-    let label = |(name, value)| Label::from_static_parts(name, value);
-    let key = |labels: Vec<_>| {
-        Key::from_parts(metric.name, labels.into_iter().map(label).collect::<Vec<_>>())
-    };
-    labels.into_iter().map(key).collect()
+        Source::Gauge(_)
+        | Source::AlertLimit(_)
+        | Source::Counter(_)
+        | Source::Histogram(..)
+        | Source::Info => Vec::new(),
+    }
+}
+
+/// Returns a key with these labels, or one with each value of the metric's own label as well.
+fn keys_with(metric: &Metric, labels: &[Label]) -> Vec<Key> {
+    let key = Key::from_parts(metric.name, labels.to_vec());
+    let with = |name, value| key.with_extra_labels(vec![Label::from_static_parts(name, value)]);
+    match metric.label {
+        Some((name, values)) => values.iter().map(|value| with(name, value)).collect(),
+        None => vec![key],
+    }
 }
 
 /// Returns the labels of the info series, which change with the chip.

@@ -23,6 +23,13 @@ fn peak() -> Scene {
     scene_of(clock, board, vec![setup])
 }
 
+/// Makes all chips unresponsive for a while.
+fn disconnect(scene: &Scene, time: Duration) {
+    let from = scene.clock.elapsed();
+    let (fault, until) = (Fault::NoAnswer, Some(from + time));
+    scene.board.schedule(ScheduledFault { fault, address: None, from, until });
+}
+
 #[test]
 fn alert_is_active_while_limit_is_crossed() {
     let mut scene = peak();
@@ -72,9 +79,7 @@ fn chip_that_another_master_configures_keeps_no_alert() {
 fn alert_that_could_not_be_disabled_is_left_alone() {
     let mut scene = peak();
     scene.run(secs(2));
-    let from = scene.clock.elapsed();
-    let until = Some(from + secs(2));
-    scene.board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+    disconnect(&scene, secs(2));
     let mut setup = setup(FIRST, secs(1));
     (setup.meter, setup.chip.configure) = (scene.meters[0].clone(), false);
     scene.sampler.replace(vec![setup]);
@@ -88,9 +93,7 @@ fn alert_that_could_not_be_disabled_is_left_alone() {
 fn alert_is_disabled_during_an_outage() {
     let mut scene = peak();
     scene.run(secs(2));
-    let from = scene.clock.elapsed();
-    let until = Some(from + secs(2));
-    scene.board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+    disconnect(&scene, secs(2));
     scene.run(Duration::from_millis(2_050));
     assert!(!scene.up(0));
     scene.sampler.replace(Vec::new());
@@ -101,9 +104,7 @@ fn alert_is_disabled_during_an_outage() {
 fn one_failed_transfer_leaves_no_alert() {
     let mut scene = peak();
     scene.run(secs(2));
-    let from = scene.clock.elapsed();
-    let until = Some(from + Duration::from_micros(200));
-    scene.board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+    disconnect(&scene, Duration::from_micros(200));
     scene.sampler.replace(Vec::new());
     assert_eq!(comparator(&scene).0, 0x0000);
 }
