@@ -61,7 +61,7 @@ system-test: deb ## run the system tests in VMs: ONLY=scenario, RELEASE=trixie, 
 	DEB=$(package) tests/system/run $(RELEASE:%=--release %) $(ONLY)
 
 soak: export FUZZ_SECONDS ?= 600
-soak: fuzz ## fuzz for 10 min each, then 20 min of random faults in a VM (root)
+soak: fuzz ## fuzz each input for 10 min, then 20 min of random faults in a VM (root)
 	$(MAKE) system-test RELEASE=bookworm ONLY=soak
 
 prometheus-test: dashboard nginx fleet victoria ## test the examples with Prometheus, VictoriaMetrics and nginx
@@ -206,7 +206,7 @@ test-arch: deb ## test the package of ARCH=arm64 or armhf under qemu (root)
 
 # Installs what `make` built, and builds nothing, so that root does not run cargo. debian/rules uses
 # this target, too.
-install: ## install below DESTDIR and prefix
+install: ## install under DESTDIR and prefix
 	$(INSTALL) -m 755 "$(binary)" "$(DESTDIR)$(bindir)/ina260-exporter"
 	@# Keeps an edited configuration.
 	test -e "$(DESTDIR)$(sysconfdir)/ina260-exporter.toml" || $(INSTALL) -m 644 \

@@ -88,7 +88,7 @@ fn run(command: Command) -> u8 {
         Command::Watch(args) => commands::watch::run(&args),
         // Restores the registers of the chip before it ends.
         Command::Calibrate(args) => {
-            let left = "the registers of the sensor may not be restored";
+            let left = "the sensor's registers may not have been restored";
             with_caller(50 * GRACE, false, left, |caller| commands::calibrate::run(&args, caller))
         }
         // Like env(1) and timeout(1): codes other than 125 to 127 are those of the command.

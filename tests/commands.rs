@@ -263,7 +263,7 @@ fn signal_ends_a_blocked_command() {
         (&["scan", "--mux"], "may still be selected", [130, 143]),
         (&["read"], "may still be selected", [130, 143]),
         (&["read", "--follow"], "may still be selected", [0, 0]),
-        (&["calibrate", "--zero"], "the registers of the sensor may not be restored", [130, 143]),
+        (&["calibrate", "--zero"], "the sensor's registers may not have been restored", [130, 143]),
     ] {
         for (signal, code) in [("INT", int), ("TERM", term)] {
             let mut child =

@@ -221,7 +221,7 @@ fn socket_of_another_process_is_kept() {
     fs::remove_file(&socket).unwrap();
     let other = UnixListener::bind(&socket).unwrap();
     let inode = fs::metadata(&socket).unwrap().ino();
-    daemon.wait_for_line("another process is listening on this socket; measuring continues");
+    daemon.wait_for_line("another process is listening on this socket; retrying while");
     assert_eq!(daemon.stop("TERM").0, Some(0));
     assert_eq!(fs::metadata(&socket).unwrap().ino(), inode);
     drop(other);

@@ -49,7 +49,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_needs_command" -f -a "hel
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l bus -d 'Scan only this bus: the N in /dev/i2c-N, a path, or name:NAME' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l config -d 'Configuration file [default: /etc/ina260-exporter.toml, if present]' -r -F
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l simulate -d 'Use simulated buses with the configured sensors, optionally with faults, e.g. --simulate=no-answer@30+20' -r
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l mux -d 'Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control registers'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l mux -d 'Also scan downstream of TCA9548A multiplexers; writes to any device at 0x70 to 0x77'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -l toml -d 'Print a [[sensor]] table for each INA260 that is not yet in the configuration, to append to it'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand scan" -s h -l help -d 'Print help'
@@ -84,7 +84,7 @@ complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l 
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l direct -d 'Measure directly, never through the service'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l json -d 'Print JSON'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l csv -d 'Print CSV, a line for each run and sensor'
-complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l verbose -d 'Also list each run, how it was measured, and the error due to the chip\'s accuracy'
+complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -l verbose -d 'Also list each run, how it was measured, and the error due to the chip\'s limited accuracy'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand run" -s h -l help -d 'Print help'
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l current -d 'True current, as shown by a reference instrument, such as 2.500A' -r
 complete -c ina260-exporter -n "__fish_ina260_exporter_using_subcommand calibrate" -l voltage -d 'True bus voltage, as shown by a reference instrument, such as 12.003V' -r

@@ -91,7 +91,7 @@ keys! {
         HOSTNAME: String = (parse::text_or_none, quoted) {
             name: "hostname", flag: "--hostname",
             default: r#""pi4""#, described_default: "the machine's name",
-            expected: r#"a string of at most 255 printable bytes, in quotes, or "" for no label"#,
+            expected: "a string of at most 255 printable bytes, in quotes (empty: no label)",
             help: "Value of the label `hostname`",
         }
         INTERVAL: Duration = (|value| parse::duration(value, SHORTEST_CYCLE..=HOUR), duration) {
@@ -301,6 +301,14 @@ mod tests {
         }
         for time in ConversionTime::ALL {
             is_listed(&VOLTAGE_CONVERSION_TIME.info, &format!("\"{}us\"", time.micros()));
+        }
+    }
+
+    #[test]
+    fn expected_values_need_no_quotes() {
+        // Messages about variables and flags leave the quotes out.
+        for key in at_top().chain(in_sensor()) {
+            assert!(!key.expected.contains("\"\""), "{}: {}", key.name, key.expected);
         }
     }
 }

@@ -222,7 +222,7 @@ impl Server {
 }
 
 fn retrying(error: &BindError) -> String {
-    format!("{error}; measuring continues, retrying")
+    format!("{error}; retrying while measuring continues")
 }
 
 #[cfg(test)]

@@ -401,8 +401,8 @@ pub(crate) mod tests {
         );
         assert_eq!(
             error("/dev/i2c-none"),
-            "/dev/i2c-none is the I2C adapter 9, which has no device node /dev/i2c-N; it can be \
-             opened only under such a name"
+            "/dev/i2c-none is I2C adapter 9, which has no device node /dev/i2c-N; it can be opened \
+             only under such a name"
         );
     }
 

@@ -214,8 +214,8 @@ pub(crate) enum OpenError {
     #[error("{0} is not an I2C adapter; expected a device node /dev/i2c-N, or a link to one")]
     NotAnAdapter(String),
     #[error(
-        "{0} is the I2C adapter {1}, which has no device node /dev/i2c-N; it can be opened only \
-         under such a name"
+        "{0} is I2C adapter {1}, which has no device node /dev/i2c-N; it can be opened only under \
+         such a name"
     )]
     NoNode(&'static str, u32),
     #[error("bus name:{0}: no adapter name starts with this; existing: {1}")]

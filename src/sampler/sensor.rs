@@ -231,7 +231,7 @@ impl Sensor {
                 if let State::Running(poller) = &mut self.state
                     && poller.silence.take() == Some(true)
                 {
-                    info!("{}: results again", self.setup.name);
+                    info!("{}: usable results again", self.setup.name);
                 }
                 self.set_alert(alert, access.clock.now());
                 self.write_guard(access)?;

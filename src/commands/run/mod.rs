@@ -84,7 +84,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Also list each run, how it was measured, and the error due to the chip's accuracy
+    /// Also list each run, how it was measured, and the error due to the chip's limited accuracy
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub verbose: bool,
 
@@ -112,7 +112,7 @@ struct Run {
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let plan = shared_args::sensors(&args.config, &args.device)?;
     if args.sum && plan.sensors.iter().any(|sensor| sensor.device == "sum") {
-        let message = "--sum: a sensor is named sum, too; rename it, or omit --sum".to_owned();
+        let message = "--sum: a sensor is named sum; rename it, or omit --sum".to_owned();
         return Err(Failure::Usage(message));
     }
     let mut output: Box<dyn Write> = match &args.output {

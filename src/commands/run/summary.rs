@@ -76,7 +76,7 @@ impl Summary {
         let how = match &sensor.source {
             Ok(Source::Service(name)) => Some(format!(
                 "{device}: measured through {name}, a result every {millis:.2} ms: the \
-                 uncertainty follows from this interval, or from the second between two updates \
+                 uncertainty follows from this interval, or from the 1 s between two updates \
                  of the metrics if that is longer; stop the service to measure short runs"
             )),
             Ok(Source::Direct(..)) => verbose
@@ -100,8 +100,8 @@ impl Summary {
             let gain = figures.joules.mean.abs() * MAX_GAIN_ERROR;
             let offset = MAX_OFFSET * volts * figures.seconds;
             notes.push(format!(
-                "{device}: neither ± nor σ includes the chip's accuracy: without calibration up \
-                 to {gain:.3} J for its gain (0.25 %) and {offset:.3} J for its offset (5 mA)"
+                "{device}: neither ± nor σ includes the chip's own error: without calibration up \
+                 to {gain:.3} J from its gain (0.25 %) and {offset:.3} J from its offset (5 mA)"
             ));
         }
         notes

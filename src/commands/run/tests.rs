@@ -285,9 +285,9 @@ fn failed_run_ends_the_repetition() {
         "\ndeepx: run 1: ",
         "\ndeepx: run 2: ",
         " s, exit code 9\n",
-        "\ndeepx: neither ± nor σ includes the chip's accuracy: without calibration up to 0.0",
-        " J for its gain (0.25 %) and 0.0",
-        " J for its offset (5 mA)\n",
+        "\ndeepx: neither ± nor σ includes the chip's own error: without calibration up to 0.0",
+        " J from its gain (0.25 %) and 0.0",
+        " J from its offset (5 mA)\n",
         "\nrun 3 of 5 ended with exit code 9 after ",
         " s and is not counted; deepx: ",
     ] {

@@ -35,8 +35,7 @@ pub struct ScanArgs {
     #[arg(long)]
     pub bus: Option<String>,
 
-    /// Also scan downstream of TCA9548A multiplexers at 0x70 to 0x77; writes to their control
-    /// registers
+    /// Also scan downstream of TCA9548A multiplexers; writes to any device at 0x70 to 0x77
     #[arg(long)]
     pub mux: bool,
 

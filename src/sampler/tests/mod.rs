@@ -436,7 +436,7 @@ fn responding_sensor_without_results_is_reported() {
             assert!(totals.missed >= missed, "{totals:?}");
             second.store(begin + 40, Relaxed);
             let log = scene.run_logged(secs(5));
-            assert!(log.contains("results again") && scene.up(0), "{log}");
+            assert!(log.contains("usable results again") && scene.up(0), "{log}");
             let totals = scene.totals(0);
             let time = totals.measured + totals.unmeasured;
             assert!(time.abs_diff(scene.clock.elapsed()) < secs(2), "{totals:?}");
