@@ -119,8 +119,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Log rate limiter (a loose contact must not wear out an SD card): burst of 10, then one message
-/// per minute.
+/// Limits log messages, so that a loose contact does not wear out an SD card.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LogRateLimit {
     /// Time at which a whole burst is allowed again; each message delays it by a minute.
@@ -131,7 +130,6 @@ impl LogRateLimit {
     const BURST: u32 = 10;
     const REFILL: Duration = Duration::from_secs(60);
 
-    /// Returns whether a message may be logged now.
     pub(crate) fn allow(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         let is_allowed = full_at <= now + (Self::BURST - 1) * Self::REFILL;

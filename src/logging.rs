@@ -1,5 +1,4 @@
-//! Logs to the journal if standard error is connected to it, else to standard error as lines of
-//! time, level and message.
+//! Logs to the journal if standard error is connected to it, else to standard error.
 //!
 //! Messages are queued, so that only the thread that writes them waits for a full pipe, or for a
 //! journal that does not respond. Those that do not fit are dropped and counted.
@@ -32,8 +31,7 @@ const MAX_MESSAGE: usize = 32 << 10;
 /// Longest wait at the end of the process for messages that are still queued.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Handle of the running log, which can change its level. Dropping it waits until the messages are
-/// written, for at most a second.
+/// Handle of the running log. Dropping it waits for queued messages, for at most a second.
 pub struct Logging {
     level: reload::Handle<Targets, Registry>,
     queue: Arc<Queue>,

@@ -64,8 +64,7 @@ fn parse() -> Result<CommandLine, clap::Error> {
     }
 }
 
-/// Returns the error of the same arguments with invisible characters escaped: a message about an
-/// argument repeats it.
+/// Returns the error with invisible characters of the arguments escaped, since it may repeat them.
 fn escaped(error: &clap::Error) -> clap::Error {
     let arguments = std::env::args_os().map(|argument| escape(&argument.to_string_lossy()));
     CommandLine::try_parse_from(arguments).err().unwrap_or_else(|| {

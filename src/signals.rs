@@ -67,8 +67,7 @@ impl Signals {
     }
 }
 
-/// Catches SIGXFSZ, so that a file at its size limit (`ulimit -f`) is an error of the write and not
-/// the end of the process.
+/// Catches SIGXFSZ: at the size limit of files (`ulimit -f`), writes fail instead of the process.
 pub fn catch_file_size_limit() {
     if !is_ignored(SIGXFSZ) {
         // Without it, only such a file is a problem.

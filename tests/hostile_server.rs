@@ -136,7 +136,7 @@ fn normal_memory() -> u64 {
 }
 
 #[test]
-fn servers_that_send_too_much_cost_at_most_64_mebibytes() {
+fn too_much_data_costs_at_most_64_mebibytes() {
     let normal = normal_memory();
     let series = |count: u32| {
         let text: String = (0..count).map(sensor).collect();
@@ -233,7 +233,7 @@ fn huge_terminals_cost_little_memory() {
 }
 
 #[test]
-fn signal_ends_watch_although_terminal_takes_no_output() {
+fn signal_ends_watch_on_a_blocked_terminal() {
     let watch = Watch::start(300, 800, false, "--simulate --config /dev/null");
     let process = format!("/proc/{}", watch.pid());
     // Blocked in a write to the terminal.

@@ -202,7 +202,7 @@ fn file_size_limit_is_an_error_of_the_write() {
 }
 
 #[test]
-fn ctrl_c_reaches_the_command_and_the_result_is_printed() {
+fn ctrl_c_reaches_command_and_result_is_printed() {
     let script = "trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.01; done";
     let mut child = daemon(&["run", "--simulate", "--config", "/dev/null", "--repeat", "3", "--"])
         // This test may be a shell's background job, which ignores SIGINT.
@@ -492,7 +492,7 @@ fn service_on_the_bus_is_read() {
 }
 
 #[test]
-fn measuring_through_a_program_without_metrics_is_not_advised() {
+fn program_without_metrics_is_not_advised() {
     let directory = Directory::new();
     let lock = File::create(directory.path("bus-200.lock")).unwrap();
     lock.try_lock().unwrap();

@@ -7,10 +7,8 @@ use crate::i2c::{Address, Bus, Error, retry_once};
 
 /// Finds the muxes of a bus. Also returns a message for each other chip at the addresses of muxes:
 /// a chip of a kernel driver, which is not accessed, or a chip that is not a mux. The latter may be
-/// left with 0 or 1 in a register: only writing distinguishes it from a mux.
-///
-/// # Errors
-/// A timeout: the bus is stuck.
+/// left with 0 or 1 in a register: only writing distinguishes it from a mux. Fails only on a
+/// timeout: the bus is stuck.
 pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<String>), Error> {
     let (mut muxes, mut others) = (BTreeSet::new(), Vec::new());
     for address in mux::ADDRESSES.map(Address) {
@@ -47,7 +45,6 @@ fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bo
     Ok(true)
 }
 
-/// Writes the original value of a control register.
 fn restore(bus: &mut dyn Bus, address: Address, control: u8) {
     // A mux that does not respond twice has lost its power; at power-on it selects no channel.
     let _ = retry_once(|| bus.send_byte(address, control), |_| false);

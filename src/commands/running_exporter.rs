@@ -25,8 +25,7 @@ pub(super) struct RunningExporter {
 pub(super) struct Exporters(BTreeMap<String, (Instant, Rc<RunningExporter>)>);
 
 impl Exporters {
-    /// Finds the exporter that uses a bus, and scrapes it unless it is known. Simulated buses have
-    /// none.
+    /// Finds the exporter that uses a bus, and scrapes it if it is new. Simulated buses have none.
     pub(super) fn find(
         &mut self,
         bus: BusName,

@@ -53,8 +53,7 @@ impl LocationArgs {
     }
 }
 
-/// Returns the configured sensor at a location, however its bus is named, or the given one with a
-/// name.
+/// Returns the configured sensor at a location, however its bus is named, or names the given one.
 fn configured(known: &[SensorPlan], given: SensorPlan, adapters: &Adapters) -> SensorPlan {
     let location = adapters.numbered(given.location);
     let known = known.iter().find(|it| adapters.numbered(it.location) == location).cloned();
@@ -84,7 +83,6 @@ impl ConfigArgs {
     }
 }
 
-/// Parses a duration above 0, of at most an hour.
 pub(super) fn up_to_an_hour(text: &str) -> Result<Duration, &'static str> {
     let hour = Duration::from_secs(3600);
     let duration = config::parse_duration(text).filter(|time| !time.is_zero() && *time <= hour);

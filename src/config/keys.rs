@@ -1,7 +1,4 @@
-//! The table of all configuration keys.
-//!
-//! To add a key, add a row here, read it in `resolve.rs`, and add a case to `tests/config/bad`.
-//! `make docs` updates the documentation.
+//! The table of all configuration keys. How to add one: `CONTRIBUTING.md`.
 
 use std::time::Duration;
 

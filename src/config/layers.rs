@@ -58,7 +58,6 @@ impl Layers {
         self.nodes.get(self.figment.extract_inner::<usize>(key).ok()?)
     }
 
-    /// Returns the effective value of each key.
     pub(super) fn merged(&self) -> Nodes {
         // Only indices were added.
         let indices: BTreeMap<String, usize> = self.figment.extract().unwrap_or_default();
@@ -71,7 +70,7 @@ impl Layers {
         let origin = Origin::File(file.to_owned());
         let read = read(file);
         self.has_file = read.is_ok();
-        // A link to a file that does not exist is not missing.
+        // A link to a file that does not exist is an error, not a missing file.
         let is_missing = |it: &Path| {
             fs::symlink_metadata(it).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         };
@@ -148,7 +147,7 @@ impl Layers {
                     format!("{port} conflicts with listen {value} ({source}), which has no port");
                 self.problems.add(&origin, message);
             }
-            // It is reported when it is read.
+            // An invalid `listen` is reported when it is read.
             Err(_) => {}
         }
     }
@@ -214,7 +213,7 @@ fn add_read_error(origin: &Origin, error: &io::Error, problems: &mut Problems) {
         || matches!(errno, Some(Errno::AGAIN | Errno::INTR | Errno::IO));
 }
 
-/// Returns whether descriptors or memory were missing.
+/// Returns whether an error means that descriptors or memory have run out.
 pub(crate) fn is_lack_of_resources(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }

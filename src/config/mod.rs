@@ -1,7 +1,5 @@
-//! Configuration: four layers are merged and checked, and become one [`Plan`].
-//!
-//! Lowest first: built-in defaults, the file, environment variables (`INA260_EXPORTER_*`),
-//! command-line flags. The keys are listed in [`keys`].
+//! Configuration: merges and checks four layers, which become one [`Plan`]. Lowest first: defaults
+//! in [`keys`], the file, environment variables (`INA260_EXPORTER_*`), command-line flags.
 
 use std::fmt::Display;
 use std::path::PathBuf;

@@ -75,7 +75,6 @@ pub(super) fn text_or_none(value: &Value) -> Parsed<String> {
     valid((text.len() <= 255).then(|| text.to_owned()))
 }
 
-/// Parses the name of one of the values of an enum.
 pub(super) fn one_of<T: FromStr>(value: &Value) -> Parsed<T> {
     valid(value.as_text().and_then(|text| text.parse().ok()))
 }
@@ -92,7 +91,6 @@ pub(super) fn duration(value: &Value, range: RangeInclusive<Duration>) -> Parsed
     valid(duration.filter(|duration| range.contains(duration)))
 }
 
-/// Parses a period from a second to a day; 0 is `None`.
 pub(super) fn period(value: &Value) -> Parsed<Option<Duration>> {
     match value.as_text().and_then(quantity::duration) {
         Some(Duration::ZERO) => Ok(None),
@@ -199,12 +197,10 @@ pub(super) fn current(value: &Value) -> Parsed<Amount> {
     valid(Some(quantity(value)?).filter(in_range))
 }
 
-/// Parses a count; `auto` is `None`.
 pub(super) fn averaging(value: &Value) -> Parsed<Option<Averaging>> {
     value_or_auto(value, value.as_integer().and_then(Averaging::from_repr))
 }
 
-/// Parses a conversion time of the chip; `auto` is `None`.
 pub(super) fn conversion_time(value: &Value) -> Parsed<Option<ConversionTime>> {
     let duration = value.as_text().and_then(quantity::duration);
     let has_duration =
@@ -217,7 +213,6 @@ fn value_or_auto<T>(value: &Value, parsed: Option<T>) -> Parsed<Option<T>> {
     valid(parsed.map(Some).or(auto))
 }
 
-/// Returns messages about missing and unknown keys.
 fn check_keys(table: &Table, required: &[&str], optional: &[&str]) -> Messages {
     let missing = required.iter().filter(|key| !table.contains_key(**key));
     let missing = missing.map(|key| format!(".{key} is missing"));
@@ -230,7 +225,6 @@ fn check_keys(table: &Table, required: &[&str], optional: &[&str]) -> Messages {
     Messages(missing.chain(unknown).collect())
 }
 
-/// Parses a channel; `none` is `None`.
 pub(super) fn mux(value: &Value) -> Parsed<Option<Channel>> {
     if value.as_text() == Some("none") {
         return Ok(None);
@@ -266,7 +260,6 @@ fn mux_table(value: &Value) -> Option<Table> {
 /// An alert, to whose limit the calibration is not yet applied.
 pub(super) type RequestedAlert = (Function, Amount, Polarity);
 
-/// Parses an alert; `none` is `None`.
 pub(super) fn alert(value: &Value) -> Parsed<Option<RequestedAlert>> {
     if value.as_text() == Some("none") {
         return Ok(None);
@@ -293,7 +286,6 @@ pub(super) fn alert(value: &Value) -> Parsed<Option<RequestedAlert>> {
     messages.finish(alert)
 }
 
-/// Parses labels, sorted by name.
 pub(super) fn labels(value: &Value) -> Parsed<Vec<(String, String)>> {
     let table = valid(value.try_as_table_ref())?;
     let (mut messages, mut labels) = (Messages::default(), BTreeMap::new());

@@ -33,8 +33,7 @@ pub struct Plan {
     pub wait_for_sensor: bool,
     /// Faults of simulated sensors; `None`: real sensors.
     pub simulate: Option<Faults>,
-    /// Whether there is a configuration file. If so, a reload needs it: without it, the defaults
-    /// would silently take its place.
+    /// Whether there is a configuration file, which a reload then requires instead of the defaults.
     pub has_file: bool,
     /// At least one sensor.
     pub sensors: Vec<SensorPlan>,
@@ -47,8 +46,7 @@ pub struct ServerSettings {
     pub listen: Listen,
     /// Permissions of the Unix socket.
     pub socket_mode: u32,
-    /// Networks that may scrape over TCP; peers outside them are refused with status 403. Empty: no
-    /// restriction.
+    /// Networks that may scrape over TCP; other peers get status 403. Empty: no restriction.
     pub allow: Vec<IpNet>,
     /// Upper bounds of the power distribution in watts: finite, above 0, ascending.
     pub buckets: Vec<f64>,
@@ -95,9 +93,8 @@ pub struct Loaded {
 }
 
 impl ServerSettings {
-    /// Returns the networks of `allow` in the form that a listener needs: a dual-stack one sees
-    /// IPv4 peers as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2), so each IPv4 network is returned
-    /// in both forms.
+    /// Returns the networks of `allow`, the IPv4 ones also in the form in which a dual-stack
+    /// listener sees its peers: `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
     pub fn allowed_peers(&self) -> Vec<String> {
         let mapped = self.allow.iter().copied().filter_map(ipv4_mapped);
         let all = self.allow.iter().copied().chain(mapped);

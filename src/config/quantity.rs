@@ -11,8 +11,7 @@ const UNITS: [(&str, u128); 5] = [
     ("us", 1_000),
 ];
 
-/// Parses a number and a unit of time, or `0`. Exact: a value that is not a whole number of
-/// nanoseconds is rejected.
+/// Parses a number and a unit of time, or `0`. Rejects fractions of a nanosecond.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -48,8 +47,7 @@ pub(crate) struct Amount {
     pub(super) as_written: String,
 }
 
-/// Parses a decimal number and a unit with nothing between them, to the nearest float: `0.3mA` and
-/// `0.0003A` are equal.
+/// Parses a decimal number and a unit to the nearest float: `0.3mA` and `0.0003A` are equal.
 pub(crate) fn parse(text: &str) -> Option<Amount> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let name = &text[number.len()..];

@@ -245,8 +245,7 @@ static CYCLE: [&KeyInfo; 3] = [
     &keys::CURRENT_CONVERSION_TIME.info,
 ];
 
-/// Returns the settings for an interval; `None`: a value is invalid, or no settings fit, which is
-/// reported.
+/// Returns the settings for an interval; `None`: a value is invalid, or none fit (reported).
 fn choose_settings(
     section: &mut Section<'_>,
     interval: Duration,
@@ -269,8 +268,7 @@ fn choose_settings(
     Settings::for_interval(interval, partial).map_err(report).ok()
 }
 
-/// Returns the alert as the chip represents it; `None`: a value is invalid, or the limit is out of
-/// range, which is reported.
+/// Returns the chip's alert; `None`: a value is invalid, or the limit is out of range (reported).
 fn check_alert(
     section: &mut Section<'_>,
     (function, limit, polarity): RequestedAlert,

@@ -85,7 +85,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports a problem with the table.
     pub(super) fn problem(&mut self, origin: &Origin, message: impl Display) {
         self.problems.add(origin, format_args!("{}{message}", self.prefix));
     }

@@ -4,7 +4,7 @@
 use super::value::{Value, parse_value, quoted};
 use crate::printable::is_invisible;
 
-/// Our spelling of each unit and word, and others.
+/// Rows of spellings of a unit or word: ours, then others.
 const SPELLINGS: &str = "s sec secs second seconds|m min mins minute minutes|h hr hrs hour hours|\
     ms msec msecs millisecond milliseconds|us usec usecs microsecond microseconds|\
     A amp amps ampere amperes|mA milliamp milliamps milliampere milliamperes|V volt volts|\

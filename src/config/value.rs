@@ -14,9 +14,8 @@ pub(super) enum Origin {
     #[default]
     Default,
     File(PathBuf),
-    /// Name of an environment variable.
     Environment(String),
-    /// A command-line flag, with its dashes.
+    /// With its dashes.
     Flag(String),
 }
 
@@ -31,7 +30,6 @@ impl Display for Origin {
     }
 }
 
-/// The value of a key.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) origin: Origin,
@@ -44,8 +42,7 @@ pub(super) type Table = BTreeMap<String, Value>;
 /// A value before its key's parser has checked it.
 #[derive(Clone, strum::EnumTryAs)]
 pub(super) enum Value {
-    /// Text from the environment or a flag. The key's parser decides on its type: `0042` may be
-    /// a name.
+    /// Text from the environment or a flag. The parser decides its type: `0042` may be a name.
     Untyped(String),
     /// A TOML string.
     Text(String),
@@ -205,7 +202,7 @@ fn value(item: &Item, text: &str) -> Option<Value> {
     if let Some(keys) = item.as_table_like() {
         return Some(Value::Table(table(keys, text)));
     }
-    // An array of tables is one of inline tables here.
+    // An array of tables becomes an array of inline tables.
     Some(match item.clone().into_value().ok()? {
         Toml::Array(items) => {
             let items = items.into_iter().filter_map(|item| value(&Item::Value(item), text));
@@ -216,7 +213,6 @@ fn value(item: &Item, text: &str) -> Option<Value> {
     })
 }
 
-/// Parses a value in TOML syntax.
 pub(super) fn parse_value(text: &str) -> Option<Value> {
     let mut table = parse(&format!("value = {text}"), |_, error| error.to_string()).ok()?;
     table.remove("value").filter(|_| table.is_empty())

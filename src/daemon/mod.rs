@@ -146,11 +146,8 @@ fn failed<E: Display>(what: &str) -> impl Fn(E) -> Failure {
     }
 }
 
-/// Restores saved counters, if there are any. Returns whether a file is left that has to be
-/// removed.
-///
-/// # Errors
-/// [`Failure::Other`] for a lack of resources: a later start can restore them.
+/// Restores saved counters. Returns whether a file is left that has to be removed. Fails on a lack
+/// of resources, so that a later start can restore them.
 fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> Result<bool, Failure> {
     match store.map_or(Ok(Vec::new()), Store::load_and_remove) {
         Ok(saved) => {
@@ -224,7 +221,6 @@ struct MainLoop<'a> {
 }
 
 impl MainLoop<'_> {
-    /// Runs until a signal asks the daemon to stop.
     fn run(&mut self, events: &Receiver<Event>) {
         let mut last_summary = Instant::now();
         let mut period_end = last_summary;

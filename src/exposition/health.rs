@@ -46,8 +46,8 @@ impl HealthCheck {
         }
     }
 
-    /// Returns the time without a response or other activity since a request, zero if there was
-    /// one. Any HTTP response counts: `allow` may refuse this machine.
+    /// Returns the time since a request that has not led to a response or other activity, else
+    /// zero. Any HTTP response counts: `allow` may refuse this machine.
     pub(super) fn silence(&mut self, listen: &Listen, is_alive: bool, now: Instant) -> Duration {
         self.elapsed += now.duration_since(self.checked).min(Self::MAX_STEP);
         self.checked = now;
@@ -99,7 +99,7 @@ impl HealthCheck {
         match io::read(request, &mut response) {
             Ok(length) if response[..length].starts_with(b"HTTP/") => return true,
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // It is sent again.
+            // The request is sent again.
             Ok(_) | Err(_) => self.request = None,
         }
         false
@@ -119,8 +119,7 @@ fn is_of_this_machine(error: Errno) -> bool {
     )
 }
 
-/// Connects without waiting. If the queue of a Unix socket is full, this fails with
-/// [`Errno::AGAIN`].
+/// Connects without waiting. Fails with [`Errno::AGAIN`] if the queue of a Unix socket is full.
 pub(super) fn connect(address: &SocketAddrAny) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = net::socket_with(address.address_family(), SocketType::STREAM, flags, None)?;
@@ -130,8 +129,7 @@ pub(super) fn connect(address: &SocketAddrAny) -> io::Result<OwnedFd> {
     }
 }
 
-/// Returns the address of a listener for a client on this machine; for `[::]`, the two that reach
-/// it: IPv6 may be disabled.
+/// Returns the addresses of a listener for local clients: two for `[::]`, as IPv6 may be disabled.
 fn addresses(listen: &Listen) -> Vec<SocketAddrAny> {
     match listen {
         Listen::Unix(path) => {
@@ -157,7 +155,7 @@ mod tests {
     #[test]
     fn request_waits_for_a_connection_that_takes_time() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        // One connection fills the queue; the kernel repeats what the next one sent after a second.
+        // One connection fills the queue; the kernel resends the next one's packets after a second.
         net::listen(&listener, 0).unwrap();
         let address = listener.local_addr().unwrap();
         let _first = TcpStream::connect(address).unwrap();

@@ -1,6 +1,6 @@
-//! The HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with the checks and
-//! bounds that it does not have: on what is at the address, on the number of connections, on the
-//! time that they can keep others out, and on the work of accepting them.
+//! The HTTP listener (TCP or Unix socket) of metrics-exporter-prometheus, with what it lacks: a
+//! check of what is at the address, and bounds on the number of connections, on the time that they
+//! can keep others out, and on the work of accepting them.
 //!
 //! The exporter accepts connections in one runtime and spawns them in another, which can be dropped
 //! with all of them, while the socket and the clients that wait in it stay.
@@ -36,17 +36,14 @@ use super::metrics::RestartCause;
 use super::series::builder;
 use crate::config::{Listen, ServerSettings};
 
-/// Maximum number of connections. Each can make the exporter buffer 410 kB of an unfinished header,
-/// as much of responses that the client does not read, and the one that is being rendered; and the
-/// kernel 2 MB.
+/// Maximum number of connections. For each, the exporter can buffer 410 kB of an unfinished header,
+/// as much of unread responses, and the one that is being rendered; the kernel can buffer 2 MB.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Maximum number of connections while the size of a response is unknown, and lower bound on the
-/// maximum for large responses.
+/// Maximum number of connections for responses that are large or of unknown size.
 const MIN_CONNECTIONS: usize = 4;
 
-/// Maximum size of the responses that are rendered for all connections. With 256 sensors, one has
-/// 1.3 MB.
+/// Maximum total size of rendered responses. With 256 sensors, a response is 1.3 MB long.
 const MAX_RENDERED: usize = 8 << 20;
 
 /// Minimum time between two rounds of accepting: without free descriptors, each fails at once.
@@ -70,7 +67,7 @@ const BUDGET: usize = 128;
 /// Maximum wait for the end of a thread: a stuck one must not prevent a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The listener could not be bound.
+/// Failure to bind the listener.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {listen}: {source}")]
 pub struct BindError {
@@ -87,7 +84,6 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Binds the listener and creates its recorder.
     pub(super) fn bind(settings: &ServerSettings) -> Result<Self, BindError> {
         Self::build(settings)
             .map_err(|source| BindError { listen: settings.listen.clone(), source })
@@ -137,7 +133,6 @@ fn id(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 impl SocketFile {
-    /// Returns whether the file is still there.
     pub(super) fn exists(&self) -> bool {
         id(&self.path).is_ok_and(|id| id == self.id)
     }
@@ -380,7 +375,7 @@ impl Driven {
         let (give, given) = mpsc::channel::<Runtime>();
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let Ok(runtime) = given.recv() else { return };
-            // An error is that the task was aborted.
+            // An error means that the task was aborted.
             let _ = runtime.block_on(running);
             // Drops the connections, then waits until all that they requested is rendered.
             drop(runtime);

@@ -64,7 +64,6 @@ pub(super) struct Daemon {
     pub(super) started: Duration,
     pub(super) reload_successful: bool,
     pub(super) reload_succeeded: Duration,
-    /// Restarts of the listener, by cause.
     pub(super) restarts: [u64; RestartCause::VARIANTS.len()],
     pub(super) process: Process,
 }
@@ -115,10 +114,8 @@ const fn daemon(name: &'static str, value: fn(&Daemon) -> Option<f64>) -> Metric
     Metric::new(name, Source::Daemon(value))
 }
 
-/// Values of the label `direction`.
 const DIRECTIONS: &[&str] = &["forward", "reverse"];
 
-/// Cause of a restart of the listener.
 #[derive(Clone, Copy, Debug, EnumMessage, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(super) enum RestartCause {

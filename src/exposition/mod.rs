@@ -53,8 +53,7 @@ const MAX_RECORDED: usize = 1_000;
 /// Time after which every series is registered again, so that any that were wrongly removed return.
 const RENEWAL_PERIOD: Duration = Duration::from_secs(60);
 
-/// Time after which metrics of this process are collected again: reading `/proc` costs more than
-/// the rest of a tick.
+/// Time between two collections of `process_*`: reading `/proc` costs more than the rest of a tick.
 const PROCESS_PERIOD: Duration = Duration::from_secs(10);
 
 const METADATA: Metadata<'static> = Metadata::new("ina260_exporter", Level::INFO, None);

@@ -12,11 +12,8 @@ use super::metrics::{Metric, Snapshot, Source};
 use super::{IDLE_TIMEOUT, METADATA, METRICS, Tick, View};
 use crate::meter::{ChipInfo, Observations};
 
-/// Creates a recorder that is not served. `power_buckets` are the upper bounds of the distribution
-/// of power, in watts.
-///
-/// # Panics
-/// If there are no bounds.
+/// Creates a recorder that is not served, with these upper bounds of the power distribution in
+/// watts. Panics if there are none.
 pub fn recorder(power_buckets: &[f64]) -> PrometheusRecorder {
     builder(power_buckets).build_recorder()
 }

@@ -194,8 +194,7 @@ impl Server {
         }
     }
 
-    /// Shows the sensors of a new configuration; with a new listener and recorder, if settings
-    /// changed or series are gone.
+    /// Shows new sensors; with a new listener and recorder, if settings changed or series are gone.
     pub fn apply(&mut self, prepared: Prepared, views: Vec<View>) {
         let Prepared { settings, listener } = prepared;
         let is_kept = settings == self.settings && self.exposition.is_kept_by(&views);
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn listener_that_this_process_cannot_reach_is_not_rebuilt() {
+    fn unreachable_listener_is_not_rebuilt() {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let settings = ServerSettings {
             // Can be listened on, but not connected to: like any address without a loopback

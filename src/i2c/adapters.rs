@@ -3,8 +3,7 @@
 //! In a container, the node `/dev/i2c-1` may be that of the host's adapter 7. A node belongs to the
 //! adapter whose number is its minor number, whatever its name is.
 //!
-//! Each channel of a mux that the kernel controls is an adapter of its own, on the same wires as
-//! the adapter upstream.
+//! Each channel of a mux that the kernel controls is an adapter, on the wires of that upstream.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,8 +46,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Reads the mux of an adapter from its device in sysfs and its name, which is
-    /// `i2c-N-mux (chan_id M)`.
+    /// Reads the mux of an adapter from sysfs and from its name: `i2c-N-mux (chan_id M)`.
     fn read(device: &Path, name: &str, adapter: u32) -> Option<Self> {
         let mux = link_name(&device.join("mux_device"));
         let from_name =
@@ -210,8 +208,7 @@ impl Adapters {
             ([first_a, ..], [first_b, ..]) => (first_a, first_b),
         };
         let both_disconnect = [a, b].iter().all(|steps| steps.iter().any(|it| it.disconnects));
-        // Only one channel of a mux is selected at a time. Muxes whose devices sysfs does not show
-        // have the same name.
+        // One channel of a mux is selected at a time. Muxes that sysfs does not show share a name.
         let excludes = first_a.mux == first_b.mux && first_a.channel != first_b.channel;
         if excludes || both_disconnect {
             return None;
@@ -315,7 +312,6 @@ pub(crate) mod tests {
             std::os::unix::fs::symlink(format!("../{mux}"), link).unwrap();
         }
 
-        /// Adds a device node with a minor number.
         pub(crate) fn add_node(&self, name: &str, minor: u32) {
             fs::write(self.0.path().join("dev").join(name), minor.to_string()).unwrap();
         }
@@ -441,7 +437,7 @@ pub(crate) mod tests {
     const AS_IS: [&str; 3] = ["-1", "-1", "-1"];
 
     #[test]
-    fn two_kernel_muxes_on_one_bus_conflict_unless_both_disconnect() {
+    fn two_kernel_muxes_conflict_unless_both_disconnect() {
         let at_both = [("11", ""), ("19", "")];
         for (idle_states, is_conflict) in [
             (AS_IS, true),

@@ -19,23 +19,20 @@ use super::{Address, BoundDriver, Bus, BusName, Error, ErrorKind, OpenError};
 use crate::clock::LogRateLimit;
 use crate::printable::escape;
 
-/// The lock file of a claimed adapter, unless it cannot be created or another process has locked
-/// it.
+/// Lock file of a claimed adapter, unless it cannot be created or another process has locked it.
 pub(crate) type LockFile = Mutex<Option<File>>;
 
 /// Claims an adapter, by the kernel's number, for a bus that has opened it, until the returned
-/// value is dropped. The bus's last claim stays locked if it is for the same adapter, else it is
-/// dropped. Fails if another bus has claimed the adapter, or if chips of another bus are on the
-/// same wires.
+/// value is dropped. The bus's last claim is dropped, unless it is for the same adapter. Fails if
+/// another bus has claimed the adapter or has chips on the same wires.
 pub(crate) type Claim = Arc<
     dyn Fn(BusName, u32, &Adapters, Option<Arc<LockFile>>) -> Result<Arc<LockFile>, OpenError>
         + Send
         + Sync,
 >;
 
-/// A Linux I2C adapter. It is closed when it fails, so that the kernel can remove an adapter that
-/// was unplugged, and looked up, opened and claimed again at the next transfer. It stays locked
-/// until it is gone.
+/// A Linux I2C adapter. Closed when it fails, so that the kernel can remove one that was unplugged;
+/// looked up, opened and claimed again at the next transfer. Stays locked until it is gone.
 pub(crate) struct LinuxBus {
     bus: BusName,
     claim: Option<Claim>,
@@ -125,8 +122,7 @@ fn is_of_the_adapter(error: &Error) -> bool {
 }
 
 impl Bus for LinuxBus {
-    /// Reads the bound driver from sysfs: rppal always uses `I2C_SLAVE_FORCE`, which never fails
-    /// with `EBUSY`.
+    /// Reads sysfs: rppal always uses `I2C_SLAVE_FORCE`, which never fails with `EBUSY`.
     fn bound_driver(&self, address: Address) -> Option<BoundDriver> {
         let adapters = Adapters::read();
         let adapter = match &self.node {

@@ -25,7 +25,7 @@ pub enum BusName {
     Adapter(&'static str),
 }
 
-/// The text names no bus.
+/// Error of a text that names no bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {}", BusName::EXPECTED)]
 pub struct InvalidBusName;

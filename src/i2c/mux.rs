@@ -1,7 +1,7 @@
 //! TCA9548A mux (TI SCPS207): eight channels, selected by the bits of its only register.
 //!
 //! All INA260s return the same identity, so it does not prove the channel. The control registers
-//! of the bus are read back instead.
+//! of the muxes are read back instead.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -114,8 +114,7 @@ impl Multiplexers {
         Ok(())
     }
 
-    /// Reads the control registers back, which proves that a poll reached the intended sensor, and
-    /// no other.
+    /// Reads the control registers back: proves that a poll reached only the intended sensor.
     pub(crate) fn verify(&mut self, bus: &mut dyn Bus) -> Result<(), Error> {
         let Some(channel) = self.selected.take() else {
             return Ok(());

@@ -67,8 +67,7 @@ impl Measurement {
         self.excess().is_some_and(|excess| excess > POWER_STEP.max(limit))
     }
 
-    /// Returns by how much a valid power register exceeds the magnitude of voltage times current,
-    /// in units of 1e-10 W.
+    /// Returns the excess of a valid power register over |voltage × current|, in units of 1e-10 W.
     pub(crate) fn excess(&self) -> Option<i64> {
         let register = self.power_word.filter(|_| !self.overflow)?;
         Some(i64::from(register) * POWER_STEP - self.product().abs())

@@ -87,8 +87,7 @@ impl RegisterDump {
         flags.kept() == self.mask_enable.kept()
     }
 
-    /// Returns the words to be written, without the flags: the configuration last, because it
-    /// starts a conversion.
+    /// Returns the words to write, without flags; configuration last, as it starts a conversion.
     fn words(&self) -> [(Register, u16); 3] {
         [
             (Register::AlertLimit, self.alert_limit),
@@ -180,8 +179,7 @@ pub(crate) fn write_settings(
     words.try_for_each(|(register, word)| write(bus, address, register, word))
 }
 
-/// Reads current, voltage and, if `with_power`, power. `overflow` is the flag of this result.
-/// Clears no flags.
+/// Reads current, voltage and, if `with_power`, power; `overflow` is their flag. Clears no flags.
 pub(crate) fn measure(
     bus: &mut dyn Bus,
     address: Address,
@@ -300,8 +298,8 @@ impl Ina260 {
         Ok(())
     }
 
-    /// Disables the alert. The other settings remain, also the polarity: the pin must not signal an
-    /// alert from now on.
+    /// Disables the alert. The other settings remain, including the polarity: the pin must not
+    /// signal an alert from now on.
     pub(crate) fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
         let polarity = self.registers().mask_enable.0 & MaskEnable::ACTIVE_HIGH;
         write(bus, self.address, Register::MaskEnable, polarity)

@@ -9,8 +9,7 @@ use super::{Failure, Meter, Reset};
 use crate::units::Quantity;
 
 impl Meter {
-    /// Returns every counter as of `now`, by name: numbers of events, of 1e-18 of a unit, or of
-    /// nanoseconds.
+    /// Returns every counter as of `now`, by name: a number of events, 1e-18 units or nanoseconds.
     pub(crate) fn export_counters(&self, now: Instant) -> BTreeMap<String, u128> {
         let mut copy = self.snapshot();
         copy.accumulator.totals = self.accumulator.totals(now);

@@ -34,7 +34,6 @@ impl RunningMax {
     }
 }
 
-/// Minimum and maximum of each quantity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Extremes {
     pub(crate) min: Measured,

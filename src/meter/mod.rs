@@ -1,7 +1,6 @@
 //! The measurements of one sensor: its last result, and everything counted since the start.
 //!
-//! The sampler writes a meter, the exposition and the daemon read it; its lock is held for
-//! nanoseconds.
+//! The sampler writes a meter, exposition and daemon read it. Its lock is held for nanoseconds.
 
 mod counters;
 mod extremes;
@@ -66,8 +65,7 @@ pub struct Raw {
 pub struct Reading {
     /// Monotonic time at which it was read.
     pub at: Instant,
-    /// Time since boot at which it was read. It becomes a wall-clock time when it is shown: the
-    /// clock may be set in between.
+    /// Time since boot at which it was read; shown as wall-clock time, which may be set in between.
     pub booted: Duration,
     /// Means over the cycle, calibrated.
     pub measured: Measured,
@@ -135,8 +133,8 @@ pub struct Meter {
     pub accumulator: Accumulator,
     /// Recent results, for their extremes.
     pub(crate) window: Window,
-    /// Sums over the results since [`Self::take_means`], each times its period in seconds; the sum
-    /// of these, and the number of results.
+    /// Sums over the results since [`Self::take_means`], each times its period; sum of the periods
+    /// in seconds; number of results.
     sums: (Measured, f64, u64),
     /// Observations of the results and polls since they were last taken.
     pub observations: Observations,
@@ -182,7 +180,7 @@ impl Meter {
         self.accumulator.down = true;
     }
 
-    /// Adds time during which the machine was suspended, and perhaps the sensor was, too.
+    /// Adds time during which the machine was suspended, and the sensor perhaps without power.
     pub(crate) fn add_suspended(&mut self, time: Duration) {
         self.accumulator.totals.unmeasured += time;
         self.window.add_suspended(time);
@@ -207,8 +205,7 @@ impl Meter {
         Observations::push(&mut self.observations.polls, time.as_secs_f64());
     }
 
-    /// Returns the means over the periods of the results since the last call, and the number of
-    /// results, if there was one.
+    /// Returns the time-weighted means and the number of results since the last call, if any.
     pub(crate) fn take_means(&mut self) -> Option<(Measured, u64)> {
         let (Measured { voltage, current, power }, seconds, results) =
             std::mem::take(&mut self.sums);

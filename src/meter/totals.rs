@@ -61,8 +61,7 @@ pub struct Cycle {
     /// Cycles that ended since that of the previous result, this one included; 0 if it began before
     /// the first poll, `None` if the number is unknown.
     pub elapsed: Option<u64>,
-    /// Results that are now known to have been completed and not used. After a stall this can
-    /// become known late.
+    /// Results now known to have been completed and not used; known late after some stalls.
     pub missed: u64,
     /// The chip's period.
     pub period: Duration,
@@ -92,7 +91,6 @@ impl Accumulator {
         self.down = false;
     }
 
-    /// Counts completed results that were not used.
     pub(crate) fn add_missed(&mut self, missed: u64) {
         self.totals.missed += missed;
     }

@@ -16,8 +16,7 @@ use super::{Sampler, Setup};
 pub(super) struct Deadline(Arc<Mutex<Instant>>);
 
 impl Deadline {
-    /// Upper bound on the time of one poll: an adapter times out after about a second, and a
-    /// timeout ends a poll.
+    /// Upper bound on the time of one poll, which ends at the adapter's timeout of about a second.
     pub(super) const ALLOWANCE: Duration = Duration::from_secs(5);
 
     pub(super) fn new(now: Instant) -> Self {
@@ -67,7 +66,6 @@ impl BusThread {
         Ok(Self { orders, deadline, ended })
     }
 
-    /// Applies the sensors of a new configuration.
     pub(crate) fn replace(&self, setups: Vec<Setup>) {
         // A thread that no longer receives was stopped.
         let _ = self.orders.send(Order::Replace(setups));

@@ -65,8 +65,7 @@ impl Error {
         self.source()?.downcast_ref()
     }
 
-    /// Returns the kind to count the error as; `None` for failed transfers to the chip, which are
-    /// counted one by one.
+    /// Returns the kind to count as; `None` for failed transfers to the chip, counted one by one.
     fn failure(&self) -> Option<Failure> {
         use ina260::Error as Chip;
 
@@ -193,8 +192,7 @@ impl Sampler {
             }
         }
         before.iter_mut().for_each(release);
-        // First the muxes of the old configuration: no channel of one that is no longer used may
-        // stay selected.
+        // First the old muxes: no channel of one that is no longer used may stay selected.
         self.deselect_muxes();
         let sensors = self.sensors.iter();
         self.multiplexers = Multiplexers::new(sensors.filter_map(|it| it.setup.channel));
@@ -203,8 +201,7 @@ impl Sampler {
         self.check_load();
     }
 
-    /// Polls the running sensors that are due, then at most one that is not running. Returns when
-    /// to call again.
+    /// Polls the running sensors that are due, then at most one other. Returns when to call again.
     pub fn poll_due(&mut self) -> Instant {
         self.check_suspend();
         let now = self.clock.now();

@@ -105,8 +105,7 @@ impl Poller {
         if is_checked_with_result { due } else { due.min(check_due) }
     }
 
-    /// Writes the power guard, if the last result has shown that it has to change. Returns whether
-    /// it did.
+    /// Writes the power guard if the last result requests a change. Returns whether it did.
     pub(super) fn write_guard(&mut self, access: &mut Access<'_>) -> Result<bool, Error> {
         if self.guard.requested == self.guard.armed {
             return Ok(false);
@@ -147,8 +146,7 @@ impl Poller {
         Ok(outcome)
     }
 
-    /// Reads the result that the flags announce; again, if an edge may have torn it or a word may
-    /// be corrupted.
+    /// Reads the result that the flags announce; again if it may be torn or a word corrupted.
     fn read_result(
         &mut self,
         access: &mut Access<'_>,
@@ -178,8 +176,7 @@ impl Poller {
                 bus.fastest_word.map_or(self.tracker.shortest, |it| it.min(self.tracker.shortest));
             let too_slow = word * if with_power { 5 } else { 4 } > self.tracker.period();
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
-            // The flags show whether an edge has torn the result. They also show a brown-out, whose
-            // zeros are not a result.
+            // The flags show a torn result, and a brown-out, whose zeros are not a result.
             let mut is_doubtful = is_late
                 || attempt > 1
                 || measurement.looks_like_power_on()

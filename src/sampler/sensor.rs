@@ -161,7 +161,7 @@ impl Sensor {
         Ok(())
     }
 
-    /// Counts what a poll has found, but was to be reported with the next result: an alert, which
+    /// Counts what polls have found and would have reported with the next result: an alert, which
     /// reading the flags has cleared, and missed results.
     fn settle(&mut self, now: Instant) {
         let State::Running(poller) = &mut self.state else { return };
@@ -190,7 +190,7 @@ impl Sensor {
                 self.configure(access).map(PollOutcome::Configured).map_err(PollError::from)
             }
         };
-        // Also after a failure, which an empty channel causes, too; but not on a stuck bus.
+        // Also verified after a failure, which an empty channel causes, too; not on a stuck bus.
         if !matches!(&outcome, Err(PollError::Failed(error)) if error.is_timeout())
             && let Err(failure) = self.verify_channel(access)
         {
@@ -242,8 +242,7 @@ impl Sensor {
         Ok(())
     }
 
-    /// Reports a sensor that responds, but has been without results for too long at a poll that
-    /// began `now`.
+    /// Reports a sensor that responds without results for too long, at a poll that began `now`.
     fn check_silence(&mut self, now: Instant) {
         let State::Running(poller) = &mut self.state else { return };
         let mut meter = self.setup.meter.lock();
@@ -357,9 +356,8 @@ impl Sensor {
         }
     }
 
-    /// Handles a chip that has lost its configuration. After a brown-out it is configured again at
-    /// once. Another master's configuration is left alone for a time that grows. In read-only mode,
-    /// the chip's settings are adopted.
+    /// Handles a chip that has lost its configuration: writes it again, after a brown-out at once,
+    /// after another master's write with growing delays. In read-only mode, adopts the settings.
     fn handle_reset(&mut self, found: RegisterDump, access: &mut Access<'_>) -> Result<(), Error> {
         let now = access.clock.now();
         self.settle(now);

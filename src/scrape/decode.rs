@@ -13,8 +13,7 @@ use crate::units::Measured;
 
 /// Upper bound on the number of sensors of a scrape.
 pub const MAX_SENSORS: usize = 1_000;
-/// Upper bound on the sensors of one device times its series: each sensor is looked up in all of
-/// them.
+/// Upper bound on the sensors of one device times its series: all are searched for each sensor.
 const MAX_COMPARISONS: usize = 2_000_000;
 /// Upper bound on [`ScrapedSensor::size`] of all sensors together: one series can count for many.
 const MAX_SIZE: usize = 4 << 20;
@@ -35,7 +34,6 @@ pub struct Scrape {
 /// Data that was left out of a response, because it exceeded a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LeftOut {
-    /// Number of sensors.
     pub(crate) sensors: usize,
     /// Number of series; the sensors may be incomplete without them.
     pub(crate) series: usize,
@@ -89,8 +87,7 @@ pub struct ScrapedSensor {
     pub(crate) last_result: Option<f64>,
     /// Sum of the power of all results in watts, and their number.
     pub(crate) power: [f64; 2],
-    /// Start of the process, and number of restarts of its listener: while both stay the same, no
-    /// counter was reset.
+    /// Start of the process, and restarts of its listener: if both stay, no counter was reset.
     pub(crate) epoch: [f64; 2],
 }
 
@@ -235,7 +232,7 @@ fn sensor(up: &Sample, device: &[&Sample]) -> ScrapedSensor {
         measured: counter("ina260_measured_seconds_total"),
         unmeasured: counter("ina260_unmeasured_seconds_total"),
         cycle: gauge("ina260_cycle_seconds").filter(|cycle| *cycle <= MAX_CYCLE),
-        // The sum or the count of the results may be among them.
+        // The sum or the count of the results may be among the impossible values.
         last_result: gauge("ina260_last_result_timestamp_seconds")
             .filter(|_| impossible.is_empty()),
         ..ScrapedSensor::default()

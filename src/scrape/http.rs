@@ -200,8 +200,7 @@ impl Connection {
     }
 }
 
-/// Connects to the first address of a host that accepts. Each gets its share of the time that is
-/// left.
+/// Connects to the first address that accepts. Each gets its share of the time that is left.
 fn connect(authority: &str, deadline: Instant) -> Result<TcpStream, Error> {
     // Without its brackets, an IPv6 address may have the name of an interface.
     let address = authority.replace(['[', ']'], "");
@@ -241,11 +240,8 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
     if remaining.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(remaining) }
 }
 
-/// Parses the head at the start of what was received. Returns its length and the `Content-Length`;
-/// `None` if more is needed.
-///
-/// # Errors
-/// Not HTTP, a status other than 200, or `at_end` of the connection and incomplete.
+/// Parses the head of a response. Returns its length and the `Content-Length`; `None` if more is
+/// needed. Fails if it is not HTTP, has a status other than 200, or is incomplete and `at_end`.
 fn parse_head(received: &[u8], at_end: bool) -> Result<Option<(usize, Option<usize>)>, Error> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);

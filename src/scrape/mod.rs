@@ -1,8 +1,7 @@
 //! Prometheus client for this program's own metrics: HTTP, the text format, and the sensors in it.
 //!
-//! The server may be anything. So time, length of the response, length of a line, number of series
-//! and number of sensors are bounded, and what is left out is reported. Values that no sensor has
-//! are ignored.
+//! The server may be anything. So the time, the lengths of response and lines, and the numbers of
+//! series and sensors are bounded, what is left out is reported, and impossible values are ignored.
 
 use std::io::{self, ErrorKind};
 
@@ -16,8 +15,7 @@ pub(crate) use decode::LeftOut;
 pub use decode::{MAX_SENSORS, Readings, Scrape, ScrapedAlert, ScrapedChip, ScrapedSensor, decode};
 pub use http::{Body, Url};
 
-/// Reason why a scrape failed, as a message that a terminal can show: text from the other program
-/// is quoted.
+/// Reason why a scrape failed, as a message for a terminal: text of the other program is quoted.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe them")]
 pub enum Error {

@@ -8,8 +8,7 @@ use crate::printable::{escape, is_invisible};
 
 /// Upper bound on the length of a line, in bytes.
 pub(super) const MAX_LINE: usize = 64 << 10;
-/// Upper bound on the series and labels of a response that are kept, added together: a thousand
-/// sensors have about 150,000.
+/// Upper bound on series plus labels that are kept: a thousand sensors have about 150,000.
 const MAX_KEPT: usize = 200_000;
 /// Upper bound on the length of their label values together, in bytes. These are escaped, which can
 /// make them six times as long as in the response.
@@ -81,7 +80,7 @@ pub(super) fn parse_ours(text: &str) -> Result<(Vec<Sample<'_>>, usize), Error> 
     Err(Error::OtherProgram { count, prefix })
 }
 
-/// Returns what a response with this line is instead.
+/// Returns what a response with this line is instead of metrics.
 fn not_metrics(text: &str, number: usize, line: &str) -> Error {
     let start = text.trim_start();
     match start.chars().next() {

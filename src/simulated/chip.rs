@@ -66,7 +66,6 @@ pub struct Counts {
     pub unconfigured: u64,
 }
 
-/// Power-on values of the registers 0x00 to 0x07.
 const POWER_ON: [u16; 8] = [POWER_ON_CONFIGURATION, 0, 0, 0, 0, 0, 0, 0];
 
 /// A simulated sensor.

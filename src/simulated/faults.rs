@@ -55,8 +55,7 @@ impl ScheduledFault {
     }
 }
 
-/// Faults to inject, parsed from a comma-separated list of `KIND@START[+DURATION]` in seconds,
-/// which may be empty.
+/// Faults to inject, parsed from `KIND@START[+DURATION]` in seconds; commas separate several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults(pub Vec<ScheduledFault>);
 

@@ -56,8 +56,7 @@ impl Board {
         Arc::new(Self { clock, created, hertz, state: Mutex::default() })
     }
 
-    /// Adds a chip, downstream of a mux channel if one is given, unless there is one already. Adds
-    /// the mux, too.
+    /// Adds a chip, if there is none yet; with a channel, downstream of its mux, which is added.
     pub fn plug(&self, channel: Option<Channel>, address: Address, chip: Chip) {
         let mut state = self.state();
         if let Some(channel) = channel {
@@ -175,8 +174,7 @@ impl State {
         self.faults.iter().any(|it| it.fault == fault && it.affects(address, now))
     }
 
-    /// Returns all chips at an address that are connected: several, if the muxes select channels
-    /// that they should not.
+    /// Returns the chips connected at an address: several, if the muxes select too many channels.
     fn connected(&mut self, address: Address, now: Duration) -> impl Iterator<Item = &mut Chip> {
         let [wrong_identity, overflow, slow] =
             [Fault::WrongIdentity, Fault::Overflow, Fault::SlowClock]
@@ -218,7 +216,7 @@ impl State {
         }
     }
 
-    /// Returns the word that arrives for a word of a register.
+    /// Returns the word that arrives when `word` is read from a register.
     fn corrupted(&mut self, address: Address, register: u8, word: u16) -> u16 {
         let is_due = |(skipped, at, of, _): &mut (u32, Address, Register, u16)| {
             let is_read = (*at, *of as u8) == (address, register);

@@ -38,13 +38,13 @@ impl SavedSensor {
         }
     }
 
-    /// Every sensor that the store loads has one.
+    /// Returns the location, which every sensor that the store loads has.
     pub(crate) fn location(&self) -> Option<Location> {
         Location::from_labels(&self.bus, &self.mux, &self.address)
     }
 }
 
-/// The text of a file is JSON, and a line with a checksum of it.
+/// Content of a file, as JSON; a line with its checksum follows.
 #[derive(Serialize, Deserialize)]
 struct StateFile {
     version: u32,
@@ -56,8 +56,7 @@ impl StateFile {
     const VERSION: u32 = 2;
     const HEADER_1: &str = "ina260-exporter totals, version 1\n";
 
-    /// Returns the sensors of a file, if it is complete and was written by this machine, in this
-    /// version or version 1.
+    /// Returns the sensors of a file that is complete and was written by this machine.
     fn parse(bytes: &[u8], machine: &str) -> Option<Vec<SavedSensor>> {
         let text = std::str::from_utf8(bytes).ok()?;
         let body = &text[..text.rfind("checksum ")?];
@@ -106,7 +105,7 @@ fn with_checksum(body: &str) -> String {
     format!("{body}checksum {checksum:016x}\n")
 }
 
-/// Saved counters exist, but must not be used.
+/// Reason why saved counters must not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The file cannot be read, or its removal is not certain.
@@ -120,7 +119,7 @@ pub enum RestoreError {
     Foreign(PathBuf),
 }
 
-/// The counters could not be saved.
+/// Reason why the counters could not be saved.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the rest")]
 pub enum SaveError {
@@ -146,8 +145,7 @@ pub struct Store {
     /// Identifies the machine that wrote a file, see machine-id(5).
     machine: String,
     is_overlay: bool,
-    /// The locked directory, if this process uses it: if two instances write, the data of one is
-    /// lost.
+    /// The locked directory, if this process uses it: of two instances, one would lose its data.
     lock: Option<File>,
     /// Runs before each step that changes the directory, with the path that it changes. Tests use
     /// it to interrupt a sequence of steps as a power cut does.
@@ -198,8 +196,7 @@ impl Store {
         }
     }
 
-    /// Returns the counters that the last clean stop saved, and removes the file; without a file,
-    /// returns none.
+    /// Returns the counters that the last clean stop saved, if any, and removes the file.
     ///
     /// # Errors
     /// [`RestoreError`]: there is a file, but it must not be used.

@@ -1,5 +1,4 @@
-//! A lock file for each bus in use, so that subcommands do not take results or alerts from the
-//! daemon.
+//! A lock file per bus in use, so that subcommands do not take results or alerts from the daemon.
 //!
 //! Each is an advisory lock (flock(2)) on a file in a runtime directory, named after the kernel's
 //! number of the adapter, which is the same in every container. The directory or the file may be
@@ -26,12 +25,9 @@ const SERVICE: &str = "/run/ina260-exporter";
 /// Directory below a user's runtime directory, for a daemon that a user starts.
 const BELOW_USER: &str = "ina260-exporter";
 
-/// Locks a bus for this process until the returned file, which contains `owner`, is closed. It is
-/// in the first directory that is writable and not another user's. If another process has locked
-/// it, returns what that one wrote.
-///
-/// # Errors
-/// No lock file can be created.
+/// Locks a bus for this process until the returned file, which contains `owner`, is closed. The
+/// file is in the first directory that is writable and not another user's. If another process has
+/// locked the bus, returns what that process wrote. Fails if no lock file can be created.
 pub(super) fn acquire(
     directories: &[PathBuf],
     bus: u32,
@@ -56,7 +52,6 @@ pub(super) fn acquire(
     directories.iter().fold(none, |outcome, it| outcome.or_else(|_: io::Error| acquire_in(it)))
 }
 
-/// Replaces the content of a lock file.
 pub(super) fn write_owner(file: &mut File, owner: &str) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
@@ -92,8 +87,7 @@ fn holder_url_in(directory: &Path, bus: u32, is_trusted: impl Fn(u32) -> bool) -
     if !is_trusted(file.metadata().ok()?.uid()) {
         return None;
     }
-    // A shared lock succeeds unless the daemon holds its exclusive one; closing the file releases
-    // it.
+    // Succeeds unless the daemon holds its exclusive lock; released when the file is closed.
     let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     is_held.then(|| url_in(&mut file))
 }
@@ -143,8 +137,7 @@ fn open(directory: &Path, bus: u32) -> io::Result<(File, bool)> {
     }
 }
 
-/// Opens a regular file without further hard links; follows no symbolic link and does not block on
-/// a FIFO.
+/// Opens a regular file without further hard links; neither follows links nor blocks on a FIFO.
 fn open_existing(directory: &File, bus: u32, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(directory, name(bus), flags, Mode::empty())?);

@@ -77,17 +77,14 @@ impl BusProvider {
 
 /// The adapters that this process has claimed, each for a single bus, with their lock files.
 ///
-/// Adapters can appear after the configuration was checked. Of buses whose chips are on the same
-/// wires, the bus that was opened last has precedence, even while it is closed: its mux channel may
-/// still be selected.
+/// Adapters can appear after the configuration was checked. Of buses with chips on the same wires,
+/// the last opened has precedence, even while closed: its mux channel may still be selected.
 pub(super) struct Claims {
     /// Name of the subcommand, which claims no bus that is in use; `None`: the daemon.
     command: Option<&'static str>,
-    /// Where the daemon serves its metrics.
     listen: Listen,
     /// Where lock files may be.
     directories: Vec<PathBuf>,
-    /// The locations of the plan.
     pub(super) locations: Vec<Location>,
     /// By the kernel's number: the bus that claimed the adapter last, and what its claim holds.
     adapters: BTreeMap<u32, (BusName, Weak<LockFile>)>,
@@ -170,10 +167,8 @@ impl Claims {
         }
     }
 
-    /// Locks an adapter. The daemon measures it even if that fails; with a limit, it logs why.
-    ///
-    /// # Errors
-    /// The process that uses it, if this one is a subcommand.
+    /// Locks an adapter. The daemon measures it even if that fails, and with a limit, logs why; a
+    /// subcommand fails with the process that uses the adapter.
     fn lock_file(
         &self,
         adapter: u32,

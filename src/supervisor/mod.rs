@@ -36,18 +36,16 @@ pub struct Supervisor {
     claims: Arc<Mutex<Claims>>,
 }
 
-/// No sensor can be measured; the reasons, one line each.
+/// Reasons why no sensor can be measured, one line each.
 #[derive(Debug)]
 pub struct NothingToMeasure(pub Vec<String>);
 
 impl Supervisor {
-    /// Time for the threads of unused buses to end: a new plan may use their adapters by another
-    /// name.
+    /// Time for threads of unused buses to end: a new plan may use their adapters by another name.
     const RELEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-    /// Opens the buses of a plan. A bus that cannot be opened is retried later, if at least one
-    /// other can be. `command` is the name of a subcommand, which opens no bus that is in use;
-    /// `None`: this is the daemon.
+    /// Opens the buses of a plan. A bus that cannot be opened is retried later, if another can be.
+    /// `command` is the name of a subcommand, which opens no bus in use; `None`: the daemon.
     ///
     /// # Errors
     /// [`NothingToMeasure`] if no bus can be opened.
@@ -85,8 +83,7 @@ impl Supervisor {
         })
     }
 
-    /// Starts a thread for each bus that has none. `on_change` is called when a sensor goes up or
-    /// down.
+    /// Starts a thread per bus that has none. `on_change` is called when a sensor goes up or down.
     ///
     /// # Errors
     /// The kernel's error if a thread cannot be created.
@@ -107,7 +104,6 @@ impl Supervisor {
         BusThread::spawn(&name, Sampler::new(name.clone(), bus, Vec::new(), clock, on_change))
     }
 
-    /// Applies the plan to meters and threads.
     fn apply(&self) {
         for meter in &self.meters {
             meter.lock().window.length = self.plan.window;

@@ -14,8 +14,7 @@ use crate::i2c::{Address, Bus, BusName, Location, retry_once};
 use crate::ina260;
 use crate::sampler::Error;
 
-/// Upper bound on the time of the probe if the daemon may start without a sensor: about that of
-/// two stuck buses.
+/// Timeout of the probe if the daemon may start without a sensor: about that of two stuck buses.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
@@ -30,8 +29,7 @@ pub(super) struct Findings {
 }
 
 impl Supervisor {
-    /// Probes the sensors. Logs which other chips are in their place, and where INA260s respond
-    /// that are not in the plan.
+    /// Probes the sensors. Logs other chips in their place, and INA260s that are not in the plan.
     ///
     /// # Errors
     /// [`NothingToMeasure`] if no sensor responds, unless the plan says to wait for one.
@@ -66,13 +64,12 @@ pub(super) struct Preflight {
     /// The buses that have been opened; `None`: a bus is stuck.
     buses: BTreeMap<BusName, Option<Box<dyn Bus>>>,
     findings: Findings,
-    /// After this, no further transfer is made.
+    /// Time after which no further transfer is made.
     deadline: Option<Instant>,
 }
 
 impl Preflight {
-    /// Runs the probe in a thread, and gives up on it after `timeout`: a blocked transfer cannot be
-    /// aborted.
+    /// Runs the probe in a thread for at most `timeout`: a blocked transfer cannot be aborted.
     fn run_within(mut self, timeout: Duration) -> Findings {
         self.deadline = Some(Instant::now() + timeout);
         let (done, findings) = mpsc::channel();

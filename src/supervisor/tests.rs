@@ -92,7 +92,7 @@ fn found_at_start(is_other: bool, at: &[(u8, u8)]) -> Findings {
 }
 
 #[test]
-fn chip_strapped_to_another_address_is_named_at_the_start() {
+fn chip_at_another_address_is_named_at_the_start() {
     let findings = found_at_start(false, &[(1, 0x44)]);
     assert_eq!(findings.others, ["INA260s respond at bus 1, 0x44"]);
     assert!(findings.failures[0].contains("no acknowledge"), "{:?}", findings.failures);

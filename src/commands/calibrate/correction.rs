@@ -1,5 +1,4 @@
-//! The mean of a steady quantity, and the calibration that follows from it and a reference, within
-//! what the chip's data sheet allows.
+//! Mean of a steady quantity, and the calibration with which it equals a plausible reference.
 
 use std::time::{Duration, Instant};
 
@@ -121,8 +120,8 @@ fn steady(blocks: &[Moments; BLOCKS], quantity: Quantity) -> Result<Mean, Unusab
     Ok(Mean { results, value: mean, error: (deviation.powi(2) / count + rounding.powi(2)).sqrt() })
 }
 
-/// Returns the calibration with which the means equal the reference. They are those of the chip's
-/// own values, so what the `existing` calibration corrects is not corrected twice.
+/// Returns the calibration with which the means equal the reference. The means are those of the
+/// chip's own values, so what the `existing` calibration corrects is not corrected twice.
 pub(super) fn correct(
     [current, voltage]: &[Mean; 2],
     reference: &CalibrateArgs,
@@ -153,7 +152,7 @@ pub(super) fn correct(
         corrected.current_offset = Amperes(-amperes * existing.current_gain);
     }
     if let Some(reference) = reference.current {
-        // The chip's reading without a load, by the existing calibration, is subtracted.
+        // The chip's reading without a load, according to the existing calibration.
         let zero = -existing.current_offset.0 / existing.current_gain;
         let flowing = (amperes - zero) * if existing.reverse { -1.0 } else { 1.0 };
         let nominal = nominal(existing.current_gain);
@@ -218,8 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn voltage_that_may_be_offset_gives_no_gain() {
-        // The offset may be 7.5 mV, a divider's 75 mV: at a hundredth of a gain 0.75 V, 7.5 V.
+    fn voltage_near_the_offset_gives_no_gain() {
+        // The offset is up to 7.5 mV, or 75 mV with the divider: a hundredth of 0.75 V or 7.5 V.
         let divider = Calibration { voltage_gain: 10.0, ..Calibration::default() };
         for (existing, read, reference) in [
             (Calibration::default(), 0.0, 0.007),
@@ -264,7 +263,7 @@ mod tests {
     #[test]
     fn readings_beyond_the_data_sheet_are_refused() {
         for (amperes, volts, reference, part) in [
-            // 5 mA, and 0.15 mA for each volt from 12 V.
+            // 5 mA, plus 0.15 mA per volt of difference from 12 V.
             (0.0051, 12.0, zero(), "a load is still connected"),
             (-0.0066, 22.0, zero(), "a load is still connected"),
             (2.4, 12.0, load(2.5), "calibrate --zero first"),

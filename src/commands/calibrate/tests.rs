@@ -1,4 +1,4 @@
-//! Calibration of a simulated chip in real time. It reads 1 mA too much and 2.5 mV too little.
+//! Calibration, in real time, of a simulated chip that reads 1 mA too much, 2.5 mV too little.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn calibrate_on(
     Ok(String::from_utf8(output).unwrap())
 }
 
-/// Returns the number of a key that is printed.
+/// Returns the value printed for a key, without its unit.
 fn value(output: &str, key: &str) -> f64 {
     let line = output.lines().find_map(|line| line.strip_prefix(key)).expect(output);
     line.trim_matches([' ', '=', '"', 'm', 'A']).parse().unwrap()
@@ -96,7 +96,7 @@ fn gains_follow_from_the_reference() {
 }
 
 #[test]
-fn load_that_is_on_is_refused() {
+fn zero_with_a_load_is_refused() {
     let zero = || CalibrateArgs { zero: true, ..CalibrateArgs::default() };
     let current = |t: f64| if t.fract() < 0.4 { 1.2 } else { 0.0 };
     let pulsed = Load { source: 12.0, resistance: 0.0, current: Box::new(current) };

@@ -42,8 +42,7 @@ impl Sensor {
         matches!(self.source, Ok(Source::Direct(..)))
     }
 
-    /// Returns whether a result that began `since` may still arrive: the service updates its
-    /// metrics once a second.
+    /// Returns whether a result that began `since` may still arrive, perhaps through a service.
     fn may_arrive(&self, since: Instant) -> bool {
         since.elapsed() < 2 * self.stream.cycle + Duration::from_secs(2)
     }
@@ -131,8 +130,8 @@ impl Session {
         !is_stopped
     }
 
-    /// Adds up the energy from `begun` until `wait`, which waits for at most the given time,
-    /// returns the end; returns that.
+    /// Adds up the energy from `begun` until `wait` returns the end, and returns the end. `wait`
+    /// waits for at most the given time.
     pub(super) fn measure(
         &mut self,
         begun: Instant,
@@ -182,13 +181,12 @@ impl Session {
                 });
                 scraped.collect()
             };
-            // Without a thread, the next scrape follows after this period, too.
+            // If no thread can be created, the next attempt follows after the same period.
             self.scrape = thread::Builder::new().name("scrape".to_owned()).spawn(scrape).ok();
         }
     }
 
-    /// Waits for the results that end after `end`, and returns the energy until `end`. A request to
-    /// stop ends the wait.
+    /// Waits for results that end after `end` or a request to stop. Returns the energy until `end`.
     pub(super) fn finish(&mut self, end: Instant, stop: Stop) -> Vec<Energy> {
         self.collect_while(stop, |sensor| {
             sensor.stream.is_up && !sensor.ledger.reaches(end) && sensor.may_arrive(end)

@@ -19,8 +19,7 @@ const TRANSFERS: f64 = 4.0;
 const MAX_LOAD: f64 = 0.75;
 /// Share of the bus time for results if no interval is given; the cycle may be 18 % shorter.
 const LOAD: f64 = 0.5;
-/// Shortest interval used by default, in seconds: shorter ones would occupy a processor that the
-/// command needs.
+/// Shortest default interval, in seconds: shorter ones occupy a processor that the command needs.
 const MIN_INTERVAL: f64 = 0.002;
 /// Longest cycle without averaging: the longest conversion of each quantity.
 const MAX_UNAVERAGED: Duration = Duration::from_micros(2 * 8_244);
@@ -63,8 +62,7 @@ pub(super) fn find(reader: &mut Reader, at: Location, direct: bool) -> Result<So
     probed.map_err(|error| error.to_string())
 }
 
-/// Sets the cycles of the sensors that are measured directly. Returns why a cycle is too short for
-/// bus or chip.
+/// Sets the cycles of directly measured sensors, or returns why one is too short for bus or chip.
 pub(super) fn set_cycles(
     sensors: &mut [Sensor],
     interval: Option<Duration>,
@@ -95,7 +93,7 @@ pub(super) fn set_cycles(
             } else {
                 *found
             };
-            // Meanwhile, the comparator is for the power guard.
+            // The comparator is needed for the power guard.
             sensor.alert = None;
             demand += per_result / sensor.settings.cycle().as_secs_f64();
         }
@@ -141,13 +139,12 @@ pub(in crate::commands) struct Stream {
     /// Number of times that the counters of the service were reset.
     pub(in crate::commands) restarts: u32,
     pub(super) is_up: bool,
-    /// The last scrape with a new result, and the time of that.
+    /// Time of the last new result, and the scrape that contains it.
     last: Option<(Instant, ScrapedSensor)>,
 }
 
 impl Stream {
-    /// Takes a scrape, or `None` if it failed. Returns the results since the previous one, if there
-    /// are any.
+    /// Takes a scrape, `None` if it failed. Returns the results since the previous one, if any.
     pub(super) fn advance(
         &mut self,
         scraped: Option<&ScrapedSensor>,

@@ -99,7 +99,7 @@ fn scene(shape: Shape, hertz: u32, interval: Duration, is_slow: bool) -> Scene {
 }
 
 impl Scene {
-    /// Runs the sampler like its thread.
+    /// Runs the sampler as its thread would.
     fn run_until(&mut self, until: Instant) {
         loop {
             let due = self.sampler.poll_due();
@@ -161,8 +161,8 @@ proptest! {
         shape in shapes(),
         (hertz, interval) in prop_oneof![
             (Just(100_000), micros(4_000..20_000)),
-            // Below, the chip may convert the current only once in a result: each step of the load
-            // moves the energy by up to half a result then.
+            // With a shorter cycle, the chip may convert the current only once per result, so that
+            // each step of the load moves the energy by up to half a result.
             (Just(400_000), micros(2_700..20_000)),
         ],
         is_slow: bool,

@@ -54,7 +54,6 @@ pub struct ReadArgs {
 /// See [`Caller::stop`].
 pub(super) type Stop<'a> = &'a mut dyn FnMut(Duration) -> bool;
 
-/// A sensor and its result.
 struct Row<'a> {
     sensor: &'a SensorPlan,
     outcome: Result<SensorReport, reader::Error>,
@@ -86,7 +85,6 @@ pub fn run(args: &ReadArgs, Caller { output, stop, .. }: Caller<'_>) -> Result<(
     outcome(rows.iter().filter_map(failure).collect(), rows.len())
 }
 
-/// Returns the outcome for a number of sensors, some of which were not read.
 fn outcome(failures: Vec<String>, sensors: usize) -> Result<(), Failure> {
     match failures.len() {
         0 => Ok(()),

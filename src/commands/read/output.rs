@@ -12,13 +12,11 @@ use crate::i2c::Location;
 use crate::ina260::registers::POWER_ON_CONFIGURATION;
 use crate::ina260::settings::{Mode, Settings};
 
-/// Names of the CSV columns.
 pub(super) const COLUMNS: &str = "timestamp_seconds,device,bus,mux,address,voltage_volts,\
                                   current_amperes,power_watts,alert,error";
 
 const FROM_SERVICE: &str = "the bus is in use: settings and alert are from the service's metrics";
 
-/// Writes a paragraph for each sensor.
 pub(super) fn write_text(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
     for (index, Row { sensor, outcome }) in rows.iter().enumerate() {
         let separator = if index > 0 { "\n" } else { "" };
@@ -89,7 +87,6 @@ fn alert(state: &ChipState) -> String {
     })
 }
 
-/// Writes one object with the key `sensors`.
 pub(super) fn write_json(rows: &[Row], output: &mut dyn Write) -> io::Result<()> {
     let sensors: Vec<Value> = rows.iter().map(json).collect();
     writeln!(output, "{:#}", json!({ "sensors": sensors }))

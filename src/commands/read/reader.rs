@@ -192,7 +192,7 @@ impl Reader {
         location: Location,
         mut access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
     ) -> Result<T, Error> {
-        // All muxes: sensors downstream of a selected channel of another would respond as well.
+        // All muxes: sensors downstream of a selected channel of another mux would respond, too.
         let on_bus = self.locations.iter().filter(|it| it.bus == location.bus);
         let muxes = on_bus.filter_map(|it| Some(it.mux?.multiplexer)).collect();
         let bus = self.open(location.bus)?;
@@ -277,7 +277,7 @@ mod tests {
 
     const HERE: Address = Address(0x40);
 
-    /// The default sensor, at this address.
+    /// Returns the default sensor, which is at [`HERE`].
     fn sensor() -> SensorPlan {
         config::load_alone(&Overrides::default()).unwrap().plan.sensors.remove(0)
     }

@@ -39,7 +39,6 @@ fn board() -> Arc<Board> {
     board
 }
 
-/// Returns the labels `bus`, `mux` and `address`.
 fn labels(Location { bus, mux, address }: Location) -> [String; 3] {
     let mux = mux.map_or(String::new(), |mux| mux.to_string());
     [bus.to_string(), mux, address.to_string()]
@@ -144,7 +143,7 @@ fn follow_ends_after_its_duration() {
     };
     let (mut output, time) = (Vec::new(), Duration::from_millis(100));
     follow(&plan, &mut reader, Some(time), &mut output, &mut stop).unwrap();
-    // The head and at most one line every 20 ms, the first and the last included.
+    // The header and at most one line every 20 ms, the first and the last included.
     let lines = String::from_utf8(output).unwrap().lines().count();
     assert!((2..=7).contains(&lines), "{lines}");
 }

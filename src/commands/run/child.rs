@@ -68,7 +68,7 @@ pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
     // Before the command: without this thread, nothing would wait for its end.
     thread::Builder::new().name("command".to_owned()).spawn(move || {
         let Ok(pid) = pid.recv() else { return };
-        // Does not reap the process: until then, no other process gets its ID.
+        // Does not reap the process: no other process gets its ID before it is reaped.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while waitid(WaitId::Pid(pid), options).err() == Some(Errno::INTR) {}
         _ = ended.send(Event::Ended(Instant::now()));
@@ -84,7 +84,7 @@ pub(super) fn start(words: &[OsString], events: &Events) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Returns the path of a command that can be executed.
+/// Returns the path at which `PATH` has a command, or the command itself.
 fn located(command: &OsStr) -> PathBuf {
     let path = env::var_os("PATH").filter(|_| !command.as_bytes().contains(&b'/'));
     let mut candidates = path.iter().flat_map(env::split_paths).map(|it| it.join(command));

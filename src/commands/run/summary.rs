@@ -202,8 +202,7 @@ impl Summary {
 pub(super) struct Figures {
     /// Energies in joules of the runs that were measured, at least in part.
     pub(super) joules: Moments,
-    /// Bound on the error of their mean: the mean of their bounds, because the errors of all runs
-    /// may have the same direction.
+    /// Mean of their bounds, since the errors of all runs may have the same direction.
     pub(super) uncertainty: f64,
     /// Mean power in watts; `None`: nothing was measured.
     pub(super) watts: Option<f64>,
@@ -259,7 +258,7 @@ impl Figures {
     }
 
     fn sum(runs: &[&Run], idle: Option<&[Energy]>) -> Self {
-        // The others have no sum.
+        // Runs that a sensor did not measure have no sum.
         let is_complete = |run: &&&Run| run.energies.iter().all(|it| it.watts().is_some());
         let complete: Vec<&Run> = runs.iter().filter(is_complete).copied().collect();
         let sensors = Self::of_sensors(&complete, idle);
@@ -411,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn run_that_is_not_measured_is_not_in_mean_and_spread() {
+    fn unmeasured_run_is_not_in_mean_and_spread() {
         let figures = Figures::new([energy(2.82), energy(0.241), lost()].into_iter(), None);
         let text = figures.to_string();
         // (2.82 + 0.241) / 2, and (2.82 - 0.241) / √2.

@@ -192,7 +192,7 @@ fn signal_is_passed_on_and_results_are_shown() {
 }
 
 #[test]
-fn signal_ends_the_repetition_of_a_command_that_succeeds() {
+fn signal_ends_repetition_of_a_successful_command() {
     let bench = bench(400_000, Load::steady(12.0, 1.0));
     let board = bench.board.clone();
     let stop = move |signal: &dyn Fn(i32)| {
@@ -321,8 +321,8 @@ fn exit_codes_are_those_of_env() {
         let (_, code) = bench.run(RunArgs::default(), command, |_| ()).unwrap();
         assert_eq!(code, expected, "{command:?}");
     }
-    // Executable, but neither a program nor a script; written by another process, or the kernel may
-    // find it open for writing.
+    // Executable, but neither a program nor a script. Another process writes it: if this one did, a
+    // child of another test could hold it open for writing, and it could not be executed.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     let path = file.to_str().unwrap();

@@ -27,8 +27,7 @@ pub(super) enum DeviceKind {
     Served,
     #[strum(to_string = "INA260, does not respond to the service")]
     ServedDown,
-    /// Another chip, an INA260 claimed by a kernel driver, or a transfer that failed other than for
-    /// a missing acknowledge.
+    /// Another chip, an INA260 claimed by a kernel driver, or a failure other than no acknowledge.
     #[strum(to_string = "{0}")]
     Unusable(Error),
 }
@@ -71,7 +70,6 @@ fn probe(
     Ok(())
 }
 
-/// Result of the scan of one bus.
 #[derive(Debug)]
 pub(super) struct BusReport {
     pub(super) bus: BusName,
@@ -118,9 +116,8 @@ impl BusReport {
         }
     }
 
-    /// Names the service's sensors, and adds those downstream of its muxes. The channel that the
-    /// service has selected at the moment makes its devices appear on the bus itself; these are
-    /// removed.
+    /// Names the service's sensors, and adds those downstream of its muxes. Devices on the channel
+    /// that the service has selected at the moment also appear on the bus itself, and are removed.
     fn add_served(&mut self, service: &RunningExporter) {
         if let Err(error) = &service.sensors {
             self.add_problem(&format!(": sensors of the service are unknown ({error})"));
@@ -142,8 +139,7 @@ impl BusReport {
         self.devices.sort_by_key(|device| device.location);
     }
 
-    /// Scans downstream of each channel of each mux, and restores the muxes. Returns a problem that
-    /// ends the scan.
+    /// Scans each channel of each mux and restores the muxes. Returns a problem that ends the scan.
     fn scan_muxes(&mut self, bus: &mut dyn Bus, step: Step) -> Result<(), String> {
         let number = self.bus;
         let (muxes, others) =
@@ -190,9 +186,8 @@ impl BusReport {
     }
 }
 
-/// Keeps each chip once: a mux that the kernel controls joins the wires of its selected channel to
-/// those upstream. A chip is kept on the bus downstream; one that responds on all channels is
-/// upstream.
+/// Keeps each chip once: a mux that the kernel controls joins its selected channel to the wires
+/// upstream. A chip is kept on the bus downstream, unless it responds on all channels.
 pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
     // Locations to remove: on the bus upstream if the chip is downstream, and the reverse.
     let (mut surplus, mut repeated) = (BTreeSet::new(), BTreeSet::new());
@@ -250,7 +245,7 @@ mod tests {
         vec![mux("1-0070", 1, &[2, 3]), mux("1-0071", 1, &[4, 5]), mux("2-0072", 2, &[6])]
     }
 
-    /// Returns the buses that are left of those on which a chip responds.
+    /// Returns the buses on which a chip remains listed, of those on which it responds.
     fn left(disconnects: bool, responds: &[u8]) -> Vec<u8> {
         let mut reports: Vec<BusReport> = (1..=6)
             .map(|bus: u8| {
@@ -284,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn chips_on_channels_that_are_not_selected_are_all_listed() {
+    fn chips_on_deselected_channels_are_all_listed() {
         assert_eq!(left(false, &[2, 3]), [2, 3]);
         assert_eq!(left(false, &[1]), [1]);
     }

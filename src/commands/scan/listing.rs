@@ -12,7 +12,6 @@ use crate::i2c::adapters::Adapters;
 use crate::i2c::{BoundDriver, Location};
 use crate::ina260::Error;
 
-/// Writes a paragraph for each bus, with a line for each device.
 pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
     for BusReport { bus, name, in_use, devices, problems } in reports {
         let separator = if name.is_empty() { "" } else { "  " };
@@ -40,7 +39,6 @@ pub(super) fn write_text(reports: &[BusReport], output: &mut dyn Write) -> io::R
     Ok(())
 }
 
-/// Writes one object with the key `buses`.
 pub(super) fn write_json(reports: &[BusReport], output: &mut dyn Write) -> io::Result<()> {
     let buses = reports.iter().map(|BusReport { bus, name, in_use, devices, problems }| {
         let chips: Vec<Value> = devices.iter().map(chip).collect();
@@ -76,12 +74,8 @@ fn chip(Device { location, kind, name }: &Device) -> Value {
     chip
 }
 
-/// Writes a table for each INA260 that is not in the configuration; a comment if there is none, and
-/// no problem.
-///
-/// # Errors
-/// [`Failure::Configuration`], with no output, if the configuration is invalid with the tables
-/// appended.
+/// Writes a table for each INA260 that is not in the configuration; a comment if there is neither
+/// such an INA260 nor a problem. Fails without output if the appended tables would be invalid.
 pub(super) fn write_tables(
     reports: &[BusReport],
     args: &ScanArgs,
@@ -120,10 +114,9 @@ fn new_table(location: Location, adapter: &str, known: &[SensorPlan]) -> String 
 }
 
 /// Returns the table of a sensor, with the adapter of its bus as a comment.
-///
-/// A string of JSON without control characters is one of TOML, too.
 pub(in crate::commands) fn table(device: &str, location: Location, adapter: &str) -> String {
     let Location { bus, mux, address } = location;
+    // A JSON string without control characters is also a TOML string.
     let comment = if adapter.is_empty() { String::new() } else { format!(" # {adapter}") };
     let mux = mux.map_or(String::new(), |mux| {
         format!("mux = {{ address = {}, channel = {} }}\n", mux.multiplexer, mux.channel)
@@ -166,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn name_in_a_table_is_read_as_it_was() {
+    fn name_in_a_table_is_quoted() {
         let location = config::load_alone(&Overrides::default()).unwrap().plan.sensors[0].location;
         let name = r#"12" rail \ "GPU""#;
         let (config, appended) = (Some("/dev/null".into()), table(name, location, ""));

@@ -1,5 +1,4 @@
-//! `scan`: lists the devices on each bus. Only reads identity registers; writes to muxes only with
-//! `--mux`.
+//! `scan`: lists the devices on each bus. Reads identity registers; writes to muxes with `--mux`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -111,8 +110,7 @@ pub fn run(args: &ScanArgs, caller: Caller<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns empty reports of the buses to scan. The given one is scanned even if the kernel does not
-/// list it.
+/// Returns empty reports of the buses to scan, a given one even if the kernel does not list it.
 fn buses(only: Option<BusName>, plan: &Plan, adapters: &Adapters) -> Vec<BusReport> {
     let mut buses: Vec<BusReport> = if plan.simulate.is_some() {
         let buses: BTreeSet<BusName> = plan.sensors.iter().map(|it| it.location.bus).collect();

@@ -191,7 +191,7 @@ fn bus_stuck_while_muxes_are_scanned_is_a_problem() {
 }
 
 #[test]
-fn bus_in_use_lists_served_sensors_and_switches_no_mux() {
+fn bus_in_use_lists_sensors_and_switches_no_mux() {
     let board = multiplexed();
     // Selected by the service at the moment.
     board.write_as_other_master(0, Address(0x70), 0x08);

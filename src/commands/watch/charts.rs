@@ -21,7 +21,6 @@ const LABEL_WIDTH: usize = 8;
 /// Largest magnitude that is drawn: the arithmetic of the chart overflows at about 1e308.
 const MAX_MAGNITUDE: f64 = 1e15;
 
-/// Draws the charts of an entry with a sensor.
 pub(super) fn draw(
     screen: &Screen,
     frame: &mut Frame<'_>,
@@ -51,8 +50,8 @@ fn draw_quantity(
     now: Instant,
 ) {
     let Some(WatchedSensor { history, .. }) = entry.sensor else { return };
-    // These are of the sixteen colours that a terminal adapts to its background. The minimum range
-    // of the value axis is ten steps of the chip's register.
+    // These are among the sixteen colours that a terminal adapts to its background. The minimum
+    // range of the value axis is ten steps of the chip's register.
     let (name, colour, min_range) = match quantity {
         Quantity::Power => (" Power ", Color::Green, 0.1),
         Quantity::Voltage => (" Voltage ", Color::Cyan, 0.0125),

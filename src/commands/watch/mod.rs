@@ -101,7 +101,7 @@ impl From<Url> for ScrapeSource {
     }
 }
 
-/// A message to the main loop.
+/// A message to the display.
 enum Message {
     /// A key; `None`: the size has changed.
     Input(io::Result<Option<KeyEvent>>),
@@ -116,8 +116,8 @@ enum Message {
 /// caught once the buses are open: before, one ends the process even in a transfer that hangs.
 ///
 /// # Errors
-/// [`Failure::Usage`] without a terminal, [`Failure::Configuration`],
-/// [`Failure::Nothing`] if there is nothing to measure, [`Failure::Partly`] of the terminal.
+/// [`Failure::Usage`] without a terminal, [`Failure::Configuration`], [`Failure::Nothing`] if there
+/// is nothing to measure, [`Failure::Partly`] if the terminal fails.
 pub fn run(args: &WatchArgs) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
     let signals = || signals::received().map_err(Failure::of("cannot install signal handlers"));
@@ -170,11 +170,10 @@ fn in_use(bus: BusName) -> Option<String> {
     Some(format!("bus {bus} is in use by {user}; results would be split between the two: {advice}"))
 }
 
-/// Shows these sources, until the user quits or a signal other than SIGCONT arrives. The terminal
-/// is restored then.
+/// Shows these sources until the user quits or a signal other than SIGCONT arrives.
 ///
 /// # Errors
-/// [`Failure::Partly`] of the terminal, or if a thread cannot be created.
+/// [`Failure::Partly`] if the terminal fails or a thread cannot be created.
 pub fn watch(
     sources: Vec<ScrapeSource>,
     price: Option<f64>,

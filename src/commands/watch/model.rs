@@ -31,7 +31,6 @@ pub(super) struct Host {
 /// Outcome of the last scrape of a host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum HostState {
-    /// No scrape yet.
     #[default]
     Connecting,
     /// Scraped at that time.
@@ -46,7 +45,7 @@ pub(super) enum HostState {
 pub(super) struct WatchedSensor {
     pub(super) last: ScrapedSensor,
     pub(super) history: History,
-    /// Since `since`.
+    /// Since the time in `since`.
     pub(super) increase: Increase,
     /// Time of the first scrape with this sensor.
     pub(super) since: Instant,
@@ -94,7 +93,6 @@ impl Model {
         Self { hosts: names.into_iter().map(host).collect() }
     }
 
-    /// Adds the outcome of a scrape of the host with index `host`.
     pub(super) fn on_scrape(
         &mut self,
         host: usize,

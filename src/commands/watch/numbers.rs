@@ -13,7 +13,6 @@ fn prefix(value: f64) -> (f64, &'static str) {
     }
 }
 
-/// Formats a value with four digits.
 fn four_digits(scaled: f64) -> String {
     let decimals = match scaled.abs() {
         // More than any board takes, as a faulty server may send it.
@@ -43,7 +42,7 @@ pub(super) fn watt_hours(joules: f64) -> String {
     si(joules / 3600.0, "Wh")
 }
 
-/// Formats the cost of joules, in the currency of the price of a kilowatt-hour.
+/// Formats the cost of an energy, in the currency of the price of a kilowatt-hour.
 pub(super) fn cost(joules: f64, price: f64) -> String {
     let cost = joules / 3.6e6 * price;
     match cost.abs() {

@@ -13,7 +13,6 @@ const SPANS: [Duration; 3] =
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TerminalCaps {
-    /// Marker of the charts.
     pub(super) marker: Marker,
     /// Whether characters outside ASCII can be displayed.
     pub(super) utf8: bool,

@@ -21,10 +21,9 @@ use super::screen::TerminalCaps;
 /// Upper bound on the drawn area: a cell takes memory, and a terminal can have any size.
 const MAX_AREA: Rect = Rect::new(0, 0, 800, 300);
 
-/// Sets up the terminal of standard output: raw mode and the alternate screen. After an error, it
-/// is restored.
+/// Sets up the terminal of standard output: raw mode and the alternate screen.
 pub(super) fn open() -> io::Result<DefaultTerminal> {
-    // A release build aborts on panic. Restored before, the message stays readable.
+    // A release build aborts on panic. Restoring the terminal first keeps the message readable.
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         restore();
@@ -60,7 +59,6 @@ pub(super) fn draw(
     terminal.draw(render).map(drop)
 }
 
-/// Returns the part of a terminal that is drawn on.
 fn drawn(size: Size) -> Rect {
     Rect::from(size).intersection(MAX_AREA)
 }

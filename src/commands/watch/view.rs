@@ -239,8 +239,7 @@ fn increased(count: f64) -> String {
     if count > 0.0 { format!(" (+{count})") } else { String::new() }
 }
 
-/// Wraps a paragraph at spaces, and words that are longer than a line. Lines have a margin of one
-/// space on the left.
+/// Wraps a paragraph at spaces, and words longer than a line. Lines begin with a space as a margin.
 // ratatui's `Paragraph` also wraps, but only an unstable feature returns how many lines that takes.
 fn wrapped(paragraph: &str, width: u16) -> Vec<String> {
     let columns = |text: &str| Span::raw(text).width();

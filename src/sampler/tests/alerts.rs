@@ -44,7 +44,8 @@ fn alert_is_active_while_limit_is_crossed() {
 
 #[test]
 fn alert_before_an_outage_is_counted() {
-    // After the flags, which clear the alert: before the data, or the check of the settings.
+    // The outage begins after the read of the flags, which clears the alert, and before that of the
+    // data or the check of the settings.
     for micros in (150..700).step_by(50) {
         let mut scene = peak();
         scene.run(Duration::from_millis(10_100));

@@ -180,8 +180,8 @@ fn stalled_read_is_not_served_torn() {
                 clock.clock.advance_to(due);
                 let last = meter.lock().last;
                 if let Some(last) = last.filter(|it| it.at > start + Duration::from_millis(100)) {
-                    // 10 V minus 1 ohm times the current, with offsets, noise and rounding; of two
-                    // results, the sum is 2 V off.
+                    // 10 V minus 1 ohm times the current, with offsets, noise and rounding; a mix
+                    // of two results is off by 2 V.
                     let sum = last.measured.voltage.0 + last.measured.current.0;
                     assert!((sum - 10.0).abs() < 0.01, "{micros} us, seed {seed}: {last:?}");
                 }

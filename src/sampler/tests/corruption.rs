@@ -272,7 +272,7 @@ proptest! {
             Register::MaskEnable,
         ];
         for (register, word, wait) in words {
-            // Flags that hide a result, or announce one early, are plausible; not with bit 15.
+            // Without bit 15, flags that hide a result or announce one early would be plausible.
             let word = if register == 3 { word | 0x8000 } else { word };
             scene.board.corrupt(0, FIRST, registers[register], word);
             scene.run(Duration::from_millis(wait * 100) + interval);

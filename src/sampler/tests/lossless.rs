@@ -216,7 +216,7 @@ fn torn_read_is_discarded() {
         scene.clock.advance_to(due);
         if let Some(last) = scene.meters[0].lock().last {
             // The voltage is 10 V minus 1 ohm times the current. Offsets, noise and rounding of
-            // both are less than 2 + 0.8 + 4 + 1 steps; of two results, the sum is 1 V off.
+            // both are less than 2 + 0.8 + 4 + 1 steps; a mix of two results is off by 2 V.
             let sum = last.measured.voltage.0 + last.measured.current.0;
             assert!((sum - 10.0).abs() < 8.0 * 0.00125, "{last:?}");
         }

@@ -79,7 +79,7 @@ fn altered(alter: impl FnMut(u8, u16) -> u16 + Send + 'static) -> Scene {
 }
 
 impl Scene {
-    /// Runs the sampler like its thread for a time. Returns the number of passes.
+    /// Runs the sampler for a time, as its thread would. Returns the number of passes.
     fn run(&mut self, time: Duration) -> u32 {
         let end = self.clock.now() + time;
         let mut passes = 0;
@@ -95,7 +95,7 @@ impl Scene {
         }
     }
 
-    /// Runs the sampler like its thread for a time. Returns the log.
+    /// Runs the sampler for a time, as its thread would. Returns the log.
     fn run_logged(&mut self, time: Duration) -> String {
         logged(|| _ = self.run(time))
     }
@@ -136,7 +136,7 @@ fn comparator(scene: &Scene) -> (u16, u16) {
     (read(0x06) & 0xFC03, read(0x07))
 }
 
-/// A bus whose words are altered after a transfer of the chip: register and word are given.
+/// A bus that passes each word read, with its register, through a function that may alter it.
 struct Altered<F>(Arc<Board>, F);
 
 impl<F: FnMut(u8, u16) -> u16 + Send> Bus for Altered<F> {

@@ -94,7 +94,7 @@ fn foreign_extra_channels_never_mix_sensors() {
 }
 
 #[test]
-fn foreign_selection_on_another_mux_never_mixes_sensors() {
+fn foreign_select_on_another_mux_never_mixes_sensors() {
     let channels = [channel(0x70, 0), channel(0x70, 1), channel(0x71, 0), channel(0x71, 1)];
     let mut scene = downstream(&channels, Duration::from_millis(100));
     scene.run(secs(5));

@@ -70,7 +70,7 @@ fn scene_of_chip(chip: Chip, setup: Setup) -> Scene {
     scene_of(clock, board, vec![setup])
 }
 
-/// Runs and returns the mean power of the results after the first `warm_up`.
+/// Runs, and returns the mean power of the results after `warm_up`.
 fn mean_power(scene: &mut Scene, warm_up: Duration, time: Duration) -> f64 {
     scene.run(warm_up);
     scene.meters[0].lock().take_means();

@@ -59,8 +59,7 @@ impl ChipClock {
     const DRIFT: f64 = 5e-5;
     /// Maximum relative change of the period with temperature over any time.
     const MAX_DRIFT: f64 = 0.01;
-    /// Maximum distance in cycles between two brackets that measure the period, since the
-    /// temperature changes.
+    /// Maximum distance in cycles of brackets that measure the period: the temperature changes.
     const MEMORY: u64 = 1_024;
 
     pub(super) fn new(nominal: f64, start: Option<Bracket>) -> Self {
@@ -95,7 +94,7 @@ impl ChipClock {
         })
     }
 
-    /// Returns how many edges there were at least from `edge` until `at`.
+    /// Returns the minimum number of edges from `edge` until `at`.
     pub(super) fn min_edges(&self, edge: Bracket, at: Instant) -> u64 {
         let since = at.saturating_duration_since(edge.at).as_secs_f64() - edge.uncertainty;
         (since / self.period / (1.0 + self.tolerance + Self::MAX_DRIFT)) as u64
@@ -133,8 +132,7 @@ impl ChipClock {
         is_consistent
     }
 
-    /// Measures the period from two brackets that are `n` periods apart. Returns whether the period
-    /// is within the initial tolerance.
+    /// Measures the period from brackets `n` periods apart. Returns whether it is plausible.
     fn measure(&mut self, base: Bracket, bracket: Bracket, n: f64) -> bool {
         let period = bracket.at.saturating_duration_since(base.at).as_secs_f64() / n;
         let error = (base.uncertainty + bracket.uncertainty) / n;
@@ -157,14 +155,12 @@ fn overlap((from, to): (f64, f64), middle: f64, tolerance: f64) -> Option<(f64, 
     (from <= to).then_some((from, to))
 }
 
-/// Stalls that are too long to determine how many cycles ended in them. That follows as soon as the
-/// period is known well enough: often a few results later on a busy machine, and never after a very
-/// long stall.
+/// Stalls too long to determine how many cycles ended in them. The number is known as soon as the
+/// period is known well enough: often a few results later, but never after a very long stall.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gaps {
-    /// Each from the last edge before the loss of the phase to the first after it. The difference
-    /// of their indexes is the number of results that were found; the number is that of the missed
-    /// results that have been counted.
+    /// Last edge before the loss of the phase, first edge after it (the difference of their indexes
+    /// is the number of results found), and number of missed results that have been counted.
     pub(super) open: Vec<(Bracket, Bracket, u64)>,
     /// Whether edges have been counted without interruption since the end of the last gap.
     pub(super) is_continuous: bool,
@@ -173,8 +169,7 @@ pub(super) struct Gaps {
 impl Gaps {
     /// Upper bound on unresolved gaps: beyond it the oldest is dropped and stays unmeasured time.
     const MAX_OPEN: usize = 16;
-    /// A gap is resolved if its length is known to this fraction of a period: it is a whole number
-    /// of periods.
+    /// Fraction of a period to which a gap's length must be known to round it to whole periods.
     const RESOLVE_LIMIT: f64 = 0.45;
 
     pub(super) fn add(&mut self, from: Bracket, to: Bracket, counted: u64) {
@@ -185,8 +180,7 @@ impl Gaps {
         self.is_continuous = true;
     }
 
-    /// Resolves the gaps for which the period is known well enough. Returns the number of results
-    /// that were missed in them.
+    /// Resolves gaps if the period is known well enough. Returns the results missed in them.
     pub(super) fn resolve(&mut self, clock: &ChipClock) -> u64 {
         let (period, tolerance) = (clock.period, clock.tolerance());
         if self.is_continuous

@@ -30,8 +30,7 @@ pub(super) struct FlagRead {
 #[derive(Clone, Debug)]
 pub(super) struct CycleTracker {
     clock: ChipClock,
-    /// The last bracket before the phase was lost; if there is none, the time of an edge that is
-    /// only known to a period.
+    /// Last bracket before the phase was lost, or the time of an edge to within a period.
     anchor: Option<Bracket>,
     /// Results that were certainly missed since then; they have been counted.
     missed_since: u64,
@@ -40,8 +39,7 @@ pub(super) struct CycleTracker {
     index: u64,
     /// Whether `index` may be too small.
     is_ambiguous: bool,
-    /// Results counted so far, read or missed. If this is one too many, the next missed result is
-    /// not counted.
+    /// Results counted, read or missed. If it is one too many, the next missed one is not counted.
     counted: u64,
     /// Results found and rejected since the last that was not; `None` if unknown.
     rejected: Option<u64>,
@@ -57,8 +55,7 @@ pub(super) struct CycleTracker {
     polls: u32,
     /// When to poll next: just after the next edge or, to bracket it, in steps around it.
     pub(super) due: Instant,
-    /// Earliest time at which a poll is certain to find a result, or `due`: for a thread that is
-    /// already awake.
+    /// Earliest time at which a poll surely finds a result, or `due`: for a thread that is awake.
     pub(super) ready_from: Instant,
 }
 
@@ -79,8 +76,7 @@ impl CycleTracker {
     const MARGIN: f64 = 0.005;
 
     /// Returns a tracker of a chip that was configured `now`, which cleared its ready flag. `start`
-    /// has the times around the write that restarted the conversions; it is empty if they were
-    /// running already.
+    /// has the times around the write that restarted the conversions, if there was one.
     pub(super) fn new(nominal: Duration, start: &[Instant], now: Instant) -> Self {
         let period = nominal.as_secs_f64();
         let start = start.first().zip(start.last());
@@ -257,9 +253,8 @@ impl CycleTracker {
         (bracket.at + seconds(bracket.uncertainty), Some(1))
     }
 
-    /// Counts a result whose edge was not bracketed: the last that was certainly completed when the
-    /// read began. If there was another, the next read shows it. Returns the same as
-    /// [`Self::record_edge`].
+    /// Counts a result whose edge was not bracketed: the last certainly completed when the read
+    /// began. The next read shows a later one. Returns the same as [`Self::record_edge`].
     fn infer_index(&mut self, read: FlagRead, range: Option<(u64, u64)>) -> (Instant, Option<u64>) {
         let Some((from, to)) = range else {
             let elapsed = self.begun_before().then_some(0);
@@ -282,8 +277,7 @@ impl CycleTracker {
         self.index == 0 && self.clock.latest.is_none()
     }
 
-    /// Returns the minimum and maximum index of the last edge before the flags were sampled, if the
-    /// prediction is certain enough.
+    /// Returns the range of the index of the last edge before the flags, if predicted well enough.
     fn index_range(&self, read: FlagRead) -> Option<(u64, u64)> {
         let uncertainty = self.clock.uncertainty(read.ended) / self.clock.period;
         let from = self.clock.periods_to(self.earliest(read))?;

@@ -294,7 +294,7 @@ fn without_colour_the_selection_is_reversed() {
     assert_eq!([1, 2, 3].map(is_reversed), [false, true, false]);
 }
 
-/// Returns the empty columns of a chart in these lines.
+/// Returns the empty columns of the chart in these lines.
 fn empty_columns(lines: &[String]) -> Vec<usize> {
     let chart: Vec<Vec<char>> = lines.iter().map(|line| line.chars().skip(9).collect()).collect();
     let is_empty = |column: &usize| {
