@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::trace;
 
@@ -148,11 +148,13 @@ pub(crate) struct Retry<'a> {
     pub(crate) failures: Vec<ErrorKind>,
     /// Time of the fastest word read; the slower ones also waited for the processor.
     pub(crate) fastest_word: Option<Duration>,
+    /// When the last read of a word began and ended.
+    pub(crate) last_read: (Instant, Instant),
 }
 
 impl<'a> Retry<'a> {
-    pub(crate) fn new(bus: &'a mut dyn Bus, clock: &'a dyn Clock) -> Self {
-        Self { bus, clock, failures: Vec::new(), fastest_word: None }
+    pub(crate) fn new(bus: &'a mut dyn Bus, clock: &'a dyn Clock, now: Instant) -> Self {
+        Self { bus, clock, failures: Vec::new(), fastest_word: None, last_read: (now, now) }
     }
 
     fn attempt<T>(
@@ -172,10 +174,12 @@ impl Bus for Retry<'_> {
     }
 
     fn read_word(&mut self, address: Address, register: u8) -> Result<u16, Error> {
-        let start = self.clock.now();
+        let begun = self.clock.now();
         let word = self.attempt(|bus| bus.read_word(address, register));
         if word.is_ok() {
-            let elapsed = self.clock.now().duration_since(start);
+            let ended = self.clock.now();
+            self.last_read = (begun, ended);
+            let elapsed = ended.duration_since(begun);
             let fastest = self.fastest_word.get_or_insert(elapsed);
             *fastest = elapsed.min(*fastest);
         }

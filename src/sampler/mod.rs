@@ -162,8 +162,11 @@ impl Sampler {
         let now = self.clock.now();
         let mut is_stuck = false;
         let (bus, clock) = (self.bus.as_mut(), self.clock.as_ref());
-        let mut access =
-            Access { bus: Retry::new(bus, clock), multiplexers: &mut self.multiplexers, clock };
+        let mut access = Access {
+            bus: Retry::new(bus, clock, now),
+            multiplexers: &mut self.multiplexers,
+            clock,
+        };
         let mut release = |sensor: &mut Sensor| {
             // On a stuck bus each transfer would take as long.
             if !is_stuck && let Err(error) = sensor.release(&mut access) {
@@ -203,28 +206,23 @@ impl Sampler {
 
     /// Polls the running sensors that are due, then at most one other. Returns when to call again.
     pub fn poll_due(&mut self) -> Instant {
-        self.check_suspend();
-        let now = self.clock.now();
+        let now = self.check_suspend();
         if self.paused_until.is_none_or(|until| until <= now) {
-            self.poll_sensors();
+            self.poll_sensors(now);
         }
-        let next = self.sensors.iter().map(Sensor::due).min();
-        let next = next.unwrap_or_else(|| self.clock.now() + Self::IDLE);
+        let next = self.sensors.iter().map(Sensor::due).min().unwrap_or(now + Self::IDLE);
         let next = self.paused_until.map_or(next, |until| until.max(next));
         self.deadline.extend(next);
         next
     }
 
-    fn poll_sensors(&mut self) {
+    fn poll_sensors(&mut self, mut now: Instant) {
         for _ in 0..self.sensors.len() {
-            let now = self.clock.now();
             let Some(index) = self.next_running(now) else { break };
-            if !self.poll(index, now) {
-                return;
-            }
+            let Some(ended) = self.poll(index, now) else { return };
+            now = ended;
         }
         // Sensors that are not running come last, one per pass, since each may cost a timeout.
-        let now = self.clock.now();
         let sensors = self.sensors.iter().enumerate();
         let due = sensors.filter(|(_, sensor)| sensor.poller().is_none() && sensor.due() <= now);
         if let Some((_, index)) = due.map(|(index, sensor)| (sensor.due(), index)).min() {
@@ -252,22 +250,21 @@ impl Sampler {
         Some(selected.min().map_or(first, |(_, index)| index))
     }
 
-    /// Polls one sensor. Returns whether the bus is ready for the next.
-    fn poll(&mut self, index: usize, now: Instant) -> bool {
+    /// Polls one sensor. Returns when the bus was ready for the next; `None` if it is stuck.
+    fn poll(&mut self, index: usize, now: Instant) -> Option<Instant> {
         self.deadline.extend(now);
         let clock = self.clock.as_ref();
-        let bus = Retry::new(self.bus.as_mut(), clock);
+        let bus = Retry::new(self.bus.as_mut(), clock, now);
         let access = Access { bus, multiplexers: &mut self.multiplexers, clock };
-        let result = self.sensors[index].poll(access, now);
+        let (ended, result) = self.sensors[index].poll(access, now);
         let may_be_stuck = |error: &Error| error.transfer().is_some_and(i2c::Error::may_be_stuck);
         let failure = result.err().filter(may_be_stuck);
         if let Some(error) = &failure {
             self.consecutive_timeouts += 1;
             if self.consecutive_timeouts >= Self::MAX_TIMEOUTS {
-                let now = self.clock.now();
-                self.paused_until = Some(now + self.pauses.pause());
+                self.paused_until = Some(ended + self.pauses.pause());
                 for sensor in self.sensors.iter_mut().filter(|sensor| sensor.poller().is_some()) {
-                    sensor.mark_down(error, now);
+                    sensor.mark_down(error, ended);
                 }
             }
         } else {
@@ -279,21 +276,23 @@ impl Sampler {
         if sensors.fold(false, |changed, sensor| changed | std::mem::take(&mut sensor.changed)) {
             (self.on_change)();
         }
-        !failure.is_some_and(|error| error.is_timeout())
+        (!failure.is_some_and(|error| error.is_timeout())).then_some(ended)
     }
 
-    /// Counts the time of a suspend as unmeasured.
-    fn check_suspend(&mut self) {
+    /// Counts the time of a suspend as unmeasured. Returns the current time.
+    fn check_suspend(&mut self) -> Instant {
         let (start, booted_then) = self.awake;
         // In this order: a thread that is preempted between the two clocks sees no suspend.
         let booted = self.clock.booted();
-        let new = booted.saturating_sub(booted_then + (self.clock.now() - start));
+        let now = self.clock.now();
+        let new = booted.saturating_sub(booted_then + (now - start));
         if new > Self::SUSPEND_THRESHOLD {
             self.awake.1 += new;
             for sensor in &mut self.sensors {
                 sensor.on_suspend(new);
             }
         }
+        now
     }
 
     /// Logs once if the bus is too slow for its sensors; as many results are read as fit.
@@ -313,7 +312,8 @@ impl Sampler {
     }
 
     fn deselect_muxes(&mut self) {
-        let mut bus = Retry::new(self.bus.as_mut(), self.clock.as_ref());
+        let clock = self.clock.as_ref();
+        let mut bus = Retry::new(self.bus.as_mut(), clock, clock.now());
         if let Err(error) = self.multiplexers.deselect_all(&mut bus) {
             debug!("{}: {error}", self.name);
         }

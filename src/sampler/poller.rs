@@ -166,10 +166,9 @@ impl Poller {
             }
             self.may_have_cleared = false;
             let mut cycle = self.tracker.ready(read);
-            let begun = access.clock.now();
             let (bus, overflow) = (&mut access.bus, read.flags.overflow());
             let mut measurement = ina260::measure(bus, self.chip.address, overflow, with_power)?;
-            let mut at = access.clock.now();
+            let (_, mut at) = bus.last_read;
             // If flags, data and flags take longer than a cycle, the flags always show another
             // result. A single transfer may have been delayed.
             let word =
@@ -185,13 +184,13 @@ impl Poller {
             let mut corrupt = u64::from(!is_usable);
             // Including a third read of one word, and the flags.
             let words = if with_power { 3 } else { 2 };
-            let time = at.duration_since(begun) / words * (words + 2);
+            let time = at.duration_since(read.ended) / words * (words + 2);
             if can_retry
                 && measurement.is_suspicious(self.previous.as_ref())
                 && self.tracker.leaves_time(at, time)
             {
                 (is_usable, corrupt) = self.repeat(access, &mut measurement)?;
-                at = access.clock.now();
+                (_, at) = access.bus.last_read;
                 is_doubtful = true;
             }
             if can_retry && (is_doubtful || self.tracker.may_tear(read.begun, at)) {
@@ -244,9 +243,9 @@ impl Poller {
 
     /// Reads the flags; twice, if they do not match the configuration.
     fn read_flags(&mut self, access: &mut Access<'_>) -> Result<FlagRead, PollError> {
-        let begun = access.clock.now();
         let flags = self.chip.read_flags(&mut access.bus)?;
-        let mut read = FlagRead { begun, ended: access.clock.now(), flags };
+        let (begun, ended) = access.bus.last_read;
+        let mut read = FlagRead { begun, ended, flags };
         if !self.registers.matches_flags(flags) {
             read.flags = self.chip.read_flags(&mut access.bus)?;
             self.check(access, read.flags)?;

@@ -123,13 +123,18 @@ impl Sensor {
         }
     }
 
-    /// Polls the sensor, or configures it if it is not running. Counts and logs a failure.
-    pub(super) fn poll(&mut self, mut access: Access<'_>, begun: Instant) -> Result<(), Error> {
-        let mut result = self.poll_channel(&mut access);
+    /// Polls the sensor, or configures it if it is not running. Counts and logs a failure. Returns
+    /// when it ended, too.
+    pub(super) fn poll(
+        &mut self,
+        mut access: Access<'_>,
+        begun: Instant,
+    ) -> (Instant, Result<(), Error>) {
+        let mut result = self.poll_channel(&mut access, begun);
         if let Err(error @ Error::Mux(mux::Error::ControlMismatch { .. })) = &result {
             debug!("{}: {error}; selecting the channel again", self.setup.name);
             self.setup.meter.lock().count_failure(Failure::Mux);
-            result = self.poll_channel(&mut access);
+            result = self.poll_channel(&mut access, begun);
         }
         let now = access.clock.now();
         let mut meter = self.setup.meter.lock();
@@ -138,10 +143,11 @@ impl Sensor {
             meter.count_failure(transfer_failure(kind));
         }
         drop(meter);
-        result.inspect_err(|error| {
+        if let Err(error) = &result {
             access.multiplexers.selected = None;
             self.mark_down(error, now);
-        })
+        }
+        (now, result)
     }
 
     /// Disables the chip's alerts, if it was configured, even if it does not respond any more.
@@ -173,8 +179,7 @@ impl Sensor {
     }
 
     /// Selects the mux channel, polls, and verifies the channel before the outcome counts.
-    fn poll_channel(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
-        let begun = access.clock.now();
+    fn poll_channel(&mut self, access: &mut Access<'_>, begun: Instant) -> Result<(), Error> {
         if let Some(channel) = self.setup.channel {
             if self.poller().is_none() {
                 // The chip will be written, and another master may have changed the channel.
@@ -233,7 +238,7 @@ impl Sensor {
                 {
                     info!("{}: usable results again", self.setup.name);
                 }
-                self.set_alert(alert, access.clock.now());
+                self.set_alert(alert, at);
                 self.write_guard(access)?;
             }
             Err(PollError::Reset(found)) => self.handle_reset(found, access)?,
