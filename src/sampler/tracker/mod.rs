@@ -72,7 +72,7 @@ impl CycleTracker {
     const MAX_BRACKET: f64 = 1.0 / 3.0;
     /// Polls per period while an edge is bracketed.
     const STEPS: f64 = 16.0;
-    /// Time in seconds from a predicted edge to the poll; at most a quarter of a period.
+    /// Maximum time in seconds from a predicted edge to the poll; at most a quarter of a period.
     const MARGIN: f64 = 0.005;
 
     /// Returns a tracker of a chip that was configured `now`, which cleared its ready flag. `start`
@@ -336,11 +336,11 @@ impl CycleTracker {
             self.due = before(early).max(now);
             self.ready_from = self.due;
         } else {
-            let mut margin = seconds(Self::MARGIN.min(self.clock.period / 4.0));
-            if is_slow_bus {
-                // A later poll would still read the registers at the next edge.
-                margin = margin.min(uncertainty);
-            }
+            // For an edge that is later than predicted. On a slow bus, a poll after that would still
+            // read the registers at the next edge.
+            let spare = if is_slow_bus { Duration::ZERO } else { self.step() };
+            let margin =
+                seconds(Self::MARGIN.min(self.clock.period / 4.0)).min(uncertainty + spare);
             self.due = before(next + margin);
             self.ready_from = self.due.min(before(next + uncertainty));
         }
