@@ -181,7 +181,7 @@ reproducible: packages ## build the packages again elsewhere and compare every b
 release: ## set VERSION=1.2.3 everywhere, commit, build the packages and dist/SHA256SUMS
 	.ci/release "$(VERSION)"
 
-from-nothing: ## run the README's first commands in a bare Debian 12 and Debian 13 (root)
+from-nothing: ## run the README's first commands on bare Debian 12 and 13 systems (root)
 	tests/package/from-nothing bookworm
 	tests/package/from-nothing trixie
 

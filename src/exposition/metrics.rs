@@ -246,7 +246,7 @@ pub const METRICS: &[Metric] = &[
     daemon("process_open_fds", |it| number(it.process.open_files))
         .help("Number of open file descriptors of the process."),
     daemon("process_max_fds", |it| number(it.process.max_files))
-        .help("Limit of the number of open file descriptors of the process."),
+        .help("Maximum number of open file descriptors of the process."),
     daemon("process_threads", |it| number(it.process.threads))
         .help("Number of threads of the process."),
 ];
