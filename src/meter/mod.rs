@@ -173,13 +173,6 @@ impl Meter {
         self.accumulator.mark_down(now);
     }
 
-    /// Records that the sensor responds without usable results, of which `missed` are known.
-    pub(crate) fn mark_silent(&mut self, missed: u64) {
-        self.up = false;
-        self.accumulator.add_missed(missed);
-        self.accumulator.down = true;
-    }
-
     /// Adds time during which the machine was suspended, and the sensor perhaps without power.
     pub(crate) fn add_suspended(&mut self, time: Duration) {
         self.accumulator.totals.unmeasured += time;

@@ -74,7 +74,7 @@ pub struct Accumulator {
     /// Time before this has already been counted as measured or unmeasured.
     counted: Option<Instant>,
     /// Whether the time since the last result counts as unmeasured until the next one.
-    pub(super) down: bool,
+    down: bool,
 }
 
 impl Accumulator {
@@ -110,7 +110,6 @@ impl Accumulator {
         self.totals.unmeasured -= time;
         self.totals.results += 1;
         self.totals.missed += cycle.missed;
-        self.down = false;
         time
     }
 

@@ -231,13 +231,17 @@ impl Sensor {
                 self.changed |= !meter.up;
                 meter.cycle = cycle.period;
                 measurement.overflows().for_each(|it| meter.overflows[it as usize] += 1);
+                if let State::Running(poller) = &mut self.state
+                    && let Some(logged) = poller.silence.take()
+                {
+                    // Until now, the time was counted as unmeasured.
+                    meter.accumulator.restart(at);
+                    if logged {
+                        info!("{}: usable results again", self.setup.name);
+                    }
+                }
                 meter.record(reading, &cycle);
                 drop(meter);
-                if let State::Running(poller) = &mut self.state
-                    && poller.silence.take() == Some(true)
-                {
-                    info!("{}: usable results again", self.setup.name);
-                }
                 self.set_alert(alert, at);
                 self.write_guard(access)?;
             }
@@ -256,7 +260,8 @@ impl Sensor {
         if silence < 3 * poller.tracker.period() + Duration::from_secs(1) {
             return;
         }
-        meter.mark_silent(poller.tracker.take_missed());
+        meter.mark_down(now);
+        meter.accumulator.add_missed(poller.tracker.take_missed());
         if poller.silence.is_none() {
             self.changed = true;
             poller.silence = Some(self.log_limit.allow(now));

@@ -423,10 +423,17 @@ fn responding_sensor_without_results_is_reported() {
                 let is_altered = (begin..begin + 40).contains(&seen.load(Relaxed));
                 if is_altered { alter(register, word, reads) } else { word }
             });
-            let mut logs = String::new();
-            for now in 0..begin + 40 {
+            let (mut logs, mut unmeasured) = (String::new(), Duration::ZERO);
+            let mut run = |scene: &mut Scene, now| {
                 second.store(now, Relaxed);
-                logs += &scene.run_logged(secs(1));
+                let log = scene.run_logged(secs(1));
+                // A fall would be a counter reset for Prometheus.
+                let before = std::mem::replace(&mut unmeasured, scene.totals(0).unmeasured);
+                assert!(before <= unmeasured, "second {now}: {before:?} to {unmeasured:?}");
+                log
+            };
+            for now in 0..begin + 40 {
+                logs += &run(&mut scene, now);
             }
             assert!(!scene.up(0));
             assert_eq!(logs.matches("without a usable result for").count(), 1, "{logs}");
@@ -434,8 +441,7 @@ fn responding_sensor_without_results_is_reported() {
             let time = totals.measured + totals.unmeasured;
             assert!(time >= secs(u64::from(begin) + 39), "{totals:?}");
             assert!(totals.missed >= missed, "{totals:?}");
-            second.store(begin + 40, Relaxed);
-            let log = scene.run_logged(secs(5));
+            let log: String = (begin + 40..begin + 45).map(|now| run(&mut scene, now)).collect();
             assert!(log.contains("usable results again") && scene.up(0), "{log}");
             let totals = scene.totals(0);
             let time = totals.measured + totals.unmeasured;
