@@ -2,9 +2,8 @@
 //!
 //! Four SMBus calls suffice: word reads and writes for the INA260, byte reads and writes for a mux.
 
-use std::fmt;
-use std::io;
 use std::time::{Duration, Instant};
+use std::{error, fmt, io};
 
 use tracing::trace;
 
@@ -129,6 +128,16 @@ impl Error {
     pub(crate) fn may_be_stuck(&self) -> bool {
         self.is_timeout() || self.kind == ErrorKind::Arbitration
     }
+}
+
+/// Returns the failed transfer that an error of a chip or mux results from, if any.
+pub(crate) fn transfer(error: &impl error::Error) -> Option<&Error> {
+    error.source()?.downcast_ref()
+}
+
+/// Returns whether such an error shows that the bus is stuck.
+pub(crate) fn is_timeout(error: &impl error::Error) -> bool {
+    transfer(error).is_some_and(Error::is_timeout)
 }
 
 /// Runs `attempt` and, if it fails, once more, unless `is_final` returns true for the error.

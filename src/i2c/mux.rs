@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{Address, BoundDriver, Bus, ErrorKind};
+use super::{Address, BoundDriver, Bus, ErrorKind, is_timeout};
 
 /// Addresses that a TCA9548A can have: pins A0 to A2.
 pub(crate) const ADDRESSES: RangeInclusive<u8> = 0x70..=0x77;
@@ -47,12 +47,6 @@ fn describe(driver: &BoundDriver) -> String {
     }
 }
 
-impl Error {
-    pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::Unreachable(_, source) if source.is_timeout())
-    }
-}
-
 /// The muxes of one bus. At most one of their channels is selected.
 #[derive(Debug, Default)]
 pub(crate) struct Multiplexers {
@@ -79,7 +73,7 @@ impl Multiplexers {
         let mut outcome = Ok(());
         for &multiplexer in &self.addresses {
             let deselected = deselect(bus, multiplexer);
-            let is_stuck = deselected.as_ref().is_err_and(Error::is_timeout);
+            let is_stuck = deselected.as_ref().is_err_and(is_timeout);
             outcome = outcome.and(deselected.map(|_| ()));
             if is_stuck {
                 break;

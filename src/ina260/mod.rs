@@ -49,12 +49,6 @@ impl Error {
     pub(crate) fn is_other_chip(&self) -> bool {
         matches!(self, Self::InUse(_) | Self::NotAnIna260 { .. })
     }
-
-    /// Returns whether the bus is stuck: each further transfer would also time out.
-    pub(crate) fn is_timeout(&self) -> bool {
-        let (Self::Read { source, .. } | Self::Write { source, .. }) = self else { return false };
-        source.is_timeout()
-    }
 }
 
 /// A sensor: its address and intended settings. Holds no state of the chip.

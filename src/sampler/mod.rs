@@ -1,7 +1,6 @@
 //! Polls the sensors of a bus: when, in which order, and what follows a failure. Each bus has one
 //! sampler, which runs in a thread of its own.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,16 +54,6 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Returns whether the bus is stuck.
-    pub(crate) fn is_timeout(&self) -> bool {
-        self.transfer().is_some_and(i2c::Error::is_timeout)
-    }
-
-    /// Returns the failed transfer, if that is the cause.
-    fn transfer(&self) -> Option<&i2c::Error> {
-        self.source()?.downcast_ref()
-    }
-
     /// Returns the kind to count as; `None` for failed transfers to the chip, counted one by one.
     fn failure(&self) -> Option<Failure> {
         use ina260::Error as Chip;
@@ -170,7 +159,7 @@ impl Sampler {
         let mut release = |sensor: &mut Sensor| {
             // On a stuck bus each transfer would take as long.
             if !is_stuck && let Err(error) = sensor.release(&mut access) {
-                is_stuck = error.is_timeout();
+                is_stuck = i2c::is_timeout(&error);
                 let name = &sensor.setup.name;
                 if sensor.setup.chip.alert.is_some() {
                     warn!("{name}: cannot disable the alert: {error}");
@@ -257,7 +246,8 @@ impl Sampler {
         let bus = Retry::new(self.bus.as_mut(), clock, now);
         let access = Access { bus, multiplexers: &mut self.multiplexers, clock };
         let (ended, result) = self.sensors[index].poll(access, now);
-        let may_be_stuck = |error: &Error| error.transfer().is_some_and(i2c::Error::may_be_stuck);
+        let may_be_stuck =
+            |error: &Error| i2c::transfer(error).is_some_and(i2c::Error::may_be_stuck);
         let failure = result.err().filter(may_be_stuck);
         if let Some(error) = &failure {
             self.consecutive_timeouts += 1;
@@ -276,7 +266,7 @@ impl Sampler {
         if sensors.fold(false, |changed, sensor| changed | std::mem::take(&mut sensor.changed)) {
             (self.on_change)();
         }
-        (!failure.is_some_and(|error| error.is_timeout())).then_some(ended)
+        (!failure.as_ref().is_some_and(i2c::is_timeout)).then_some(ended)
     }
 
     /// Counts the time of a suspend as unmeasured. Returns the current time.

@@ -9,8 +9,7 @@ use super::backoff::Backoff;
 use super::poller::{PollError, PollOutcome, Poller};
 use super::{Access, Error, Setup, transfer_failure};
 use crate::clock::LogRateLimit;
-use crate::i2c::ErrorKind;
-use crate::i2c::mux;
+use crate::i2c::{self, ErrorKind, mux};
 use crate::ina260::alert::Alert;
 use crate::ina260::{self, RegisterDump};
 use crate::meter::{Failure, Raw, Reading, Reset};
@@ -196,7 +195,7 @@ impl Sensor {
             }
         };
         // Also verified after a failure, which an empty channel causes, too; not on a stuck bus.
-        if !matches!(&outcome, Err(PollError::Failed(error)) if error.is_timeout())
+        if !outcome.as_ref().is_err_and(i2c::is_timeout)
             && let Err(failure) = self.verify_channel(access)
         {
             // The flags and the registers may have been those of another chip.
@@ -350,7 +349,7 @@ impl Sensor {
             self.setup.meter.lock().count_failure(failure);
         }
         // Looking for a missing adapter causes no bus traffic.
-        let is_missing = error.transfer().is_some_and(|it| it.kind == ErrorKind::Closed);
+        let is_missing = i2c::transfer(error).is_some_and(|it| it.kind == ErrorKind::Closed);
         let max = if is_missing { Duration::from_secs(10) } else { Backoff::MAX };
         if let State::Down(outage) = &self.state {
             let (name, attempts) = (&self.setup.name, outage.failed_attempts + 1);

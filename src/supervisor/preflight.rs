@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::{BusProvider, NothingToMeasure, Supervisor, buses, locations, sensor_name};
 use crate::config::Plan;
 use crate::i2c::mux::Multiplexers;
-use crate::i2c::{Address, Bus, BusName, Location, retry_once};
+use crate::i2c::{self, Address, Bus, BusName, Location, retry_once};
 use crate::ina260;
 use crate::sampler::Error;
 
@@ -117,16 +117,16 @@ impl Preflight {
                 .map_err(Error::from)
                 .and_then(|()| Ok(ina260::identify(bus, location.address)?));
             // Chips downstream of a selected channel would respond to later probes of the bus.
-            if !identified.as_ref().is_err_and(Error::is_timeout)
+            if !identified.as_ref().is_err_and(i2c::is_timeout)
                 && let Err(error) = multiplexers.deselect_all(bus)
             {
                 debug!("bus {}: {error}", location.bus);
             }
             identified
         };
-        let probed = retry_once(attempt, Error::is_timeout);
+        let probed = retry_once(attempt, i2c::is_timeout);
         // Each further transfer would take the adapter's timeout.
-        if probed.as_ref().is_err_and(Error::is_timeout) {
+        if probed.as_ref().is_err_and(i2c::is_timeout) {
             self.buses.insert(location.bus, None);
         }
         Some(probed)
@@ -153,7 +153,7 @@ impl Preflight {
                 let location = Location { bus: number, mux: None, address };
                 match ina260::identify(bus, address) {
                     Ok(_) if !planned.contains(&location) => found.push(location.to_string()),
-                    Err(error) if error.is_timeout() => _ = self.buses.insert(number, None),
+                    Err(error) if i2c::is_timeout(&error) => _ = self.buses.insert(number, None),
                     Ok(_) | Err(_) => {}
                 }
             }

@@ -9,7 +9,7 @@ use crate::commands::mux_guard::MuxGuard;
 use crate::commands::running_exporter::{Exporters, RunningExporter};
 use crate::config::{Plan, SensorPlan};
 use crate::i2c::adapters::Adapters;
-use crate::i2c::{Bus, BusName, Location, mux, retry_once};
+use crate::i2c::{self, Bus, BusName, Location, mux, retry_once};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{Mode, Settings};
@@ -139,8 +139,8 @@ impl Error {
             Self::Bus(_)
             | Self::Chip(ina260::Error::Bound(_))
             | Self::Mux(mux::Error::Bound(..)) => "",
-            Self::Chip(error) if error.is_timeout() => STUCK,
-            Self::Mux(error) if error.is_timeout() => STUCK,
+            Self::Chip(error) if i2c::is_timeout(error) => STUCK,
+            Self::Mux(error) if i2c::is_timeout(error) => STUCK,
             Self::Chip(error) if error.is_other_chip() => {
                 "; `ina260-exporter scan` lists the devices"
             }
@@ -258,7 +258,7 @@ pub(super) fn read_via_service(
 
 /// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.
 fn retried<T>(read: impl FnMut() -> Result<T, ina260::Error>) -> Result<T, Error> {
-    retry_once(read, ina260::Error::is_timeout).map_err(Error::Chip)
+    retry_once(read, i2c::is_timeout).map_err(Error::Chip)
 }
 
 #[cfg(test)]

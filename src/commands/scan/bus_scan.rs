@@ -6,7 +6,7 @@ use crate::commands::mux_guard::{MuxGuard, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::adapters::{Adapters, KernelMux};
 use crate::i2c::mux::Channel;
-use crate::i2c::{Address, Bus, BusName, ErrorKind, Location};
+use crate::i2c::{self, Address, Bus, BusName, ErrorKind, Location};
 use crate::ina260::{self, Error};
 
 /// A device that responds, or is claimed by a kernel driver.
@@ -61,7 +61,7 @@ fn probe(
         }
         let kind = match ina260::identify(bus, address) {
             Ok(die) => DeviceKind::Ina260 { die },
-            Err(error) if error.is_timeout() => return Err(Stopped::Stuck),
+            Err(error) if i2c::is_timeout(&error) => return Err(Stopped::Stuck),
             Err(Error::Read { source, .. }) if source.kind == ErrorKind::Nack => continue,
             Err(error) => DeviceKind::Unusable(error),
         };
@@ -175,7 +175,7 @@ impl BusReport {
                 )),
                 Err(error) => {
                     let problem = format!(", mux {channel}: not scanned ({error})");
-                    if error.is_timeout() {
+                    if i2c::is_timeout(&error) {
                         return Err(problem);
                     }
                     self.add_problem(&problem);
