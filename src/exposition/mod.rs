@@ -258,11 +258,6 @@ impl Exposition {
         must_renew
     }
 
-    /// Returns whether these views have every series of the shown ones.
-    fn is_kept_by(&self, views: &[View]) -> bool {
-        self.sensors.iter().all(|sensor| views.iter().any(|view| view.includes(&sensor.view)))
-    }
-
     /// Returns what a scrape returns.
     pub fn render(&self) -> String {
         self.recorder.handle().render()

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::health::HealthCheck;
 use super::listener::{BindError, Listener, Serving, check_address, is_absent};
 use super::metrics::RestartCause;
+use super::series::Series;
 use super::{Exposition, View, recorder};
 use crate::clock::{LogRateLimit, SystemClock};
 use crate::config::{Listen, ServerSettings};
@@ -197,7 +198,8 @@ impl Server {
     /// Shows new sensors; with a new listener and recorder, if settings changed or series are gone.
     pub fn apply(&mut self, prepared: Prepared, views: Vec<View>) {
         let Prepared { settings, listener } = prepared;
-        let is_kept = settings == self.settings && self.exposition.is_kept_by(&views);
+        let is_included = |it: &Series| views.iter().any(|view| view.includes(&it.view));
+        let is_kept = settings == self.settings && self.exposition.sensors.iter().all(is_included);
         self.settings = settings;
         self.exposition.show(views);
         if is_kept {

@@ -152,7 +152,7 @@ pub(crate) fn retry_once<T, E>(
 /// has cost a second already, and a stuck bus stays stuck. Nor is a bus opened twice in a row.
 pub(crate) struct Retry<'a> {
     bus: &'a mut dyn Bus,
-    clock: &'a dyn Clock,
+    pub(crate) clock: &'a dyn Clock,
     /// Every failed attempt, including those whose retry succeeded.
     pub(crate) failures: Vec<ErrorKind>,
     /// Time of the fastest word read; the slower ones also waited for the processor.

@@ -83,7 +83,6 @@ fn transfer_failure(kind: ErrorKind) -> Failure {
 struct Access<'a> {
     bus: Retry<'a>,
     multiplexers: &'a mut Multiplexers,
-    clock: &'a dyn Clock,
 }
 
 /// Callback for a sensor that went up or down.
@@ -150,12 +149,8 @@ impl Sampler {
     pub fn replace(&mut self, setups: Vec<Setup>) {
         let now = self.clock.now();
         let mut is_stuck = false;
-        let (bus, clock) = (self.bus.as_mut(), self.clock.as_ref());
-        let mut access = Access {
-            bus: Retry::new(bus, clock, now),
-            multiplexers: &mut self.multiplexers,
-            clock,
-        };
+        let bus = Retry::new(self.bus.as_mut(), self.clock.as_ref(), now);
+        let mut access = Access { bus, multiplexers: &mut self.multiplexers };
         let mut release = |sensor: &mut Sensor| {
             // On a stuck bus each transfer would take as long.
             if !is_stuck && let Err(error) = sensor.release(&mut access) {
@@ -242,9 +237,8 @@ impl Sampler {
     /// Polls one sensor. Returns when the bus was ready for the next; `None` if it is stuck.
     fn poll(&mut self, index: usize, now: Instant) -> Option<Instant> {
         self.deadline.extend(now);
-        let clock = self.clock.as_ref();
-        let bus = Retry::new(self.bus.as_mut(), clock, now);
-        let access = Access { bus, multiplexers: &mut self.multiplexers, clock };
+        let bus = Retry::new(self.bus.as_mut(), self.clock.as_ref(), now);
+        let access = Access { bus, multiplexers: &mut self.multiplexers };
         let (ended, result) = self.sensors[index].poll(access, now);
         let may_be_stuck =
             |error: &Error| i2c::transfer(error).is_some_and(i2c::Error::may_be_stuck);

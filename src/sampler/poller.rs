@@ -77,9 +77,9 @@ impl Poller {
         die: u16,
         access: &mut Access<'_>,
     ) -> Result<Self, Error> {
-        let mut start = Vec::new();
-        let registers = chip.configure(&mut access.bus, || start.push(access.clock.now()))?;
-        let (now, settings) = (access.clock.now(), registers.settings());
+        let (clock, mut start) = (access.bus.clock, Vec::new());
+        let registers = chip.configure(&mut access.bus, || start.push(clock.now()))?;
+        let (now, settings) = (clock.now(), registers.settings());
         let tracker = CycleTracker::new(settings.cycle(), &start, now);
         Ok(Self {
             chip,
@@ -115,7 +115,7 @@ impl Poller {
         self.chip.set_comparator(&mut access.bus, before, &registers)?;
         self.registers = registers;
         // The write may have ended after the edge that follows the flags.
-        let (flags, now) = (self.tracker.not_before, access.clock.now());
+        let (flags, now) = (self.tracker.not_before, access.bus.clock.now());
         let is_late = flags.is_none_or(|flags| self.tracker.may_tear(flags, now));
         self.guard.written(if is_late { 2 } else { 1 });
         Ok(true)

@@ -135,7 +135,7 @@ impl Sensor {
             self.setup.meter.lock().count_failure(Failure::Mux);
             result = self.poll_channel(&mut access, begun);
         }
-        let now = access.clock.now();
+        let now = access.bus.clock.now();
         let mut meter = self.setup.meter.lock();
         meter.record_poll(now, now.duration_since(begun));
         for kind in access.bus.failures {
@@ -151,7 +151,7 @@ impl Sensor {
 
     /// Disables the chip's alerts, if it was configured, even if it does not respond any more.
     pub(super) fn release(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
-        self.settle(access.clock.now());
+        self.settle(access.bus.clock.now());
         if self.is_configured {
             if let Some(channel) = self.setup.channel {
                 // The chip will be written, and another master may have changed the channel.
@@ -224,7 +224,7 @@ impl Sensor {
                     (measurement.voltage().0, measurement.current_milliamperes());
                 let power = measurement.power_register_milliwatts();
                 let raw = power.map(|power| Raw { voltage, current, power });
-                let reading = Reading { at, booted: access.clock.booted(), measured, raw };
+                let reading = Reading { at, booted: access.bus.clock.booted(), measured, raw };
                 debug!("{}: {}", self.setup.name, reading.measured);
                 let mut meter = self.setup.meter.lock();
                 self.changed |= !meter.up;
@@ -302,7 +302,7 @@ impl Sensor {
             && let Err(failure) = self.verify_channel(access)
         {
             // Another chip may have been written.
-            let now = access.clock.now();
+            let now = access.bus.clock.now();
             self.begin_outage(format_args!("{failure}; reconfiguring"), now, now);
             return Err(failure);
         }
@@ -368,7 +368,7 @@ impl Sensor {
     /// Handles a chip that has lost its configuration: writes it again, after a brown-out at once,
     /// after another master's write with growing delays. In read-only mode, adopts the settings.
     fn handle_reset(&mut self, found: RegisterDump, access: &mut Access<'_>) -> Result<(), Error> {
-        let now = access.clock.now();
+        let now = access.bus.clock.now();
         self.settle(now);
         let reset = if found.is_power_on() { Reset::BrownOut } else { Reset::Foreign };
         let mut meter = self.setup.meter.lock();
