@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
@@ -133,13 +134,9 @@ impl Claims {
                 }
             }
         }
-        let file = if let Some(file) = last {
-            file
-        } else {
-            let mut limit = self.log_limit;
-            let file = self.lock_file(adapter, Some(&mut limit));
-            self.log_limit = limit;
-            Arc::new(Mutex::new(file.map_err(|user| OpenError::InUse(bus, user))?))
+        let file = match last {
+            Some(file) => file,
+            None => Arc::new(Mutex::new(self.lock_file(bus, adapter)?)),
         };
         self.adapters.insert(adapter, (bus, Arc::downgrade(&file)));
         self.buses.retain(|it| *it != bus);
@@ -160,27 +157,25 @@ impl Claims {
                 if is_changed && let Err(error) = bus_lock::write_owner(file, &self.listen.url()) {
                     warn!("cannot write the lock file of bus {adapter}: {error}");
                 }
-            } else if let Ok(Some(created)) = self.lock_file(*adapter, None) {
+            } else if let Ok(Ok(created)) = self.acquire(*adapter, 1) {
                 *file = Some(created);
                 info!("bus {adapter}: lock file created; `scan` and `read` see it as in use");
             }
         }
     }
 
-    /// Locks an adapter. The daemon measures it even if that fails, and with a limit, logs why; a
-    /// subcommand fails with the process that uses the adapter.
-    fn lock_file(
-        &self,
-        adapter: u32,
-        limit: Option<&mut LogRateLimit>,
-    ) -> Result<Option<File>, String> {
-        // A process that probes the lock holds it for some microseconds.
-        let attempts = if limit.is_some() { 10 } else { 1 };
+    fn acquire(&self, adapter: u32, attempts: u32) -> io::Result<Result<File, String>> {
         let owner = self.command.map_or_else(|| self.listen.url(), str::to_owned);
-        match bus_lock::acquire(&self.directories, adapter, &owner, attempts) {
+        bus_lock::acquire(&self.directories, adapter, &owner, attempts)
+    }
+
+    /// Locks an adapter for a bus. The daemon measures it even if that fails, and logs why.
+    fn lock_file(&mut self, bus: BusName, adapter: u32) -> Result<Option<File>, OpenError> {
+        // A process that probes the lock holds it for some microseconds.
+        match self.acquire(adapter, 10) {
             Ok(Ok(file)) => return Ok(Some(file)),
-            Ok(Err(user)) if self.command.is_some() => return Err(user),
-            _ if !limit.is_some_and(|limit| limit.allow(Instant::now())) => {}
+            Ok(Err(user)) if self.command.is_some() => return Err(OpenError::InUse(bus, user)),
+            _ if !self.log_limit.allow(Instant::now()) => {}
             Ok(Err(user)) => warn!(
                 "bus {adapter}: also in use by another process ({user}); results will be split \
                  between the two"
