@@ -16,7 +16,7 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<S
             others.push(mux::Error::Bound(address, driver).to_string());
             continue;
         }
-        match retry_once(|| bus.receive_byte(address), Error::is_timeout) {
+        match bus.receive_byte(address) {
             Ok(control) if retains_writes(bus, address, control)? => _ = muxes.insert(address),
             Ok(_) => {
                 others.push(format!("{address}: not a TCA9548A (does not retain what is written)"));
@@ -32,8 +32,7 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<S
 /// written first and last, so that a mux is left unchanged.
 fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bool, Error> {
     for byte in [control, 0x00, 0x01, control] {
-        let write = || bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address));
-        let retained = retry_once(write, Error::is_timeout);
+        let retained = bus.send_byte(address, byte).and_then(|()| bus.receive_byte(address));
         if retained != Ok(byte) {
             restore(bus, address, control);
             return match retained {
@@ -101,7 +100,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::clock::SimulatedClock;
+    use crate::clock::{Clock as _, SimulatedClock};
+    use crate::i2c::Retry;
     use crate::simulated::{Board, Chip, Load};
 
     /// A board on which the n-th byte transfer fails, before or after the chip has accepted it.
@@ -150,13 +150,15 @@ mod tests {
     fn failed_transfer_leaves_no_mux_changed() {
         const MUX: Address = Address(0x70);
         let channel = Channel { multiplexer: MUX, channel: 3 };
-        let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+        let clock = Arc::new(SimulatedClock::default());
+        let board = Board::new(clock.clone(), 400_000);
         board.plug(Some(channel), Address(0x40), Chip::new(Load::steady(5.0, 1.0)));
         board.write_as_other_master(0, MUX, 0x08);
         // No acknowledge, and a timeout.
         for (errno, is_accepted) in [(121, false), (121, true), (110, false), (110, true)] {
             for n in 1..=30 {
                 let mut bus = FailsOnce { board: board.clone(), left: n, is_accepted, errno };
+                let mut bus = Retry::new(&mut bus, clock.as_ref(), clock.now());
                 if let Ok((muxes, others)) = probe_muxes(&mut bus) {
                     assert_eq!((muxes.len(), others.len()), (1, 0), "{n}");
                     if let Ok(mut guard) = MuxGuard::new(&mut bus, &muxes) {

@@ -1,15 +1,16 @@
 //! Reads sensors: from their chips, or from the service that uses the bus.
 
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Stop;
+use crate::clock::SystemClock;
 use crate::commands::describe_open_error;
 use crate::commands::mux_guard::MuxGuard;
 use crate::commands::running_exporter::{Exporters, RunningExporter};
 use crate::config::{Plan, SensorPlan};
 use crate::i2c::adapters::Adapters;
-use crate::i2c::{self, Bus, BusName, Location, mux, retry_once};
+use crate::i2c::{self, Bus, BusName, Location, Retry, mux};
 use crate::ina260::alert::Alert;
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{Mode, Settings};
@@ -122,9 +123,9 @@ impl SensorReport {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::commands) enum Error {
     #[error("{}{}", .0, self.advice())]
-    Chip(ina260::Error),
+    Chip(#[from] ina260::Error),
     #[error("{}{}", .0, self.advice())]
-    Mux(mux::Error),
+    Mux(#[from] mux::Error),
     /// The bus cannot be opened, or a service uses it.
     #[error("{0}")]
     Bus(String),
@@ -181,7 +182,7 @@ impl Reader {
         match self.exporters.find(bus, &self.provider) {
             Some(service) if self.is_mux_named => Err(Error::Bus(service.refusal(bus))),
             Some(service) if mux.is_some() => read_via_service(&service, sensor),
-            Some(service) => read_shared(&service, self.open(bus)?, sensor),
+            Some(service) => read_shared(&service, &mut self.open(bus)?, sensor),
             None => self.on_chip(sensor.location, |bus| SensorReport::read(bus, sensor, stop)),
         }
     }
@@ -190,20 +191,20 @@ impl Reader {
     pub(in crate::commands) fn on_chip<T>(
         &mut self,
         location: Location,
-        mut access: impl FnMut(&mut dyn Bus) -> Result<T, ina260::Error>,
+        access: impl FnOnce(&mut dyn Bus) -> Result<T, ina260::Error>,
     ) -> Result<T, Error> {
         // All muxes: sensors downstream of a selected channel of another mux would respond, too.
         let on_bus = self.locations.iter().filter(|it| it.bus == location.bus);
         let muxes = on_bus.filter_map(|it| Some(it.mux?.multiplexer)).collect();
-        let bus = self.open(location.bus)?;
-        let mut access = |bus: &mut dyn Bus| retried(|| access(bus));
-        let Some(channel) = location.mux else { return access(bus) };
-        MuxGuard::new(bus, &muxes)
-            .and_then(|mut guard| guard.on_channel(channel, access))
-            .map_err(Error::Mux)?
+        let bus = &mut self.open(location.bus)?;
+        Ok(match location.mux {
+            Some(channel) => MuxGuard::new(bus, &muxes)?.on_channel(channel, access)??,
+            None => access(bus)?,
+        })
     }
 
-    fn open(&mut self, name: BusName) -> Result<&mut dyn Bus, Error> {
+    /// Opens a bus. A retry of more than one transfer would lose an alert, which a read clears.
+    fn open(&mut self, name: BusName) -> Result<Retry<'_>, Error> {
         let bus = match self.opened.entry(name) {
             Entry::Occupied(opened) => opened.into_mut(),
             Entry::Vacant(vacant) => {
@@ -212,7 +213,7 @@ impl Reader {
                 vacant.insert(opened.map_err(described)?)
             }
         };
-        Ok(bus.as_mut())
+        Ok(Retry::new(bus.as_mut(), &SystemClock, Instant::now()))
     }
 }
 
@@ -226,12 +227,10 @@ pub(super) fn read_shared(
         ChipState::from_service(served).ok_or_else(|| "the chip was not identified".to_owned())
     });
     let state = state.map_err(|reason| format!("settings and alert are not read: {reason}"));
-    retried(|| {
-        let die = ina260::identify(bus, sensor.location.address)?;
-        // These registers affect no flag.
-        let data = ina260::measure(bus, sensor.location.address, false, true)?;
-        Ok(SensorReport::new(die, data, sensor, state.clone()))
-    })
+    let die = ina260::identify(bus, sensor.location.address)?;
+    // These registers affect no flag.
+    let data = ina260::measure(bus, sensor.location.address, false, true)?;
+    Ok(SensorReport::new(die, data, sensor, state))
 }
 
 /// Takes the result of a sensor downstream of a mux from the service, which alone may switch it.
@@ -254,11 +253,6 @@ pub(super) fn read_via_service(
     };
     last_result()
         .ok_or_else(|| Error::Bus(format!("does not respond to {}; see its log", service.name)))
-}
-
-/// Reads a sensor, and once more if a transfer fails, unless the bus is stuck.
-fn retried<T>(read: impl FnMut() -> Result<T, ina260::Error>) -> Result<T, Error> {
-    retry_once(read, i2c::is_timeout).map_err(Error::Chip)
 }
 
 #[cfg(test)]

@@ -112,6 +112,36 @@ fn exclusive_read_selects_channel_and_restores() {
 }
 
 #[test]
+fn one_failed_transfer_loses_no_alert() {
+    for micros in (0..2_000).step_by(40) {
+        let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
+        let sensors = [sensor(&["--mux", "0x70:2"]), sensor(&["--address", "0x41"])];
+        for Location { mux, address, .. } in sensors.each_ref().map(|it| it.location) {
+            let current = Box::new(|seconds| if seconds < 0.5 { 1.0 } else { 0.0 });
+            board.plug(mux, address, Chip::new(Load { current, ..Load::steady(5.0, 0.0) }));
+            board.chip(mux, address, |chip| {
+                // Over-current, latched; 0.5 A.
+                chip.write(0x07, 400, Duration::ZERO);
+                chip.write(0x06, 0x8001, Duration::ZERO);
+                // Converts until then.
+                chip.read(0x07, Duration::from_millis(400));
+            });
+        }
+        board.clock.wait(Duration::from_secs(1));
+        // The shortest transfer takes 50 µs, so that at most one fails.
+        let from = Duration::from_micros(1_000_000 + micros);
+        let until = Some(from + Duration::from_micros(45));
+        board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+        let mut reader = reader(&board, &sensors.each_ref());
+        for sensor in &sensors {
+            let report = reader.read(sensor, &mut |_| false);
+            let state = report.map(|report| report.state.unwrap().alert_active);
+            assert_eq!(state.map_err(|it| it.to_string()), Ok(true), "after {micros} µs");
+        }
+    }
+}
+
+#[test]
 fn stop_request_during_first_result_wait_is_sticky() {
     let board = Board::new(Arc::new(SimulatedClock::default()), 400_000);
     // Without a load, its first result is waited for.

@@ -1,12 +1,14 @@
 //! Scan of a bus: its devices, those downstream of its muxes, and those of a running service.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
+use crate::clock::SystemClock;
 use crate::commands::mux_guard::{MuxGuard, probe_muxes};
 use crate::commands::running_exporter::RunningExporter;
 use crate::i2c::adapters::{Adapters, KernelMux};
 use crate::i2c::mux::Channel;
-use crate::i2c::{self, Address, Bus, BusName, ErrorKind, Location};
+use crate::i2c::{self, Address, Bus, BusName, ErrorKind, Location, Retry};
 use crate::ina260::{self, Error};
 
 /// A device that responds, or is claimed by a kernel driver.
@@ -99,6 +101,7 @@ impl BusReport {
         service: Option<&RunningExporter>,
         step: Step,
     ) {
+        let bus = &mut Retry::new(bus, &SystemClock, Instant::now());
         match probe(bus, self.bus, None, &mut self.devices, step) {
             Ok(()) => {}
             Err(Stopped::Requested) => return,

@@ -117,6 +117,19 @@ fn channels_are_scanned_and_muxes_restored() {
 }
 
 #[test]
+fn one_failed_transfer_hides_no_device() {
+    let complete = text(scan_bus(&mut multiplexed(), true, None));
+    for micros in (0..80_000).step_by(90) {
+        let board = multiplexed();
+        // The shortest transfer takes 50 µs, so that at most one fails.
+        let from = Duration::from_micros(micros);
+        let until = Some(from + Duration::from_micros(45));
+        board.schedule(ScheduledFault { fault: Fault::NoAnswer, address: None, from, until });
+        assert_eq!(text(scan_bus(&mut board.clone(), true, None)), complete, "after {micros} µs");
+    }
+}
+
+#[test]
 fn aborted_scan_restores_muxes() {
     let board = multiplexed();
     board.write_as_other_master(0, Address(0x75), 0x80);
