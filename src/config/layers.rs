@@ -54,10 +54,6 @@ impl Layers {
         self.figment = std::mem::take(&mut self.figment).merge(Serialized::defaults(indices));
     }
 
-    fn get(&self, key: &str) -> Option<&Node> {
-        self.nodes.get(self.figment.extract_inner::<usize>(key).ok()?)
-    }
-
     pub(super) fn merged(&self) -> Nodes {
         // Only indices were added.
         let indices: BTreeMap<String, usize> = self.figment.extract().unwrap_or_default();
@@ -124,13 +120,13 @@ impl Layers {
         let key = keys.remove(0);
         let nest = |value, key: &str| Value::Table([(key.to_owned(), value)].into());
         let value = keys.into_iter().rfold(Value::untyped(text), nest);
-        let value = value.over(self.get(key).map(|lower| lower.value.clone()));
+        let value = value.over(self.merged().remove(key).map(|lower| lower.value));
         self.add(&origin, [(key.to_owned(), value)].into());
     }
 
     fn set_port(&mut self, port: &str, origin: Origin) {
         let key = keys::LISTEN.info.name;
-        let Some(listen) = self.get(key) else { return };
+        let Some(listen) = self.merged().remove(key) else { return };
         let given = Value::untyped(port);
         let Some(port) = given.as_integer().filter(|port: &u16| *port != 0) else {
             let message = format!("port {given} is invalid; expected a number from 1 to 65535");
