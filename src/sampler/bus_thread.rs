@@ -33,13 +33,9 @@ impl Deadline {
     }
 }
 
-enum Order {
-    Replace(Vec<Setup>),
-    Stop,
-}
-
 pub(crate) struct BusThread {
-    orders: Sender<Order>,
+    /// `None`: the thread was asked to end.
+    setups: Option<Sender<Vec<Setup>>>,
     deadline: Deadline,
     /// Disconnected when the thread ends: a wait for that can time out, a join cannot.
     ended: Receiver<Infallible>,
@@ -47,7 +43,7 @@ pub(crate) struct BusThread {
 
 impl BusThread {
     pub(crate) fn spawn(name: &str, mut sampler: Sampler) -> io::Result<Self> {
-        let (orders, received) = mpsc::channel();
+        let (setups, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let deadline = sampler.deadline.clone();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -55,20 +51,20 @@ impl BusThread {
             loop {
                 let due = sampler.poll_due();
                 match received.recv_timeout(due.saturating_duration_since(sampler.clock.now())) {
-                    Ok(Order::Replace(setups)) => sampler.replace(setups),
-                    Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                    Ok(setups) => sampler.replace(setups),
+                    Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {}
                 }
             }
             sampler.replace(Vec::new());
             drop(end);
         })?;
-        Ok(Self { orders, deadline, ended })
+        Ok(Self { setups: Some(setups), deadline, ended })
     }
 
     pub(crate) fn replace(&self, setups: Vec<Setup>) {
-        // A thread that no longer receives was stopped.
-        let _ = self.orders.send(Order::Replace(setups));
+        // A thread that was stopped no longer receives.
+        let _ = self.setups.as_ref().map(|sender| sender.send(setups));
     }
 
     /// Returns whether the thread is running and its sampler meets the deadline.
@@ -77,8 +73,8 @@ impl BusThread {
     }
 
     /// Asks the thread to end; does not wait for it.
-    pub(crate) fn stop(&self) {
-        let _ = self.orders.send(Order::Stop);
+    pub(crate) fn stop(&mut self) {
+        self.setups = None;
     }
 
     /// Waits for the thread to end, at most until `deadline`. Returns whether it has ended.

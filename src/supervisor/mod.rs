@@ -154,7 +154,7 @@ impl Supervisor {
         self.threads = used;
         self.apply();
         let deadline = Instant::now() + Self::RELEASE_TIMEOUT;
-        for (_, thread) in unused {
+        for (_, mut thread) in unused {
             thread.stop();
             // A thread that is stuck ends later; its adapter is opened then.
             let _ = thread.join_until(deadline);
@@ -234,7 +234,7 @@ impl Supervisor {
     #[must_use]
     pub(crate) fn stop(&mut self) -> bool {
         const TIMEOUT: Duration = Duration::from_millis(1_500);
-        self.threads.values().for_each(BusThread::stop);
+        self.threads.values_mut().for_each(BusThread::stop);
         let deadline = Instant::now() + TIMEOUT;
         std::mem::take(&mut self.threads).into_values().all(|thread| thread.join_until(deadline))
     }
