@@ -180,10 +180,12 @@ impl Sampler {
         }
         before.iter_mut().for_each(release);
         // First the old muxes: no channel of one that is no longer used may stay selected.
-        self.deselect_muxes();
+        is_stuck = is_stuck || self.deselect_muxes();
         let sensors = self.sensors.iter();
         self.multiplexers = Multiplexers::new(sensors.filter_map(|it| it.setup.channel));
-        self.deselect_muxes();
+        if !is_stuck {
+            self.deselect_muxes();
+        }
         self.overload_logged = false;
         self.check_load();
     }
@@ -295,12 +297,15 @@ impl Sampler {
         }
     }
 
-    fn deselect_muxes(&mut self) {
+    /// Deselects all channels. Returns whether the bus is stuck.
+    fn deselect_muxes(&mut self) -> bool {
         let clock = self.clock.as_ref();
         let mut bus = Retry::new(self.bus.as_mut(), clock, clock.now());
-        if let Err(error) = self.multiplexers.deselect_all(&mut bus) {
+        let deselected = self.multiplexers.deselect_all(&mut bus);
+        deselected.is_err_and(|error| {
             debug!("{}: {error}", self.name);
-        }
+            i2c::is_timeout(&error)
+        })
     }
 }
 

@@ -188,6 +188,18 @@ fn release_deselects_every_mux() {
     }
 }
 
+/// The supervisor waits for 1.5 s.
+#[test]
+fn stop_on_a_stuck_bus_costs_one_timeout() {
+    let mut scene = downstream(&[channel(0x70, 0), channel(0x71, 3)], secs(1));
+    scene.run(secs(5));
+    scene.board.inject(Fault::Timeout);
+    scene.run(secs(5));
+    let transfers = scene.board.transfers();
+    scene.sampler.replace(Vec::new());
+    assert_eq!(scene.board.transfers() - transfers, 1);
+}
+
 #[test]
 fn chip_on_foreign_channel_is_not_released() {
     let mut scene = downstream(&[channel(0x70, 0)], secs(1));
