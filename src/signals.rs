@@ -92,13 +92,6 @@ pub fn ending() -> impl Iterator<Item = i32> {
         .filter(|signal| !is_ignored(*signal))
 }
 
-/// Catches SIGCONT and the signals that end a command, and returns their channel.
-pub(crate) fn received() -> io::Result<Receiver<Signal>> {
-    let (sender, signals) = mpsc::channel();
-    on_signals(ending().chain([SIGCONT]), move |signal| sender.send(signal).is_ok())?;
-    Ok(signals)
-}
-
 /// Calls `on_signal` in a thread of its own for each of these signals. If it returns false, signals
 /// are no longer received, and this one ends the process, even if another thread is blocked.
 ///

@@ -1,7 +1,6 @@
 //! Runs `watch` with a source that panics, so that `tests/terminal/run` can check that the terminal
 //! is restored.
 
-use std::sync::mpsc;
 use std::{panic, process};
 
 use ina260_exporter::commands::watch::{ScrapeSource, watch};
@@ -20,7 +19,6 @@ fn main() {
         Ok("ina260_up{device=\"panicking\"} 1\n".to_owned().into())
     };
     let source = ScrapeSource { name: "panicking".to_owned(), scrape: Box::new(scrape) };
-    let (_events, received) = mpsc::channel();
-    let ended = watch(vec![source], None, received);
+    let ended = watch(vec![source], None);
     eprintln!("ended without a panic: {ended:?}");
 }

@@ -120,17 +120,16 @@ enum Message {
 /// is nothing to measure, [`Failure::Partly`] if the terminal fails.
 pub fn run(args: &WatchArgs) -> Result<(), Failure> {
     terminal::check().map_err(Failure::Usage)?;
-    let signals = || signals::received().map_err(Failure::of("cannot install signal handlers"));
     if !args.url.is_empty() {
         let sources = args.url.iter().cloned().map(ScrapeSource::from);
-        return watch(sources.collect(), args.price, signals()?);
+        return watch(sources.collect(), args.price);
     }
     let plan = args.location.plan(&args.config)?;
     if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
-        return watch(vec![Url::from(&plan.server.listen).into()], args.price, signals()?);
+        return watch(vec![Url::from(&plan.server.listen).into()], args.price);
     }
     let (source, mut supervisor) = measure(plan)?;
-    let shown = signals().and_then(|signals| watch(vec![source], args.price, signals));
+    let shown = watch(vec![source], args.price);
     // A thread that is blocked in a transfer ends with the process.
     let _ = supervisor.stop();
     shown
@@ -174,11 +173,7 @@ fn in_use(bus: BusName) -> Option<String> {
 ///
 /// # Errors
 /// [`Failure::Partly`] if the terminal fails or a thread cannot be created.
-pub fn watch(
-    sources: Vec<ScrapeSource>,
-    price: Option<f64>,
-    signals: Receiver<Signal>,
-) -> Result<(), Failure> {
+pub fn watch(sources: Vec<ScrapeSource>, price: Option<f64>) -> Result<(), Failure> {
     let model = Model::new(sources.iter().map(|source| source.name.clone()));
     let caps = terminal::detect(|name| env::var(name).ok());
     let screen = Screen::new(model, caps, price);
@@ -196,21 +191,23 @@ pub fn watch(
     }
     let (display_ended, ended) = mpsc::channel();
     let (signalled, overdue) = (messages.clone(), display_ended.clone());
-    spawn("signals", move || {
-        let ends = |signal: Signal| {
-            signal.number != SIGCONT || signalled.send(Message::Continued).is_err()
-        };
-        if signals.iter().any(ends) {
-            let _ = signalled.send(Message::End);
-            thread::sleep(DISPLAY_GRACE);
-            // The terminal may just be slow.
-            let begun = Instant::now();
-            while terminal::takes_output() && begun.elapsed() < SLOW_DISPLAY_GRACE {
-                thread::sleep(DISPLAY_GRACE);
-            }
-            let _ = overdue.send(None);
+    let on_signal = move |signal: Signal| {
+        if signal.number == SIGCONT {
+            let _ = signalled.send(Message::Continued);
+            return true;
         }
-    })?;
+        let _ = signalled.send(Message::End);
+        thread::sleep(DISPLAY_GRACE);
+        // The terminal may just be slow.
+        let begun = Instant::now();
+        while terminal::takes_output() && begun.elapsed() < SLOW_DISPLAY_GRACE {
+            thread::sleep(DISPLAY_GRACE);
+        }
+        let _ = overdue.send(None);
+        true
+    };
+    signals::on_signals(signals::ending().chain([SIGCONT]), on_signal)
+        .map_err(Failure::of("cannot install signal handlers"))?;
     // In a thread of its own: if the terminal accepts no output, nothing else is blocked.
     spawn("display", move || {
         let _ = display_ended.send(Some(display(screen, messages, &received)));
