@@ -166,7 +166,7 @@ fn restore_counters(supervisor: &Supervisor, store: Option<&Store>) -> Result<bo
 
 /// Stops the bus threads, then saves the counters.
 fn stop(mut supervisor: Supervisor, store: Option<&Store>) {
-    if !supervisor.stop() {
+    if !supervisor.stop().is_empty() {
         warn!("an I2C transfer is still blocked; exiting without waiting for it");
     }
     if let Some(store) = store

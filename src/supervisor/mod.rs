@@ -229,14 +229,16 @@ impl Supervisor {
         self.threads.values().all(|thread| thread.is_alive(now))
     }
 
-    /// Stops every thread. Returns whether all have ended: a working bus takes microseconds, a
-    /// stuck one the adapter's timeout of about a second, and its transfer cannot be aborted.
+    /// Stops every thread. Returns the buses whose threads have not ended: a working one takes
+    /// microseconds, a stuck one the adapter's timeout of about a second, and its transfer cannot
+    /// be aborted.
     #[must_use]
-    pub(crate) fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> Vec<BusName> {
         const TIMEOUT: Duration = Duration::from_millis(1_500);
         self.threads.values_mut().for_each(BusThread::stop);
         let deadline = Instant::now() + TIMEOUT;
-        std::mem::take(&mut self.threads).into_values().all(|thread| thread.join_until(deadline))
+        let threads = std::mem::take(&mut self.threads).into_iter();
+        threads.filter_map(|(bus, it)| (!it.join_until(deadline)).then_some(bus)).collect()
     }
 
     fn setups(&self, bus: BusName) -> Vec<Setup> {

@@ -9,6 +9,7 @@ use super::read::Stop;
 use super::read::reader::Reader;
 use super::running_exporter::Exporters;
 use crate::config::{Plan, SensorPlan};
+use crate::i2c::Bus;
 use crate::ina260;
 use crate::ina260::settings::Averaging;
 use crate::scrape::ScrapedSensor;
@@ -198,16 +199,18 @@ impl Session {
     pub(super) fn close(&mut self) -> Vec<String> {
         let mut messages = Vec::new();
         let Some(mut supervisor) = self.supervisor.take() else { return messages };
-        if !supervisor.stop() {
-            // The blocked thread ends with the process.
-            messages.push("a transfer is still blocked; registers not restored".to_owned());
-            return messages;
-        }
+        // A blocked thread ends with the process.
+        let blocked = supervisor.stop();
         for Sensor { plan, source, .. } in &self.sensors {
             if let (true, Ok(Source::Direct(registers, _))) = (plan.configure, source) {
-                let restored = self.reader.on_chip(plan.location, |bus| {
+                let restore = |bus: &mut dyn Bus| {
                     ina260::write_settings(bus, plan.location.address, registers)
-                });
+                };
+                let restored = if blocked.contains(&plan.location.bus) {
+                    Err("a transfer is blocked".to_owned())
+                } else {
+                    self.reader.on_chip(plan.location, restore).map_err(|error| error.to_string())
+                };
                 let problem = |error| format!("{plan}: registers not restored: {error}");
                 messages.extend(restored.err().map(problem));
             }

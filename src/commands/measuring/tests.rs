@@ -233,3 +233,26 @@ fn measured_chips_are_those_that_were_probed() {
     assert_eq!(restored.settings(), Settings::from_word(0x6127));
     assert_ne!(configured.settings(), restored.settings());
 }
+
+#[test]
+fn blocked_transfer_leaves_no_chip_on_another_bus_changed() {
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    let mut second = plan.sensors[0].clone();
+    second.location.bus = 2.into();
+    plan.sensors.push(second);
+    let provider = BusProvider::new(Some(&Faults::default()));
+    let mut session = Session::open(plan, provider, true, None, None).unwrap();
+    let boards = session.reader.provider.boards.clone();
+    let mut stop = |time| {
+        thread::sleep(time);
+        false
+    };
+    assert!(session.start(&mut stop).unwrap());
+    boards[&1.into()].inject(Fault::Hang);
+    let messages = session.close();
+    boards[&1.into()].clear_faults();
+    let restored = read_settings(&mut boards[&2.into()].clone(), HERE).unwrap();
+    assert_eq!(restored.settings(), Settings::from_word(0x6127));
+    let message = "sensor deepx (bus 1, 0x40): registers not restored: a transfer is blocked";
+    assert_eq!(messages, [message]);
+}
