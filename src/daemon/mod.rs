@@ -186,10 +186,7 @@ fn change(
 ) -> Result<(), Failure> {
     let plan = load(&with_file(overrides, supervisor.plan()))?;
     let listener = server.prepare(plan.server.clone()).map_err(log)?;
-    let changed = supervisor.change(plan);
-    // Both may have taken seconds.
-    server.tick(Instant::now());
-    changed.map_err(log)?;
+    supervisor.change(plan).map_err(log)?;
     server.apply(listener, supervisor.views());
     Ok(())
 }

@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::env;
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
@@ -10,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::*;
 use crate::cli::CommandLine;
 use crate::config::Listen;
+use crate::logging::tests::CapturedLog;
 use clap::Parser;
 
 /// Returns a simulated sensor, and a listener in this directory.
@@ -43,6 +45,25 @@ fn queued_signals_cause_one_reload_and_none_at_a_stop() {
         .run(&events);
         assert_eq!(reloads.get(), expected, "{last:?}");
     }
+}
+
+/// Only one of two overlapping addresses can be bound at a time.
+#[test]
+fn listener_moves_to_an_overlapping_address_without_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut supervisor, mut server) = simulated(directory.path());
+    let config = directory.path().join("config.toml");
+    fs::write(&config, "").unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let log = CapturedLog::start();
+    for ip in ["127.0.0.1", "0.0.0.0", "127.0.0.1"] {
+        let overrides = Overrides { config: Some(config.clone()), ..Overrides::default() }
+            .with("listen", Some(&format!("{ip}:{port}")));
+        let overrides = Overrides { simulate: supervisor.plan().simulate.clone(), ..overrides };
+        change(&mut supervisor, &mut server, &overrides).unwrap();
+        assert!(server.is_serving());
+    }
+    assert_eq!(log.text(), "");
 }
 
 #[test]
