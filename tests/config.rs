@@ -254,7 +254,11 @@ fn port_variable_changes_only_the_port() {
     assert_eq!(listen("listen = \"[::]:80\"", &[("PORT", "\"9000\"")], &[]), "[::]:9000");
     assert_eq!(listen("", &[port[0], ("LISTEN", "127.0.0.1:80")], &[]), "127.0.0.1:9000");
     assert_eq!(listen("", &port, &["--port", "9001"]), "0.0.0.0:9001");
-    assert_eq!(listen("", &port, &["--listen", "127.0.0.1:1"]), "127.0.0.1:1");
+    for (file, variable) in [("", "9000"), ("listen = \"unix:/a\"", "9000"), ("", "x")] {
+        let flags = ["--listen", "127.0.0.1:1"];
+        assert_eq!(listen(file, &[("PORT", variable)], &flags), "127.0.0.1:1");
+    }
+    assert_eq!(listen("", &[("PORT", "x")], &["--port", "9001"]), "0.0.0.0:9001");
     assert_eq!(
         problems("listen = \"unix:/run/a.sock\"", &port, &[]),
         "environment INA260_EXPORTER_PORT: 9000 conflicts with listen \"unix:/run/a.sock\" \

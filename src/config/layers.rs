@@ -34,6 +34,8 @@ pub(super) struct Layers {
     /// The effective value of each key, as an index into `nodes`.
     figment: Figment,
     nodes: Vec<Node>,
+    /// A port for `listen`, unless a higher layer sets either of them.
+    port: Option<(String, Origin)>,
     pub(super) has_file: bool,
     pub(super) problems: Problems,
 }
@@ -101,19 +103,24 @@ impl Layers {
         }
     }
 
-    /// Adds flags: keys, or `port`, with their values as text.
+    /// Adds flags: keys, or `port`, with their values as text. No layer may follow.
     pub(super) fn add_flags(&mut self, flags: &[(&str, String)]) {
         for (name, value) in flags {
             let flag =
                 keys::at_top().find(|key| key.name == *name).map_or("--port", |key| key.flag);
             self.set(name, value, Origin::Flag(flag.to_owned()));
         }
+        if let Some((port, origin)) = self.port.take() {
+            self.set_port(&port, origin);
+        }
     }
 
     /// Sets a key to text. Two underscores separate the keys of nested tables.
     fn set(&mut self, path: &str, text: &str, origin: Origin) {
-        if path == "port" {
-            return self.set_port(text, origin);
+        match path {
+            "port" => return self.port = Some((text.to_owned(), origin)),
+            "listen" => self.port = None,
+            _ => {}
         }
         // No table is nested deeper; the rest of a longer name is one unknown key.
         let mut keys: Vec<&str> = path.splitn(3, "__").collect();
