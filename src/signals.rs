@@ -39,32 +39,16 @@ pub struct Signal {
     pub is_from_key: bool,
 }
 
-/// Signal handler that at first catches only SIGHUP: the other signals still end the process.
-pub(crate) struct Signals {
-    handle: iterator::Handle,
-    /// Sends further events.
-    pub(crate) sender: Sender<Event>,
-    events: Receiver<Event>,
+/// Catches SIGHUP, and sends it and the signals that are added to the handle as events.
+pub(crate) fn catch_reload(events: Sender<Event>) -> io::Result<iterator::Handle> {
+    on_signals([SIGHUP], move |signal| {
+        events.send(if signal.number == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
+    })
 }
 
-impl Signals {
-    /// Catches SIGHUP.
-    pub(crate) fn catch_reload() -> io::Result<Self> {
-        let (sender, events) = mpsc::channel();
-        let signals = sender.clone();
-        let handle = on_signals([SIGHUP], move |signal| {
-            signals.send(if signal.number == SIGHUP { Event::Reload } else { Event::Stop }).is_ok()
-        })?;
-        Ok(Self { handle, sender, events })
-    }
-
-    /// Catches SIGTERM, SIGINT and SIGQUIT, too, and returns the channel of events.
-    pub(crate) fn catch_stop(self) -> io::Result<Receiver<Event>> {
-        for signal in [SIGINT, SIGQUIT, SIGTERM] {
-            self.handle.add_signal(signal)?;
-        }
-        Ok(self.events)
-    }
+/// Catches SIGTERM, SIGINT and SIGQUIT, too. Before, they end the process.
+pub(crate) fn catch_stop(handle: &iterator::Handle) -> io::Result<()> {
+    [SIGINT, SIGQUIT, SIGTERM].into_iter().try_for_each(|signal| handle.add_signal(signal))
 }
 
 /// Catches SIGXFSZ: at the size limit of files (`ulimit -f`), writes fail instead of the process.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, DEFAULT_FILE, LogLevel, Overrides, Plan};
 use crate::exposition::{Prepared, Server};
 use crate::logging::Logging;
-use crate::signals::{Event, Signals};
+use crate::signals::{self, Event};
 use crate::state::{RestoreError, Store};
 use crate::supervisor::{BusProvider, NothingToMeasure, Supervisor};
 
@@ -44,12 +44,13 @@ pub enum Failure {
 /// # Errors
 /// [`Failure`], after its messages were logged.
 pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
-    let signals = Signals::catch_reload();
+    let (sender, events) = mpsc::channel();
+    let handle = signals::catch_reload(sender.clone());
     let overrides = args.overrides();
     let logging = Logging::start(LogLevel::Info);
     let plan = load(&overrides)?;
     logging.set_level(plan.log);
-    let signals = signals.map_err(failed("cannot install signal handlers"))?;
+    let handle = handle.map_err(failed("cannot install signal handlers"))?;
     let is_simulated = plan.simulate.is_some();
     if is_simulated {
         warn!("simulated sensors: served values are not real measurements");
@@ -62,8 +63,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Failure> {
         }
         Failure::NothingToMeasure
     })?;
-    let sender = signals.sender.clone();
-    let events = signals.catch_stop().map_err(failed("cannot install signal handlers"))?;
+    signals::catch_stop(&handle).map_err(failed("cannot install signal handlers"))?;
 
     // Scrapes wait in the bound socket until counters are restored.
     let listener = Server::bind(supervisor.plan().server.clone()).map_err(log)?;
