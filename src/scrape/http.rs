@@ -69,18 +69,20 @@ impl Url {
     /// # Errors
     /// [`Error`], within about `timeout` once the name of the host is resolved.
     pub fn get(&self, timeout: Duration) -> Result<Body, Error> {
-        let mut connection = Connection::request(self, timeout)?;
+        let deadline = Instant::now() + timeout;
+        let mut stream = self.request(deadline)?;
+        let mut body = Vec::new();
         let (head_length, content_length) = loop {
-            let at_end = !connection.receive()?;
-            if let Some(lengths) = parse_head(&connection.received, at_end)? {
+            let at_end = !receive(&mut stream, deadline, &mut body)?;
+            if let Some(lengths) = parse_head(&body, at_end)? {
                 break lengths;
             }
         };
-        connection.received.drain(..head_length);
+        body.drain(..head_length);
         // Without a length, the body ends with the connection.
         let length = content_length.unwrap_or(usize::MAX);
-        while connection.received.len() < length.min(MAX_RESPONSE + 1) && connection.receive()? {}
-        let mut body = connection.received;
+        let limit = length.min(MAX_RESPONSE + 1);
+        while body.len() < limit && receive(&mut stream, deadline, &mut body)? {}
         let is_cut = body.len() > MAX_RESPONSE && length > MAX_RESPONSE;
         if is_cut {
             body.truncate(MAX_RESPONSE);
@@ -92,6 +94,25 @@ impl Url {
         let text = String::from_utf8(body)
             .map_err(|error| Error::NotText(error.utf8_error().valid_up_to()))?;
         Ok(Body { text, is_cut })
+    }
+
+    /// Connects and sends the request. Reads, writes and timeouts are the same system calls for a
+    /// Unix socket.
+    fn request(&self, deadline: Instant) -> Result<TcpStream, Error> {
+        let (mut stream, host, path) = match self {
+            Self::Http { authority, path } => {
+                (connect(authority, deadline)?, authority.as_str(), path.as_str())
+            }
+            Self::Unix(path) => (connect_unix(path, deadline)?.into(), "localhost", Self::PATH),
+        };
+        let request = format!(
+            "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
+             Accept: text/plain\r\n\r\n",
+            env!("CARGO_PKG_VERSION"),
+        );
+        stream.set_write_timeout(Some(remaining(deadline)?))?;
+        stream.write_all(request.as_bytes())?;
+        Ok(stream)
     }
 }
 
@@ -158,46 +179,18 @@ impl FromStr for Url {
     }
 }
 
-/// A connection after its request was sent.
-struct Connection {
-    /// A socket of either kind: reads, writes and timeouts are the same system calls for both.
-    stream: TcpStream,
-    deadline: Instant,
-    received: Vec<u8>,
-}
-
-impl Connection {
-    fn request(url: &Url, timeout: Duration) -> Result<Self, Error> {
-        let deadline = Instant::now() + timeout;
-        let (mut stream, host, path) = match url {
-            Url::Http { authority, path } => {
-                (connect(authority, deadline)?, authority.as_str(), path.as_str())
-            }
-            Url::Unix(path) => (connect_unix(path, deadline)?.into(), "localhost", Url::PATH),
-        };
-        let request = format!(
-            "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: ina260-exporter/{}\r\n\
-             Accept: text/plain\r\n\r\n",
-            env!("CARGO_PKG_VERSION"),
-        );
-        stream.set_write_timeout(Some(remaining(deadline)?))?;
-        stream.write_all(request.as_bytes())?;
-        Ok(Self { stream, deadline, received: Vec::new() })
-    }
-
-    /// Reads the next part. Returns false at the end of the stream.
-    fn receive(&mut self) -> Result<bool, Error> {
-        let mut part = [0; 8 << 10];
-        let count = loop {
-            self.stream.set_read_timeout(Some(remaining(self.deadline)?))?;
-            match self.stream.read(&mut part) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
-        self.received.extend_from_slice(&part[..count]);
-        Ok(count > 0)
-    }
+/// Appends the next part of a response. Returns false at its end.
+fn receive(stream: &mut TcpStream, deadline: Instant, received: &mut Vec<u8>) -> io::Result<bool> {
+    let mut part = [0; 8 << 10];
+    let count = loop {
+        stream.set_read_timeout(Some(remaining(deadline)?))?;
+        match stream.read(&mut part) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    received.extend_from_slice(&part[..count]);
+    Ok(count > 0)
 }
 
 /// Connects to the first address that accepts. Each gets its share of the time that is left.
