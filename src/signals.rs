@@ -1,7 +1,7 @@
 //! Delivers signals as events in a channel, which can be waited for with a timeout.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 use std::{fs, io, process, thread};
 
