@@ -204,6 +204,8 @@ impl Session {
         for Sensor { plan, source, .. } in &self.sensors {
             if let (true, Ok(Source::Direct(registers, _))) = (plan.configure, source) {
                 let restore = |bus: &mut dyn Bus| {
+                    // It may have been replaced by another chip.
+                    ina260::identify(bus, plan.location.address)?;
                     ina260::write_settings(bus, plan.location.address, registers)
                 };
                 let restored = if blocked.contains(&plan.location.bus) {

@@ -1,6 +1,7 @@
 //! The energy of runs of random length: the sampler measures a simulated chip on the simulated
 //! clock. The expected energy is the integral of the load, in closed form.
 
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::thread;
 
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
 use crate::config::{self, Overrides};
-use crate::i2c::Address;
+use crate::i2c::{Address, BusName};
 use crate::ina260::calibration::Calibration;
 use crate::ina260::settings::{PartialSettings, Settings};
 use crate::ina260::{Ina260, read_settings};
@@ -215,17 +216,29 @@ proptest! {
     }
 }
 
-#[test]
-fn measured_chips_are_those_that_were_probed() {
-    let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+/// Returns a session that measures simulated chips on these buses, and the boards.
+fn started(buses: &[u8]) -> (Session, BTreeMap<BusName, Arc<Board>>) {
+    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    let sensor = plan.sensors.remove(0);
+    plan.sensors = buses.iter().map(|_| sensor.clone()).collect();
+    for (sensor, bus) in plan.sensors.iter_mut().zip(buses) {
+        sensor.location.bus = (*bus).into();
+    }
     let provider = BusProvider::new(Some(&Faults::default()));
     let mut session = Session::open(plan, provider, true, None, None).unwrap();
-    let board = session.reader.provider.boards.values().next().unwrap().clone();
     let mut stop = |time| {
         thread::sleep(time);
         false
     };
     assert!(session.start(&mut stop).unwrap());
+    let boards = session.reader.provider.boards.clone();
+    (session, boards)
+}
+
+#[test]
+fn measured_chips_are_those_that_were_probed() {
+    let (mut session, boards) = started(&[1]);
+    let board = &boards[&1.into()];
     let configured = read_settings(&mut board.clone(), HERE).unwrap();
     assert_eq!(session.close(), [""; 0]);
     let restored = read_settings(&mut board.clone(), HERE).unwrap();
@@ -236,18 +249,7 @@ fn measured_chips_are_those_that_were_probed() {
 
 #[test]
 fn blocked_transfer_leaves_no_chip_on_another_bus_changed() {
-    let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
-    let mut second = plan.sensors[0].clone();
-    second.location.bus = 2.into();
-    plan.sensors.push(second);
-    let provider = BusProvider::new(Some(&Faults::default()));
-    let mut session = Session::open(plan, provider, true, None, None).unwrap();
-    let boards = session.reader.provider.boards.clone();
-    let mut stop = |time| {
-        thread::sleep(time);
-        false
-    };
-    assert!(session.start(&mut stop).unwrap());
+    let (mut session, boards) = started(&[1, 2]);
     boards[&1.into()].inject(Fault::Hang);
     let messages = session.close();
     boards[&1.into()].clear_faults();
@@ -255,4 +257,16 @@ fn blocked_transfer_leaves_no_chip_on_another_bus_changed() {
     assert_eq!(restored.settings(), Settings::from_word(0x6127));
     let message = "sensor deepx (bus 1, 0x40): registers not restored: a transfer is blocked";
     assert_eq!(messages, [message]);
+}
+
+#[test]
+fn another_chip_at_the_address_is_not_restored() {
+    let (mut session, boards) = started(&[1]);
+    let board = &boards[&1.into()];
+    board.inject(Fault::WrongIdentity);
+    let writes = || board.chip(None, HERE, |chip| chip.writes);
+    let before = writes();
+    let message = "sensor deepx (bus 1, 0x40): registers not restored: an INA226, not an INA260";
+    assert!(session.close()[0].starts_with(message));
+    assert_eq!(writes(), before);
 }
