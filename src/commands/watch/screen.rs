@@ -64,7 +64,6 @@ impl Screen {
         let is_first = |index: &usize| {
             *index == 0 || !std::ptr::eq(entries[*index].host, entries[index - 1].host)
         };
-        let firsts: Vec<usize> = (0..entries.len()).filter(is_first).collect();
         match key.code {
             KeyCode::Char('q' | 'Q') | KeyCode::Esc => return true,
             KeyCode::Up | KeyCode::Char('k') => self.selected = selected.saturating_sub(1),
@@ -74,12 +73,11 @@ impl Screen {
             KeyCode::Home => self.selected = 0,
             KeyCode::End => self.selected = last,
             KeyCode::Tab | KeyCode::Right => {
-                let next = firsts.iter().find(|first| **first > selected);
-                self.selected = next.copied().unwrap_or_default();
+                self.selected = (selected + 1..entries.len()).find(is_first).unwrap_or_default();
             }
             KeyCode::BackTab | KeyCode::Left => {
-                let previous = firsts.iter().rfind(|first| **first < selected);
-                self.selected = previous.or(firsts.last()).copied().unwrap_or_default();
+                let mut previous = (0..selected).rev().chain((0..entries.len()).rev());
+                self.selected = previous.find(is_first).unwrap_or_default();
             }
             KeyCode::Char('+' | '=') => self.span = (self.span + 1).min(SPANS.len() - 1),
             KeyCode::Char('-') => self.span = self.span.saturating_sub(1),
