@@ -48,8 +48,9 @@ pub struct CalibrateArgs {
     pub device: Option<String>,
 
     /// Time to average over, at most 1h [default: 60s]
-    #[arg(long = "for", value_name = "DURATION", value_parser = shared_args::up_to_an_hour)]
-    pub duration: Option<Duration>,
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", hide_default_value = true)]
+    #[arg(value_parser = shared_args::up_to_an_hour)]
+    pub duration: Duration,
 
     /// Print a [[sensor]] table to paste
     #[expect(rustdoc::broken_intra_doc_links, reason = "help text, not Markdown")]
@@ -74,8 +75,6 @@ fn volts(text: &str) -> Result<f64, &'static str> {
     let given = config::parse_quantity(text).filter(|it| it.unit == "V" && it.number > 0.0);
     given.map(|it| it.number).ok_or("expected a voltage above 0, such as 12.003V")
 }
-
-const DEFAULT_DURATION: Duration = Duration::from_secs(60);
 
 /// Measures the sensor and prints the keys of its calibration.
 ///
@@ -112,7 +111,7 @@ fn calibrate(
     let mut session = Session::open(plan, provider, args.direct, None, Some(Averaging::X1))?;
     let mut progress = Progress::new(progress);
     let mut stopped = !session.start(stop)?;
-    let (begun, duration) = (Instant::now(), args.duration.unwrap_or(DEFAULT_DURATION));
+    let (begun, duration) = (Instant::now(), args.duration);
     let mut blocks = Blocks::new(begun, duration);
     while !stopped && begun.elapsed() < duration {
         let left = duration.saturating_sub(begun.elapsed());

@@ -30,7 +30,7 @@ fn calibrate_on(
     existing: Calibration,
     stops: bool,
 ) -> Result<String, Failure> {
-    let args = CalibrateArgs { duration: Some(Duration::from_secs(6)), ..args };
+    let args = CalibrateArgs { duration: Duration::from_secs(6), ..args };
     let mut plan = config::load_alone(&Overrides::default()).unwrap().plan;
     plan.sensors[0].calibration = existing;
     let boards = BTreeMap::from([(1.into(), board.clone())]);
