@@ -31,26 +31,20 @@ pub struct LocationArgs {
     pub mux: Option<String>,
 }
 
-impl LocationArgs {
-    pub fn is_named(&self) -> bool {
-        self.bus.is_some() || self.address.is_some() || self.mux.is_some()
+/// Returns the plan with the configured sensors; if a location is named, with the one there: the
+/// configured one, or one with default settings.
+pub(super) fn plan(location: Option<&LocationArgs>, args: &ConfigArgs) -> Result<Plan, Failure> {
+    let mut plan = config::load(&args.overrides(), config::environment())?.plan;
+    if let Some(LocationArgs { bus, address, mux }) = location {
+        let overrides = Overrides::default()
+            .with("bus", bus.as_deref())
+            .with("address", address.as_deref())
+            .with("mux", mux.as_deref());
+        let given = config::load_alone(&overrides)?.plan.sensors.remove(0);
+        let adapters = BusProvider::new(plan.simulate.as_ref()).adapters();
+        plan.sensors = vec![configured(&plan.sensors, given, &adapters)];
     }
-
-    /// Returns the plan with the configured sensors; if a location is named, with the one there:
-    /// the configured one, or one with default settings.
-    pub(super) fn plan(&self, args: &ConfigArgs) -> Result<Plan, Failure> {
-        let mut plan = config::load(&args.overrides(), config::environment())?.plan;
-        if self.is_named() {
-            let overrides = Overrides::default()
-                .with("bus", self.bus.as_deref())
-                .with("address", self.address.as_deref())
-                .with("mux", self.mux.as_deref());
-            let given = config::load_alone(&overrides)?.plan.sensors.remove(0);
-            let adapters = BusProvider::new(plan.simulate.as_ref()).adapters();
-            plan.sensors = vec![configured(&plan.sensors, given, &adapters)];
-        }
-        Ok(plan)
-    }
+    Ok(plan)
 }
 
 /// Returns the configured sensor at a location, however its bus is named, or names the given one.

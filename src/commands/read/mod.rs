@@ -28,7 +28,7 @@ Examples:
   ina260-exporter read --simulate           print an example without hardware")]
 pub struct ReadArgs {
     #[command(flatten)]
-    pub location: LocationArgs,
+    pub location: Option<LocationArgs>,
 
     /// Print JSON
     #[arg(long, conflicts_with = "follow")]
@@ -64,14 +64,16 @@ struct Row<'a> {
 /// # Errors
 /// [`Failure::Nothing`] if no sensor was read, [`Failure::Partly`] if some were not.
 pub fn run(args: &ReadArgs, Caller { output, stop, .. }: Caller<'_>) -> Result<(), Failure> {
-    let mut plan = args.location.plan(&args.config)?;
+    let location = args.location.as_ref();
+    let mut plan = shared_args::plan(location, &args.config)?;
     if args.interval.is_some() {
         let given = Overrides::default().with("interval", args.interval.as_deref());
         let interval = config::load_alone(&given)?.plan.sensors[0].interval;
         plan.sensors.iter_mut().for_each(|sensor| sensor.interval = interval);
     }
     let provider = BusProvider::new(plan.simulate.as_ref());
-    let mut reader = Reader::new(&plan, provider, args.location.mux.is_some());
+    let is_mux_named = location.is_some_and(|location| location.mux.is_some());
+    let mut reader = Reader::new(&plan, provider, is_mux_named);
     if args.follow {
         return follow(&plan, &mut reader, args.duration, output, stop);
     }

@@ -10,7 +10,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::KeyEvent;
 
 use super::Failure;
-use super::shared_args::{ConfigArgs, LocationArgs};
+use super::shared_args::{self, ConfigArgs, LocationArgs};
 use crate::clock::SystemClock;
 use crate::config::Plan;
 use crate::exposition::{self, Exposition};
@@ -59,7 +59,7 @@ pub struct WatchArgs {
     pub direct: bool,
 
     #[command(flatten)]
-    pub location: LocationArgs,
+    pub location: Option<LocationArgs>,
 
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -124,8 +124,8 @@ pub fn run(args: &WatchArgs) -> Result<(), Failure> {
         let sources = args.url.iter().cloned().map(ScrapeSource::from);
         return watch(sources.collect(), args.price);
     }
-    let plan = args.location.plan(&args.config)?;
-    if !args.direct && args.config.simulate.is_none() && !args.location.is_named() {
+    let plan = shared_args::plan(args.location.as_ref(), &args.config)?;
+    if !args.direct && args.config.simulate.is_none() && args.location.is_none() {
         return watch(vec![Url::from(&plan.server.listen).into()], args.price);
     }
     let (source, mut supervisor) = measure(plan)?;
