@@ -303,7 +303,7 @@ fn watch_sets_up_the_terminal_again_after_a_stop() {
         .env("TERM", "xterm")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // Nothing waits for it if the test fails.
+        // Nothing waits for this process if the test fails.
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

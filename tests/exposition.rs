@@ -122,7 +122,7 @@ impl Scene {
         scene
     }
 
-    /// Runs the sampler like its thread for a time.
+    /// Runs the sampler for a time, as its thread would.
     fn run(&mut self, time: Duration) {
         let end = self.clock.now() + time;
         loop {

@@ -71,7 +71,7 @@ fn full_standard_error_does_not_prevent_a_stop() {
         .through("exec \"$@\" 2> \"$PIPE\"")
         .spawn();
     wait_for_results(daemon.listen(), 2_000.0);
-    // It tries to write its messages for a second, and further signals do not change how it ends.
+    // The daemon tries to write its messages for a second. Further signals do not change its end.
     for _ in 0..4 {
         daemon.signal("TERM");
         thread::sleep(Duration::from_millis(300));

@@ -36,7 +36,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Starts it in a terminal of this size; unless `is_read`, the terminal takes no output.
+    /// Starts `watch` in a terminal of this size; unless `is_read`, the terminal takes no output.
     fn start(rows: u16, columns: u16, is_read: bool, arguments: &str) -> Self {
         // As for `support::daemon`.
         let program = format!("env --default-signal=HUP,INT,QUIT {}", program().join(" "));
@@ -72,7 +72,7 @@ impl Watch {
             let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
             let child = children.split_whitespace().next()?;
             let name = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
-            // Not the shell before it.
+            // Not the shell that starts it.
             (!name.starts_with("sh") && !name.starts_with("script")).then_some(())?;
             child.parse().ok()
         })

@@ -327,7 +327,7 @@ fn socket_is_never_accessible_before_its_mode() {
             while !is_done.load(Relaxed) {
                 if let Ok(metadata) = fs::metadata(&socket) {
                     let mode = metadata.permissions().mode() & 0o777;
-                    // It is not changed later, when a link may have replaced the socket.
+                    // The mode is not changed later, when a link may have replaced the socket.
                     assert_eq!(mode, 0o700, "{mode:o}");
                     is_seen.store(true, Relaxed);
                 }

@@ -119,7 +119,7 @@ fn text_has_the_sum_and_the_net_energy() {
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let joules = |line: &&str| line[8..].split_once(" J ± ").unwrap().0.to_owned();
     let joules: Vec<String> = lines[..3].iter().map(joules).collect();
-    // What is less certain, as on a busy machine, is printed with fewer decimals.
+    // A less certain energy, as on a busy machine, is printed with fewer decimals.
     let rounding =
         |it: &String| it.split('.').skip(1).flat_map(str::bytes).fold(0.501, |it, _| it / 10.0);
     let rounding: f64 = joules.iter().map(rounding).sum();
@@ -260,7 +260,6 @@ fn signal_ends_a_print_into_a_full_pipe() {
     }
 }
 
-/// Fills a pipe.
 fn fill(pipe: &mut io::PipeWriter) {
     ioctl_fionbio(&pipe, true).unwrap();
     while pipe.write(&[0; 1]).is_ok() {}

@@ -115,7 +115,7 @@ fn count_energy(drawn: Drawn, variant: &Variant) -> Counted {
     }
 }
 
-/// Returns the error in joules of sampling like the script.
+/// Returns the error in joules of sampling as the script does.
 fn sampled_error(drawn: Drawn) -> f64 {
     let end = f64::from(MINUTES * 60);
     let (mut t, mut sum) = (0.0, 0.0);

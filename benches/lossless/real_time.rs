@@ -98,7 +98,7 @@ impl Run {
     }
 }
 
-/// Runs a sampler like the daemon's thread for a time.
+/// Runs a sampler for a time, as the daemon's thread would.
 fn run(settings: Settings, time: Duration) -> Result<Run, String> {
     let loads = vec![(direct(0), Load::board(0))];
     let mut stage = Stage::<SystemClock>::new(HERTZ, settings, loads);

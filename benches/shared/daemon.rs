@@ -1,4 +1,4 @@
-//! The daemon, started as by systemd.
+//! The daemon, started as systemd starts it.
 
 use std::error::Error;
 use std::fs;
@@ -33,7 +33,7 @@ impl Daemon {
         Self::start_in(UNIT, scratch, toml)
     }
 
-    /// Starts it in an environment other than the unit's.
+    /// Starts the daemon in an environment other than the unit's.
     pub(crate) fn start_in(
         environment: &[(&str, &str)],
         scratch: &Path,

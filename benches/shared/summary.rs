@@ -11,7 +11,7 @@ pub(crate) struct Figure {
     name: String,
     value: f64,
     unit: &'static str,
-    /// Upper bound that the value should stay below.
+    /// Upper bound on the value.
     target: Option<f64>,
     /// Values to compare with.
     references: Vec<(&'static str, f64)>,

@@ -182,7 +182,6 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Returns a scrape.
     pub fn scrape(&self) -> Scrape {
         get(&self.listen, "/metrics").scrape()
     }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Sensors are measured whether or not the address to listen on is there: IPv6 disabled, a link-local
-# address, an address that comes and goes.
+# Sensors are measured whether or not the address to listen on exists: IPv6 disabled, a link-local
+# address, an address that appears and disappears.
 # on one release
 . scenarios/lib.sh
 set_load 0x2580 0x0320
@@ -31,7 +31,7 @@ sleep 20
 scrape_at '[fe80::260%25lo]:8000' | grep 'listener_restarts_total{cause="unresponsive"} 0'
 expect "process" "$first" "$(pid)"
 
-# An address that is not there at start-up.
+# An address that does not exist at start-up.
 configure 'listen = "192.0.2.1:8000"'
 mark_journal
 systemctl restart "$service"

@@ -12,7 +12,7 @@ echo "seed $chaos_seed, $length s"
 rmmod ina260-bus
 modprobe ina260-bus buses=2
 udevadm settle
-# Each has a constant load, so that its energy is its power times the measured time.
+# Each chip has a constant load, so that its energy is its power times the measured time.
 chip=1/0x40 set_load 0x2580 0x0320 # 12 V, 1 A
 chip=1/0x41 chip plugged 1
 chip=1/0x41 set_load 0x0fa0 0xfce0 # 5 V, -1 A
@@ -43,7 +43,7 @@ all_up() {
         shows ina260_up 1 "device=\"$device\"" || return 1
     done
 }
-# SECONDS of bash follow the clock, which is set here.
+# The SECONDS of bash follow the clock, which this scenario sets.
 uptime() {
     cut --delimiter=. --fields=1 /proc/uptime
 }
@@ -170,7 +170,7 @@ renamed() {
 
 in_background=(unplugged brown_out failures hang corrupted mux_lost mux_switched foreign_write
     clients address_lost)
-# Those that write the configuration, stop everything, or fill the disk: one at a time.
+# Faults that write the configuration, stop everything, or fill the disk: one at a time.
 in_foreground=(frozen journald clock full_disk good_reload bad_reload renamed)
 
 # shuffled FAULT...: sets $order to them in random order.
@@ -235,7 +235,7 @@ now=$(memory)
 echo "memory: $memory_then kB after two minutes, $now kB at the end"
 ((now < memory_then * 23 / 20 + 1024)) || fail "memory grew from $memory_then to $now kB"
 for device in orin disks gpu; do
-    # Up to one result is accounted later.
+    # Up to one result is counted later.
     elapsed=$(($(uptime) - since[$device])) life=$(($(lifetime "$device") - before[$device]))
     echo "$device: $life s of $elapsed s accounted, $(metric ina260_measured_seconds_total \
         "device=\"$device\"") s measured, $(metric ina260_read_errors_total \

@@ -10,7 +10,7 @@ close() {
 }
 reload=ina260_exporter_config_last_reload_success_timestamp_seconds
 
-# SECONDS of bash follow the clock that is set here.
+# The SECONDS of bash follow the clock, which this scenario sets.
 uptime() {
     cut --delimiter=. --fields=1 /proc/uptime
 }
@@ -25,7 +25,7 @@ date --set "@$real"
 for time in process_start_time_seconds "$reload" ina260_last_result_timestamp_seconds; do
     wait_until 10 close "$time" "$real"
 done
-# A fraction of a second: the process has run for far less than a whole one.
+# The processor time includes fractions of a second: it is still far below a whole one.
 has_fraction() {
     [[ $(metric process_cpu_seconds_total) == *.* ]]
 }

@@ -37,7 +37,7 @@ for _ in {1..3}; do
 done
 expect "process" "$pid" "$(property MainPID)"
 
-# Nor does the process end if there are none for connections that replace held ones.
+# Nor does the process end if there are no tasks for connections that replace held ones.
 limit "$((${#tasks[@]} - 2))"
 clients=()
 for _ in {1..60}; do

@@ -69,7 +69,7 @@ measured=$(metric ina260_measured_seconds_total)
 unmeasured=$(metric ina260_unmeasured_seconds_total)
 part idle 512 120
 part header 300 120
-# Beside more of these, a scrape in this slow machine is among those dropped for half a minute.
+# With more of these clients, this slow machine would drop scrapes as well for half a minute.
 part pipeline 128 10
 
 expect "process" "$pid" "$(property MainPID)"
@@ -79,7 +79,7 @@ events=$(cat "$cgroup/memory.events")
 measured=$(($(metric ina260_measured_seconds_total) - measured))
 unmeasured=$(($(metric ina260_unmeasured_seconds_total) - unmeasured))
 echo "measured $measured s, not measured $unmeasured s"
-# Both are whole seconds, so that one may be due to rounding.
+# Both are whole seconds: one second may be due to rounding.
 (((unmeasured - 1) * 1000 <= measured)) || fail "measured $measured s, not measured $unmeasured s"
 above ina260_exporter_listener_restarts_total 0 'cause="connections"' || fail "no restart counted"
 wait_until 60 logged "the HTTP listener at 0.0.0.0:8000 is responding"

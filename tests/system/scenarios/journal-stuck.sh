@@ -14,21 +14,21 @@ pid=$(property MainPID)
 mark_journal
 
 systemctl kill --signal=STOP systemd-journald
-# 12,000 results are at least 36,000 messages of 33 bytes, more than the 1 MiB that are queued. They
-# take a minute, and must take less than the three minutes of journald's watchdog.
+# 12,000 results are at least 36,000 messages of 33 bytes, more than the queue's 1 MiB. They take
+# a minute, and must take less than the three minutes of journald's watchdog.
 for _ in {1..40}; do
     results=$(metric ina260_results_total)
     wait_until 20 above ina260_results_total "$((results + 300))"
 done
 systemctl kill --signal=CONT systemd-journald
-# After what is queued: a slow machine writes a hundred messages a second, fewer while the whole
-# journal is read.
+# This message follows the queued ones: a slow machine writes a hundred a second, fewer while the
+# whole journal is read.
 reports_dropped_messages() {
     [[ $(journal --priority=warning) == *"log messages dropped since start-up"* ]]
 }
 wait_until 300 reports_dropped_messages
 
-# A stop does not wait for it.
+# A stop does not wait for journald.
 systemctl kill --signal=STOP systemd-journald
 results=$(metric ina260_results_total)
 wait_until 30 above ina260_results_total "$((results + 1000))"

@@ -94,7 +94,7 @@ daemon() {
     systemctl stop "$service"
 }
 
-# both NAME LINES...: measures it with scrapes and without.
+# both NAME LINES...: measures the service with scrapes and without.
 both() {
     daemon "$1, scrape every 15 s" 15 "${@:2}"
     daemon "$1, no scrape" 0 "${@:2}"

@@ -38,8 +38,8 @@ total() {
         END { print sum + 0 }'
 }
 
-# compare WHEN: compares with the energy counted by the simulated chip. There is no load meanwhile,
-# so both sums are constant.
+# compare WHEN: compares Prometheus's total with the energy counted by the simulated chip. There is
+# no load meanwhile, so both sums are constant.
 compare() {
     local energy seen missed cycle
     no_load

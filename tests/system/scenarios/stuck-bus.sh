@@ -38,7 +38,7 @@ all_chips delay_us 1000000
 all_chips errno 110
 wait_until 40 all_up 0
 wait_until 10 lacks ina260_voltage
-# It is closed between two attempts, but no other process may lock it.
+# The device is closed between two attempts, but no other process may lock the bus.
 holds_for 20 is_locked
 holds_for 60 all_up 0
 expect "restarts" 0 "$(property NRestarts)"

@@ -14,7 +14,7 @@ systemctl enable --quiet --now "$service"
 wait_until 20 shows ina260_voltage 12 'device="usb"'
 series ina260_sensor_info 'device="usb"' 'bus="name:INA260 test bus 2"'
 
-# The kernel waits for the descriptor of the daemon before it frees the number.
+# The kernel frees the number only when the daemon has closed its descriptor.
 control=/sys/kernel/debug/ina260-bus/2/number
 timeout 60 bash -c "echo 0 >$control"
 wait_until 15 shows ina260_up 0 'device="usb"'
