@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::thread;
 use std::time::Duration;
 
@@ -103,6 +103,18 @@ fn socket_of_running_instance_is_kept() {
         format!("cannot listen on {listen}: another process is listening on this socket");
     assert!(message.contains(&expected), "{message}");
     assert_eq!(get(first.listen(), "/metrics").status, 200);
+}
+
+/// It is unknown whether a process uses it.
+#[test]
+fn socket_that_refuses_connections_is_kept() {
+    let directory = Directory::new();
+    let path = directory.path("metrics.sock");
+    let _socket = UnixDatagram::bind(&path).unwrap();
+    let message = refused(&format!("unix:{}", text(&path)));
+    let expected = "metrics.sock: the socket at this path may be in use (Protocol wrong type";
+    assert!(message.contains(expected), "{message}");
+    assert!(path.exists());
 }
 
 #[test]

@@ -178,7 +178,9 @@ fn check_path(path: &Path) -> io::Result<()> {
         Ok(_) | Err(Errno::AGAIN) => {
             Err(io::Error::other("another process is listening on this socket"))
         }
-        Err(error) => Err(io::Error::other(format!("another process holds this socket ({error})"))),
+        Err(error) => {
+            Err(io::Error::other(format!("the socket at this path may be in use ({error})")))
+        }
     }
 }
 
