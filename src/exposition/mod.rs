@@ -185,10 +185,6 @@ impl Exposition {
         }
     }
 
-    fn count_restart(&mut self, cause: RestartCause) {
-        self.daemon.restarts[cause as usize] += 1;
-    }
-
     /// Sets every series, and expires those that were not set.
     pub fn tick(&mut self, now: Instant) {
         // Drains from the histograms what no scrape has drained; rendering would cost five times

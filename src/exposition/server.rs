@@ -133,7 +133,7 @@ impl Server {
             self.dropped = Some(now);
             if is_due(self.counted) {
                 self.counted = Some(now);
-                self.exposition.count_restart(RestartCause::Connections);
+                self.exposition.daemon.restarts[RestartCause::Connections as usize] += 1;
                 let outcome = "dropping all open connections in favour of waiting clients";
                 self.report(Some(RestartCause::Connections), outcome.to_owned(), now);
             }
@@ -147,7 +147,7 @@ impl Server {
         };
         if is_due(self.restarted) {
             self.restarted = Some(now);
-            self.exposition.count_restart(cause);
+            self.exposition.daemon.restarts[cause as usize] += 1;
             let outcome =
                 self.open().map_or_else(|error| retrying(&error), |()| "restarted".into());
             self.report(Some(cause), outcome, now);

@@ -90,12 +90,6 @@ fn interned(text: &str) -> &'static str {
     })
 }
 
-/// Returns whether a text is kept.
-#[cfg(test)]
-pub(crate) fn is_interned(text: &str) -> bool {
-    TEXTS.lock().is_ok_and(|texts| texts.contains(text))
-}
-
 /// Location of a chip: a bus, optionally a mux channel on it, and an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
@@ -151,8 +145,13 @@ fn hexadecimal(text: &str) -> Option<Address> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Returns whether a text is kept.
+    pub(crate) fn is_interned(text: &str) -> bool {
+        TEXTS.lock().is_ok_and(|texts| texts.contains(text))
+    }
 
     #[test]
     fn bus_is_a_number_a_path_or_a_name() {

@@ -13,7 +13,7 @@ mod location;
 pub mod mux;
 
 #[cfg(test)]
-pub(crate) use location::is_interned;
+pub(crate) use location::tests::is_interned;
 pub use location::{BusName, InvalidBusName, Location};
 
 use crate::clock::Clock;
