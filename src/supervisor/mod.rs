@@ -32,6 +32,8 @@ pub struct Supervisor {
     threads: BTreeMap<BusName, BusThread>,
     /// Buses without a thread, until [`Supervisor::start`].
     opened: BTreeMap<BusName, Box<dyn Bus>>,
+    /// Reasons why buses could not be opened at the start.
+    unopened: Vec<String>,
     /// Shared with the function that claims adapters for buses.
     claims: Arc<Mutex<Claims>>,
 }
@@ -59,18 +61,18 @@ impl Supervisor {
         provider.claim = Some(Arc::new(move |bus, adapter, adapters, last| {
             lock(&shared).claim(bus, adapter, adapters, last)
         }));
-        let mut failures = Vec::new();
+        let mut unopened = Vec::new();
         let mut open = |name| {
             let bus = provider.open(name, locations(&plan)).unwrap_or_else(|error| {
-                failures.push(error.to_string());
+                unopened.push(error.to_string());
                 // The first transfer on it logs why.
                 provider.closed(name)
             });
             (name, bus)
         };
         let opened: BTreeMap<_, _> = buses(&plan).into_iter().map(&mut open).collect();
-        if failures.len() == opened.len() {
-            return Err(NothingToMeasure(failures));
+        if unopened.len() == opened.len() {
+            return Err(NothingToMeasure(unopened));
         }
         Ok(Self {
             provider,
@@ -78,6 +80,7 @@ impl Supervisor {
             meters: plan.sensors.iter().map(|_| SharedMeter::default()).collect(),
             threads: BTreeMap::new(),
             opened,
+            unopened,
             claims,
             plan,
         })

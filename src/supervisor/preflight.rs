@@ -43,7 +43,7 @@ impl Supervisor {
             return Ok(());
         }
         let Findings { failures, others, empty, .. } = findings;
-        Err(NothingToMeasure([failures, others, empty].concat()))
+        Err(NothingToMeasure([self.unopened.clone(), failures, others, empty].concat()))
     }
 
     pub(super) fn preflight(&self) -> Preflight {

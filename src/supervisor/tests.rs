@@ -123,6 +123,17 @@ fn stuck_bus_is_not_listed_as_scanned() {
 }
 
 #[test]
+fn bus_that_cannot_be_opened_is_reported_with_silent_sensors() {
+    let plan = config::load_alone(&Overrides::default()).unwrap().plan;
+    let silent = BusProvider::new(Some(&"no-answer@0".parse().unwrap()));
+    let mut supervisor = Supervisor::open(plan, silent, None).unwrap();
+    supervisor.unopened.push("/dev/i2c-3 does not exist".to_owned());
+    let NothingToMeasure(messages) = supervisor.probe_at_startup().unwrap_err();
+    assert_eq!(messages[0], "/dev/i2c-3 does not exist");
+    assert!(messages[1].contains("no acknowledge"), "{messages:?}");
+}
+
+#[test]
 fn nothing_is_scanned_while_all_sensors_respond() {
     let findings = found_at_start(false, &[(1, 0x40), (1, 0x44), (7, 0x40)]);
     assert!(findings.any_responds && findings.others.is_empty() && findings.empty.is_empty());
