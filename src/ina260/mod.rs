@@ -251,6 +251,12 @@ impl Ina260 {
         read(bus, self.address, Register::MaskEnable).map(MaskEnable)
     }
 
+    /// Reads the flags of a chip whose settings may be lost. Returns whether its alert is latched.
+    pub(crate) fn has_alert(&self, bus: &mut dyn Bus) -> Result<bool, Error> {
+        let flags = self.read_flags(bus)?;
+        Ok(flags.alert() && self.registers().matches_flags(flags))
+    }
+
     /// Reads configuration and alert limit, which the flags do not show. Returns all registers if
     /// they are not the `expected` ones.
     pub(crate) fn check(

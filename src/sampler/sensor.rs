@@ -312,8 +312,14 @@ impl Sensor {
     fn configure(&mut self, access: &mut Access<'_>) -> Result<Box<Poller>, ina260::Error> {
         let chip = self.setup.chip;
         let die = ina260::identify(&mut access.bus, chip.address)?;
+        // Configuring the chip clears an alert that was latched during an outage.
+        let alert = matches!(self.state, State::Down(_))
+            && self.is_configured
+            && chip.alert.is_some()
+            && chip.has_alert(&mut access.bus)?;
         self.is_configured |= chip.configure;
-        let poller = Poller::configure(chip, die, access)?;
+        let mut poller = Poller::configure(chip, die, access)?;
+        poller.alert = alert;
         self.word_time = access.bus.fastest_word;
         self.nominal_cycle = poller.info.settings.cycle();
         Ok(Box::new(poller))

@@ -64,6 +64,23 @@ fn alert_before_an_outage_is_counted() {
 }
 
 #[test]
+fn alert_during_an_outage_is_counted() {
+    // The second two are before the peak, and after it.
+    for (begin, outage) in [(9, 2), (9, 20), (4, 2), (12, 2)] {
+        let mut scene = peak();
+        scene.run(secs(begin));
+        disconnect(&scene, secs(outage));
+        for _ in 0..60 {
+            scene.run(secs(1));
+            // Performs its conversions even while it is not polled.
+            scene.board.chip(None, FIRST, |chip| chip.read(0x07, scene.clock.elapsed()));
+        }
+        let meter = scene.meters[0].lock();
+        assert_eq!((meter.up, meter.alert, meter.alerts), (true, false, 1), "at {begin} s");
+    }
+}
+
+#[test]
 fn chip_that_another_master_configures_keeps_no_alert() {
     let mut scene = peak();
     scene.run(secs(2));
