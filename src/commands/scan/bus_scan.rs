@@ -194,28 +194,26 @@ impl BusReport {
 pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
     // Locations to remove: on the bus upstream if the chip is downstream, and the reverse.
     let (mut surplus, mut repeated) = (BTreeSet::new(), BTreeSet::new());
-    let mut notes = Vec::new();
     for KernelMux { name, bus, channels, disconnects } in muxes {
         let scanned = reports.iter().filter(|report| channels.contains(&report.bus));
-        let scanned: Vec<&BusReport> = scanned.collect();
-        let Some(index) = reports.iter().position(|report| report.bus == *bus) else { continue };
-        for device in reports[index].devices.iter().filter(|device| device.location.mux.is_none()) {
-            let downstream = scanned.iter().flat_map(|report| &report.devices);
-            let downstream: Vec<Location> = downstream
-                .map(|it| it.location)
-                .filter(|it| *it == Location { bus: it.bus, ..device.location })
-                .collect();
+        let count = scanned.clone().count();
+        let found = scanned.flat_map(|report| &report.devices).map(|device| device.location);
+        let found: Vec<Location> = found.collect();
+        let upstream = reports.iter_mut().find(|report| report.bus == *bus);
+        let Some(BusReport { devices, problems, .. }) = upstream else { continue };
+        for device in devices.iter().filter(|device| device.location.mux.is_none()) {
+            let is_same = |it: &&Location| **it == Location { bus: it.bus, ..device.location };
+            let downstream: Vec<&Location> = found.iter().filter(is_same).collect();
             let is_upstream = *disconnects
                 || matches!(device.kind, DeviceKind::Unusable(Error::Bound(_) | Error::InUse(_)))
                 || repeated.contains(&device.location);
-            let on_all = downstream.len() > 1 && downstream.len() == scanned.len();
+            let on_all = downstream.len() > 1 && downstream.len() == count;
             if on_all && !is_upstream {
-                let note = format!(
+                problems.push(format!(
                     "{}: also responds on all channels of mux {name}; if each channel has its own \
                      chip, write -2 to /sys/bus/i2c/devices/{name}/idle_state and scan again",
                     device.location
-                );
-                notes.push((index, note));
+                ));
             }
             if is_upstream || on_all {
                 repeated.extend(downstream);
@@ -225,9 +223,6 @@ pub(super) fn keep_once(reports: &mut [BusReport], muxes: &[KernelMux]) {
         }
     }
     surplus.append(&mut repeated);
-    for (index, note) in notes {
-        reports[index].problems.push(note);
-    }
     for report in reports {
         report.devices.retain(|device| !surplus.contains(&device.location));
     }
