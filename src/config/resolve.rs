@@ -66,7 +66,12 @@ pub(super) fn resolve(mut layers: Layers, overrides: &Overrides) -> Result<Loade
         has_file,
         sensors: Vec::new(),
     };
-    check_access(&mut section, &plan.server.listen);
+    // Access to a Unix socket is controlled by its permissions.
+    if let (Listen::Unix(_), Some(line)) = (&plan.server.listen, section.line(&keys::LISTEN.info)) {
+        let listen = format!("listen {} ({})", line.value, line.origin);
+        let message = format!(" conflicts with {listen}; set socket_mode for a Unix socket");
+        section.conflict(&keys::ALLOW.info, &message);
+    }
     let mut lines = section.finish();
 
     let mut effective = String::new();
@@ -198,7 +203,12 @@ fn read_sensor(
         reverse: section.take(&keys::REVERSE),
     };
     let labels = section.take(&keys::LABELS);
-    check_read_only(&mut section);
+    // These would have to be written to the chip.
+    if section.line(&keys::CONFIGURE.info).is_some_and(|line| line.value == "false") {
+        for key in CYCLE.into_iter().chain([&keys::ALERT.info]) {
+            section.conflict(key, " conflicts with configure = false (read-only mode)");
+        }
+    }
     let alert = alert.and_then(|alert| check_alert(&mut section, alert, &calibration));
     sensor.device.clone_from(&device);
     let is_located = section.has(&[keys::BUS.info, keys::MUX.info, keys::ADDRESS.info]);
@@ -218,24 +228,6 @@ fn read_sensor(
         })
     });
     (plan, section.finish())
-}
-
-/// Reports `allow` for a Unix socket: access to it is controlled by its permissions.
-fn check_access(section: &mut Section<'_>, listen: &Listen) {
-    if let (Listen::Unix(_), Some(line)) = (listen, section.line(&keys::LISTEN.info)) {
-        let listen = format!("listen {} ({})", line.value, line.origin);
-        let message = format!(" conflicts with {listen}; set socket_mode for a Unix socket");
-        section.conflict(&keys::ALLOW.info, &message);
-    }
-}
-
-/// Reports settings that would have to be written to a chip in read-only mode.
-fn check_read_only(section: &mut Section<'_>) {
-    if section.line(&keys::CONFIGURE.info).is_some_and(|line| line.value == "false") {
-        for key in CYCLE.into_iter().chain([&keys::ALERT.info]) {
-            section.conflict(key, " conflicts with configure = false (read-only mode)");
-        }
-    }
 }
 
 /// Keys of the settings that determine a cycle.
