@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::i2c::mux::{self, Channel, Multiplexers};
-use crate::i2c::{Address, Bus, Error, retry_once};
+use crate::i2c::{Address, Bus, Error, ErrorKind, retry_once};
 
 /// Finds the muxes of a bus. Also returns a message for each other chip at the addresses of muxes:
-/// a chip of a kernel driver, which is not accessed, or a chip that is not a mux. The latter may be
-/// left with 0 or 1 in a register: only writing distinguishes it from a mux. Fails only on a
-/// timeout: the bus is stuck.
+/// a chip of a kernel driver, which is not accessed, a chip that cannot be read, or one that is not
+/// a mux. The latter may be left with 0 or 1 in a register: only writing distinguishes it from a
+/// mux. Fails only on a timeout: the bus is stuck.
 pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<String>), Error> {
     let (mut muxes, mut others) = (BTreeSet::new(), Vec::new());
     for address in mux::ADDRESSES.map(Address) {
@@ -22,7 +22,8 @@ pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<S
                 others.push(format!("{address}: not a TCA9548A (does not retain what is written)"));
             }
             Err(error) if error.is_timeout() => return Err(error),
-            Err(_) => {}
+            Err(error) if error.kind == ErrorKind::Nack => {}
+            Err(error) => others.push(format!("{address}: {error}")),
         }
     }
     Ok((muxes, others))

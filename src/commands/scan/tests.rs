@@ -130,6 +130,15 @@ fn one_failed_transfer_hides_no_device() {
 }
 
 #[test]
+fn mux_that_cannot_be_read_is_a_problem() {
+    let board = multiplexed();
+    let (fault, address) = (Fault::ArbitrationLost, Some(Address(0x75)));
+    board.schedule(ScheduledFault { fault, address, from: Duration::ZERO, until: None });
+    let report = scan_bus(&mut board.clone(), true, None);
+    assert_eq!(report.problems, ["bus 1, 0x75: lost arbitration, or bus hung (errno 11)"]);
+}
+
+#[test]
 fn aborted_scan_restores_muxes() {
     let board = multiplexed();
     board.write_as_other_master(0, Address(0x75), 0x80);
