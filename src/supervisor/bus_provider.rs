@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
@@ -144,7 +145,8 @@ impl Claims {
         Ok(file)
     }
 
-    /// Updates the URL in the lock files, and tries again to create those that are missing.
+    /// Updates the URL in the lock files, and tries again to create those that are missing or were
+    /// deleted.
     pub(super) fn renew(&mut self, listen: &Listen) {
         let is_changed = self.listen != *listen;
         if is_changed {
@@ -153,6 +155,8 @@ impl Claims {
         for (adapter, (_, file)) in &self.adapters {
             let Some(file) = file.upgrade() else { continue };
             let file = &mut *lock(&file);
+            // logind deletes the runtime directory of a user who logs out.
+            file.take_if(|file| file.metadata().is_ok_and(|it| it.nlink() == 0));
             if let Some(file) = file {
                 if is_changed && let Err(error) = bus_lock::write_owner(file, &self.listen.url()) {
                     warn!("cannot write the lock file of bus {adapter}: {error}");
@@ -237,6 +241,16 @@ mod tests {
         let mut claims = claims(None, &directory);
         let _claim = claims.claim(BUS, 7, &Adapters::default(), None).unwrap();
         assert_eq!(lock_file(&directory), "http://0.0.0.0:8000/metrics\n");
+        claims.renew(&Listen::Unix("/a".into()));
+        assert_eq!(lock_file(&directory), "unix:/a\n");
+    }
+
+    #[test]
+    fn deleted_lock_file_is_created_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut claims = claims(None, &directory);
+        let _claim = claims.claim(BUS, 7, &Adapters::default(), None).unwrap();
+        fs::remove_file(directory.path().join("bus-7.lock")).unwrap();
         claims.renew(&Listen::Unix("/a".into()));
         assert_eq!(lock_file(&directory), "unix:/a\n");
     }
