@@ -257,7 +257,7 @@ fn failed_reload_keeps_the_configuration() {
 
     let failed = daemon.scrape_until("a reload that failed", |scrape| scrape.is(SUCCESSFUL, 0.0));
     assert!(failed.is(SUCCEEDED, before.the(SUCCEEDED)));
-    let later = daemon.scrape_until("ten results more", |scrape| {
+    let later = daemon.scrape_until("ten more results", |scrape| {
         results(scrape, DEVICE_A) >= results(&before, DEVICE_A).map(|n| n + 10.0)
     });
     assert_eq!(later.fallen(&before), [""; 0]);
@@ -298,7 +298,7 @@ fn reload_without_memory_for_a_thread_changes_nothing() {
     let line = daemon.reload(&on_buses(&[("a", 1), ("c", 3), ("d", 4)]));
     assert!(line.contains("ERROR reload failed"), "{line}");
     assert_eq!(daemon.log_lines("cannot start a thread").len(), 1);
-    let later = daemon.scrape_until("ten results more", |scrape| {
+    let later = daemon.scrape_until("ten more results", |scrape| {
         results(scrape, DEVICE_B) >= results(&before, DEVICE_B).map(|n| n + 10.0)
     });
     assert!(later.names(&[DEVICE_C]).is_empty());
