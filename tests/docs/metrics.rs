@@ -99,6 +99,17 @@ fn scrape_has_documented_metrics_and_labels() {
         entry.extend(own.map(str::to_owned));
     }
     assert_eq!(scraped, table());
+
+    // docs/fleet.md states how many series this is. An alert adds three.
+    let (sensors, own): (Vec<_>, Vec<_>) = scrape
+        .lines()
+        .filter(|line| series(line).is_some())
+        .partition(|line| line.contains("device=\""));
+    let fleet = read("docs/fleet.md");
+    for (who, count) in [("a sensor", sensors.len() / 3 - 3), ("the exporter itself", own.len())] {
+        let row = format!("\n| {who} | {count} | ");
+        assert!(fleet.contains(&row), "docs/fleet.md: not in the table: {row}");
+    }
 }
 
 /// Scrapes until every sensor has a result, for at most 30 s.
