@@ -12,7 +12,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Instant;
     /// Returns wall-clock time, for timestamps; it may jump.
     fn wall(&self) -> SystemTime;
-    /// Returns the time since boot, which unlike monotonic time includes time suspended.
+    /// Returns the time since boot, which, unlike monotonic time, includes time suspended.
     fn booted(&self) -> Duration;
     /// Waits for the duration of a simulated transfer.
     fn wait(&self, time: Duration);

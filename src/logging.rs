@@ -104,7 +104,7 @@ struct Queue {
 #[derive(Default)]
 struct State {
     messages: VecDeque<(Level, Vec<u8>)>,
-    /// Size of their text, and of that which is being written.
+    /// Size of their text, including that of the message being written.
     bytes: usize,
     /// Messages that did not fit or could not be written, since the start.
     dropped: u64,
@@ -238,7 +238,7 @@ pub(crate) mod tests {
         file: Arc<fs::File>,
         _default: DefaultGuard,
         /// With a single subscriber, a message whose first use is in the thread of another test
-        /// would be disabled for that one, too.
+        /// would be disabled for this one, too.
         _second: Dispatch,
     }
 

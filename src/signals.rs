@@ -46,15 +46,15 @@ pub(crate) fn catch_reload(events: Sender<Event>) -> io::Result<iterator::Handle
     })
 }
 
-/// Catches SIGTERM, SIGINT and SIGQUIT, too. Before, they end the process.
+/// Catches SIGTERM, SIGINT and SIGQUIT, too. Until then, they end the process.
 pub(crate) fn catch_stop(handle: &iterator::Handle) -> io::Result<()> {
     [SIGINT, SIGQUIT, SIGTERM].into_iter().try_for_each(|signal| handle.add_signal(signal))
 }
 
-/// Catches SIGXFSZ: at the size limit of files (`ulimit -f`), writes fail instead of the process.
+/// Catches SIGXFSZ: at the file size limit (`ulimit -f`), writes fail and the process goes on.
 pub fn catch_file_size_limit() {
     if !is_ignored(SIGXFSZ) {
-        // Without it, only such a file is a problem.
+        // If this fails, only a file at the limit is a problem.
         let _ = flag::register(SIGXFSZ, Arc::default());
     }
 }

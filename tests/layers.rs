@@ -200,7 +200,7 @@ fn each_crate_is_named_in_one_module() {
     assert_eq!(named, table.collect(), "crates with their modules, and the table");
 }
 
-/// Returns every source file with its top-level module, without files of tests.
+/// Returns every source file with its top-level module, without test files.
 fn sources() -> Vec<(PathBuf, String)> {
     fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {

@@ -315,7 +315,7 @@ fn socket_is_never_accessible_before_its_mode() {
     let socket = directory.path("metrics.sock");
     let settings = ServerSettings {
         listen: Listen::Unix(socket.clone()),
-        // So that the mask, which all threads share, leaves their directories usable.
+        // The umask that this sets is shared by all threads: their directories stay usable.
         socket_mode: 0o700,
         allow: Vec::new(),
         buckets: vec![1.0],

@@ -523,7 +523,7 @@ fn calibrate_explains_unusable_averages() {
         ("", &["calibrate", "--current", "2.5"], 2, "such as 2.500A"),
         ("", &["calibrate", "--current", "-16A"], 2, "from -15A to 15A"),
         (shunt, &["calibrate", "--current", "451A"], 2, "from -450A to 450A"),
-        // An external shunt: refused only because another current flows.
+        // An external shunt: refused only because a different current flows.
         (
             shunt,
             &["calibrate", "--current", "60A", "--for", "1s"],

@@ -43,7 +43,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns a function that turns an I/O error into [`Failure::Partly`], with `what` failed.
+    /// Returns a function that turns an I/O error into [`Failure::Partly`]; `what` failed.
     pub fn of(what: &str) -> impl Fn(io::Error) -> Self {
         move |error| Self::Partly(vec![format!("{what}: {error}")])
     }

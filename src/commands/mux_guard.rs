@@ -7,7 +7,7 @@ use crate::i2c::{Address, Bus, Error, ErrorKind, retry_once};
 
 /// Finds the muxes of a bus. Also returns a message for each other chip at the addresses of muxes:
 /// a chip of a kernel driver, which is not accessed, a chip that cannot be read, or one that is not
-/// a mux. The latter may be left with 0 or 1 in a register: only writing distinguishes it from a
+/// a mux. The last may be left with 0 or 1 in a register: only writing distinguishes it from a
 /// mux. Fails only on a timeout: the bus is stuck.
 pub(super) fn probe_muxes(bus: &mut dyn Bus) -> Result<(BTreeSet<Address>, Vec<String>), Error> {
     let (mut muxes, mut others) = (BTreeSet::new(), Vec::new());
@@ -46,7 +46,7 @@ fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bo
 }
 
 fn restore(bus: &mut dyn Bus, address: Address, control: u8) {
-    // A mux that does not respond twice has lost its power; at power-on it selects no channel.
+    // A mux that fails to respond twice has lost power; at power-on it selects no channel.
     let _ = retry_once(|| bus.send_byte(address, control), |_| false);
 }
 

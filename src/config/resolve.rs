@@ -288,8 +288,8 @@ fn check_alert(
     Alert::new(function, limit.number, polarity, calibration).map_err(report).ok()
 }
 
-/// Reports sensors with the same device name, or with locations that respond at the same time, and
-/// too many buses. The `adapters` show which buses share wires; they are empty for simulated buses.
+/// Reports sensors with the same device name or conflicting locations, and too many buses. The
+/// `adapters` show which buses share wires; they are empty for simulated buses.
 fn check_sensors(sensors: &[SensorTable], adapters: &Adapters, problems: &mut Problems) {
     for (index, sensor) in sensors.iter().enumerate() {
         let SensorTable { name, origin, device, location, .. } = sensor;

@@ -142,7 +142,7 @@ pub(super) fn parse(text: &str, message: fn(&str, &TomlError) -> String) -> Resu
     Ok(table(document.as_table(), text))
 }
 
-/// Limits the work of the parser. Parsing and everything after it is recursive: the depth is that
+/// Limits the work of the parser. Parsing and everything after it are recursive: the depth is that
 /// of the brackets times that of the dotted keys.
 fn bound(text: &str) -> Result<(), String> {
     const MAX_DEPTH: usize = 8;

@@ -147,7 +147,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Checks that this machine has the address: metrics-exporter-prometheus reports that as text.
+/// Checks that this machine has the address: if it does not, metrics-exporter-prometheus reports
+/// that only as text.
 pub(super) fn check_address(mut address: SocketAddr) -> io::Result<()> {
     address.set_port(0);
     match UdpSocket::bind(address) {
@@ -174,7 +175,7 @@ fn check_path(path: &Path) -> io::Result<()> {
     match health::connect(&SocketAddrUnix::new(path)?.as_any()) {
         // A process that was killed left the socket behind.
         Err(Errno::CONNREFUSED) => Ok(()),
-        // Its queue is full.
+        // AGAIN: its queue is full.
         Ok(_) | Err(Errno::AGAIN) => {
             Err(io::Error::other("another process is listening on this socket"))
         }

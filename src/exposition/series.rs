@@ -57,7 +57,7 @@ impl Slot {
         Self { key: key.to_retained(), handle: Handle::Absent }
     }
 
-    /// Sets a gauge, or leaves it out. Returns whether it is left out for the first time.
+    /// Sets a gauge, or leaves it out. Returns whether it was set until now and is left out.
     pub(super) fn set(&mut self, tick: &Tick<'_>, value: Option<f64>) -> bool {
         let Some(value) = value else {
             return !matches!(mem::replace(&mut self.handle, Handle::Absent), Handle::Absent);
@@ -140,7 +140,7 @@ impl Series {
                 }
                 Source::Counter(count) => slot.count(tick, count(&sensor, *index)),
                 Source::Histogram(values, _) => {
-                    // Values of both directions, or of the first only. -0.0 is not reverse.
+                    // The second has the negative values of both directions; -0.0 is not negative.
                     let is_reverse = *index == 1;
                     let values = values(spare).iter().filter(|value| (**value < 0.0) == is_reverse);
                     slot.observe(tick, values.map(|value| value.abs()));

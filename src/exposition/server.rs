@@ -273,7 +273,7 @@ mod tests {
     fn assert_rebuilt(listen: Listen, hang: Hang) {
         let settings = ServerSettings {
             listen,
-            // So that the mask, which all threads share, leaves their directories usable.
+            // The umask that this sets is shared by all threads: their directories stay usable.
             socket_mode: 0o700,
             allow: Vec::new(),
             buckets: vec![1.0],

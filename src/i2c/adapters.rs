@@ -3,7 +3,7 @@
 //! In a container, the node `/dev/i2c-1` may be that of the host's adapter 7. A node belongs to the
 //! adapter whose number is its minor number, whatever its name is.
 //!
-//! Each channel of a mux that the kernel controls is an adapter, on the wires of that upstream.
+//! Each channel of a mux that the kernel controls is an adapter, on the wires of its upstream bus.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -190,7 +190,7 @@ fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(Errno::IO.raw_os_error())
 }
 
-/// Number shown for all other groups in a user namespace, such as that of the service.
+/// Group ID shown for all unmapped groups in a user namespace, such as that of the service.
 const OVERFLOW_GROUP: u32 = 65_534;
 
 fn owning_group(node: &str) -> String {

@@ -173,7 +173,7 @@ pub(crate) fn write_settings(
     words.try_for_each(|(register, word)| write(bus, address, register, word))
 }
 
-/// Reads current, voltage and, if `with_power`, power; `overflow` is their flag. Clears no flags.
+/// Reads current, voltage and, if `with_power`, power; `overflow` is the OVF flag. Clears no flags.
 pub(crate) fn measure(
     bus: &mut dyn Bus,
     address: Address,
@@ -298,8 +298,8 @@ impl Ina260 {
         Ok(())
     }
 
-    /// Disables the alert. The other settings remain, including the polarity: the pin must not
-    /// signal an alert from now on.
+    /// Disables the alert and its latch. Keeps the polarity: the pin must not signal an alert from
+    /// now on.
     pub(crate) fn release(&self, bus: &mut dyn Bus) -> Result<(), Error> {
         let polarity = self.registers().mask_enable.0 & MaskEnable::ACTIVE_HIGH;
         write(bus, self.address, Register::MaskEnable, polarity)

@@ -16,7 +16,7 @@ use super::{Sampler, Setup};
 pub(super) struct Deadline(Arc<Mutex<Instant>>);
 
 impl Deadline {
-    /// Upper bound on the time of one poll, which ends at the adapter's timeout of about a second.
+    /// Upper bound on the time of one poll: a stuck one ends at the adapter's timeout, about 1 s.
     pub(super) const ALLOWANCE: Duration = Duration::from_secs(5);
 
     pub(super) fn new(now: Instant) -> Self {

@@ -54,7 +54,8 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Returns the kind to count as; `None` for failed transfers to the chip, counted one by one.
+    /// Returns the kind of failure to count; `None` for a failed transfer to the chip, which is
+    /// counted by itself.
     fn failure(&self) -> Option<Failure> {
         use ina260::Error as Chip;
 
@@ -101,7 +102,7 @@ pub struct Sampler {
     consecutive_timeouts: u32,
     pauses: Backoff,
     paused_until: Option<Instant>,
-    /// Monotonic time, and the time since boot that belongs to it unless the machine is suspended.
+    /// Monotonic time and time since boot, which advance together unless the machine is suspended.
     awake: (Instant, Duration),
     overload_logged: bool,
 }
@@ -109,8 +110,8 @@ pub struct Sampler {
 impl Sampler {
     /// Time between two passes of a sampler that has no sensors.
     const IDLE: Duration = Duration::from_secs(3600);
-    /// Number of consecutive timeouts, or other failures that a stuck bus can cause, that pauses
-    /// the bus; a single one can be caused by one sensor, or another master's transfer.
+    /// Number of consecutive timeouts, or other failures that a stuck bus can cause, after
+    /// which it is paused; one sensor, or another master's transfer, can cause a single one.
     const MAX_TIMEOUTS: u32 = 2;
     /// Results that are overwritten within this time take precedence over saving mux transfers.
     const MUX_SLACK: Duration = Duration::from_millis(10);
@@ -281,7 +282,7 @@ impl Sampler {
         now
     }
 
-    /// Logs once if the bus is too slow for its sensors; as many results are read as fit.
+    /// Logs once if the bus is too slow for its sensors; as many results as possible are read.
     fn check_load(&mut self) {
         let word = self.sensors.iter().filter_map(|sensor| sensor.word_time).min();
         let capacity = word.map_or(f64::INFINITY, |word| 1.0 / word.as_secs_f64());

@@ -129,7 +129,7 @@ impl Poller {
     ) -> Result<PollOutcome, PollError> {
         let read = self.read_flags(access)?;
         let outcome = self.read_result(access, with_power, read)?;
-        // In the poll that is closest to the end of the interval; after the result, which has to be
+        // In the poll closest to the end of the check interval; after the result, which has to be
         // read as soon after its flags as possible.
         let period = self.tracker.period();
         let early = if period <= Self::LONGEST_CHECKED { period / 2 } else { Duration::ZERO };
@@ -175,7 +175,7 @@ impl Poller {
                 bus.fastest_word.map_or(self.tracker.shortest, |it| it.min(self.tracker.shortest));
             let too_slow = word * if with_power { 5 } else { 4 } > self.tracker.period();
             let can_retry = !too_slow && attempt < Self::MAX_ATTEMPTS;
-            // The flags show a torn result, and a brown-out, whose zeros are not a result.
+            // Reading the flags again shows a torn result, or a brown-out: its zeros are no result.
             let mut is_doubtful = is_late
                 || attempt > 1
                 || measurement.looks_like_power_on()
@@ -263,7 +263,7 @@ impl Poller {
         Ok(read)
     }
 
-    /// Checks that the chip has kept its configuration: it is lost if two reads in a row differ.
+    /// Checks that the chip has kept its configuration: it is lost if two checks in a row say so.
     fn check(&mut self, access: &mut Access<'_>, flags: MaskEnable) -> Result<(), PollError> {
         let mut check = || self.chip.check(&mut access.bus, &self.registers, flags);
         if check()?.is_some() {

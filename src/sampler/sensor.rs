@@ -122,8 +122,8 @@ impl Sensor {
         }
     }
 
-    /// Polls the sensor, or configures it if it is not running. Counts and logs a failure. Returns
-    /// when it ended, too.
+    /// Polls the sensor, or configures it if it is not running. Counts and logs a failure. Also
+    /// returns when the poll ended.
     pub(super) fn poll(
         &mut self,
         mut access: Access<'_>,
@@ -149,7 +149,7 @@ impl Sensor {
         (now, result)
     }
 
-    /// Disables the chip's alerts, if it was configured, even if it does not respond any more.
+    /// Disables the chip's alerts, if it was configured, even during an outage.
     pub(super) fn release(&mut self, access: &mut Access<'_>) -> Result<(), Error> {
         self.settle(access.bus.clock.now());
         if self.is_configured {

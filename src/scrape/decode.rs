@@ -87,7 +87,7 @@ pub struct ScrapedSensor {
     pub(crate) last_result: Option<f64>,
     /// Sum of the power of all results in watts, and their number.
     pub(crate) power: [f64; 2],
-    /// Start of the process, and restarts of its listener: if both stay, no counter was reset.
+    /// Start of the process and restarts of its listener: unless one changes, no counter was reset.
     pub(crate) epoch: [f64; 2],
 }
 
@@ -305,7 +305,7 @@ mod tests {
             scrape.left_out.to_string(),
             "too much data; left out: 49000 of the sensors, everything after 8 MiB"
         );
-        // All of one device, which would take the square of their number.
+        // Sensors of one device, which would take time quadratic in their number.
         let up = |n| format!("ina260_up{{device=\"a\",label=\"{n}\"}} 1\n");
         let text = (0..60_000).map(up).collect::<String>();
         let scrape = decode(&text.into()).unwrap();

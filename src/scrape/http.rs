@@ -195,7 +195,7 @@ fn receive(stream: &mut TcpStream, deadline: Instant, received: &mut Vec<u8>) ->
 
 /// Connects to the first address that accepts. Each gets its share of the time that is left.
 fn connect(authority: &str, deadline: Instant) -> Result<TcpStream, Error> {
-    // Without its brackets, an IPv6 address may have the name of an interface.
+    // Without its brackets, an IPv6 address may have a zone (`%eth0`).
     let address = authority.replace(['[', ']'], "");
     let host = address.rsplit_once(':').map_or("", |(host, _)| host);
     let unresolved = |error| Error::Unresolved(host.to_owned(), error);

@@ -16,8 +16,8 @@ mod faults;
 pub use chip::{Chip, Counts, Load};
 pub use faults::{Fault, Faults, ScheduledFault};
 
-/// Bus clocks of a word transfer: start, three bytes of address and register, two bytes of data,
-/// each with its acknowledge, stop.
+/// Bus clocks of a word read: start, address, register, repeated start, address, two bytes of data,
+/// each byte with its acknowledge. A write takes a byte less.
 const CLOCKS_PER_WORD: u32 = 47;
 /// Bus clocks of a byte transfer.
 const CLOCKS_PER_BYTE: u32 = 20;

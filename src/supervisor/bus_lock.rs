@@ -42,7 +42,7 @@ pub(super) fn acquire(
         if !is_own {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        // Whatever the umask; that of the service hides files. A user who can read an unlocked file
+        // Whatever the umask: the service's hides files. A user who can read an unlocked file
         // can lock it for ever.
         file.set_permissions(Permissions::from_mode(0o644))?;
         write_owner(&mut file, owner)?;

@@ -1,5 +1,5 @@
-//! Troubleshooting by message: each message of the page is one of the code, and each warning and
-//! error of the code is on the page.
+//! Troubleshooting by message: each message on the page is in the code, and each warning and error
+//! in the code is on the page.
 
 use std::fs;
 use std::path::Path;

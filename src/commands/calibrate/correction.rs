@@ -17,7 +17,7 @@ const OFFSET_VOLTS: f64 = 12.0;
 const MAX_GAIN_ERROR: f64 = 0.005;
 /// Maximum offset of the bus voltage in volts (INA226, SBOS547B, which shares the core).
 const MAX_VOLTAGE_OFFSET: f64 = 0.0075;
-/// Minimum voltage at VBUS for a gain, in volts: its offset is at most a hundredth of it.
+/// Minimum voltage at VBUS for a gain, in volts: the offset is at most a hundredth of it.
 const MIN_VOLTS: f64 = 100.0 * MAX_VOLTAGE_OFFSET;
 /// Step of the registers: 1.25 mA and 1.25 mV.
 const STEP: f64 = 0.00125;
@@ -72,7 +72,7 @@ impl Blocks {
         Self { begun, duration, currents: Default::default(), voltages: Default::default() }
     }
 
-    /// Adds a result that ended at `end`; ignores results outside the time.
+    /// Adds a result that ended at `end`; ignores results outside the averaging time.
     pub(super) fn add(&mut self, end: Instant, amperes: f64, volts: f64) {
         let Some(at) = end.checked_duration_since(self.begun) else { return };
         let block = BLOCKS as u128 * at.as_nanos() / self.duration.as_nanos();
@@ -90,8 +90,8 @@ impl Blocks {
     }
 }
 
-/// Returns the mean of the blocks, unless they differ by more than noise explains: by more than six
-/// times the standard error of a block, a step, and a thousandth of the mean.
+/// Returns the mean of the blocks, unless single results or the blocks vary more than noise: the
+/// blocks by more than the largest of six of their standard errors, a step, and 0.1 % of the mean.
 fn steady(blocks: &[Moments; BLOCKS], quantity: Quantity) -> Result<Mean, Unusable> {
     /// Noise of single conversions, in steps, beyond which something other than the chip varies.
     const MAX_NOISE: f64 = 8.0;

@@ -43,7 +43,8 @@ impl Sensor {
         matches!(self.source, Ok(Source::Direct(..)))
     }
 
-    /// Returns whether a result that began `since` may still arrive, perhaps through a service.
+    /// Returns whether a result whose cycle began at `since` may still arrive, perhaps through a
+    /// service.
     fn may_arrive(&self, since: Instant) -> bool {
         since.elapsed() < 2 * self.stream.cycle + Duration::from_secs(2)
     }

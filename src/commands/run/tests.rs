@@ -67,7 +67,7 @@ impl Bench {
             let (amperes, volts) = load(from + (f64::from(n) + 0.5) * step);
             (amperes + 0.001) * (volts - 0.0025)
         };
-        #[expect(clippy::cast_possible_truncation, reason = "some thousands")]
+        #[expect(clippy::cast_possible_truncation, reason = "a few thousand")]
         let sum: f64 = (0..steps as i32).map(power).sum();
         sum * step
     }
@@ -215,7 +215,7 @@ fn signal_between_two_runs_is_the_exit_code() {
             while !file.exists() {
                 thread::sleep(Duration::from_millis(1));
             }
-            // The command has ended, its last result is not complete.
+            // The command has ended, but its last result is not complete.
             thread::sleep(Duration::from_millis(30));
             signal(SIGTERM);
         };

@@ -113,7 +113,8 @@ enum Message {
 }
 
 /// Shows the sources that the arguments name, until the user quits or a signal arrives. Signals are
-/// caught once the buses are open: before, one ends the process even in a transfer that hangs.
+/// caught once the buses are open: before, a signal ends the process even in a transfer that
+/// hangs.
 ///
 /// # Errors
 /// [`Failure::Usage`] without a terminal, [`Failure::Configuration`], [`Failure::Nothing`] if there

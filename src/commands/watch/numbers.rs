@@ -15,7 +15,7 @@ fn prefix(value: f64) -> (f64, &'static str) {
 
 fn four_digits(scaled: f64) -> String {
     let decimals = match scaled.abs() {
-        // More than any board takes, as a faulty server may send it.
+        // More than any board draws; a faulty server may send it.
         s if s >= 999.95 => return format!("{scaled:.0e}"),
         s if s >= 99.995 => 1,
         s if s >= 9.9995 => 2,

@@ -75,7 +75,7 @@ pub(super) fn restore_mode() {
     let _ = disable_raw_mode();
 }
 
-/// Restores the terminal; errors are ignored, since then it has been closed.
+/// Restores the terminal. Errors are ignored: they mean that it has been closed.
 pub(super) fn restore() {
     restore_mode();
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);

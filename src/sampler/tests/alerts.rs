@@ -65,7 +65,7 @@ fn alert_before_an_outage_is_counted() {
 
 #[test]
 fn alert_during_an_outage_is_counted() {
-    // The second two are before the peak, and after it.
+    // The last two are before and after the peak.
     for (begin, outage) in [(9, 2), (9, 20), (4, 2), (12, 2)] {
         let mut scene = peak();
         scene.run(secs(begin));

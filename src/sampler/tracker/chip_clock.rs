@@ -59,7 +59,7 @@ impl ChipClock {
     const DRIFT: f64 = 5e-5;
     /// Maximum relative change of the period with temperature over any time.
     const MAX_DRIFT: f64 = 0.01;
-    /// Maximum distance in cycles of brackets that measure the period: the temperature changes.
+    /// Maximum distance in cycles between brackets that measure the period: temperature changes.
     const MEMORY: u64 = 1_024;
 
     pub(super) fn new(nominal: f64, start: Option<Bracket>) -> Self {

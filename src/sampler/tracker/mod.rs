@@ -336,8 +336,8 @@ impl CycleTracker {
             self.due = before(early).max(now);
             self.ready_from = self.due;
         } else {
-            // For an edge that is later than predicted. On a slow bus, a poll after that would
-            // still read the registers at the next edge.
+            // For an edge later than predicted. On a slow bus, a later poll would still be reading
+            // the registers at the next edge.
             let spare = if is_slow_bus { Duration::ZERO } else { self.step() };
             let margin =
                 seconds(Self::MARGIN.min(self.clock.period / 4.0)).min(uncertainty + spare);

@@ -107,7 +107,7 @@ fn change_of_temperature_loses_no_result() {
         let counted = play.read + play.missed;
         assert!(counted.abs_diff(play.completed()) <= 1, "{factor}: {counted}");
         assert_eq!((play.missed, play.unknown), (0, 0), "{factor}");
-        // Each 256th result is bracketed, and the period is measured again.
+        // Every 256th result is bracketed, and the period is measured again.
         let (completed, polls) = (play.completed() - completed, play.polls - polls);
         assert!(polls < completed + completed / 100, "{factor}: {polls} for {completed}");
         let error = play.tracker.period().as_secs_f64() / play.period - 1.0;
