@@ -45,7 +45,7 @@ alert = { on = "under-voltage", limit = "1V" }
 """
 FAULTS = "--simulate=no-answer@20+3,brown-out@30,overflow@35+5"
 # Queries with one of these have no data before an alert or a fault.
-ONLY_WITH_ALERTS = ("ALERTS", "ina260_alert", "> 0", "ina260_up == 0")
+ONLY_WITH_ALERTS = ("ALERTS", "ina260_alert", "> 0", "unless")
 
 
 def panels(dashboard: dict, closed: bool = True):
@@ -245,6 +245,17 @@ def check_many(prometheus: Prometheus, dashboard: dict, instance: str) -> list[s
     ]
 
 
+def check_unreachable(prometheus: Prometheus, dashboard: dict, host: str, sensors: int) -> str:
+    """Sensors of an exporter that cannot be scraped are down."""
+    query = f'absent(ina260_up{{hostname="{host}"}})'
+    wait_for(60, f"{host} to be lost", lambda: prometheus.get("query", query=query)["result"])
+    expression = fill_in(expression_of(dashboard, "Sensors down"), host, "")
+    down = prometheus.value(expression)
+    if down != sensors:
+        raise TestFailure(f"{expression}: {down} of {sensors} unreachable sensors")
+    return f"{sensors} sensors of an unreachable exporter are down"
+
+
 def replace(file: Path, content: list) -> None:
     """Replaces the file atomically: Prometheus reads it when it changes."""
     new = file.with_suffix(".new")
@@ -280,6 +291,9 @@ def main(binary: str, day: str) -> None:
         replace(targets, listed)
         prometheus.wait_for_scrapes(THOUSAND + 4, 2, 180)
         results += check_many(prometheus, dashboard, three)
+
+        replace(targets, [{"targets": [one, lost]}])
+        results.append(check_unreachable(prometheus, dashboard, "three", 3))
     report(results)
 
 
