@@ -147,7 +147,7 @@ fn read_prints_result_settings_flags_and_alert() {
     for part in [
         "orin  bus 1, mux 0x70:2, 0x40\n  voltage   5.",
         "\n  settings  mean of 1 × (1100 µs current + 1100 µs voltage) = 2.2 ms \
-         (power-on defaults; the service will reconfigure)\n",
+         (power-on defaults; the service will reconfigure the chip)\n",
         "\n  flags     ready\n",
         "\n  alert     none\n",
         "\n  identity  INA260, die 0x2270\n\ndisks  bus 3, 0x44\n",

@@ -55,7 +55,7 @@ fn settings(state: &ChipState, is_configured: bool) -> String {
     let note = if state.mode != Mode::BothContinuous {
         format!(" ({}; the result may be old)", state.mode.name())
     } else if state.ready.is_some() && state.settings.word() == POWER_ON_CONFIGURATION {
-        let next = if is_configured { "; the service will reconfigure" } else { "" };
+        let next = if is_configured { "; the service will reconfigure the chip" } else { "" };
         format!(" (power-on defaults{next})")
     } else {
         String::new()

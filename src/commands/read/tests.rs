@@ -295,7 +295,7 @@ fn text_shows_whether_the_service_reconfigures() {
     board.clock.wait(Duration::from_millis(10));
     let mut sensor = sensor(&["--address", "0x41"]);
     for (configure, note) in [
-        (true, "2.2 ms (power-on defaults; the service will reconfigure)\n"),
+        (true, "2.2 ms (power-on defaults; the service will reconfigure the chip)\n"),
         (false, "2.2 ms (power-on defaults)\n"),
     ] {
         sensor.configure = configure;
