@@ -181,7 +181,8 @@ impl Sampler {
         }
         before.iter_mut().for_each(release);
         // First the old muxes: no channel of one that is no longer used may stay selected.
-        is_stuck = is_stuck || self.deselect_muxes();
+        // A single timeout can be caused by one sensor.
+        is_stuck = (is_stuck && self.paused_until.is_some()) || self.deselect_muxes();
         let sensors = self.sensors.iter();
         self.multiplexers = Multiplexers::new(sensors.filter_map(|it| it.setup.channel));
         if !is_stuck {

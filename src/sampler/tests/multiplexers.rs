@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::i2c::mux::Channel;
+use crate::simulated::ScheduledFault;
 
 fn channel(multiplexer: u8, channel: u8) -> Channel {
     Channel { multiplexer: Address(multiplexer), channel }
@@ -198,6 +199,23 @@ fn stop_on_a_stuck_bus_costs_one_timeout() {
     let transfers = scene.board.transfers();
     scene.sampler.replace(Vec::new());
     assert_eq!(scene.board.transfers() - transfers, 1);
+}
+
+#[test]
+fn one_timeout_leaves_no_channel_selected() {
+    let (first, second) = (channel(0x70, 0), channel(0x71, 3));
+    for keeps_second in [false, true] {
+        let mut scene = downstream(&[first, second], secs(1));
+        scene.run(secs(5));
+        let from = scene.clock.elapsed();
+        let until = Some(from + Duration::from_millis(900));
+        let fault = Fault::Timeout;
+        scene.board.schedule(ScheduledFault { fault, address: Some(FIRST), from, until });
+        let kept = Setup { channel: Some(second), ..setup(FIRST, secs(1)) };
+        scene.sampler.replace(if keeps_second { vec![kept] } else { Vec::new() });
+        assert_eq!(scene.board.control(Address(0x70)), Some(0));
+        assert_eq!(scene.board.control(Address(0x71)), Some(0));
+    }
 }
 
 #[test]
