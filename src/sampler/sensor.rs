@@ -33,6 +33,8 @@ pub(super) struct Sensor {
     pub(super) word_time: Option<Duration>,
     /// Whether it may have settings of the exporter.
     is_configured: bool,
+    /// Whether an alert was latched during an outage, until the sensor has been configured.
+    latched_alert: bool,
     /// Cycle by the chip's settings; until it was configured, by those of the setup.
     nominal_cycle: Duration,
 }
@@ -62,6 +64,7 @@ impl Sensor {
             nominal_cycle: setup.chip.settings.cycle(),
             setup,
             is_configured: false,
+            latched_alert: false,
             state: State::New(now),
             changed: false,
             log_limit: LogRateLimit::default(),
@@ -187,6 +190,7 @@ impl Sensor {
             access.multiplexers.select(&mut access.bus, channel)?;
         }
         let before = self.setup.channel.and_then(|_| self.poller().cloned());
+        let latched_alert = self.latched_alert;
         let with_power = self.with_power();
         let outcome = match &mut self.state {
             State::Running(poller) => poller.poll(access, with_power),
@@ -199,6 +203,7 @@ impl Sensor {
             && let Err(failure) = self.verify_channel(access)
         {
             // The flags and the registers may have been those of another chip.
+            self.latched_alert = latched_alert;
             if let Some(mut before) = before {
                 before.guard.taint();
                 self.state = State::Running(Box::new(before));
@@ -312,21 +317,20 @@ impl Sensor {
     fn configure(&mut self, access: &mut Access<'_>) -> Result<Box<Poller>, ina260::Error> {
         let chip = self.setup.chip;
         let die = ina260::identify(&mut access.bus, chip.address)?;
-        // Configuring the chip clears an alert that was latched during an outage.
-        let alert = matches!(self.state, State::Down(_))
-            && self.is_configured
-            && chip.alert.is_some()
-            && chip.has_alert(&mut access.bus)?;
+        // Reading and configuring the chip clear an alert that was latched during an outage.
+        if matches!(self.state, State::Down(_)) && self.is_configured && chip.alert.is_some() {
+            self.latched_alert |= chip.has_alert(&mut access.bus)?;
+        }
         self.is_configured |= chip.configure;
-        let mut poller = Poller::configure(chip, die, access)?;
-        poller.alert = alert;
+        let poller = Poller::configure(chip, die, access)?;
         self.word_time = access.bus.fastest_word;
         self.nominal_cycle = poller.info.settings.cycle();
         Ok(Box::new(poller))
     }
 
     /// Starts polling a chip that was configured.
-    fn start(&mut self, poller: Box<Poller>) {
+    fn start(&mut self, mut poller: Box<Poller>) {
+        poller.alert = std::mem::take(&mut self.latched_alert);
         let period = poller.tracker.period();
         let mut meter = self.setup.meter.lock();
         meter.chip = Some(poller.info);

@@ -81,6 +81,32 @@ fn alert_during_an_outage_is_counted() {
 }
 
 #[test]
+fn alert_during_an_outage_survives_a_failed_attempt() {
+    for micros in (0..1_500).step_by(50) {
+        let mut scene = peak();
+        scene.run(secs(9));
+        disconnect(&scene, secs(2));
+        // Up to the first attempt after the outage.
+        let end = scene.clock.now() + secs(2);
+        while scene.clock.now() < end {
+            let due = scene.sampler.poll_due();
+            while scene.clock.now() < due {
+                scene.clock.advance_to(due.min(scene.clock.now() + secs(1)));
+                // Performs its conversions even while it is not polled.
+                scene.board.chip(None, FIRST, |chip| chip.read(0x07, scene.clock.elapsed()));
+            }
+        }
+        let from = scene.clock.elapsed() + Duration::from_micros(micros);
+        let until = Some(from + Duration::from_micros(400));
+        let fault = Fault::NoAnswer;
+        scene.board.schedule(ScheduledFault { fault, address: None, from, until });
+        scene.run(secs(60));
+        let meter = scene.meters[0].lock();
+        assert_eq!((meter.up, meter.alert, meter.alerts), (true, false, 1), "after {micros} µs");
+    }
+}
+
+#[test]
 fn chip_that_another_master_configures_keeps_no_alert() {
     let mut scene = peak();
     scene.run(secs(2));
