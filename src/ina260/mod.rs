@@ -112,9 +112,16 @@ pub(crate) fn identify(bus: &mut dyn Bus, address: Address) -> Result<u16, Error
     }
     // The die first: 0xFE resets some humidity sensors at 0x40 (SHT2x, Si7021), which do not
     // acknowledge 0xFF.
-    let die = read(bus, address, Register::DieId)?;
-    let manufacturer = read(bus, address, Register::ManufacturerId)?;
-    if manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE {
+    let mut ids = || {
+        Ok((read(bus, address, Register::DieId)?, read(bus, address, Register::ManufacturerId)?))
+    };
+    let is_ina260 = |(die, manufacturer): (u16, u16)| {
+        manufacturer == MANUFACTURER && die & !DIE_REVISION == DIE
+    };
+    let first = ids()?;
+    // A word can be corrupted.
+    let (die, manufacturer) = if is_ina260(first) { first } else { ids()? };
+    if is_ina260((die, manufacturer)) {
         return driver.map_or(Ok(die), |driver| Err(Error::Bound(driver)));
     }
     let name = name_of_other_chip(bus, address, manufacturer, die);

@@ -95,9 +95,20 @@ fn other_chips_are_named_by_their_registers() {
     ] {
         let ids = [Read(0xFF, Ok(die)), Read(0xFE, Ok(manufacturer))];
         let more = more.iter().map(|(register, word)| Read(*register, Ok(*word)));
-        let mut bus = Script::new(ids.into_iter().chain(more));
+        let mut bus = Script::new(ids.into_iter().chain(ids).chain(more));
         let error = identify(&mut bus, CHIP.address).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");
+        bus.finish();
+    }
+}
+
+#[test]
+fn corrupted_identity_is_read_again() {
+    for (die, manufacturer) in [(0x2260, 0x5449), (0x2270, 0x5448)] {
+        let first = [Read(0xFF, Ok(die)), Read(0xFE, Ok(manufacturer))];
+        let second = [Read(0xFF, Ok(0x2271)), Read(0xFE, Ok(0x5449))];
+        let mut bus = Script::new(first.into_iter().chain(second));
+        assert_eq!(identify(&mut bus, CHIP.address), Ok(0x2271));
         bus.finish();
     }
 }
@@ -162,7 +173,8 @@ fn only_an_ina260_gets_the_advice_to_unbind() {
                 format!("claimed by kernel driver {driver}; unbind it with `echo 1-0041 > unbind`");
             assert_eq!(error.to_string(), message);
         }
-        let ids = Script::new([Read(0xFF, Ok(0x2260)), Read(0xFE, Ok(0x5449))]);
+        let ids = [Read(0xFF, Ok(0x2260)), Read(0xFE, Ok(0x5449))];
+        let ids = Script::new(ids.into_iter().chain(ids));
         let error = identify(&mut Claimed(ids, driver, "ina226"), CHIP.address).unwrap_err();
         assert_eq!(error.to_string(), "in use by the kernel (INA226), not an INA260");
     }
