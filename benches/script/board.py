@@ -1,5 +1,5 @@
-"""Blinka's bus of Linux with an INA260 in memory in place of the system calls, so that only the cost
-of the script and of its libraries is measured."""
+"""Blinka's bus of Linux with an INA260 in memory in place of the system calls, so that only the
+cost of the script and of its libraries is measured."""
 
 from Adafruit_PureIO import smbus
 from adafruit_blinka import Lockable

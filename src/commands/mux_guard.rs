@@ -46,7 +46,7 @@ fn retains_writes(bus: &mut dyn Bus, address: Address, control: u8) -> Result<bo
 }
 
 fn restore(bus: &mut dyn Bus, address: Address, control: u8) {
-    // A mux that fails to respond twice has lost power; at power-on it selects no channel.
+    // A mux that repeatedly fails to respond has lost power; at power-on it selects no channel.
     let _ = retry_once(|| bus.send_byte(address, control), |_| false);
 }
 

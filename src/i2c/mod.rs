@@ -148,7 +148,7 @@ pub(crate) fn retry_once<T, E>(
     attempt().or_else(|error| if is_final(&error) { Err(error) } else { attempt() })
 }
 
-/// A bus for one poll of a sensor. Retries each failed transfer once, except timeouts: the first
+/// A bus for one poll, read or scan. Retries each failed transfer once, except timeouts: the first
 /// has cost a second already, and a stuck bus stays stuck. Nor is a bus opened twice in a row.
 pub(crate) struct Retry<'a> {
     bus: &'a mut dyn Bus,
